@@ -1,0 +1,1 @@
+"""Sessions, their playheads, and the clock that releases each packet on time."""

@@ -1,0 +1,1 @@
+"""What is sent: packets and their bytes. Pure: nothing here knows an event loop."""
