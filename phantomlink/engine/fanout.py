@@ -1,0 +1,139 @@
+"""Hands each packet to everything that listens, without waiting for any of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Protocol
+
+from phantomlink.wire.encoder import Frame, PacketEncoder, WireFormat, packet_encoder
+from phantomlink.wire.packet import Packet, StreamHeader
+
+logger = logging.getLogger(__name__)
+
+
+class Encoders:
+    """The encoders of one stream, made when first needed."""
+
+    def __init__(self, header: StreamHeader) -> None:
+        self.header = header
+        self._encoders: dict[WireFormat, PacketEncoder] = {}
+
+    def encode(self, packet: Packet, wire_format: WireFormat) -> Frame:
+        """The packet's frame, not stamped yet."""
+        encoder = self._encoders.get(wire_format)
+        if encoder is None:
+            encoder = self._encoders[wire_format] = packet_encoder(wire_format, self.header)
+        return encoder.encode(packet)
+
+
+class Release:
+    """A packet with its frames: built before the tick, stamped in it, the same for every sink.
+
+    Attributes:
+        packet: what it says.
+        deadline_ns: when it was due, monotonic ns; set at the tick.
+        timestamp: when it left the scheduler, Unix s; set at the tick.
+    """
+
+    __slots__ = ("_encoders", "_frames", "deadline_ns", "packet", "timestamp")
+
+    def __init__(self, packet: Packet, encoders: Encoders) -> None:
+        self.packet = packet
+        self.deadline_ns = 0
+        self.timestamp: float | None = None
+        self._encoders = encoders
+        self._frames: dict[WireFormat, Frame] = {}
+
+    def prepare(self, wire_format: WireFormat) -> None:
+        """Encode ahead of the tick."""
+        if wire_format not in self._frames:
+            self._frames[wire_format] = self._encoders.encode(self.packet, wire_format)
+
+    def stamp(self, deadline_ns: int, timestamp: float) -> None:
+        """It leaves the scheduler now."""
+        self.deadline_ns = deadline_ns
+        self.timestamp = timestamp
+        for frame in self._frames.values():
+            frame.stamp(timestamp)
+
+    def frame(self, wire_format: WireFormat) -> Frame:
+        """Its stamped frame; made here for a form that nobody wanted when it was built."""
+        frame = self._frames.get(wire_format)
+        if frame is None:
+            if self.timestamp is None:
+                raise RuntimeError("a packet has no frame to send before its tick")
+            frame = self._frames[wire_format] = self._encoders.encode(self.packet, wire_format)
+            frame.stamp(self.timestamp)
+        return frame
+
+
+class Sink(Protocol):
+    """Somewhere packets go. None of its methods waits."""
+
+    @property
+    def wire_format(self) -> WireFormat | None:
+        """The form it takes; None when it takes the packet itself."""
+        ...
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether it keeps the playhead going."""
+        ...
+
+    def offer_nowait(self, release: Release) -> None:
+        """Take the packet, or drop it (or an older one) and count that."""
+        ...
+
+    def end(self, code: int, reason: str) -> None:
+        """No more packets come: finish what was taken, then close with a WebSocket code."""
+        ...
+
+
+class Fanout:
+    """The sinks of one playback."""
+
+    def __init__(self) -> None:
+        self._sinks: dict[Sink, None] = {}
+        self.wire_formats: frozenset[WireFormat] = frozenset()
+
+    def __iter__(self) -> Iterator[Sink]:
+        return iter(list(self._sinks))
+
+    def __len__(self) -> int:
+        return len(self._sinks)
+
+    @property
+    def n_listening(self) -> int:
+        """How many keep the playhead going."""
+        return sum(sink.is_listening for sink in self._sinks)
+
+    def add(self, sink: Sink) -> None:
+        """From the next packet on, `sink` gets them."""
+        self._sinks[sink] = None
+        self._changed()
+
+    def discard(self, sink: Sink) -> None:
+        """`sink` gets nothing more; no matter whether it did."""
+        self._sinks.pop(sink, None)
+        self._changed()
+
+    def offer(self, release: Release) -> list[Sink]:
+        """Give the packet to every sink; answers those that failed.
+
+        A sink that raises has a bug of ours in it. It must not cost the others their packet, so
+        this is a boundary: it is logged once, and the caller drops the sink.
+        """
+        failed = []
+        for sink in list(self._sinks):
+            try:
+                sink.offer_nowait(release)
+            except Exception:
+                logger.exception("A sink failed and is dropped: %r", sink)
+                failed.append(sink)
+        return failed
+
+    def _changed(self) -> None:
+        self.wire_formats = frozenset(
+            sink.wire_format for sink in self._sinks if sink.wire_format is not None
+        )

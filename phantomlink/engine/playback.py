@@ -1,0 +1,289 @@
+"""One playhead at work: it waits for each deadline and releases the packet.
+
+Theory of operation. A playback plays while somebody listens and its session neither holds nor
+has ended it; `update` looks whether that has changed. Playing is one cancel scope: prefetch and
+the tick loop live in it, and pause, stop, seek and the leaving of the last listener cancel it.
+A packet belongs to the playhead until it has been handed over, so what was read or built ahead
+and then cancelled never happened. Between the end of the wait for a deadline and the hand-over
+nothing awaits, and a cancelled scope is noticed before: after `pause` or `seek` returns, no
+packet of the old position leaves.
+
+The order of a tick: wait, stamp, hand over, then (in the slack) build the next. At most
+`_BUILT_AHEAD` packets are built, so that a change of what is built takes effect at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import trio
+
+from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.clock import Alarm, Clock
+from phantomlink.engine.fanout import Encoders, Fanout, Release, Sink
+from phantomlink.engine.phases import PhaseBook
+from phantomlink.engine.prefetch import BLOCKS_BUFFERED, BlockReader, prefetch
+from phantomlink.engine.selection import Playhead, Selection
+from phantomlink.engine.timeline import Timeline
+from phantomlink.metrics import Histogram
+from phantomlink.source.bins import Block
+
+_BUILT_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackParts:
+    """What every playback of a session shares.
+
+    Attributes:
+        reader: of the recording at the session's bin width.
+        assembler: of its packets.
+        encoders: of its frames.
+        rate_hz: packets a second.
+        loop: whether to start again after the last bin.
+        clock: time.
+        phases: who ticks when, in the whole server.
+    """
+
+    reader: BlockReader
+    assembler: PacketAssembler
+    encoders: Encoders
+    rate_hz: Fraction
+    loop: bool
+    clock: Clock
+    phases: PhaseBook
+
+
+class TimingCounters:
+    """What one playback measures of itself.
+
+    Attributes:
+        lateness: release minus deadline of each packet.
+        packets: released.
+        stalls: times the anchor moved because a tick was too late to catch up.
+        overruns: packets that were not ready at their deadline.
+    """
+
+    __slots__ = ("lateness", "overruns", "packets", "stalls")
+
+    def __init__(self) -> None:
+        self.lateness = Histogram()
+        self.packets = 0
+        self.stalls = 0
+        self.overruns = 0
+
+
+class Playback:
+    """A playhead over a selection of bins, and those who listen to it.
+
+    Args:
+        parts: what the session's playbacks share.
+        selection: the bins to play.
+        from_bin: where to start: the first selected bin at or after it, wrapping.
+        may_play: whether the session lets its playbacks advance now.
+        on_end: called when the last bin has been played and there is no loop.
+    """
+
+    def __init__(
+        self,
+        parts: PlaybackParts,
+        selection: Selection,
+        *,
+        from_bin: int = 0,
+        may_play: Callable[[], bool],
+        on_end: Callable[[Playback], None],
+    ) -> None:
+        self._parts = parts
+        self._may_play = may_play
+        self._on_end = on_end
+        self.playhead = Playhead(selection, from_bin)
+        self.fanout = Fanout()
+        self.timing = TimingCounters()
+        self._timeline = Timeline(parts.rate_hz)
+        self._wake = trio.Event()
+        self._playing: trio.CancelScope | None = None
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether the playhead should be advancing now."""
+        return self._may_play() and self.fanout.n_listening > 0
+
+    def add(self, sink: Sink) -> None:
+        """Let `sink` have the packets from the next one on."""
+        self.fanout.add(sink)
+        self.update()
+
+    def discard(self, sink: Sink) -> None:
+        """`sink` gets nothing more; no matter whether it did."""
+        self.fanout.discard(sink)
+        self.update()
+
+    def update(self) -> None:
+        """Start or hold the playhead after anything that `is_playing` depends on has changed."""
+        if self.is_playing:
+            self._wake.set()
+            return
+        # A time that was held back is not made up for.
+        self._timeline.release()
+        self._parts.phases.forget(self)
+        self._cancel()
+
+    def seek(self, bin_index: int) -> int:
+        """Go to the first selected bin at or after `bin_index`, wrapping.
+
+        While playing, the ticks keep their deadlines and the next one sends the new position.
+
+        Returns:
+            The first `packet_id` that is sent from now on.
+        """
+        first = self.playhead.seek(bin_index)
+        self._cancel()
+        return first
+
+    async def peek(self) -> Release:
+        """The packet at the playhead, without sending it.
+
+        Raises:
+            RecordingError: it cannot be read.
+        """
+        bin_index = self.playhead.bin_index
+        reader = self._parts.reader
+        # Without a checkpoint where that is possible: the playhead stays where it was seen.
+        block = reader.read_nowait(bin_index, bin_index + 1)
+        if block is None:
+            block = await reader.read(bin_index, bin_index + 1)
+        return self._build(block, 0, self.playhead.sequence_number, self.playhead.loop)
+
+    async def run(self) -> None:
+        """Play whenever it should, until cancelled.
+
+        Raises:
+            RecordingError: the recording cannot be read.
+        """
+        alarm = self._parts.clock.alarm()
+        try:
+            while True:
+                while not self.is_playing:
+                    self._wake = trio.Event()
+                    await self._wake.wait()
+                await self._play(alarm)
+        finally:
+            self._parts.phases.forget(self)
+            alarm.close()
+
+    def _cancel(self) -> None:
+        if self._playing is not None:
+            self._playing.cancel()
+
+    async def _play(self, alarm: Alarm) -> None:
+        """Play until cancelled by `update` or `seek`, or to the end."""
+        head = self.playhead
+        send, receive = trio.open_memory_channel[Block](BLOCKS_BUFFERED)
+        ended = False
+        with trio.CancelScope() as self._playing:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._prefetch, head.selection, head.position, send)
+                with receive:
+                    ended = await self._tick_until_end(alarm, receive)
+        self._playing = None
+        if ended:
+            self._timeline.release()
+            self._parts.phases.forget(self)
+            self._on_end(self)
+
+    async def _prefetch(
+        self, selection: Selection, position: int, send: trio.MemorySendChannel[Block]
+    ) -> None:
+        await prefetch(self._parts.reader, selection, position, send, loop=self._parts.loop)
+
+    async def _tick_until_end(self, alarm: Alarm, blocks: trio.MemoryReceiveChannel[Block]) -> bool:
+        built: deque[Release] = deque()
+        builder = _Builder(self, blocks)
+        clock, timeline = self._parts.clock, self._timeline
+        while True:
+            await builder.fill(built)
+            if not built:
+                return True
+            now_ns = clock.now_ns()
+            if not timeline.is_anchored:
+                self._anchor(now_ns)
+            elif timeline.is_stalled(now_ns):
+                self.timing.stalls += 1
+                self._anchor(now_ns)
+            elif builder.waited and now_ns > timeline.deadline_ns:
+                self.timing.overruns += 1
+            await alarm.wait_until(timeline.deadline_ns)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if timeline.is_stalled(clock.now_ns()):
+                continue
+            self._release(built.popleft())
+
+    def _anchor(self, now_ns: int) -> None:
+        parts = self._parts
+        self._timeline.anchor(parts.phases.choose(self, parts.rate_hz, now_ns))
+
+    def _release(self, release: Release) -> None:
+        clock = self._parts.clock
+        deadline_ns = self._timeline.deadline_ns
+        self.timing.lateness.record(clock.now_ns() - deadline_ns)
+        release.stamp(deadline_ns, clock.wall_seconds())
+        failed = self.fanout.offer(release)
+        self.timing.packets += 1
+        self._timeline.advance()
+        self.playhead.advance()
+        for sink in failed:
+            self.discard(sink)
+            sink.end(1011, "internal error")
+
+    def _build(self, block: Block, row: int, sequence_number: int, loop: int) -> Release:
+        packet = self._parts.assembler.packet(block, row, sequence_number, loop)
+        release = Release(packet, self._parts.encoders)
+        for wire_format in self.fanout.wire_formats:
+            release.prepare(wire_format)
+        return release
+
+
+class _Builder:
+    """Builds packets ahead of the playhead from the blocks that prefetch sends."""
+
+    def __init__(self, playback: Playback, blocks: trio.MemoryReceiveChannel[Block]) -> None:
+        self._playback = playback
+        self._blocks = blocks
+        self._block: Block | None = None
+        self._row = 0
+        head = playback.playhead
+        self._sequence_number = head.sequence_number
+        self._loop = head.loop
+        self._left_in_loop = head.selection.length - head.position
+        self.waited = False
+
+    async def fill(self, built: deque[Release]) -> None:
+        """Build until enough are ahead; wait for a block only when there is none at all."""
+        self.waited = False
+        while len(built) < _BUILT_AHEAD:
+            if self._block is None or self._row == len(self._block.counts):
+                try:
+                    self._block = self._blocks.receive_nowait()
+                except trio.WouldBlock:
+                    if built:
+                        return
+                    self.waited = True
+                    try:
+                        self._block = await self._blocks.receive()
+                    except trio.EndOfChannel:
+                        return
+                except trio.EndOfChannel:
+                    return
+                self._row = 0
+            built.append(
+                self._playback._build(self._block, self._row, self._sequence_number, self._loop)
+            )
+            self._row += 1
+            self._sequence_number += 1
+            self._left_in_loop -= 1
+            if not self._left_in_loop:
+                self._loop += 1
+                self._left_in_loop = self._playback.playhead.selection.length

@@ -1,0 +1,72 @@
+"""Reads ahead of the playhead, so that no tick waits for the recording.
+
+A small recording lies in memory as bins and is read where it is. A large one is read in the
+recording's only worker thread: h5py has one lock for everything, and a call on the event loop
+would wait for it (171 ms, measured) while a worker reads.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import trio
+
+from phantomlink.engine.selection import Selection
+from phantomlink.source.bins import Bins, Block
+
+# One block is played while one waits in the channel and one is being read.
+BLOCK_SECONDS = 1.0
+BLOCKS_BUFFERED = 1
+
+
+class BlockReader:
+    """Reads blocks of one recording, in the right thread.
+
+    Args:
+        bins: the recording at one bin width.
+        limiter: of one token, shared by all that read this recording.
+    """
+
+    def __init__(self, bins: Bins, limiter: trio.CapacityLimiter) -> None:
+        self.bins = bins
+        self._limiter = limiter
+        self.block_bins = max(1, int(BLOCK_SECONDS * bins.grid.rate_hz))
+
+    def read_nowait(self, start: int, stop: int) -> Block | None:
+        """Bins [start, stop) if they need no waiting, else None."""
+        return self.bins.read(start, stop) if self.bins.in_memory else None
+
+    async def read(self, start: int, stop: int) -> Block:
+        """Bins [start, stop).
+
+        Cancelled: the thread finishes its read, and what it read is dropped.
+
+        Raises:
+            RecordingError: the file cannot be read.
+        """
+        if self.bins.in_memory:
+            await trio.lowlevel.checkpoint()
+            return self.bins.read(start, stop)
+        return await trio.to_thread.run_sync(
+            partial(self.bins.read, start, stop), limiter=self._limiter
+        )
+
+
+async def prefetch(
+    reader: BlockReader,
+    selection: Selection,
+    position: int,
+    blocks: trio.MemorySendChannel[Block],
+    *,
+    loop: bool,
+) -> None:
+    """Send the blocks of a selection, from a position on, until cancelled or played out.
+
+    The channel is bounded: when it is full, this waits. It is closed at the end.
+
+    Raises:
+        RecordingError: the file cannot be read; nothing stands in for what is missing.
+    """
+    async with blocks:
+        for start, stop in selection.runs_from(position, reader.block_bins, loop=loop):
+            await blocks.send(await reader.read(start, stop))

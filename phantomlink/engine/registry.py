@@ -1,0 +1,155 @@
+"""The sessions of the server: made, found, expired, supervised.
+
+Sessions live in a nursery of ours, each behind a supervisor: one that fails is logged once, with
+its traceback, and ends alone. (A task of the web framework's own nursery that raises would take
+the application down while its port keeps answering.)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import trio
+
+from phantomlink.engine.codes import make_up_code, validate_code
+from phantomlink.engine.playback import PlaybackParts
+from phantomlink.engine.session import (
+    CLOSE_GOING_AWAY,
+    CLOSE_INTERNAL_ERROR,
+    CLOSE_SESSION_GONE,
+    CLOSE_TRY_AGAIN_LATER,
+    Session,
+)
+from phantomlink.errors import (
+    RecordingError,
+    SessionNotFoundError,
+    TooManySessionsError,
+    UnavailableError,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Registry:
+    """Sessions by code.
+
+    Args:
+        make_parts: what a new session is made of.
+        max_sessions: at once.
+        ttl_seconds: a session without listeners or calls ends after this time.
+    """
+
+    def __init__(
+        self, make_parts: Callable[[], PlaybackParts], *, max_sessions: int, ttl_seconds: float
+    ) -> None:
+        self._make_parts = make_parts
+        self.max_sessions = max_sessions
+        self.ttl_seconds = ttl_seconds
+        self._sessions: dict[str, Session] = {}
+        self._nursery: trio.Nursery | None = None
+        self._closing = False
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def get(self, code: str) -> Session:
+        """The session of this code; the call counts as use.
+
+        Raises:
+            InvalidParameterError: it is not a code.
+            SessionNotFoundError: there is none.
+        """
+        session = self._sessions.get(validate_code(code))
+        if session is None:
+            raise SessionNotFoundError(f"no session has the code {code!r}")
+        session.touch()
+        return session
+
+    def create(self, code: str | None = None) -> tuple[Session, bool]:
+        """The session of this code, or of a made-up one; and whether it is new.
+
+        Raises:
+            InvalidParameterError: it is not a code.
+            TooManySessionsError: every session has a listener and there is no room.
+            UnavailableError: the server is starting or going away.
+        """
+        if code is None:
+            code = make_up_code(self._sessions)
+        elif validate_code(code) in self._sessions:
+            return self.get(code), False
+        if self._nursery is None or self._closing:
+            raise UnavailableError("the server is starting or going away: try again")
+        self._make_room()
+        session = self._sessions[code] = Session(code, self._make_parts())
+        self._nursery.start_soon(self._supervise, session)
+        logger.info("Session %s created (%d in all)", code, len(self._sessions))
+        return session, True
+
+    def delete(self, code: str) -> None:
+        """End a session whoever is connected.
+
+        Raises:
+            SessionNotFoundError: there is none.
+        """
+        self._end(self.get(code), CLOSE_SESSION_GONE, "session deleted")
+
+    def cleanup(self) -> int:
+        """End the expired sessions; answers how many."""
+        deadline = trio.current_time() - self.ttl_seconds
+        expired = [s for s in self if not s.is_in_use and s.last_used <= deadline]
+        for session in expired:
+            self._end(session, CLOSE_SESSION_GONE, "session expired")
+        return len(expired)
+
+    def close(self) -> None:
+        """The server goes away: end every session and make no more."""
+        self._closing = True
+        for session in self:
+            self._end(session, CLOSE_GOING_AWAY, "the server is going away")
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the sessions until cancelled. Sessions can be made once this has started."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                while True:
+                    await trio.sleep(min(max(self.ttl_seconds / 4, 0.05), 30.0))
+                    self.cleanup()
+            finally:
+                self.close()
+                self._nursery = None
+
+    def _make_room(self) -> None:
+        if len(self._sessions) < self.max_sessions:
+            return
+        idle = [session for session in self if not session.is_in_use]
+        if not idle:
+            raise TooManySessionsError(
+                f"all {self.max_sessions} sessions have listeners; "
+                "delete one, or let the server have more (PHANTOM_MAX_CONNECTIONS)"
+            )
+        oldest = min(idle, key=lambda session: session.last_used)
+        logger.info("Session %s makes room for a new one", oldest.code)
+        self._end(oldest, CLOSE_SESSION_GONE, "session evicted")
+
+    def _end(self, session: Session, code: int, reason: str) -> None:
+        if self._sessions.get(session.code) is session:
+            del self._sessions[session.code]
+            logger.info("Session %s ends: %s", session.code, reason)
+        session.close(code, reason)
+
+    async def _supervise(self, session: Session) -> None:
+        try:
+            await session.run()
+        except* RecordingError as group:
+            for error in group.exceptions:
+                logger.error("Session %s: %s", session.code, error)  # noqa: TRY400
+            self._end(session, CLOSE_TRY_AGAIN_LATER, "the recording cannot be read")
+        except* Exception:
+            logger.exception("Session %s failed and ends", session.code)
+            self._end(session, CLOSE_INTERNAL_ERROR, "internal error")

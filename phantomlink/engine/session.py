@@ -1,0 +1,332 @@
+"""One session: a nursery with a playback for each filter that somebody listens to.
+
+A session's state is two flags, `is_paused` and `is_stopped`; everything else follows from them
+and from who listens. What it is asked to do takes effect before the call returns: no packet of
+the time before leaves afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import trio
+
+from phantomlink.engine.fanout import Sink
+from phantomlink.engine.playback import Playback, PlaybackParts
+from phantomlink.engine.selection import Selection
+from phantomlink.errors import BinRangeError
+from phantomlink.source.trials import Filter
+
+NO_FILTER = Filter()
+
+# WebSocket close codes of the contract.
+CLOSE_NORMAL = 1000
+CLOSE_GOING_AWAY = 1001
+CLOSE_INTERNAL_ERROR = 1011
+CLOSE_TRY_AGAIN_LATER = 1013
+CLOSE_SESSION_GONE = 4410
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackStatus:
+    """One playhead at one moment.
+
+    Attributes:
+        filter: what it plays; all None for the unfiltered one.
+        current_packet: `packet_id` of the next packet.
+        sequence_number: of the next packet.
+        loop: times it has wrapped.
+        total_packets: bins it plays before it wraps.
+        connections: sinks that listen.
+        is_playing: whether it advances.
+        packets: released so far.
+        stalls, overruns: see TimingCounters.
+    """
+
+    filter: Filter
+    current_packet: int
+    sequence_number: int
+    loop: int
+    total_packets: int
+    connections: int
+    is_playing: bool
+    packets: int
+    stalls: int
+    overruns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    """A session at one moment. The first playback is the unfiltered one."""
+
+    code: str
+    created_at: datetime
+    last_accessed: datetime
+    is_paused: bool
+    is_stopped: bool
+    playbacks: tuple[PlaybackStatus, ...]
+
+    @property
+    def active_connections(self) -> int:
+        """Listeners of all playheads."""
+        return sum(playback.connections for playback in self.playbacks)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has listeners and was not stopped: it plays, or would but for a pause."""
+        return not self.is_stopped and self.active_connections > 0
+
+
+class Session:
+    """An isolated listening to the recording, with playheads of its own.
+
+    Args:
+        code: its name.
+        parts: what its playbacks share.
+    """
+
+    def __init__(self, code: str, parts: PlaybackParts) -> None:
+        self.code = code
+        self.parts = parts
+        self.created_at = datetime.now(UTC)
+        self.last_accessed = self.created_at
+        self.last_used = trio.current_time()
+        self.is_paused = False
+        self.is_stopped = False
+        self._reservations = 0
+        self._closed: tuple[int, str] | None = None
+        self._nursery: trio.Nursery | None = None
+        n_bins = parts.reader.bins.grid.n_bins
+        self.main = Playback(
+            parts,
+            Selection(((0, n_bins),)),
+            may_play=self._may_play,
+            on_end=self._on_end,
+        )
+        self._playbacks: dict[Filter, Playback] = {NO_FILTER: self.main}
+        self._scopes: dict[Playback, trio.CancelScope] = {}
+
+    @property
+    def n_listening(self) -> int:
+        """Listeners of all playheads."""
+        return sum(playback.fanout.n_listening for playback in self._playbacks.values())
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether somebody listens, or is about to: it must not make room for another."""
+        return self._reservations > 0 or self.n_listening > 0
+
+    @contextmanager
+    def reserved(self) -> Iterator[None]:
+        """Keep the session while a listener that was let in is still arriving."""
+        self._reservations += 1
+        try:
+            yield
+        finally:
+            self._reservations -= 1
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended; it takes no listeners any more."""
+        return self._closed is not None
+
+    def touch(self) -> None:
+        """Somebody used the session: its time to live starts again."""
+        self.last_used = trio.current_time()
+        self.last_accessed = datetime.now(UTC)
+
+    def playback(self, wanted: Filter) -> Playback:
+        """The playback of a filter; a new one, not yet playing, where nobody listens to it.
+
+        A new one starts at the first match at or after the unfiltered position, wrapping.
+
+        Raises:
+            NoMatchingBinsError: the filter matches nothing.
+        """
+        existing = self._playbacks.get(wanted)
+        if existing is not None:
+            return existing
+        bins = self.parts.reader.bins
+        return Playback(
+            self.parts,
+            Selection(bins.trials.ranges(wanted, bins.grid)),
+            from_bin=self.main.playhead.bin_index,
+            may_play=self._may_play,
+            on_end=self._on_end,
+        )
+
+    def subscribe(self, wanted: Filter, playback: Playback, sink: Sink) -> Playback:
+        """Let `sink` listen; a stopped session starts again.
+
+        Args:
+            wanted: its filter.
+            playback: what `playback(wanted)` gave. If another listener of the same filter came
+                in the meantime, that one's playhead is the one that counts.
+            sink: the listener.
+
+        Returns:
+            The playback that it listens to.
+        """
+        if self._closed is not None:
+            sink.end(*self._closed)
+            return playback
+        playback = self._playbacks.setdefault(wanted, playback)
+        self.is_stopped = False
+        self.touch()
+        if playback not in self._scopes and self._nursery is not None:
+            self._start(playback)
+        playback.add(sink)
+        self._update()
+        return playback
+
+    def unsubscribe(self, sink: Sink) -> None:
+        """`sink` has left; a filtered playhead goes with its last listener."""
+        for playback in list(self._playbacks.values()):
+            playback.discard(sink)
+        self._drop_unheard()
+        self.touch()
+
+    def pause(self) -> None:
+        """Hold every playhead; twice is fine."""
+        self.is_paused = True
+        self._update()
+
+    def resume(self) -> None:
+        """Go on after a pause or a stop, for whoever listens."""
+        self.is_paused = False
+        self.is_stopped = False
+        self._update()
+
+    def stop(self) -> None:
+        """Close the sockets, rewind, and hold until a listener arrives or `resume`."""
+        self.is_paused = False
+        self.is_stopped = True
+        self._end_sinks(CLOSE_NORMAL, "session stopped")
+        self.main.seek(0)
+        self._update()
+
+    def seek(self, bin_index: int) -> int:
+        """Move each playhead to the first match at or after a bin, wrapping.
+
+        Returns:
+            The first `packet_id` that the unfiltered playhead sends from now on.
+
+        Raises:
+            BinRangeError: the bin is not in the recording.
+        """
+        n_bins = self.parts.reader.bins.grid.n_bins
+        if not 0 <= bin_index < n_bins:
+            raise BinRangeError(f"packet_id: got {bin_index}, takes 0 to {n_bins - 1}")
+        for playback in self._playbacks.values():
+            playback.seek(bin_index)
+        return self.main.playhead.bin_index
+
+    def seek_seconds(self, position_seconds: float) -> int:
+        """As `seek`, to the bin that holds a time from the start of the recording.
+
+        Raises:
+            BinRangeError: the time is not in the recording.
+        """
+        grid = self.parts.reader.bins.grid
+        if not (math.isfinite(position_seconds) and 0 <= position_seconds < grid.duration_seconds):
+            raise BinRangeError(
+                f"position_seconds: got {position_seconds}, "
+                f"takes 0 up to {grid.duration_seconds} (not itself)"
+            )
+        bin_index = grid.index_of(grid.t0_seconds + position_seconds)
+        return self.seek(min(bin_index, grid.n_bins - 1))
+
+    def close(self, code: int, reason: str) -> None:
+        """End the session whoever is connected. The first reason counts."""
+        if self._closed is not None:
+            return
+        self._closed = (code, reason)
+        self._end_sinks(code, reason)
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    def status(self) -> SessionStatus:
+        """The session now."""
+        return SessionStatus(
+            self.code,
+            self.created_at,
+            self.last_accessed,
+            self.is_paused,
+            self.is_stopped,
+            tuple(
+                PlaybackStatus(
+                    filter=wanted,
+                    current_packet=playback.playhead.bin_index,
+                    sequence_number=playback.playhead.sequence_number,
+                    loop=playback.playhead.loop,
+                    total_packets=playback.playhead.selection.length,
+                    connections=len(playback.fanout),
+                    is_playing=playback.is_playing,
+                    packets=playback.timing.packets,
+                    stalls=playback.timing.stalls,
+                    overruns=playback.timing.overruns,
+                )
+                for wanted, playback in self._playbacks.items()
+            ),
+        )
+
+    def sinks(self) -> tuple[Sink, ...]:
+        """Everything that listens."""
+        return tuple(sink for playback in self._playbacks.values() for sink in playback.fanout)
+
+    async def run(self) -> None:
+        """Run until closed. Every playback is a task here.
+
+        Raises:
+            RecordingError: the recording cannot be read.
+        """
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            self._nursery = nursery
+            if self._closed is not None:
+                nursery.cancel_scope.cancel()
+            for playback in self._playbacks.values():
+                self._start(playback)
+            await trio.sleep_forever()
+
+    def _may_play(self) -> bool:
+        return not (self.is_paused or self.is_stopped or self.is_closed)
+
+    def _update(self) -> None:
+        for playback in list(self._playbacks.values()):
+            playback.update()
+
+    def _start(self, playback: Playback) -> None:
+        assert self._nursery is not None
+        self._scopes[playback] = trio.CancelScope()
+        self._nursery.start_soon(self._run_playback, playback, self._scopes[playback])
+
+    async def _run_playback(self, playback: Playback, scope: trio.CancelScope) -> None:
+        with scope:
+            await playback.run()
+
+    def _drop_unheard(self) -> None:
+        for wanted, playback in list(self._playbacks.items()):
+            if playback is not self.main and not len(playback.fanout):
+                del self._playbacks[wanted]
+                playback.update()
+                scope = self._scopes.pop(playback, None)
+                if scope is not None:
+                    scope.cancel()
+
+    def _end_sinks(self, code: int, reason: str) -> None:
+        for playback in list(self._playbacks.values()):
+            self._end_listeners(playback, code, reason)
+        self._drop_unheard()
+
+    def _end_listeners(self, playback: Playback, code: int, reason: str) -> None:
+        for sink in playback.fanout:
+            sink.end(code, reason)
+            playback.discard(sink)
+
+    def _on_end(self, playback: Playback) -> None:
+        self._end_listeners(playback, CLOSE_NORMAL, "the recording ended")
+        self._drop_unheard()

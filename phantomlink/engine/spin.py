@@ -1,0 +1,85 @@
+"""How early to wake, and how much of a core may be spent on spinning up to a deadline.
+
+Waking from the kernel is late by some tens of microseconds, and by how much depends on the
+machine and the moment. So a waiter asks to be woken early, by a lead, and spins for the rest.
+The lead is learned (`WakeMargin`) and bounded by what spinning may cost (`SpinGovernor`).
+A lead is not spin: most of it is eaten by the wake-up itself, so only feedback from the time
+actually spun can hold the budget; a share handed out in advance starves at 100 sessions.
+"""
+
+from __future__ import annotations
+
+# A margin that may grow without a bound follows a busy machine to 1.5 ms, and then the spin
+# itself is what makes the machine busy.
+MAX_LEAD_NS = 400_000
+_FIRST_MARGIN_NS = 100_000
+_STEP_NS = 8_000
+
+
+class WakeMargin:
+    """Follows a high quantile of how late wake-ups are, in constant memory.
+
+    Stochastic approximation: each observation moves the estimate by a step whose two sizes
+    balance where `quantile` of the observations lie below it.
+    """
+
+    __slots__ = ("_down", "_margin", "_up")
+
+    def __init__(self, quantile: float = 0.98) -> None:
+        self._up = _STEP_NS * quantile
+        self._down = _STEP_NS * (1 - quantile)
+        self._margin = float(_FIRST_MARGIN_NS)
+
+    @property
+    def margin_ns(self) -> int:
+        """How much earlier than needed to ask for a wake-up."""
+        return int(self._margin)
+
+    def observe(self, lateness_ns: int) -> None:
+        """A wake-up came this long after it was asked for."""
+        if lateness_ns > self._margin:
+            self._margin = min(self._margin + self._up, MAX_LEAD_NS)
+        else:
+            self._margin = max(self._margin - self._down, 0.0)
+
+
+class SpinGovernor:
+    """Keeps the time spun by all waiters together below a share of one core.
+
+    Args:
+        share: of one core.
+    """
+
+    __slots__ = ("_cap", "_since_ns", "_spun_ns", "last_share", "share")
+
+    _INTERVAL_NS = 250_000_000
+
+    def __init__(self, share: float = 0.15) -> None:
+        self.share = share
+        self.last_share = 0.0
+        self._cap = float(MAX_LEAD_NS)
+        self._spun_ns = 0
+        self._since_ns: int | None = None
+
+    @property
+    def cap_ns(self) -> int:
+        """The longest lead that may be used now."""
+        return int(self._cap)
+
+    def spun(self, duration_ns: int, now_ns: int) -> None:
+        """A waiter has spun for this long, until now."""
+        self._spun_ns += duration_ns
+        if self._since_ns is None:
+            self._since_ns = now_ns
+            return
+        elapsed = now_ns - self._since_ns
+        if elapsed < self._INTERVAL_NS:
+            return
+        self.last_share = self._spun_ns / elapsed
+        if self.last_share > self.share:
+            # Faster down than up: what was overspent is a tick that others waited for.
+            self._cap = max(self._cap * max(self.share / self.last_share, 0.5), 1_000.0)
+        else:
+            self._cap = min(self._cap * 1.05 + 1_000.0, MAX_LEAD_NS)
+        self._spun_ns = 0
+        self._since_ns = now_ns

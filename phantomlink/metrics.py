@@ -1,0 +1,83 @@
+"""Fixed-size counters and histograms, and the frozen snapshots that are read from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+_SUB_BITS = 3  # 8 buckets an octave: a percentile is at most 12.5 % above the true value
+_MAX_BITS = 36  # 2**36 ns is 68 s; what is longer is counted in the last bucket
+_N_BUCKETS = ((_MAX_BITS - _SUB_BITS) << _SUB_BITS) + (1 << _SUB_BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A histogram read at one moment. Durations in ns; None where nothing was recorded."""
+
+    count: int
+    mean_ns: float | None
+    std_ns: float | None
+    p50_ns: int | None
+    p99_ns: int | None
+    max_ns: int | None
+
+
+class Histogram:
+    """Durations in log-linear buckets: bounded memory, about 0.3 us a record.
+
+    Buckets are exact below 8 ns and an eighth of an octave wide above, as in HdrHistogram.
+    Negative values, which clocks that step can give, count as 0.
+    """
+
+    __slots__ = ("_buckets", "_max", "_sum", "_sum_of_squares", "count")
+
+    def __init__(self) -> None:
+        self._buckets = [0] * _N_BUCKETS
+        self.count = 0
+        self._sum = 0
+        self._sum_of_squares = 0
+        self._max = 0
+
+    def record(self, value_ns: int) -> None:
+        """Count one duration."""
+        value_ns = max(value_ns, 0)
+        shift = max(value_ns.bit_length() - _SUB_BITS - 1, 0)
+        index = (shift << _SUB_BITS) + (value_ns >> shift)
+        self._buckets[min(index, _N_BUCKETS - 1)] += 1
+        self.count += 1
+        self._sum += value_ns
+        self._sum_of_squares += value_ns * value_ns
+        self._max = max(self._max, value_ns)
+
+    def percentile(self, fraction: float) -> int | None:
+        """Upper edge of the bucket that holds this fraction of the records; never above the max."""
+        if not self.count:
+            return None
+        wanted = math.ceil(fraction * self.count)
+        seen = 0
+        for index, n in enumerate(self._buckets):
+            seen += n
+            if seen >= wanted:
+                return min(_upper_edge(index), self._max)
+        return self._max
+
+    def summary(self) -> Summary:
+        """The figures that are published."""
+        if not self.count:
+            return Summary(0, None, None, None, None, None)
+        mean = self._sum / self.count
+        variance = max(self._sum_of_squares / self.count - mean * mean, 0.0)
+        return Summary(
+            self.count,
+            mean,
+            math.sqrt(variance),
+            self.percentile(0.5),
+            self.percentile(0.99),
+            self._max,
+        )
+
+
+def _upper_edge(index: int) -> int:
+    shift = max((index >> _SUB_BITS) - 1, 0)
+    mantissa = index - (shift << _SUB_BITS)
+    return ((mantissa + 1) << shift) - 1

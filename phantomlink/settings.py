@@ -1,0 +1,248 @@
+"""Settings: read once from flags and the environment, validated, frozen, passed in.
+
+Every field is one fact with one name: field `port` is the variable `PHANTOM_PORT` and the flag
+`--port`. A value of the wrong form stops the start with one line that names where it came from,
+what it was and what is taken.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from phantomlink.errors import SettingsError
+
+ENV_PREFIX = "PHANTOM_"
+# Read by the tests, not by the server: naming it must not look like a misspelt setting.
+_NOT_OURS = frozenset({"PHANTOM_TEST_RECORDINGS"})
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+MIN_RATE_HZ, MAX_RATE_HZ = 1, 1000
+DEFAULT_DATA_DIR = Path("data")
+DEFAULT_DATASET = "mc_maze"
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How a setting is read: `parse` raises ValueError for what `takes` does not describe."""
+
+    parse: Callable[[str], Any]
+    takes: str
+    help: str
+
+
+def _text(raw: str) -> str:
+    if not raw.strip():
+        raise ValueError(raw)
+    return raw.strip()
+
+
+def _boolean(raw: str) -> bool:
+    word = raw.strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError(raw)
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        value = int(raw)
+        if not low <= value <= high:
+            raise ValueError(raw)
+        return value
+
+    return parse
+
+
+def _seconds(raw: str) -> float:
+    value = float(raw)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(raw)
+    return value
+
+
+def _rate(raw: str) -> Fraction:
+    value = Fraction(raw.strip())
+    if not MIN_RATE_HZ <= value <= MAX_RATE_HZ:
+        raise ValueError(raw)
+    # A period must be expressible without a rounding that adds up over days.
+    return value.limit_denominator(1_000_000)
+
+
+def _log_level(raw: str) -> str:
+    level = raw.strip().upper()
+    if level not in LOG_LEVELS:
+        raise ValueError(raw)
+    return level
+
+
+def _dataset(raw: str) -> str:
+    name = _text(raw).removesuffix(".nwb")
+    if Path(name).name != name or name in {".", ".."}:
+        raise ValueError(raw)
+    return name
+
+
+def _path(raw: str) -> Path:
+    return Path(_text(raw)).expanduser()
+
+
+def _setting(
+    default: Any,
+    parse: Callable[[str], Any],
+    takes: str,
+    help: str,  # noqa: A002
+) -> Any:
+    return field(default=default, metadata={"form": _Form(parse, takes, help)})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the server was told. Durations in s, rates in Hz."""
+
+    host: str = _setting("127.0.0.1", _text, "a host name or address", "address to listen on")
+    port: int = _setting(
+        8000, _integer(0, 65535), "a whole number from 0 to 65535 (0: any free one)", "TCP port"
+    )
+    data_dir: Path | None = _setting(
+        None, _path, "a directory", "where recordings are looked for (default: data)"
+    )
+    dataset: str | None = _setting(
+        None,
+        _dataset,
+        "the name of a file in the data directory, without .nwb",
+        "recording to play when none is named (default: mc_maze)",
+    )
+    stream_frequency_hz: Fraction = _setting(
+        Fraction(40), _rate, f"a number from {MIN_RATE_HZ} to {MAX_RATE_HZ}", "packets a second"
+    )
+    max_connections: int = _setting(
+        10, _integer(1, 10_000), "a whole number from 1 to 10000", "sessions at once"
+    )
+    session_ttl_seconds: float = _setting(
+        3600.0,
+        _seconds,
+        "a number of seconds above 0",
+        "a session without listeners or calls ends after this time",
+    )
+    loop: bool = _setting(
+        True, _boolean, "true or false", "start again when the recording has been played"
+    )
+    trust_proxy: bool = _setting(
+        False,
+        _boolean,
+        "true or false",
+        "believe X-Forwarded-Proto and X-Forwarded-Host in stream_url",
+    )
+    log_level: str = _setting("INFO", _log_level, f"one of {', '.join(LOG_LEVELS)}", "log level")
+    position_series: str | None = _setting(
+        None, _text, "the name or NWB path of a series", "series that gives x and y"
+    )
+    velocity_series: str | None = _setting(
+        None, _text, "the name or NWB path of a series", "series that gives vx and vy"
+    )
+    target_column: str | None = _setting(
+        None, _text, "the name of a trial column", "trial column that gives target_id"
+    )
+    target_position_column: str | None = _setting(
+        None, _text, "the name of a trial column", "trial column that gives the targets' places"
+    )
+
+    @property
+    def data_directory(self) -> Path:
+        """Where recordings are looked for."""
+        return self.data_dir or DEFAULT_DATA_DIR
+
+    @property
+    def recording_was_chosen(self) -> bool:
+        """Whether somebody said which recording to play, so that a missing one is an error."""
+        return self.data_dir is not None or self.dataset is not None
+
+    @property
+    def default_recording_path(self) -> Path:
+        """The file that is played when none is named."""
+        return self.data_directory / f"{self.dataset or DEFAULT_DATASET}.nwb"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingInfo:
+    """One setting as help texts and pages show it."""
+
+    name: str
+    variable: str
+    flag: str
+    default: Any
+    is_boolean: bool
+    takes: str
+    help: str
+
+
+def describe_settings() -> tuple[SettingInfo, ...]:
+    """Every setting, in the order in which help shows them."""
+    return tuple(
+        SettingInfo(
+            name=f.name,
+            variable=ENV_PREFIX + f.name.upper(),
+            flag="--" + f.name.replace("_", "-"),
+            default=f.default,
+            is_boolean=isinstance(f.default, bool),
+            takes=f.metadata["form"].takes,
+            help=f.metadata["form"].help,
+        )
+        for f in fields(Settings)
+    )
+
+
+def load_settings(
+    flags: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None
+) -> Settings:
+    """Build the settings: a flag wins over its variable, a variable over the default.
+
+    Args:
+        flags: raw texts by field name, as given on the command line.
+        env: the environment; `os.environ` when left out.
+
+    Raises:
+        SettingsError: a value has the wrong form; the message is one line.
+    """
+    flags = flags or {}
+    env = os.environ if env is None else env
+    values: dict[str, Any] = {}
+    for f in fields(Settings):
+        variable = ENV_PREFIX + f.name.upper()
+        if f.name in flags:
+            source, raw = "--" + f.name.replace("_", "-"), flags[f.name]
+        elif variable in env:
+            source, raw = variable, env[variable]
+        else:
+            continue
+        form: _Form = f.metadata["form"]
+        try:
+            values[f.name] = form.parse(raw)
+        except (ValueError, ZeroDivisionError) as error:
+            raise SettingsError(f"{source}: got {raw!r}, takes {form.takes}") from error
+    return Settings(**values)
+
+
+def unknown_variables(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Lines about variables with our prefix that name no setting: misspelt, most likely."""
+    env = os.environ if env is None else env
+    known = [info.variable for info in describe_settings()]
+    lines = []
+    for name in sorted(env):
+        if name.startswith(ENV_PREFIX) and name not in known and name not in _NOT_OURS:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            lines.append(f"{name} is not a setting of this version and is ignored{hint}")
+    return tuple(lines)

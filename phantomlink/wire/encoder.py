@@ -1,0 +1,191 @@
+"""Packets and messages to bytes.
+
+A packet is encoded before its tick, with room for the timestamp; at the tick only that is
+written in. What never changes in a stream (the names, the channel numbers) is encoded once.
+The bytes are those that `msgpack.packb` or `json.dumps` makes of `packet_data`: a test compares.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Protocol
+
+import msgpack
+
+from phantomlink.wire.packet import Packet, StreamHeader, packet_data
+
+# 10 digits of seconds and 6 decimals: the same width until the year 2286.
+_JSON_TIMESTAMP = "%017.6f"
+_JSON_TIMESTAMP_WIDTH = 17
+_BINARY_HEAD, _TEXT_HEAD = 0x82, 0x81  # FIN with opcode 2, FIN with opcode 1 (RFC 6455, 5.2)
+# The keys of `data` come in this order: two numbers, the timestamp, the spikes, and these.
+_AFTER_SPIKES = ("kinematics", "intention", "trial_id", "trial_time_ms", "loop")
+
+
+class WireFormat(Enum):
+    """The two forms of one message."""
+
+    MSGPACK = "msgpack"
+    JSON = "json"
+
+    @property
+    def subprotocol(self) -> str:
+        """The WebSocket sub-protocol that asks for this form."""
+        return f"phantomlink.v1.{self.value}"
+
+
+class Frame:
+    """A whole WebSocket frame of one packet, the same for every client.
+
+    Server frames are not masked (RFC 6455, 5.1), so one frame serves every client. After
+    `stamp` it never changes and may be held by queues.
+    """
+
+    __slots__ = ("_payload_at", "_stamp_at", "_text", "buffer")
+
+    def __init__(self, payload: bytes, stamp_at: int, *, text: bool) -> None:
+        head = frame_head(len(payload), text=text)
+        self.buffer = bytearray(head + payload)
+        self._payload_at = len(head)
+        self._stamp_at = self._payload_at + stamp_at
+        self._text = text
+
+    def stamp(self, timestamp: float) -> None:
+        """Write in when the packet left the scheduler, Unix s."""
+        if self._text:
+            raw = (_JSON_TIMESTAMP % timestamp).encode()
+            self.buffer[self._stamp_at : self._stamp_at + _JSON_TIMESTAMP_WIDTH] = raw
+        else:
+            struct.pack_into(">d", self.buffer, self._stamp_at, timestamp)
+
+    @property
+    def payload(self) -> bytes:
+        """The message without the WebSocket frame, for senders that frame by themselves."""
+        return bytes(memoryview(self.buffer)[self._payload_at :])
+
+
+class PacketEncoder(Protocol):
+    """Encodes the packets of one stream in one form."""
+
+    def encode(self, packet: Packet) -> Frame:
+        """The packet's frame, its timestamp still to be stamped."""
+        ...
+
+
+class MsgpackEncoder:
+    """Packets as MessagePack."""
+
+    def __init__(self, header: StreamHeader) -> None:
+        pack = msgpack.Packer().pack
+        self._pack: Callable[[Any], bytes] = pack
+        self._header = header
+        # A map of 2 (type, data), then a map of 9: packet_id, sequence_number, timestamp, spikes
+        # and those after; at most 15 keys, so the length is in the map's first byte.
+        self._head = (
+            b"\x82"
+            + pack("type")
+            + pack("data")
+            + pack("data")
+            + bytes([0x80 | (4 + len(_AFTER_SPIKES))])
+            + pack("packet_id")
+        )
+        self._sequence_key = pack("sequence_number")
+        self._timestamp_key = pack("timestamp") + b"\xcb"
+        self._before_counts = (
+            pack("spikes")
+            + b"\x83"
+            + pack("channel_ids")
+            + pack(header.channel_ids)
+            + pack("spike_counts")
+        )
+        self._after_counts = pack("bin_size_ms") + pack(header.bin_size_ms)
+
+    def encode(self, packet: Packet) -> Frame:
+        """The packet's frame, its timestamp still to be stamped."""
+        pack = self._pack
+        data = packet_data(packet, self._header, 0.0)
+        before = b"".join(
+            (
+                self._head,
+                pack(data["packet_id"]),
+                self._sequence_key,
+                pack(data["sequence_number"]),
+                self._timestamp_key,
+            )
+        )
+        counts = pack(data["spikes"]["spike_counts"])
+        rest = pack({key: data[key] for key in _AFTER_SPIKES})[1:]
+        payload = b"".join(
+            (before, bytes(8), self._before_counts, counts, self._after_counts, rest)
+        )
+        return Frame(payload, len(before), text=False)
+
+
+class JsonEncoder:
+    """Packets as JSON text."""
+
+    def __init__(self, header: StreamHeader) -> None:
+        self._header = header
+        self._before_counts = (
+            ',"spikes":{"channel_ids":' + _json(header.channel_ids) + ',"spike_counts":'
+        )
+        self._after_counts = ',"bin_size_ms":' + _json(header.bin_size_ms) + "},"
+
+    def encode(self, packet: Packet) -> Frame:
+        """The packet's frame, its timestamp still to be stamped."""
+        data = packet_data(packet, self._header, 0.0)
+        before = (
+            f'{{"type":"data","data":{{"packet_id":{data["packet_id"]},'
+            f'"sequence_number":{data["sequence_number"]},"timestamp":'
+        )
+        text = "".join(
+            (
+                before,
+                "0" * _JSON_TIMESTAMP_WIDTH,
+                self._before_counts,
+                _json(data["spikes"]["spike_counts"]),
+                self._after_counts,
+                _json({key: data[key] for key in _AFTER_SPIKES})[1:],
+                "}",
+            )
+        )
+        return Frame(text.encode(), len(before), text=True)
+
+
+def packet_encoder(wire_format: WireFormat, header: StreamHeader) -> PacketEncoder:
+    """The encoder of a stream's packets in one form."""
+    return (MsgpackEncoder if wire_format is WireFormat.MSGPACK else JsonEncoder)(header)
+
+
+def encode_message(message: dict[str, Any], wire_format: WireFormat) -> bytes | str:
+    """A message that is not a packet: bytes for a binary message, str for a text one."""
+    if wire_format is WireFormat.MSGPACK:
+        packed: bytes = msgpack.packb(message)
+        return packed
+    return _json(message)
+
+
+def frame_message(message: bytes | str) -> bytes:
+    """A whole unmasked WebSocket frame around one message."""
+    if isinstance(message, str):
+        payload = message.encode()
+        return frame_head(len(payload), text=True) + payload
+    return frame_head(len(message), text=False) + message
+
+
+def frame_head(length: int, *, text: bool) -> bytes:
+    """Head of an unmasked, unfragmented WebSocket frame (RFC 6455, 5.2)."""
+    first = _TEXT_HEAD if text else _BINARY_HEAD
+    if length < 126:
+        return bytes((first, length))
+    if length < 65536:
+        return struct.pack(">BBH", first, 126, length)
+    return struct.pack(">BBQ", first, 127, length)
+
+
+def _json(value: Any) -> str:
+    # NaN is not JSON: a value that should have been None must not reach a client.
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,124 @@
+"""What a packet says: frozen records, and the message that a client receives.
+
+The names and shapes of the message are the contract with clients that already exist.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Intention:
+    """What the subject was asked to reach for. None where nothing was, or it is not known.
+
+    Attributes:
+        target_id: the trial's active target, an index into that trial's own target list.
+        target_x: place of the target, in the units of the cursor.
+        target_y: as `target_x`.
+        distance_to_target: from the cursor of this bin to the target, same units.
+        reach_id: which of the recording's distinct reached places this is.
+    """
+
+    target_id: int | None = None
+    target_x: float | None = None
+    target_y: float | None = None
+    distance_to_target: float | None = None
+    reach_id: int | None = None
+
+
+NO_INTENTION = Intention()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packet:
+    """One bin of the recording, as one tick sends it.
+
+    Attributes:
+        packet_id: bin index in the recording.
+        sequence_number: +1 for every packet of this playback.
+        loop: times the recording has wrapped.
+        spike_counts: (n_units,) spikes in the bin.
+        vx, vy: velocity, the recording's own units; None where it has none.
+        x, y: position, likewise.
+        intention: the target of the trial; all None outside trials.
+        trial_id: row in the trial table; None outside trials.
+        trial_time_ms: from the start of the trial to the start of the bin.
+    """
+
+    packet_id: int
+    sequence_number: int
+    loop: int
+    spike_counts: NDArray[np.uint16]
+    vx: float | None
+    vy: float | None
+    x: float | None
+    y: float | None
+    intention: Intention
+    trial_id: int | None
+    trial_time_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHeader:
+    """What is the same for every packet of a stream.
+
+    Attributes:
+        n_channels: columns of `spike_counts`; `channel_ids` are 0 .. n_channels - 1. The labels
+            of the units behind them are the metadata's `unit_ids`.
+        bin_size_ms: width of a bin.
+    """
+
+    n_channels: int
+    bin_size_ms: float
+
+    @property
+    def channel_ids(self) -> list[int]:
+        """The columns of `spike_counts`, by number."""
+        return list(range(self.n_channels))
+
+
+def distance(
+    x: float | None, y: float | None, target_x: float | None, target_y: float | None
+) -> float | None:
+    """Euclidean distance, None when any coordinate is missing."""
+    if x is None or y is None or target_x is None or target_y is None:
+        return None
+    return math.hypot(target_x - x, target_y - y)
+
+
+def packet_data(packet: Packet, header: StreamHeader, timestamp: float) -> dict[str, Any]:
+    """The `data` of a packet's message.
+
+    Args:
+        packet: the packet.
+        header: of its stream.
+        timestamp: when it left the scheduler, Unix s.
+    """
+    intention = packet.intention
+    return {
+        "packet_id": packet.packet_id,
+        "sequence_number": packet.sequence_number,
+        "timestamp": timestamp,
+        "spikes": {
+            "channel_ids": header.channel_ids,
+            "spike_counts": packet.spike_counts.tolist(),
+            "bin_size_ms": header.bin_size_ms,
+        },
+        "kinematics": {"vx": packet.vx, "vy": packet.vy, "x": packet.x, "y": packet.y},
+        "intention": {
+            "target_id": intention.target_id,
+            "target_x": intention.target_x,
+            "target_y": intention.target_y,
+            "distance_to_target": intention.distance_to_target,
+            "reach_id": intention.reach_id,
+        },
+        "trial_id": packet.trial_id,
+        "trial_time_ms": packet.trial_time_ms,
+        "loop": packet.loop,
+    }

@@ -1,0 +1,121 @@
+"""Fakes that the tests of several parts share: data that name themselves, a clock that waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from types import MappingProxyType
+
+import numpy as np
+import trio
+
+from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.fanout import Encoders
+from phantomlink.engine.phases import PhaseBook
+from phantomlink.engine.playback import PlaybackParts
+from phantomlink.engine.prefetch import BlockReader
+from phantomlink.errors import BinRangeError, RecordingError
+from phantomlink.source.bins import BinGrid, Block
+from phantomlink.source.trials import Trial, TrialTable
+from phantomlink.wire.packet import StreamHeader
+
+
+class VirtualClock:
+    """Trio's own time, which pytest-trio's autojump clock turns into virtual time."""
+
+    source = "virtual"
+
+    def now_ns(self) -> int:
+        return round(trio.current_time() * 1_000_000_000)
+
+    def wall_seconds(self) -> float:
+        return 1_700_000_000.0 + trio.current_time()
+
+    def alarm(self):
+        return VirtualAlarm(self)
+
+
+class VirtualAlarm:
+    def __init__(self, clock):
+        self._clock = clock
+
+    async def wait_until(self, deadline_ns):
+        await trio.sleep((deadline_ns - self._clock.now_ns()) / 1_000_000_000)
+
+    def close(self):
+        pass
+
+
+def make_trial(row, start, stop, *, target_id=None, x=None, y=None, reach_id=None):
+    return Trial(row, start, stop, target_id, x, y, reach_id, MappingProxyType({}))
+
+
+class NamedBins:
+    """Bins that name themselves: unit 0 counts the bin index, x is the bin index."""
+
+    def __init__(self, n_bins=400, *, rate_hz=40, n_units=3, trials=(), in_memory=True, read_s=0.0):
+        self.grid = BinGrid(0.0, Fraction(rate_hz), n_bins)
+        self.unit_ids = tuple(range(1011, 1011 + n_units))
+        self.trials = trials if isinstance(trials, TrialTable) else TrialTable(tuple(trials))
+        self.in_memory = in_memory
+        self.reads = []
+        self.fails = False
+
+    def read(self, start, stop):
+        if not 0 <= start <= stop <= self.grid.n_bins:
+            raise BinRangeError(f"got [{start}, {stop})")
+        if self.fails:
+            raise RecordingError("the disk is gone")
+        self.reads.append((start, stop))
+        index = np.arange(start, stop)
+        counts = np.zeros((stop - start, len(self.unit_ids)), np.uint16)
+        counts[:, 0] = index % 65536
+        kinematics = np.full((stop - start, 4), np.nan)
+        kinematics[:, 2] = index
+        starts = np.array([self.grid.start_of(i) for i in range(start, stop)])
+        return Block(start, counts, kinematics, self.trials.rows_at(starts))
+
+
+def make_parts(bins, *, clock=None, loop=True, phases=None):
+    return PlaybackParts(
+        reader=BlockReader(bins, trio.CapacityLimiter(1)),
+        assembler=PacketAssembler(bins),
+        encoders=Encoders(StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)),
+        rate_hz=bins.grid.rate_hz,
+        loop=loop,
+        clock=clock or VirtualClock(),
+        phases=phases or PhaseBook(),
+    )
+
+
+@dataclass(eq=False)
+class ListSink:
+    """Keeps what it is given, and when."""
+
+    wire_format: object = None
+    is_listening: bool = True
+    packets: list = field(default_factory=list)
+    times: list = field(default_factory=list)
+    deadlines: list = field(default_factory=list)
+    ended: tuple | None = None
+    on_offer: object = None
+
+    def offer_nowait(self, release):
+        assert self.ended is None, "a packet after the end"
+        self.packets.append(release.packet)
+        self.times.append(trio.current_time())
+        self.deadlines.append(release.deadline_ns)
+        if self.on_offer is not None:
+            self.on_offer(release)
+
+    def end(self, code, reason):
+        assert self.ended is None, "ended twice"
+        self.ended = (code, reason)
+
+    @property
+    def ids(self):
+        return [packet.packet_id for packet in self.packets]
+
+    @property
+    def sequence(self):
+        return [packet.sequence_number for packet in self.packets]

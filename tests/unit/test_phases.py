@@ -1,0 +1,45 @@
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phantomlink.engine.phases import PhaseBook
+
+FORTY = Fraction(40)
+PERIOD = 25_000_000
+
+
+def test_alone_the_first_deadline_is_now():
+    assert PhaseBook().choose("a", FORTY, 1000) == 1000
+
+
+def test_each_new_one_goes_into_the_middle_of_the_widest_gap():
+    book = PhaseBook()
+    first = book.choose("a", FORTY, 0)
+    offsets = [(book.choose(name, FORTY, 0) - first) % PERIOD for name in "bcde"]
+    assert offsets == [PERIOD // 2, PERIOD // 4, 3 * PERIOD // 4, PERIOD // 8]
+
+
+@given(st.integers(1, 60), st.integers(0, 10**15))
+def test_gaps_stay_within_a_factor_of_two_of_one_another(n, start):
+    book = PhaseBook()
+    firsts = []
+    for k in range(n):
+        earliest = start + k * 1_234_567
+        first = book.choose(k, FORTY, earliest)
+        assert earliest <= first <= earliest + PERIOD
+        firsts.append(first)
+    offsets = sorted(first % PERIOD for first in firsts)
+    gaps = [b - a for a, b in zip(offsets, [*offsets[1:], offsets[0] + PERIOD], strict=True)]
+    assert max(gaps) <= 2 * min(gaps) + 100
+
+
+def test_other_rates_do_not_matter_and_who_left_makes_room():
+    book = PhaseBook()
+    book.choose("a", FORTY, 0)
+    assert book.choose("b", Fraction(1000), 7) == 7
+    book.choose("c", FORTY, 0)
+    book.forget("a")
+    book.forget("c")
+    assert book.choose("d", FORTY, 3) == 3
+    assert book.choose("d", FORTY, 9) == 9  # its own former phase does not count
