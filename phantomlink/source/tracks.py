@@ -1,0 +1,212 @@
+"""Rows of behaviour by time: all in memory, or read from the file in bounded pieces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from phantomlink.errors import RecordingError
+from phantomlink.source.kinematics import Samples, typical_period
+from phantomlink.source.series import RegularTimes, Series
+
+PIECE_ROWS = 262_144
+"""Rows read at once when all timestamps of a large series are looked at: 2 MB."""
+
+STRIDE_ROWS = 1024
+"""One timestamp in so many is kept in memory for a large series."""
+
+
+class Track(Protocol):
+    """Samples of some columns of one series, found by time."""
+
+    @property
+    def in_memory(self) -> bool:
+        """True when reading neither blocks nor touches a file."""
+        ...
+
+    @property
+    def first_seconds(self) -> float | None:
+        """Time of the first, recording clock; None when there are none."""
+        ...
+
+    @property
+    def last_seconds(self) -> float | None:
+        """Time of the last, recording clock; None when there are none."""
+        ...
+
+    @property
+    def period(self) -> float:
+        """Seconds between samples; NaN when not known."""
+        ...
+
+    def between(self, start_seconds: float, stop_seconds: float, margin: int) -> Samples:
+        """Samples from start to stop, and `margin` more on either side where there are any."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryTrack:
+    """A track whose samples are all in memory."""
+
+    samples: Samples
+    in_memory: bool = True
+
+    @property
+    def first_seconds(self) -> float | None:
+        """Time of the first sample, recording clock."""
+        return float(self.samples.seconds[0]) if self.samples.seconds.size else None
+
+    @property
+    def last_seconds(self) -> float | None:
+        """Time of the last sample, recording clock."""
+        return float(self.samples.seconds[-1]) if self.samples.seconds.size else None
+
+    @property
+    def period(self) -> float:
+        """Seconds between samples."""
+        return self.samples.period
+
+    def between(self, start_seconds: float, stop_seconds: float, margin: int) -> Samples:
+        """Samples from start to stop with a margin; views, not copies."""
+        seconds = self.samples.seconds
+        first, last = np.searchsorted(seconds, (start_seconds, stop_seconds))
+        rows = slice(max(int(first) - margin, 0), int(last) + margin)
+        return Samples(seconds[rows], self.samples.values[rows], self.samples.period)
+
+
+def read_track(series: Series, columns: tuple[int, ...]) -> MemoryTrack:
+    """Read a whole series.
+
+    Rows without a finite timestamp are left out: they are at no time. Rows that are out of order
+    are put in order.
+
+    Args:
+        series: where it lies.
+        columns: which of its columns are wanted, in this order.
+    """
+    values = _select(series.scaled(series.data[...]), columns)
+    if isinstance(series.times, RegularTimes):
+        seconds = _regular(series.times, 0, series.rows)
+        return MemoryTrack(Samples(seconds, values, 1 / series.times.rate_hz))
+    seconds = series.times[...].astype(np.float64)
+    known = np.isfinite(seconds)
+    if not known.all():
+        seconds, values = seconds[known], values[known]
+    if bool(np.any(seconds[1:] < seconds[:-1])):
+        order = np.argsort(seconds, kind="stable")
+        seconds, values = seconds[order], values[order]
+    return MemoryTrack(Samples(seconds, values, typical_period(seconds)))
+
+
+class FileTrack:
+    """A track that is read piece by piece; opening it looks at every timestamp once.
+
+    Args:
+        series: where it lies.
+        columns: which of its columns are wanted, in this order.
+
+    Raises:
+        RecordingError: timestamps that are not finite or go backwards. A small series is put in
+            order in memory, a large one cannot be.
+    """
+
+    in_memory = False
+
+    def __init__(self, series: Series, columns: tuple[int, ...]) -> None:
+        self._series = series
+        self._columns = columns
+        if isinstance(series.times, RegularTimes):
+            self.period = 1 / series.times.rate_hz
+            ends = _regular(series.times, 0, 1)[0], _regular(series.times, series.rows - 1, 1)[0]
+            self._coarse = np.empty(0)
+        else:
+            self._coarse, ends, self.period = _survey(series, series.times)
+        self.first_seconds: float | None = float(ends[0])
+        self.last_seconds: float | None = float(ends[1])
+
+    def between(self, start_seconds: float, stop_seconds: float, margin: int) -> Samples:
+        """Samples from start to stop with a margin, from the file.
+
+        Raises:
+            RecordingError: fewer rows came than the file should have.
+        """
+        first, last = self._rows(start_seconds, stop_seconds)
+        first, last = max(first - margin, 0), min(last + margin, self._series.rows)
+        seconds = self._seconds(first, last)
+        stored = self._series.data[first:last]
+        if stored.shape[0] != last - first or seconds.size != last - first:
+            raise RecordingError(
+                f"{self._series.path}: {stored.shape[0]} of rows {first} to {last} were read"
+            )
+        return Samples(seconds, _select(self._series.scaled(stored), self._columns), self.period)
+
+    def _rows(self, start_seconds: float, stop_seconds: float) -> tuple[int, int]:
+        """Rows [first, last) that hold every sample in [start, stop), and perhaps more."""
+        times, rows = self._series.times, self._series.rows
+        if isinstance(times, RegularTimes):
+            first = math.floor((start_seconds - times.start_seconds) * times.rate_hz) - 1
+            last = math.ceil((stop_seconds - times.start_seconds) * times.rate_hz) + 1
+            return min(max(first, 0), rows), min(max(last, 0), rows)
+        blocks = np.searchsorted(self._coarse, (start_seconds, stop_seconds))
+        coarse_first = max(int(blocks[0]) - 1, 0) * STRIDE_ROWS
+        coarse_last = min(int(blocks[1]) * STRIDE_ROWS, rows)
+        seconds = self._seconds(coarse_first, coarse_last)
+        inside = np.searchsorted(seconds, (start_seconds, stop_seconds))
+        return coarse_first + int(inside[0]), coarse_first + int(inside[1])
+
+    def _seconds(self, first: int, last: int) -> NDArray[np.float64]:
+        times = self._series.times
+        if isinstance(times, RegularTimes):
+            return _regular(times, first, last - first)
+        seconds: NDArray[np.float64] = times[first:last].astype(np.float64)
+        return seconds
+
+
+def _survey(
+    series: Series, times: h5py.Dataset
+) -> tuple[NDArray[np.float64], tuple[float, float], float]:
+    """Look at all timestamps once.
+
+    Returns:
+        Every STRIDE_ROWS-th one; the first and the last; the median distance.
+    """
+    coarse, periods = [], []
+    first, last = np.nan, -np.inf
+    for start, piece in _pieces(times):
+        steps_back = np.flatnonzero(np.diff(piece, prepend=last) < 0)
+        if not np.isfinite(piece).all() or steps_back.size:
+            row = start + int(steps_back[0] if steps_back.size else np.argmin(np.isfinite(piece)))
+            raise RecordingError(
+                f"{series.path}/timestamps: not ascending at row {row}; in a series of "
+                f"{series.rows} rows they must be"
+            )
+        if start == 0:
+            first = float(piece[0])
+        last = float(piece[-1])
+        coarse.append(piece[::STRIDE_ROWS])
+        periods.append(typical_period(piece))
+    return np.concatenate(coarse), (first, last), float(np.nanmedian(periods))
+
+
+def _pieces(times: h5py.Dataset) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    for start in range(0, times.shape[0], PIECE_ROWS):
+        yield start, times[start : start + PIECE_ROWS].astype(np.float64)
+
+
+def _regular(times: RegularTimes, first: int, rows: int) -> NDArray[np.float64]:
+    return times.start_seconds + np.arange(first, first + rows) / times.rate_hz
+
+
+def _select(values: NDArray[np.float64], columns: tuple[int, ...]) -> NDArray[np.float64]:
+    """(rows, len(columns)) of (rows,) or (rows, k)."""
+    if values.ndim == 1:
+        return values[:, np.newaxis]
+    if columns == tuple(range(values.shape[1])):
+        return values
+    return values[:, columns]
