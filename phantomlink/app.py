@@ -1,0 +1,85 @@
+"""Builds the ASGI application: `hypercorn --worker-class trio phantomlink.app:app`."""
+
+from __future__ import annotations
+
+from quart import Response, websocket
+from quart_trio import QuartTrio
+
+from phantomlink.errors import PhantomLinkError, UnavailableError
+from phantomlink.greeting import Greeter
+from phantomlink.problems import problem_response
+from phantomlink.routes import register_routes
+from phantomlink.service import Service
+from phantomlink.settings import Settings, load_settings
+from phantomlink.sinks.admission import StreamRequest
+from phantomlink.sinks.asgi import serve_asgi_client
+
+
+class PhantomLinkApp(QuartTrio):
+    """The application. Its service is there once it has started.
+
+    Args:
+        settings: what the server was told; None to read the environment at the start.
+        recording: path or dataset name; None for the one that the settings name.
+    """
+
+    def __init__(self, settings: Settings | None = None, recording: str | None = None) -> None:
+        super().__init__("phantomlink", static_folder=None)
+        self._settings = settings
+        self._recording = recording
+        self._service: Service | None = None
+        register_routes(self, self.get_service)
+        self.websocket("/stream/<path:code>")(self._stream)
+        self.before_serving(self._start)
+        self.after_serving(self._stop)
+
+    def get_service(self) -> Service:
+        """The running service.
+
+        Raises:
+            UnavailableError: the application has not started.
+        """
+        if self._service is None:
+            raise UnavailableError("the server is starting: try again")
+        return self._service
+
+    async def _start(self) -> None:
+        settings = self._settings if self._settings is not None else load_settings()
+        self._service = Service(settings, self._recording)
+        # Not a background task of the framework: a failure there takes the application down
+        # while its port keeps answering. The registry lets no session's failure out.
+        await self.nursery.start(self._service.run)
+
+    async def _stop(self) -> None:
+        if self._service is not None:
+            self._service.shut_down()
+
+    async def _stream(self, code: str) -> Response | None:
+        """One WebSocket client. What is refused is refused before the upgrade."""
+        service = self.get_service()
+        scope = websocket.scope
+        request = StreamRequest(
+            path=websocket.path,
+            query=scope["query_string"].decode("latin-1"),
+            host=websocket.headers.get("Host", ""),
+            origin=websocket.headers.get("Origin"),
+            subprotocols=websocket.requested_subprotocols,
+        )
+        try:
+            session, admission = service.enter(request)
+        except PhantomLinkError as error:
+            return problem_response(error)
+        with session.reserved():
+            await websocket.accept(subprotocol=admission.subprotocol)
+            scheme = "wss" if scope["scheme"] in {"wss", "https"} else "ws"
+            greeter = Greeter(service, f"{scheme}://{request.host}")
+            await serve_asgi_client(websocket, session, admission, greeter)
+        return None
+
+
+def create_app(settings: Settings | None = None, recording: str | None = None) -> PhantomLinkApp:
+    """The application, not started yet; see `PhantomLinkApp`."""
+    return PhantomLinkApp(settings, recording)
+
+
+app = create_app()

@@ -1,0 +1,114 @@
+"""WebSocket clients behind any ASGI server: the same packets, on a slower path.
+
+Here a client has a task that awaits `send`. Under hypercorn that `send` cannot be cancelled, so
+the packets wait in a bounded queue, and a client that is too slow loses the oldest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import trio
+
+from phantomlink.engine.fanout import Release
+from phantomlink.engine.session import Session
+from phantomlink.sinks.admission import Admission
+from phantomlink.sinks.websocket import QUEUE_SECONDS, ClosingReason, MakeGreeting
+from phantomlink.wire.encoder import WireFormat
+
+
+class AsgiWebSocket(Protocol):
+    """What is used of Quart's websocket."""
+
+    async def receive(self) -> bytes | str:
+        """The client's next message."""
+        ...
+
+    async def send(self, data: bytes | str) -> None:
+        """Send a message."""
+        ...
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Close."""
+        ...
+
+
+class QueueSink:
+    """One client: the packets that wait for its sender task.
+
+    Args:
+        wire_format: of its messages.
+        max_packets: that may wait; then the oldest go and are counted.
+    """
+
+    is_listening = True
+
+    def __init__(self, wire_format: WireFormat, max_packets: int) -> None:
+        self._wire_format = wire_format
+        self._max_packets = max_packets
+        self._queue: deque[bytes | str] = deque()
+        self._wake = trio.Event()
+        self.reason: ClosingReason | None = None
+        self.dropped = 0
+
+    @property
+    def wire_format(self) -> WireFormat:
+        """The form of its messages."""
+        return self._wire_format
+
+    def offer_nowait(self, release: Release) -> None:
+        """Queue the packet; the oldest goes when there is no room."""
+        payload = release.frame(self._wire_format).payload
+        text = self._wire_format is WireFormat.JSON
+        self._queue.append(payload.decode() if text else payload)
+        if len(self._queue) > self._max_packets:
+            self._queue.popleft()
+            self.dropped += 1
+        self._wake.set()
+
+    def end(self, code: int, reason: str) -> None:
+        """Close after what has been taken."""
+        self.reason = ClosingReason(code, reason)
+        self._wake.set()
+
+    async def send_until_ended(self, websocket: AsgiWebSocket) -> None:
+        """Send what comes, in order; then close with the reason of the end."""
+        while True:
+            while self._queue:
+                await websocket.send(self._queue.popleft())
+            if self.reason is not None:
+                await websocket.close(self.reason.code, self.reason.text)
+                return
+            self._wake = trio.Event()
+            await self._wake.wait()
+
+
+async def serve_asgi_client(
+    websocket: AsgiWebSocket, session: Session, admission: Admission, make_greeting: MakeGreeting
+) -> None:
+    """Stream a session to one accepted client until either side ends it.
+
+    Args:
+        websocket: of the web framework.
+        session: that it listens to; reserved by the caller.
+        admission: what was decided about the request.
+        make_greeting: makes the first message.
+    """
+    max_packets = max(16, int(QUEUE_SECONDS * float(session.parts.rate_hz)))
+    sink = QueueSink(admission.wire_format, max_packets)
+    await websocket.send(await make_greeting(session, admission))
+    session.subscribe(admission.filter, session.playback(admission.filter), sink)
+    try:
+        async with trio.open_nursery() as nursery:
+            # Without a reader the leaving of the client is never told.
+            nursery.start_soon(_ignore_messages, websocket)
+            await sink.send_until_ended(websocket)
+            nursery.cancel_scope.cancel()
+    finally:
+        session.unsubscribe(sink)
+
+
+async def _ignore_messages(websocket: AsgiWebSocket) -> None:
+    while True:
+        await websocket.receive()

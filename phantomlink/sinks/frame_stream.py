@@ -1,0 +1,219 @@
+"""A byte stream that data frames and control frames share, in one order.
+
+Theory of operation. In a tick, a frame that is ready is written straight to the socket without
+waiting: 3.5 us a client, against 44 for a task a client and 63 for `send_message`. What the
+socket does not take goes to a bounded queue, which a flusher task empties when the socket can
+take more. trio-websocket, which answers pings and closes, writes to the same stream through
+`send_all`, and its bytes take their place in the same queue. So there is one order and one
+writer, and a frame is never torn: one that the socket took a part of is always finished first.
+When the queue is full the oldest whole data frames go, and are counted; control frames and what
+was sent in part never go. After a close frame nothing more is written.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from dataclasses import dataclass
+
+import trio
+
+# MSG_DONTWAIT says it again: trio's sockets do not block.
+_SEND_FLAGS = getattr(socket, "MSG_DONTWAIT", 0) | getattr(socket, "MSG_NOSIGNAL", 0)
+_CLOSE_OPCODE = 0x8
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    data: memoryview
+    droppable: bool
+    done: trio.Event | None = None
+
+
+class FrameStream(trio.abc.Stream):
+    """The server's end of one WebSocket connection.
+
+    Args:
+        stream: the connection.
+        received: bytes that were already read from it.
+        max_frames: data frames that may wait for a slow client.
+        max_bytes: bytes that they may take.
+    """
+
+    def __init__(
+        self, stream: trio.SocketStream, received: bytes, *, max_frames: int, max_bytes: int
+    ) -> None:
+        self._stream = stream
+        self._received = received
+        self._max_frames = max_frames
+        self._max_bytes = max_bytes
+        # A second handle on trio's own descriptor, for the write that does not wait.
+        self._socket = socket.socket(fileno=stream.socket.fileno())
+        self._queue: deque[_Item] = deque()
+        self._queued_frames = 0
+        self._queued_bytes = 0
+        self._head_is_torn = False
+        self._wake = trio.Event()
+        self._upgraded = False
+        self._close_sent = False
+        self._closed = False
+        self._broken = False
+        self.dropped_frames = 0
+
+    @property
+    def queued_frames(self) -> int:
+        """Data frames that wait for the client."""
+        return self._queued_frames
+
+    def upgraded(self) -> None:
+        """The handshake is over: from here on, bytes are frames."""
+        self._upgraded = True
+
+    def offer_nowait(self, frame: bytes | bytearray) -> None:
+        """Send a whole data frame, or queue it, dropping the oldest when there is no room."""
+        self._put_nowait(frame, droppable=True)
+
+    def put_nowait(self, frame: bytes) -> None:
+        """Send a whole data frame that is never dropped."""
+        self._put_nowait(frame, droppable=False)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send control bytes in their place in the order.
+
+        Cancelled: they stay in the queue, whole.
+
+        Raises:
+            BrokenResourceError: the client is gone.
+            ClosedResourceError: we have closed.
+        """
+        await trio.lowlevel.checkpoint()
+        self._check()
+        if self._upgraded and len(data) and data[0] & 0x0F == _CLOSE_OPCODE:
+            self._close_sent = True
+        if not self._queue:
+            sent = self._send_nowait(memoryview(data))
+            if sent == len(data):
+                return
+            data = memoryview(bytes(data))[sent:]
+            self._head_is_torn = sent > 0
+        item = _Item(memoryview(bytes(data)), droppable=False, done=trio.Event())
+        self._append(item)
+        assert item.done is not None
+        await item.done.wait()
+        self._check()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As trio's streams have it."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """The next bytes of the client, those already read first."""
+        if self._received:
+            await trio.lowlevel.checkpoint()
+            n = len(self._received) if max_bytes is None else max_bytes
+            data, self._received = self._received[:n], self._received[n:]
+            return data
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    async def aclose(self) -> None:
+        """Close the connection; what waits in the queue is lost."""
+        if not self._closed:
+            self._closed = True
+            self._fail_queue()
+            # The descriptor belongs to trio's socket, which closes it.
+            self._socket.detach()
+        await self._stream.aclose()
+
+    async def flush_forever(self) -> None:
+        """Empty the queue whenever the socket takes more; run beside everything else.
+
+        Returns when the connection is closed or the client is gone.
+        """
+        while not (self._closed or self._broken):
+            if not self._queue:
+                self._wake = trio.Event()
+                await self._wake.wait()
+                continue
+            try:
+                await trio.lowlevel.wait_writable(self._stream.socket)
+            except (trio.ClosedResourceError, OSError):
+                return
+            self._flush_nowait()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this WebSocket was closed here")
+        if self._broken:
+            raise trio.BrokenResourceError("the client is gone")
+
+    def _put_nowait(self, frame: bytes | bytearray, *, droppable: bool) -> None:
+        if self._closed or self._broken or self._close_sent:
+            return
+        sent = 0
+        if not self._queue:
+            sent = self._send_nowait(memoryview(frame))
+            if sent == len(frame) or self._broken:
+                return
+            self._head_is_torn = sent > 0
+        self._append(_Item(memoryview(frame)[sent:], droppable))
+
+    def _append(self, item: _Item) -> None:
+        self._queue.append(item)
+        if item.droppable:
+            self._queued_frames += 1
+            self._queued_bytes += len(item.data)
+            while self._queued_frames > self._max_frames or self._queued_bytes > self._max_bytes:
+                if not self._drop_oldest():
+                    break
+        self._wake.set()
+
+    def _drop_oldest(self) -> bool:
+        for index, item in enumerate(self._queue):
+            if item.droppable and not (index == 0 and self._head_is_torn):
+                del self._queue[index]
+                self._forget(item)
+                self.dropped_frames += 1
+                return True
+        return False
+
+    def _flush_nowait(self) -> None:
+        while self._queue and not (self._closed or self._broken):
+            item = self._queue[0]
+            sent = self._send_nowait(item.data)
+            if self._broken:
+                return
+            if sent < len(item.data):
+                if sent:
+                    self._head_is_torn = True
+                    if item.droppable:
+                        self._queued_bytes -= sent
+                    item.data = item.data[sent:]
+                return
+            self._queue.popleft()
+            self._head_is_torn = False
+            self._forget(item)
+            if item.done is not None:
+                item.done.set()
+
+    def _forget(self, item: _Item) -> None:
+        if item.droppable:
+            self._queued_frames -= 1
+            self._queued_bytes -= len(item.data)
+
+    def _send_nowait(self, data: memoryview) -> int:
+        try:
+            return self._socket.send(data, _SEND_FLAGS)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self._broken = True
+            self._fail_queue()
+            return 0
+
+    def _fail_queue(self) -> None:
+        for item in self._queue:
+            self._forget(item)
+            if item.done is not None:
+                item.done.set()
+        self._queue.clear()
+        self._wake.set()

@@ -1,0 +1,182 @@
+"""WebSocket clients of `phantomlink serve`: trio-websocket for the protocol, frames by ourselves.
+
+trio-websocket does the handshake, reads, answers pings and closes; data frames, the same bytes
+for every client, go past it into the `FrameStream` that both share.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+import trio_websocket
+
+from phantomlink.engine.fanout import Release
+from phantomlink.engine.session import CLOSE_GOING_AWAY, Session
+from phantomlink.sinks.admission import Admission
+from phantomlink.sinks.frame_stream import FrameStream
+from phantomlink.wire.encoder import WireFormat, frame_message
+
+logger = logging.getLogger(__name__)
+
+# Nothing that a client sends is used: enough for a ping or a wordy hello.
+MAX_MESSAGE_BYTES = 64 * 1024
+_HANDSHAKE_SECONDS = 10.0
+_CLOSE_SECONDS = 2.0
+_PING_INTERVAL_SECONDS = 20.0
+_PING_TIMEOUT_SECONDS = 20.0
+# What may wait for a slow client, beside the kernel's own buffer, which would otherwise hide
+# five seconds of stream from us.
+QUEUE_SECONDS = 2.0
+_MAX_QUEUE_BYTES = 4 * 2**20
+SEND_BUFFER_BYTES = 64 * 1024
+
+MakeGreeting = Callable[[Session, Admission], Awaitable[bytes | str]]
+"""Makes the first message of a connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingReason:
+    """Why we end a connection: a WebSocket close code and a text."""
+
+    code: int
+    text: str
+
+
+class WebSocketSink:
+    """One client: the frames that it is offered go straight to its socket."""
+
+    is_listening = True
+
+    def __init__(self, stream: FrameStream, wire_format: WireFormat) -> None:
+        self._stream = stream
+        self._wire_format = wire_format
+        self._ended = trio.Event()
+        self.reason: ClosingReason | None = None
+
+    @property
+    def wire_format(self) -> WireFormat:
+        """The form of its messages."""
+        return self._wire_format
+
+    @property
+    def dropped(self) -> int:
+        """Packets that it lost because it was too slow."""
+        return self._stream.dropped_frames
+
+    def offer_nowait(self, release: Release) -> None:
+        """Write the frame, or queue it behind those that wait."""
+        self._stream.offer_nowait(release.frame(self._wire_format).buffer)
+
+    def end(self, code: int, reason: str) -> None:
+        """Close after what has been taken."""
+        self.reason = ClosingReason(code, reason)
+        self._ended.set()
+
+    async def wait_ended(self) -> ClosingReason:
+        """Wait until no more packets come."""
+        await self._ended.wait()
+        assert self.reason is not None
+        return self.reason
+
+
+async def serve_websocket_client(
+    stream: trio.SocketStream,
+    received: bytes,
+    session: Session,
+    admission: Admission,
+    make_greeting: MakeGreeting,
+) -> None:
+    """Stream a session to one client until either side ends it. Closes the connection.
+
+    Args:
+        stream: the connection.
+        received: its bytes so far: a whole upgrade request that has been admitted, and whatever
+            the client sent behind it.
+        session: that it listens to; reserved by the caller until this returns or is streaming.
+        admission: what was decided about the request.
+        make_greeting: makes the first message.
+    """
+    _bound_send_buffer(stream)
+    rate_hz = float(session.parts.rate_hz)
+    frames = FrameStream(
+        stream,
+        received,
+        max_frames=max(16, int(QUEUE_SECONDS * rate_hz)),
+        max_bytes=_MAX_QUEUE_BYTES,
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(frames.flush_forever)
+        try:
+            with trio.fail_after(_HANDSHAKE_SECONDS):
+                request = await trio_websocket.wrap_server_stream(
+                    nursery, frames, max_message_size=MAX_MESSAGE_BYTES
+                )
+                websocket = await request.accept(subprotocol=admission.subprotocol)
+            frames.upgraded()
+            await _stream_session(nursery, websocket, frames, session, admission, make_greeting)
+        except (trio.TooSlowError, trio_websocket.ConnectionClosed):
+            logger.debug("A WebSocket client went away during the handshake")
+        finally:
+            with trio.CancelScope(shield=True):
+                await frames.aclose()
+            nursery.cancel_scope.cancel()
+
+
+async def _stream_session(
+    nursery: trio.Nursery,
+    websocket: trio_websocket.WebSocketConnection,
+    frames: FrameStream,
+    session: Session,
+    admission: Admission,
+    make_greeting: MakeGreeting,
+) -> None:
+    sink = WebSocketSink(frames, admission.wire_format)
+    greeting = frame_message(await make_greeting(session, admission))
+    # The greeting and the first packet behind it: nothing may come between.
+    frames.put_nowait(greeting)
+    session.subscribe(admission.filter, session.playback(admission.filter), sink)
+    try:
+        async with trio.open_nursery() as listening:
+            listening.start_soon(_until_client_leaves, websocket, listening.cancel_scope)
+            listening.start_soon(_until_silent, websocket, listening.cancel_scope)
+            reason = await sink.wait_ended()
+            with trio.move_on_after(_CLOSE_SECONDS):
+                await websocket.aclose(reason.code, reason.text)
+            listening.cancel_scope.cancel()
+    finally:
+        session.unsubscribe(sink)
+        if sink.reason is None and not websocket.closed:
+            # Cancelled from outside: the server goes away.
+            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                await websocket.aclose(CLOSE_GOING_AWAY, "the server is going away")
+
+
+async def _until_client_leaves(
+    websocket: trio_websocket.WebSocketConnection, scope: trio.CancelScope
+) -> None:
+    """Read and ignore what the client sends; reading is also how its leaving is noticed."""
+    try:
+        while True:
+            await websocket.get_message()
+    except trio_websocket.ConnectionClosed:
+        scope.cancel()
+
+
+async def _until_silent(
+    websocket: trio_websocket.WebSocketConnection, scope: trio.CancelScope
+) -> None:
+    """Ping now and then: a client whose machine has gone sends nothing, not even a reset."""
+    try:
+        while True:
+            await trio.sleep(_PING_INTERVAL_SECONDS)
+            with trio.fail_after(_PING_TIMEOUT_SECONDS):
+                await websocket.ping()
+    except (trio.TooSlowError, trio_websocket.ConnectionClosed):
+        scope.cancel()
+
+
+def _bound_send_buffer(stream: trio.SocketStream) -> None:
+    stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, SEND_BUFFER_BYTES)
