@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import trio
 from quart import Response, websocket
 from quart_trio import QuartTrio
 
@@ -43,16 +44,28 @@ class PhantomLinkApp(QuartTrio):
             raise UnavailableError("the server is starting: try again")
         return self._service
 
-    async def _start(self) -> None:
+    async def run_service(
+        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run the service until it is stopped; it can be asked once this has started.
+
+        Raises:
+            SettingsError: the environment has a setting of the wrong form.
+            RecordingError: the recording cannot be opened.
+        """
         settings = self._settings if self._settings is not None else load_settings()
         self._service = Service(settings, self._recording)
-        # Not a background task of the framework: a failure there takes the application down
-        # while its port keeps answering. The registry lets no session's failure out.
-        await self.nursery.start(self._service.run)
+        await self._service.run(task_status)
+
+    async def _start(self) -> None:
+        # Not a background task of the framework's making: a failure there takes the application
+        # down while its port keeps answering. The registry lets no session's failure out.
+        if self._service is None:
+            await self.nursery.start(self.run_service)
 
     async def _stop(self) -> None:
         if self._service is not None:
-            self._service.shut_down()
+            self._service.stop()
 
     async def _stream(self, code: str) -> Response | None:
         """One WebSocket client. What is refused is refused before the upgrade."""

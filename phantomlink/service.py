@@ -55,6 +55,7 @@ class Service:
         self._bins: Bins | None = None
         self._parts: PlaybackParts | None = None
         self._not_ready: str | None = "the recording is being opened"
+        self._scope = trio.CancelScope()
         self.sha256: str | None = None
         self.registry = Registry(
             self._session_parts,
@@ -118,8 +119,13 @@ class Service:
         self._not_ready = "the server is going away"
         self.registry.close()
 
+    def stop(self) -> None:
+        """End `run`."""
+        self.shut_down()
+        self._scope.cancel()
+
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Open the recording, then run the sessions until cancelled.
+        """Open the recording, then run the sessions until cancelled or told to stop.
 
         Raises:
             RecordingError: it cannot be opened; nothing has been started then.
@@ -139,12 +145,13 @@ class Service:
                 phases=PhaseBook(),
             )
             _settle_memory()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._hash_file, recording.path)
-                await nursery.start(self.registry.run)
-                self._not_ready = None
-                task_status.started()
-                await trio.sleep_forever()
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._hash_file, recording.path)
+                    await nursery.start(self.registry.run)
+                    self._not_ready = None
+                    task_status.started()
+                    await trio.sleep_forever()
         finally:
             self._not_ready = "the server is going away"
             recording.close()

@@ -1,0 +1,240 @@
+"""`phantomlink serve`: one port for WebSockets and REST, signals, and one barrier a connection.
+
+hypercorn serves REST here, through its connection handler, and trio-websocket the streams.
+Whatever a connection makes either of them raise ends that connection alone: hypercorn's own
+server would end the process on a single byte behind an upgrade request.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.utils import wrap_app
+
+from phantomlink.app import PhantomLinkApp
+from phantomlink.errors import PhantomLinkError, SettingsError
+from phantomlink.greeting import Greeter
+from phantomlink.settings import Settings
+from phantomlink.service import Service
+from phantomlink.sinks.upgrade import Head, HeadReader, problem_bytes
+from phantomlink.sinks.websocket import serve_websocket_client
+
+logger = logging.getLogger(__name__)
+
+_HEAD_SECONDS = 10.0
+_GRACE_SECONDS = 5.0
+_LINGER_SECONDS = 1.0
+_POLL_SECONDS = 0.02
+
+
+class ReplayStream(trio.abc.HalfCloseableStream):
+    """A connection of which some bytes have been read already, whole again."""
+
+    def __init__(self, stream: trio.SocketStream, received: bytes) -> None:
+        self._stream = stream
+        self._received = received
+        self.socket = stream.socket
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """The next bytes, those that were read first."""
+        if self._received:
+            await trio.lowlevel.checkpoint()
+            n = len(self._received) if max_bytes is None else max_bytes
+            data, self._received = self._received[:n], self._received[n:]
+            return data
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As the connection has it."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """As the connection has it."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        """As the connection has it."""
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        """As the connection has it."""
+        await self._stream.aclose()
+
+
+class Server:
+    """The open port.
+
+    Args:
+        app: the application, started.
+        settings: what the server was told.
+    """
+
+    def __init__(self, app: PhantomLinkApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._config = Config()
+        self._config.errorlog = logging.getLogger("hypercorn.error")
+        self._config.include_server_header = False
+        self._asgi: AppWrapper = wrap_app(app, self._config.wsgi_max_body_size, "asgi")
+        self._context = WorkerContext(None)
+        self._accepting = trio.CancelScope()
+        self._connections: trio.Nursery | None = None
+
+    async def run(
+        self,
+        listeners: list[trio.SocketListener],
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as self._connections:
+            with self._accepting:
+                task_status.started()
+                await trio.serve_listeners(
+                    self.handle, listeners, handler_nursery=self._connections
+                )
+
+    async def say_goodbye(self) -> None:
+        """Take no more connections, tell every client, and give them a while to leave."""
+        self._accepting.cancel()
+        self._app.get_service().shut_down()
+        await self._context.terminated.set()
+        with trio.move_on_after(_GRACE_SECONDS):
+            while self._connections is not None and self._connections.child_tasks:
+                await trio.sleep(_POLL_SECONDS)
+
+    async def handle(self, stream: trio.SocketStream) -> None:
+        """Serve one connection; nothing that happens in it leaves this function."""
+        try:
+            await self._dispatch(stream)
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as group:
+            logger.debug("A connection broke: %s", group.exceptions)
+        except* Exception:
+            logger.exception("A connection failed and ends alone")
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _dispatch(self, stream: trio.SocketStream) -> None:
+        try:
+            with trio.fail_after(_HEAD_SECONDS):
+                head, received = await _read_head(stream)
+            if head is None:
+                return
+            if head.stream_request is not None:
+                await self._serve_stream(stream, received, head)
+                return
+        except trio.TooSlowError:
+            return
+        except PhantomLinkError as error:
+            await _refuse(stream, error)
+            return
+        await TCPServer(
+            self._asgi,
+            self._config,
+            self._context,
+            ConnectionState({}),
+            ReplayStream(stream, received),  # type: ignore[arg-type]
+        )
+
+    async def _serve_stream(self, stream: trio.SocketStream, received: bytes, head: Head) -> None:
+        assert head.stream_request is not None
+        service = self._app.get_service()
+        session, admission = service.enter(head.stream_request)
+        host, scheme = head.host, "ws"
+        if self._settings.trust_proxy:
+            host = head.forwarded_host or host
+            scheme = "wss" if head.forwarded_proto in {"https", "wss"} else "ws"
+        with session.reserved():
+            await serve_websocket_client(
+                stream, received, session, admission, Greeter(service, f"{scheme}://{host}")
+            )
+
+
+async def _read_head(stream: trio.SocketStream) -> tuple[Head | None, bytes]:
+    """The first request's head and all bytes read; None when the client left before."""
+    reader, received = HeadReader(), b""
+    while data := bytes(await stream.receive_some()):
+        received += data
+        head = reader.feed(data)
+        if head is not None:
+            return head, received
+    return None, received
+
+
+async def _refuse(stream: trio.SocketStream, error: PhantomLinkError) -> None:
+    """Answer with a status; then let the client read it before the connection goes."""
+    with trio.move_on_after(_LINGER_SECONDS):
+        await stream.send_all(problem_bytes(error))
+        await stream.send_eof()
+        # Closing with unread bytes would reset the connection, and the answer with it.
+        while await stream.receive_some():
+            pass
+
+
+async def serve(settings: Settings, recording: str | None = None) -> None:
+    """Open the port, start the application, and serve until a signal.
+
+    Raises:
+        SettingsError: the port cannot be opened.
+        RecordingError: the recording cannot be opened.
+    """
+    # The port first: that it is taken should not be learned after a minute of indexing.
+    listeners = await _listen(settings)
+    app = PhantomLinkApp(settings, recording)
+    async with trio.open_nursery() as nursery:
+        app.nursery = nursery
+        # Before the framework's own start, which would log a traceback for a missing file.
+        await nursery.start(app.run_service)
+        await app.startup()
+        server = Server(app, settings)
+        await nursery.start(server.run, listeners)
+        _say_what_and_where(app.get_service(), listeners)
+        await _wait_for_signal()
+        await server.say_goodbye()
+        await app.shutdown()
+        nursery.cancel_scope.cancel()
+
+
+async def _wait_for_signal() -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            logger.info("%s: going away", signal.Signals(number).name)
+            return
+
+
+async def _listen(settings: Settings) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(settings.port, host=settings.host)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
+            "choose another address with --host and --port (--port 0 takes any free one)"
+        ) from error
+
+
+def _say_what_and_where(service: Service, listeners: list[trio.SocketListener]) -> None:
+    recording, grid = service.recording, service.bins.grid
+    kind = "synthetic recording" if recording.info.is_synthetic else "recording"
+    logger.info("Playing %s %s: %s", kind, recording.dataset, recording.path)
+    logger.info(
+        "%d units, %.1f s, %d trials, %d packets of %g ms",
+        len(recording.unit_ids),
+        grid.duration_seconds,
+        len(recording.trials),
+        grid.n_bins,
+        grid.bin_size_ms,
+    )
+    for line in recording.missing:
+        logger.warning("%s", line)
+    url = ""
+    for listener in listeners:
+        address, port = listener.socket.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        url = f"http://{shown}:{port}"
+        logger.info("Listening on %s (try %s/docs in a browser)", url, url)
+    logger.info("A first client, in another terminal: phantomlink watch %s", url)

@@ -1,0 +1,183 @@
+"""The head of a new connection: which server it is for, decided on a complete, checked head.
+
+The one port is shared: WebSocket upgrades of `/stream/...` go to trio-websocket, all else to
+hypercorn. Routing by a guess about half a request, or by our own idea of a header that the next
+parser reads in another way, is how requests are smuggled: so h11 parses the head, and what is
+not plain is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+
+import h11
+
+from phantomlink.errors import PhantomLinkError
+from phantomlink.sinks.admission import STREAM_PREFIX, StreamRequest
+
+MAX_HEAD_BYTES = 64 * 1024
+
+
+class BadHeadError(PhantomLinkError):
+    """The client's request is not one that can be answered.
+
+    Attributes:
+        headers: of the answer, beside the usual ones.
+    """
+
+    http_status = 400
+    close_code = 1008
+    title = "Bad request"
+
+    def __init__(
+        self, message: str, http_status: int = 400, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+        self.headers = headers
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The first request of a connection.
+
+    Attributes:
+        stream_request: what it asks of a stream; None when it is for the HTTP server.
+        scheme_host: the `Host` header, as the client called us.
+        forwarded_host, forwarded_proto: what a proxy says it was called; None where it does not.
+    """
+
+    stream_request: StreamRequest | None
+    host: str
+    forwarded_host: str | None = None
+    forwarded_proto: str | None = None
+
+
+class HeadReader:
+    """Takes bytes until the head is complete."""
+
+    def __init__(self) -> None:
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+
+    def feed(self, data: bytes) -> Head | None:
+        """The head, or None when more bytes are needed.
+
+        Raises:
+            BadHeadError: it is not HTTP/1.1, too large, or an upgrade that is not plain.
+        """
+        try:
+            self._h11.receive_data(data)
+            event = self._h11.next_event()
+        except h11.RemoteProtocolError as error:
+            status = error.error_status_hint
+            raise BadHeadError(f"not a request that can be read: {error}", status) from error
+        if event is h11.NEED_DATA:
+            return None
+        if not isinstance(event, h11.Request):
+            raise BadHeadError("the connection was closed before a request was complete")
+        return _read_request(event)
+
+
+def problem_bytes(error: PhantomLinkError) -> bytes:
+    """A whole HTTP/1.1 answer that refuses, and closes the connection."""
+    body = json.dumps(
+        {
+            "type": "about:blank",
+            "title": error.title,
+            "status": error.http_status,
+            "detail": str(error),
+        }
+    ).encode()
+    headers = [
+        ("Content-Type", "application/problem+json"),
+        ("Content-Length", str(len(body))),
+        ("Connection", "close"),
+        *getattr(error, "headers", ()),
+    ]
+    retry_after = getattr(error, "retry_after_seconds", None)
+    if retry_after is not None:
+        headers.append(("Retry-After", str(retry_after)))
+    connection = h11.Connection(h11.SERVER)
+    # An answer without a request that h11 has seen: it may always be an error.
+    parts = (
+        connection.send(h11.Response(status_code=error.http_status, headers=headers)),
+        connection.send(h11.Data(data=body)),
+        connection.send(h11.EndOfMessage()),
+    )
+    return b"".join(part for part in parts if part is not None)
+
+
+def _read_request(request: h11.Request) -> Head:
+    headers: dict[bytes, list[bytes]] = {}
+    for name, value in request.headers:
+        headers.setdefault(name, []).append(value)
+    target = request.target
+    wants_upgrade = b"websocket" in _tokens(headers.get(b"upgrade", []))
+    if not (wants_upgrade and target.startswith(STREAM_PREFIX.encode())):
+        return Head(None, "")
+    _check_upgrade(request, headers)
+    path, _, query = target.decode("ascii").partition("?")
+    return Head(
+        StreamRequest(
+            path=path,
+            query=query,
+            host=_text(headers, b"host") or "",
+            origin=_text(headers, b"origin"),
+            subprotocols=tuple(
+                token.decode() for token in _tokens(headers.get(b"sec-websocket-protocol", []))
+            ),
+        ),
+        host=_text(headers, b"host") or "",
+        forwarded_host=_first(headers, b"x-forwarded-host"),
+        forwarded_proto=_first(headers, b"x-forwarded-proto"),
+    )
+
+
+def _check_upgrade(request: h11.Request, headers: dict[bytes, list[bytes]]) -> None:
+    """Refuse what one of the two parsers behind us would stumble over."""
+    if request.method != b"GET" or request.http_version != b"1.1":
+        raise BadHeadError("a WebSocket is opened by GET over HTTP/1.1")
+    if b"upgrade" not in [t.lower() for t in _tokens(headers.get(b"connection", []))]:
+        raise BadHeadError("Connection: takes Upgrade, beside Upgrade: websocket")
+    if b"transfer-encoding" in headers or headers.get(b"content-length", [b"0"]) != [b"0"]:
+        raise BadHeadError("a request that opens a WebSocket has no body")
+    for name in (b"host", b"origin", b"sec-websocket-key", b"sec-websocket-version"):
+        if len(headers.get(name, [])) > 1:
+            raise BadHeadError(f"{name.decode()}: got it more than once")
+    for name in (b"host", b"origin", b"sec-websocket-protocol"):
+        for value in headers.get(name, []):
+            if not value.isascii():
+                raise BadHeadError(f"{name.decode()}: takes ASCII")
+    if not request.target.isascii():
+        raise BadHeadError("the path takes ASCII; other letters are percent-encoded")
+    version = headers.get(b"sec-websocket-version", [b""])[0]
+    if version != b"13":
+        raise BadHeadError(
+            f"Sec-WebSocket-Version: got {version.decode('latin-1')[:20]!r}, takes 13",
+            426,
+            (("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")),
+        )
+    try:
+        key = base64.b64decode(headers.get(b"sec-websocket-key", [b""])[0], validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 16:
+        raise BadHeadError("Sec-WebSocket-Key: takes 16 bytes in base64")
+
+
+def _tokens(values: list[bytes]) -> list[bytes]:
+    """The members of a comma-separated header; names of upgrades and protocols."""
+    return [token.strip() for value in values for token in value.split(b",") if token.strip()]
+
+
+def _text(headers: dict[bytes, list[bytes]], name: bytes) -> str | None:
+    values = headers.get(name)
+    return values[0].decode("ascii") if values else None
+
+
+def _first(headers: dict[bytes, list[bytes]], name: bytes) -> str | None:
+    values = headers.get(name)
+    return values[0].decode("latin-1").split(",")[0].strip() or None if values else None
