@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,30 @@ def open_nwb(path: Path) -> h5py.File:
         file.close()
         raise
     return file
+
+
+class Shortening:
+    """Notices that a file has lost its end since it was opened.
+
+    HDF5 fills what lies beyond the end of a file with zeros and reports no error, so a file that
+    is cut while it plays would go on as silence.
+    """
+
+    def __init__(self, file: h5py.File) -> None:
+        self._descriptor: int = file.id.get_vfd_handle()
+        self._bytes = os.fstat(self._descriptor).st_size
+
+    def check(self) -> None:
+        """Call after reading.
+
+        Raises:
+            RecordingError: the file is shorter than when it was opened.
+        """
+        now = os.fstat(self._descriptor).st_size
+        if now < self._bytes:
+            raise RecordingError(
+                f"the file was cut while it was open: {now} of {self._bytes} bytes are left"
+            )
 
 
 def text(value: object) -> str:

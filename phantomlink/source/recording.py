@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from phantomlink.errors import RecordingError
 from phantomlink.source.behaviour import Behaviour, BehaviourSource, SeriesInfo
 from phantomlink.source.bins import BinGrid, Bins, RecordedBins, zero_of
-from phantomlink.source.hdf5 import open_nwb, reading, text
+from phantomlink.source.hdf5 import Shortening, open_nwb, reading, text
 from phantomlink.source.options import SEARCH, ProgressCallback, SeriesOptions
 from phantomlink.source.series import find_series
 from phantomlink.source.spikes import MEMORY_SPIKES, MemorySpikes, SpikeSource, open_indexed_spikes
@@ -105,6 +105,7 @@ class Recording:
         cache_dir: Path | None,
         progress: ProgressCallback | None,
     ) -> None:
+        self._shortening = Shortening(file)
         self.path = path
         self.dataset = path.stem
         self.info = _info(file)
@@ -119,6 +120,7 @@ class Recording:
         self.t0_seconds, self.last_event_seconds = self._ends()
         self.missing = (*_missing(self), *self.units.notes, *unusable, *left_out)
         self.in_memory = self._spikes.in_memory and self._behaviour.in_memory
+        self._shortening.check()
         self._file = file
         if self._behaviour.in_memory:
             file.close()
@@ -146,7 +148,10 @@ class Recording:
             RecordingError: the file cannot be read any more.
         """
         with reading(self.path, "behaviour"):
-            return self._behaviour.kinematics(grid, start, stop)
+            kinematics = self._behaviour.kinematics(grid, start, stop)
+            if not self._behaviour.in_memory:
+                self._shortening.check()
+            return kinematics
 
     def close(self) -> None:
         """Close the file and the index; closing twice is fine."""
