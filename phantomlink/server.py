@@ -20,8 +20,8 @@ from hypercorn.utils import wrap_app
 from phantomlink.app import PhantomLinkApp
 from phantomlink.errors import PhantomLinkError, SettingsError
 from phantomlink.greeting import Greeter
-from phantomlink.settings import Settings
 from phantomlink.service import Service
+from phantomlink.settings import Settings
 from phantomlink.sinks.upgrade import Head, HeadReader, problem_bytes
 from phantomlink.sinks.websocket import serve_websocket_client
 
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 _HEAD_SECONDS = 10.0
 _GRACE_SECONDS = 5.0
 _LINGER_SECONDS = 1.0
-_POLL_SECONDS = 0.02
 
 
 class ReplayStream(trio.abc.HalfCloseableStream):
@@ -84,7 +83,7 @@ class Server:
         self._asgi: AppWrapper = wrap_app(app, self._config.wsgi_max_body_size, "asgi")
         self._context = WorkerContext(None)
         self._accepting = trio.CancelScope()
-        self._connections: trio.Nursery | None = None
+        self._drained = trio.Event()
 
     async def run(
         self,
@@ -92,12 +91,11 @@ class Server:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until cancelled."""
-        async with trio.open_nursery() as self._connections:
+        async with trio.open_nursery() as connections:
             with self._accepting:
                 task_status.started()
-                await trio.serve_listeners(
-                    self.handle, listeners, handler_nursery=self._connections
-                )
+                await trio.serve_listeners(self.handle, listeners, handler_nursery=connections)
+        self._drained.set()
 
     async def say_goodbye(self) -> None:
         """Take no more connections, tell every client, and give them a while to leave."""
@@ -105,8 +103,7 @@ class Server:
         self._app.get_service().shut_down()
         await self._context.terminated.set()
         with trio.move_on_after(_GRACE_SECONDS):
-            while self._connections is not None and self._connections.child_tasks:
-                await trio.sleep(_POLL_SECONDS)
+            await self._drained.wait()
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """Serve one connection; nothing that happens in it leaves this function."""

@@ -102,7 +102,7 @@ def _setting(
     default: Any,
     parse: Callable[[str], Any],
     takes: str,
-    help: str,  # noqa: A002
+    help: str,
 ) -> Any:
     return field(default=default, metadata={"form": _Form(parse, takes, help)})
 

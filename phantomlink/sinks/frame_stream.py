@@ -129,7 +129,7 @@ class FrameStream(trio.abc.Stream):
 
         Returns when the connection is closed or the client is gone.
         """
-        while not (self._closed or self._broken):
+        while not self._is_gone():
             if not self._queue:
                 self._wake = trio.Event()
                 await self._wake.wait()
@@ -140,6 +140,9 @@ class FrameStream(trio.abc.Stream):
                 return
             self._flush_nowait()
 
+    def _is_gone(self) -> bool:
+        return self._closed or self._broken
+
     def _check(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this WebSocket was closed here")
@@ -147,12 +150,12 @@ class FrameStream(trio.abc.Stream):
             raise trio.BrokenResourceError("the client is gone")
 
     def _put_nowait(self, frame: bytes | bytearray, *, droppable: bool) -> None:
-        if self._closed or self._broken or self._close_sent:
+        if self._is_gone() or self._close_sent:
             return
         sent = 0
         if not self._queue:
             sent = self._send_nowait(memoryview(frame))
-            if sent == len(frame) or self._broken:
+            if sent == len(frame) or self._is_gone():
                 return
             self._head_is_torn = sent > 0
         self._append(_Item(memoryview(frame)[sent:], droppable))
@@ -177,10 +180,10 @@ class FrameStream(trio.abc.Stream):
         return False
 
     def _flush_nowait(self) -> None:
-        while self._queue and not (self._closed or self._broken):
+        while self._queue:
             item = self._queue[0]
             sent = self._send_nowait(item.data)
-            if self._broken:
+            if self._is_gone():
                 return
             if sent < len(item.data):
                 if sent:

@@ -116,7 +116,7 @@ async def serve_websocket_client(
                 )
                 websocket = await request.accept(subprotocol=admission.subprotocol)
             frames.upgraded()
-            await _stream_session(nursery, websocket, frames, session, admission, make_greeting)
+            await _stream_session(websocket, frames, session, admission, make_greeting)
         except (trio.TooSlowError, trio_websocket.ConnectionClosed):
             logger.debug("A WebSocket client went away during the handshake")
         finally:
@@ -126,7 +126,6 @@ async def serve_websocket_client(
 
 
 async def _stream_session(
-    nursery: trio.Nursery,
     websocket: trio_websocket.WebSocketConnection,
     frames: FrameStream,
     session: Session,
