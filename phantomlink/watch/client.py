@@ -1,0 +1,174 @@
+"""Listens to a stream: one task that receives and takes the time."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import trio
+import trio_websocket
+
+from phantomlink.errors import PhantomLinkError
+from phantomlink.watch.checks import StreamChecker
+from phantomlink.watch.figures import Arrivals
+from phantomlink.watch.target import Target
+from phantomlink.watch.verdicts import Closed
+
+# 1024 units as JSON, with a metadata message of a long recording, are well below.
+_MAX_MESSAGE_BYTES = 16 * 2**20
+_CONNECT_SECONDS = 10.0
+_DISCONNECT_SECONDS = 2.0
+_REST_SECONDS = 2.0
+_ABNORMAL_CLOSURE = 1006
+
+OnMessage = Callable[[int, dict[str, Any] | None], bool]
+"""Told of every message: when it came (monotonic, ns) and its packet, if it was one. Answers
+whether to go on."""
+
+
+class CannotWatchError(PhantomLinkError):
+    """There is no stream to watch: no server, or it refuses.
+
+    Attributes:
+        status: HTTP status with which the server refused; None when none answered.
+        problem: its problem details, if it gave any.
+    """
+
+    title = "Cannot watch"
+
+    def __init__(
+        self, message: str, status: int | None = None, problem: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.problem = problem
+
+
+async def listen(
+    target: Target,
+    seconds: float,
+    checker: StreamChecker,
+    arrivals: Arrivals,
+    on_message: OnMessage,
+) -> Closed | None:
+    """Receive until the time is over, the server closes or `on_message` has enough.
+
+    Cancelled: what was received until then is in `checker` and `arrivals`.
+
+    Args:
+        target: the stream.
+        seconds: how long, from when the connection is open.
+        checker: gets every message.
+        arrivals: gets the time of every packet.
+        on_message: told after both.
+
+    Returns:
+        How the server closed; None when it did not.
+
+    Raises:
+        CannotWatchError: no connection.
+    """
+    arrivals.connecting_ns = arrivals.opened_ns = arrivals.ended_ns = time.monotonic_ns()
+    opened = False
+    closed: Closed | None = None
+    try:
+        async with trio_websocket.open_websocket_url(
+            target.url,
+            max_message_size=_MAX_MESSAGE_BYTES,
+            connect_timeout=_CONNECT_SECONDS,
+            disconnect_timeout=_DISCONNECT_SECONDS,
+        ) as connection:
+            opened = True
+            arrivals.opened_ns = arrivals.ended_ns = time.monotonic_ns()
+            try:
+                with trio.move_on_after(seconds):
+                    closed = await _receive(connection, checker, arrivals, on_message)
+            finally:
+                arrivals.ended_ns = time.monotonic_ns()
+    except trio_websocket.HandshakeError as error:
+        # Once it was open, only the goodbye can have failed, and that is none of our business.
+        if not opened:
+            raise _cannot_watch(target, error) from error
+    return closed
+
+
+async def ask_session(target: Target) -> dict[str, Any] | None:
+    """What the server's REST says of the session; None when it does not say."""
+    return await _rest("GET", f"{target.api_url}/api/sessions/{quote(target.code)}")
+
+
+async def end_session(target: Target) -> None:
+    """End the session, if the server lets us: it was made for this watching alone."""
+    await _rest("DELETE", f"{target.api_url}/api/sessions/{quote(target.code)}")
+
+
+async def _receive(
+    connection: trio_websocket.WebSocketConnection,
+    checker: StreamChecker,
+    arrivals: Arrivals,
+    on_message: OnMessage,
+) -> Closed | None:
+    while True:
+        try:
+            raw = await connection.get_message()
+        except trio_websocket.ConnectionClosed as error:
+            reason = error.reason
+            if reason is None:
+                return Closed(_ABNORMAL_CLOSURE, "")
+            return Closed(reason.code, reason.reason or "")
+        received_ns = time.monotonic_ns()
+        n_packets = checker.n_packets
+        packet = checker.message(raw)
+        if checker.n_packets > n_packets:
+            arrivals.packet(received_ns, len(raw))
+        if not on_message(received_ns, packet):
+            return None
+
+
+def _cannot_watch(target: Target, error: trio_websocket.HandshakeError) -> CannotWatchError:
+    if isinstance(error, trio_websocket.ConnectionRejected):
+        problem = _problem(error.body or b"")
+        said = problem.get("detail") or problem.get("title") if problem else None
+        what = f": {said}" if said else ""
+        return CannotWatchError(
+            f"{target.url} was refused with status {error.status_code}{what}",
+            error.status_code,
+            problem,
+        )
+    if isinstance(error, trio_websocket.ConnectionTimeout):
+        return CannotWatchError(f"{target.url} did not answer in {_CONNECT_SECONDS:g} s")
+    if isinstance(error.__cause__, OSError):
+        why = error.__cause__.strerror or str(error.__cause__)
+        return CannotWatchError(f"cannot connect to {target.url}: {why}")
+    return CannotWatchError(f"{target.url} does not speak WebSocket")
+
+
+def _problem(body: bytes) -> dict[str, Any] | None:
+    try:
+        problem = json.loads(body)
+    except ValueError:
+        return None
+    return problem if isinstance(problem, dict) else None
+
+
+async def _rest(method: str, url: str) -> dict[str, Any] | None:
+    with trio.move_on_after(_REST_SECONDS):
+        return await trio.to_thread.run_sync(partial(_call, method, url), abandon_on_cancel=True)
+    return None
+
+
+def _call(method: str, url: str) -> dict[str, Any] | None:
+    # Without proxies: the stream itself was reached without one.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, method=method)
+    try:
+        with opener.open(request, timeout=_REST_SECONDS) as answer:
+            return _problem(answer.read())
+    except (OSError, ValueError, http.client.HTTPException):
+        return None

@@ -1,0 +1,216 @@
+"""The command: listen, then say what was seen; the exit code says whether all was well."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import sys
+import time
+from typing import Any
+
+import trio
+from rich.live import Live
+
+from phantomlink.errors import InvalidParameterError
+from phantomlink.watch.checks import StreamChecker
+from phantomlink.watch.client import CannotWatchError, ask_session, end_session, listen
+from phantomlink.watch.figures import Arrivals, measure
+from phantomlink.watch.report import (
+    WatchResult,
+    live_line,
+    open_console,
+    pretty_json,
+    result_json,
+    result_view,
+    stream_facts,
+    summary_view,
+)
+from phantomlink.watch.target import Target, parse_target
+from phantomlink.watch.verdicts import Closed
+
+_PASSED, _FAILED, _NO_STREAM = 0, 1, 2
+_REDRAW_NS = 250_000_000
+_REDRAW_WHEN_SILENT_SECONDS = 1.0
+
+
+def run_watch(target: str, *, seconds: float, as_json: bool, sample: bool) -> int:
+    """Watch a stream and print what was seen.
+
+    Args:
+        target: see `parse_target`.
+        seconds: how long; Ctrl-C ends it sooner, with what was seen until then.
+        as_json: print one JSON object instead of text.
+        sample: print the metadata's summary and the first packet, and check nothing.
+
+    Returns:
+        The exit code: 0 all checks passed, 1 one failed or no packet came, 2 no stream.
+
+    Raises:
+        InvalidParameterError: the target or the seconds have the wrong form.
+    """
+    if math.isnan(seconds) or seconds <= 0:
+        raise InvalidParameterError(f"--seconds: got {seconds:g}, takes a number above 0")
+    where = parse_target(target)
+    watching = _Watching(where, seconds, sample=sample, show=not (as_json or sample))
+    try:
+        trio.run(watching.run)
+    except CannotWatchError as error:
+        if as_json:
+            _write_json(
+                {
+                    "target": where.url,
+                    "session_code": where.code,
+                    "passed": False,
+                    "error": str(error),
+                    "status": error.status,
+                    "problem": error.problem,
+                }
+            )
+        sys.stderr.write(f"phantomlink: {error}\n")
+        return _NO_STREAM
+    return _print_sample(watching, as_json=as_json) if sample else _print(watching, as_json=as_json)
+
+
+class _Watching:
+    """One watching: what it gathers, and the line that shows it meanwhile."""
+
+    def __init__(self, target: Target, seconds: float, *, sample: bool, show: bool) -> None:
+        self.target = target
+        self.checker = StreamChecker(target.filter)
+        self.arrivals = Arrivals()
+        self.first_packet: dict[str, Any] | None = None
+        self.closed: Closed | None = None
+        self.interrupted = False
+        self.note: str | None = None
+        self._seconds = seconds
+        self._sample = sample
+        self._drawn_ns = 0
+        console = open_console(stderr=True)
+        self._live: Live | None = None
+        if show and console.is_terminal:
+            # Drawn by us right after a packet, in the slack: a thread of rich's would draw
+            # while one arrives.
+            self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """The `data` of the first message, when that was metadata."""
+        data = (self.checker.metadata or {}).get("data")
+        return data if isinstance(data, dict) else None
+
+    def result(self) -> WatchResult:
+        """What was seen."""
+        checker = self.checker
+        figures = measure(self.arrivals, gaps=checker.gaps, lost=checker.lost)
+        checks = checker.results(figures, self.closed)
+        return WatchResult(
+            self.target, self.metadata, figures, checks, self.closed, self.interrupted, self.note
+        )
+
+    async def run(self) -> None:
+        """Listen until the time is over, the server closes, or Ctrl-C.
+
+        Raises:
+            CannotWatchError: no connection.
+        """
+        error: CannotWatchError | None = None
+        if self._live is not None:
+            self._live.start()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._stop_on_interrupt, nursery.cancel_scope)
+                if self._live is not None:
+                    nursery.start_soon(self._redraw_when_silent)
+                try:
+                    self.closed = await listen(
+                        self.target, self._seconds, self.checker, self.arrivals, self._on_message
+                    )
+                except CannotWatchError as caught:
+                    error = caught
+                nursery.cancel_scope.cancel()
+        finally:
+            if self._live is not None:
+                self._live.stop()
+        if error is not None:
+            # Not out of the nursery, which would make a group of it.
+            raise error
+        if self.arrivals.silent_seconds(self.arrivals.ended_ns) > 1 and self.closed is None:
+            self.note = _silence_note(self, await ask_session(self.target))
+        if self.target.made_up:
+            await end_session(self.target)
+
+    def _on_message(self, received_ns: int, packet: dict[str, Any] | None) -> bool:
+        if packet is not None and self.first_packet is None:
+            self.first_packet = packet
+            if self._sample:
+                return False
+        if received_ns - self._drawn_ns >= _REDRAW_NS:
+            self._draw(received_ns)
+        return True
+
+    def _draw(self, now_ns: int) -> None:
+        if self._live is not None:
+            self._drawn_ns = now_ns
+            checker = self.checker
+            line = live_line(self.arrivals, checker.n_failing, checker.gaps, now_ns)
+            self._live.update(line, refresh=True)
+
+    async def _redraw_when_silent(self) -> None:
+        while True:
+            await trio.sleep(_REDRAW_WHEN_SILENT_SECONDS)
+            now_ns = time.monotonic_ns()
+            if now_ns - self._drawn_ns >= _REDRAW_WHEN_SILENT_SECONDS * 1e9:
+                self._draw(now_ns)
+
+    async def _stop_on_interrupt(self, scope: trio.CancelScope) -> None:
+        with trio.open_signal_receiver(signal.SIGINT) as signals:
+            async for _ in signals:
+                self.interrupted = True
+                scope.cancel()
+
+
+def _silence_note(watching: _Watching, session: dict[str, Any] | None) -> str:
+    arrivals = watching.arrivals
+    silent_s = arrivals.silent_seconds(arrivals.ended_ns)
+    which = "no packet" if not arrivals.packets_ns else "no more packets"
+    said = f"{which} for the last {silent_s:.1f} s"
+    target = watching.target
+    if session is None:
+        return f"{said}; {target.api_url}/api/sessions/{target.code} does not say why"
+    if session.get("is_paused") is True:
+        return (
+            f"{said}: the session is paused; "
+            f"POST {target.api_url}/api/control/{target.code}/resume lets it go on"
+        )
+    running = "it is running" if session.get("is_running") else "it is not running"
+    return f"{said}; the server says of the session that {running}"
+
+
+def _print(watching: _Watching, *, as_json: bool) -> int:
+    result = watching.result()
+    if as_json:
+        _write_json(result_json(result))
+    else:
+        open_console().print(result_view(result))
+    return _PASSED if result.passed else _FAILED
+
+
+def _print_sample(watching: _Watching, *, as_json: bool) -> int:
+    metadata, packet = watching.metadata, watching.first_packet
+    if as_json:
+        facts = None if metadata is None else stream_facts(metadata)
+        _write_json({"metadata": facts, "packet": packet, "note": watching.note})
+    else:
+        open_console().print(summary_view(watching.target, metadata))
+        if packet is not None:
+            sys.stdout.write(f"\n{pretty_json(packet)}\n")
+    if packet is None:
+        note = watching.note or "no packet came"
+        sys.stderr.write(f"phantomlink: {note}\n")
+        return _FAILED
+    return _PASSED
+
+
+def _write_json(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
