@@ -111,17 +111,32 @@ def new_file(*, identifier: str, session_id: str, session_description: str, note
             description=f"Synthetic subject. {NOT_REAL} The species is the one it is modelled on.",
             species="Macaca mulatta",
             sex="U",
+            age="P0D",
         ),
     )
 
 
 def write_file(path: Path, nwb: NWBFile) -> None:
-    """Write with plain contiguous datasets, as the real recordings have."""
+    """Write with plain contiguous datasets, as the real recordings have.
+
+    HDF5 builds the file in memory and Python writes it: when the disk is full, HDF5 does not only
+    fail, it can take the process down as it cleans up.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     from pynwb import NWBHDF5IO  # noqa: PLC0415
 
     # A file opened here may have any name; of a path pynwb wants that it ends in .nwb.
-    with h5py.File(path, "w") as file, NWBHDF5IO(file=file, mode="w") as io:
+    with h5py.File(path, "w", driver="core", backing_store=False, block_size=2**24) as file:
+        # Closing the io closes the file too, and with it goes all that is in memory.
+        io = NWBHDF5IO(file=file, mode="w")
         io.write(nwb, expandable=())
+        file.flush()
+        image = file.id.get_file_image()
+        io.close()
+    with path.open("xb") as out:
+        out.write(image)
 
 
 def ragged(rows: list[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -82,7 +82,9 @@ def make_population(n_units: int, rng: np.random.Generator) -> Population:
         n_units: 1 to MAX_UNITS.
         rng: drawn from.
     """
-    areas = (np.arange(n_units) >= round(n_units * 72 / 142)).astype(np.int64)
+    room = CHANNELS * UNITS_A_CHANNEL
+    n_first = min(max(round(n_units * 72 / 142), n_units - room), room)
+    areas = (np.arange(n_units) >= n_first).astype(np.int64)
     slots = np.concatenate([_slots(int(np.sum(areas == k)), rng) for k in range(2)])
     channels, numbers = slots // UNITS_A_CHANNEL, slots % UNITS_A_CHANNEL
     heldout = np.zeros(n_units, dtype=bool)
