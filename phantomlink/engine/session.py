@@ -109,6 +109,9 @@ class Session:
         )
         self._playbacks: dict[Filter, Playback] = {NO_FILTER: self.main}
         self._scopes: dict[Playback, trio.CancelScope] = {}
+        self._clients: set[Sink] = set()
+        self._dropped_by_leavers = 0
+        self._released_by_gone = 0
 
     @property
     def n_listening(self) -> int:
@@ -119,6 +122,17 @@ class Session:
     def is_in_use(self) -> bool:
         """Whether somebody listens, or is about to: it must not make room for another."""
         return self._reservations > 0 or self.n_listening > 0
+
+    @property
+    def packets_released(self) -> int:
+        """Packets of all playheads so far, those of playheads that have gone included."""
+        playing = sum(playback.timing.packets for playback in self._playbacks.values())
+        return self._released_by_gone + playing
+
+    @property
+    def dropped_packets(self) -> int:
+        """Packets that slow listeners lost so far, those that have left included."""
+        return self._dropped_by_leavers + sum(_dropped(sink) for sink in self._clients)
 
     @contextmanager
     def reserved(self) -> Iterator[None]:
@@ -176,6 +190,7 @@ class Session:
             return playback
         playback = self._playbacks.setdefault(wanted, playback)
         self.is_stopped = False
+        self._clients.add(sink)
         self.touch()
         if playback not in self._scopes and self._nursery is not None:
             self._start(playback)
@@ -187,6 +202,9 @@ class Session:
         """`sink` has left; a filtered playhead goes with its last listener."""
         for playback in list(self._playbacks.values()):
             playback.discard(sink)
+        if sink in self._clients:
+            self._clients.discard(sink)
+            self._dropped_by_leavers += _dropped(sink)
         self._drop_unheard()
         self.touch()
 
@@ -312,6 +330,7 @@ class Session:
         for wanted, playback in list(self._playbacks.items()):
             if playback is not self.main and not len(playback.fanout):
                 del self._playbacks[wanted]
+                self._released_by_gone += playback.timing.packets
                 playback.update()
                 scope = self._scopes.pop(playback, None)
                 if scope is not None:
@@ -330,3 +349,9 @@ class Session:
     def _on_end(self, playback: Playback) -> None:
         self._end_listeners(playback, CLOSE_NORMAL, "the recording ended")
         self._drop_unheard()
+
+
+def _dropped(sink: Sink) -> int:
+    """What a sink has dropped; 0 for one that never drops."""
+    dropped: int = getattr(sink, "dropped", 0)
+    return dropped

@@ -1,0 +1,190 @@
+"""The order of bytes on a real socket, with a client that reads when we say."""
+
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from phantomlink.sinks.frame_stream import FrameStream
+from phantomlink.wire.encoder import frame_message
+
+CLOSE_FRAME = b"\x88\x02\x03\xe8"
+
+
+@asynccontextmanager
+async def connected(*, received=b"", max_frames=5, max_bytes=10**9, send_buffer=4096):
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    client = await trio.testing.open_stream_to_socket_listener(listeners[0])
+    client.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
+    server = await listeners[0].accept()
+    server.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, send_buffer)
+    frames = FrameStream(server, received, max_frames=max_frames, max_bytes=max_bytes)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(frames.flush_forever)
+            yield frames, client, nursery
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await frames.aclose()
+    await client.aclose()
+    await listeners[0].aclose()
+
+
+async def read_all(client):
+    data = b""
+    while chunk := await client.receive_some():
+        data += chunk
+    return data
+
+
+def parse(data):
+    """Unmasked frames -> (first byte, payload); raises on a torn one."""
+    frames = []
+    while data:
+        length, at = data[1], 2
+        if length == 126:
+            length, at = int.from_bytes(data[2:4], "big"), 4
+        elif length == 127:
+            length, at = int.from_bytes(data[2:10], "big"), 10
+        assert len(data) >= at + length, "a torn frame"
+        frames.append((data[0], data[at : at + length]))
+        data = data[at + length :]
+    return frames
+
+
+def numbered(k, size=3000):
+    return frame_message(k.to_bytes(4, "big") + bytes(size))
+
+
+def number(payload):
+    return int.from_bytes(payload[:4], "big")
+
+
+async def test_a_client_that_keeps_up_gets_every_frame_at_once():
+    async with connected(send_buffer=1 << 20) as (frames, client, _):
+        for k in range(20):
+            frames.offer_nowait(frame_message(b"%d" % k))
+        assert frames.queued_frames == 0
+        await frames.aclose()
+        assert [payload for _, payload in parse(await read_all(client))] == [
+            b"%d" % k for k in range(20)
+        ]
+
+
+async def test_a_stopped_client_loses_the_oldest_whole_frames_and_they_are_counted():
+    async with connected() as (frames, client, nursery):
+        for k in range(300):
+            frames.offer_nowait(numbered(k))
+        assert frames.queued_frames <= 5
+        assert frames.dropped_frames > 200
+        done = trio.Event()
+
+        async def finish():
+            await frames.send_all(b"\x89\x00")
+            await frames.aclose()
+            done.set()
+
+        nursery.start_soon(finish)
+        got = parse(await read_all(client))
+        await done.wait()
+    assert got.pop() == (0x89, b"")
+    numbers = [number(payload) for _, payload in got]
+    assert numbers == sorted(numbers)
+    assert len(numbers) == 300 - frames.dropped_frames
+    # One that was sent in part is finished, however old it is.
+    assert numbers[-4:] == [296, 297, 298, 299]
+
+
+async def test_bytes_bound_the_queue_too():
+    async with connected(max_frames=10**6, max_bytes=20_000) as (frames, _, _):
+        for k in range(300):
+            frames.offer_nowait(numbered(k))
+        assert frames.queued_frames <= 7
+        assert frames.dropped_frames > 200
+
+
+async def test_control_bytes_wait_their_turn_and_are_never_dropped():
+    async with connected() as (frames, client, nursery):
+        frames.upgraded()
+        for k in range(50):
+            frames.offer_nowait(numbered(k))
+        pongs = trio.Event()
+
+        async def pong():
+            await frames.send_all(b"\x8a\x01a")
+            await frames.send_all(b"\x8a\x01b")
+            pongs.set()
+
+        nursery.start_soon(pong)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not pongs.is_set()
+        for k in range(50, 100):
+            frames.offer_nowait(numbered(k))
+        received = b""
+        while not pongs.is_set():
+            received += await client.receive_some()
+        await frames.send_all(b"\x89\x00")
+        await frames.aclose()
+        received += await read_all(client)
+    got = parse(received)
+    controls = [payload for first, payload in got if first in (0x8A, 0x89)]
+    assert controls == [b"a", b"b", b""]
+    numbers = [number(payload) for first, payload in got if first == 0x82]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] == 99
+
+
+async def test_after_a_close_frame_nothing_more_is_written():
+    async with connected(send_buffer=1 << 20) as (frames, client, _):
+        frames.upgraded()
+        frames.offer_nowait(frame_message(b"last"))
+        await frames.send_all(CLOSE_FRAME)
+        frames.offer_nowait(frame_message(b"too late"))
+        frames.put_nowait(frame_message(b"too late"))
+        await frames.aclose()
+        assert await read_all(client) == frame_message(b"last") + CLOSE_FRAME
+
+
+async def test_before_the_upgrade_bytes_are_not_frames():
+    async with connected(send_buffer=1 << 20) as (frames, client, _):
+        await frames.send_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")  # "H" & 15 == 8
+        frames.upgraded()
+        frames.offer_nowait(b"\x82\x01x")
+        await frames.aclose()
+        assert (await read_all(client)).endswith(b"\x82\x01x")
+
+
+async def test_what_was_read_before_comes_first():
+    async with connected(received=b"head") as (frames, client, _):
+        await client.send_all(b" and more")
+        assert await frames.receive_some(2) == b"he"
+        assert await frames.receive_some() == b"ad"
+        assert await frames.receive_some() == b" and more"
+
+
+async def test_a_client_that_is_gone_breaks_only_its_own_stream():
+    async with connected() as (frames, client, _):
+        client.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        await client.aclose()
+        for k in range(300):
+            frames.offer_nowait(numbered(k))
+            await trio.lowlevel.checkpoint()
+        with pytest.raises(trio.BrokenResourceError):
+            await frames.send_all(b"\x8a\x00")
+        assert frames.queued_frames == 0
+
+
+async def test_closing_wakes_those_who_wait_to_send():
+    async with connected() as (frames, _, nursery):
+        for k in range(50):
+            frames.offer_nowait(numbered(k))
+
+        async def stuck():
+            with pytest.raises(trio.ClosedResourceError):
+                await frames.send_all(b"\x8a\x00")
+
+        nursery.start_soon(stuck)
+        await trio.testing.wait_all_tasks_blocked()
+        await frames.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await frames.send_all(b"\x8a\x00")
