@@ -19,6 +19,7 @@ from phantomlink.engine.fanout import Sink
 from phantomlink.engine.playback import Playback, PlaybackParts
 from phantomlink.engine.selection import Selection
 from phantomlink.errors import BinRangeError
+from phantomlink.metrics import Histogram
 from phantomlink.source.trials import Filter
 
 NO_FILTER = Filter()
@@ -97,6 +98,8 @@ class Session:
         self.last_used = trio.current_time()
         self.is_paused = False
         self.is_stopped = False
+        # From a packet's offer to a WebSocket client to the kernel's (or the server's) taking it.
+        self.send_latency = Histogram()
         self._reservations = 0
         self._closed: tuple[int, str] | None = None
         self._nursery: trio.Nursery | None = None

@@ -6,6 +6,7 @@ the packets wait in a bounded queue, and a client that is too slow loses the old
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import Protocol
 
@@ -13,6 +14,7 @@ import trio
 
 from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
+from phantomlink.metrics import Histogram
 from phantomlink.sinks.admission import Admission
 from phantomlink.sinks.websocket import QUEUE_SECONDS, ClosingReason, MakeGreeting
 from phantomlink.wire.encoder import WireFormat
@@ -40,14 +42,16 @@ class QueueSink:
     Args:
         wire_format: of its messages.
         max_packets: that may wait; then the oldest go and are counted.
+        latency: where it is recorded how long each took from being offered to having been sent.
     """
 
     is_listening = True
 
-    def __init__(self, wire_format: WireFormat, max_packets: int) -> None:
+    def __init__(self, wire_format: WireFormat, max_packets: int, latency: Histogram) -> None:
         self._wire_format = wire_format
         self._max_packets = max_packets
-        self._queue: deque[bytes | str] = deque()
+        self._latency = latency
+        self._queue: deque[tuple[int, bytes | str]] = deque()
         self._wake = trio.Event()
         self.reason: ClosingReason | None = None
         self.dropped = 0
@@ -61,7 +65,7 @@ class QueueSink:
         """Queue the packet; the oldest goes when there is no room."""
         payload = release.frame(self._wire_format).payload
         text = self._wire_format is WireFormat.JSON
-        self._queue.append(payload.decode() if text else payload)
+        self._queue.append((time.monotonic_ns(), payload.decode() if text else payload))
         if len(self._queue) > self._max_packets:
             self._queue.popleft()
             self.dropped += 1
@@ -76,7 +80,9 @@ class QueueSink:
         """Send what comes, in order; then close with the reason of the end."""
         while True:
             while self._queue:
-                await websocket.send(self._queue.popleft())
+                offered_ns, message = self._queue.popleft()
+                await websocket.send(message)
+                self._latency.record(time.monotonic_ns() - offered_ns)
             if self.reason is not None:
                 await websocket.close(self.reason.code, self.reason.text)
                 return
@@ -96,7 +102,7 @@ async def serve_asgi_client(
         make_greeting: makes the first message.
     """
     max_packets = max(16, int(QUEUE_SECONDS * float(session.parts.rate_hz)))
-    sink = QueueSink(admission.wire_format, max_packets)
+    sink = QueueSink(admission.wire_format, max_packets, session.send_latency)
     await websocket.send(await make_greeting(session, admission))
     session.subscribe(admission.filter, session.playback(admission.filter), sink)
     try:

@@ -13,10 +13,13 @@ was sent in part never go. After a close frame nothing more is written.
 from __future__ import annotations
 
 import socket
+import time
 from collections import deque
 from dataclasses import dataclass
 
 import trio
+
+from phantomlink.metrics import Histogram
 
 # MSG_DONTWAIT says it again: trio's sockets do not block.
 _SEND_FLAGS = getattr(socket, "MSG_DONTWAIT", 0) | getattr(socket, "MSG_NOSIGNAL", 0)
@@ -27,6 +30,7 @@ _CLOSE_OPCODE = 0x8
 class _Item:
     data: memoryview
     droppable: bool
+    offered_ns: int | None = None
     done: trio.Event | None = None
 
 
@@ -38,15 +42,24 @@ class FrameStream(trio.abc.Stream):
         received: bytes that were already read from it.
         max_frames: data frames that may wait for a slow client.
         max_bytes: bytes that they may take.
+        latency: where it is recorded how long each data frame took from being offered to having
+            been taken by the kernel.
     """
 
     def __init__(
-        self, stream: trio.SocketStream, received: bytes, *, max_frames: int, max_bytes: int
+        self,
+        stream: trio.SocketStream,
+        received: bytes,
+        *,
+        max_frames: int,
+        max_bytes: int,
+        latency: Histogram,
     ) -> None:
         self._stream = stream
         self._received = received
         self._max_frames = max_frames
         self._max_bytes = max_bytes
+        self._latency = latency
         # A second handle on trio's own descriptor, for the write that does not wait.
         self._socket = socket.socket(fileno=stream.socket.fileno())
         self._queue: deque[_Item] = deque()
@@ -153,12 +166,16 @@ class FrameStream(trio.abc.Stream):
         if self._is_gone() or self._close_sent:
             return
         sent = 0
+        offered_ns = time.monotonic_ns()
         if not self._queue:
             sent = self._send_nowait(memoryview(frame))
-            if sent == len(frame) or self._is_gone():
+            if self._is_gone():
+                return
+            if sent == len(frame):
+                self._latency.record(time.monotonic_ns() - offered_ns)
                 return
             self._head_is_torn = sent > 0
-        self._append(_Item(memoryview(frame)[sent:], droppable))
+        self._append(_Item(memoryview(frame)[sent:], droppable, offered_ns))
 
     def _append(self, item: _Item) -> None:
         self._queue.append(item)
@@ -195,6 +212,8 @@ class FrameStream(trio.abc.Stream):
             self._queue.popleft()
             self._head_is_torn = False
             self._forget(item)
+            if item.offered_ns is not None:
+                self._latency.record(time.monotonic_ns() - item.offered_ns)
             if item.done is not None:
                 item.done.set()
 

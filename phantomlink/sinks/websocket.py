@@ -106,6 +106,7 @@ async def serve_websocket_client(
         received,
         max_frames=max(16, int(QUEUE_SECONDS * rate_hz)),
         max_bytes=_MAX_QUEUE_BYTES,
+        latency=session.send_latency,
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(frames.flush_forever)

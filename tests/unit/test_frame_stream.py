@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from phantomlink.metrics import Histogram
 from phantomlink.sinks.frame_stream import FrameStream
 from phantomlink.wire.encoder import frame_message
 
@@ -18,7 +19,9 @@ async def connected(*, received=b"", max_frames=5, max_bytes=10**9, send_buffer=
     client.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
     server = await listeners[0].accept()
     server.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, send_buffer)
-    frames = FrameStream(server, received, max_frames=max_frames, max_bytes=max_bytes)
+    frames = FrameStream(
+        server, received, max_frames=max_frames, max_bytes=max_bytes, latency=Histogram()
+    )
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(frames.flush_forever)
