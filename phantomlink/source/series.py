@@ -156,13 +156,18 @@ def _series(group: h5py.Group, path: str, container: str) -> Series | None:
         return None
     if data.dtype.kind not in "iuf" or data.ndim not in (1, 2):
         return None
+    conversion, offset = (
+        float(data.attrs.get(name, usual)) for name, usual in (("conversion", 1.0), ("offset", 0.0))
+    )
+    if not (np.isfinite(conversion) and np.isfinite(offset)):
+        raise ValueError(f"has a conversion of {conversion} and an offset of {offset}")
     return Series(
         path=path,
         container=container,
         neurodata_type=neurodata_type(group),
         unit=text(data.attrs.get("unit", "")),
-        conversion=float(data.attrs.get("conversion", 1.0)),
-        offset=float(data.attrs.get("offset", 0.0)),
+        conversion=conversion,
+        offset=offset,
         comments=text(group.attrs.get("comments", "")),
         data=data,
         times=_times(group, data),
