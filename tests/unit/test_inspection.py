@@ -95,7 +95,7 @@ def test_what_is_in_a_recording_as_json(path):
 
 
 def test_what_is_in_a_recording_as_text(path):
-    text = inspect_recording(path, SEARCH).as_text()
+    text = inspect_recording(path, SEARCH).as_text(width=120)
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "[odd] name.nwb" in lines  # no markup
     assert "units 2" in lines
@@ -111,7 +111,7 @@ def test_what_is_in_a_recording_as_text(path):
     assert "go_cue_time number 1 -" in lines
     assert "reach_id=0 (5, 5) 1" in lines
     assert "- velocity: no series of it; vx and vy are the gradient of the position" in lines
-    assert max(len(line) for line in text.splitlines()) <= 100
+    assert max(len(line) for line in text.splitlines()) <= 120
     assert "\x1b" not in text
 
 
