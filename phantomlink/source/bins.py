@@ -189,7 +189,11 @@ class KinematicsSource(Protocol):
 
 
 class RecordedBins:
-    """`Bins` of a recording: binned whole when all is in memory and the result is small."""
+    """`Bins` of a recording: binned whole when all is in memory and the result is small.
+
+    Only then are they `in_memory`: a block is a slice. To count one, even of spikes that are in
+    memory, grows with the block, and an event loop that ticks has no time for that.
+    """
 
     def __init__(
         self,
@@ -202,12 +206,12 @@ class RecordedBins:
         self.grid = grid
         self.unit_ids = unit_ids
         self.trials = trials
-        self.in_memory = spikes.in_memory and behaviour.in_memory
         self._spikes = spikes
         self._behaviour = behaviour
         bin_bytes = 2 * len(unit_ids) + 8 * len(KINEMATICS) + 4
-        fits = self.in_memory and grid.n_bins * bin_bytes <= WHOLE_BYTES
-        self._whole = self._compute(0, grid.n_bins) if fits else None
+        fits = grid.n_bins * bin_bytes <= WHOLE_BYTES
+        self.in_memory = fits and spikes.in_memory and behaviour.in_memory
+        self._whole = self._compute(0, grid.n_bins) if self.in_memory else None
 
     def read(self, start: int, stop: int) -> Block:
         """Bins [start, stop); see `Bins.read`."""

@@ -114,13 +114,21 @@ def test_every_spike_is_in_exactly_one_bin_and_blocks_join():
     check()
 
 
+def test_a_spike_a_hair_before_an_edge_is_in_the_same_bin_however_blocks_are_cut():
+    before = np.nextafter(AT_40.start_of(132), 0)
+    source = MemorySpikes(np.array([before]), np.zeros(1, dtype=np.int32), 1)
+    assert source.counts(AT_40, 131, 132).sum() == 0
+    assert source.counts(AT_40, 132, 133).sum() == 1
+
+
 def test_a_recording_too_large_to_bin_whole_gives_the_same_bins(monkeypatch):
     rng = np.random.default_rng(1)
     seconds, units = rng.uniform(0, 10, 3000), rng.integers(0, 7, 3000)
     whole = recorded(seconds, units, 7, AT_40)
     monkeypatch.setattr(bins_module, "WHOLE_BYTES", 0)
     pieces = recorded(seconds, units, 7, AT_40)
-    assert pieces.in_memory
+    assert whole.in_memory
+    assert not pieces.in_memory
     for start, stop in [(0, 400), (17, 18), (399, 400), (5, 5), (100, 300)]:
         one, other = whole.read(start, stop), pieces.read(start, stop)
         assert one.start == other.start == start

@@ -97,7 +97,8 @@ def test_a_recording_in_memory_needs_its_file_no_more(tmp_path):
         tmp_path / "f.nwb", series=[SeriesSpec("hand_pos", moving([0, 1]), [0.0, 1.0])]
     )
     recording = open_recording(path)
-    path.unlink()
+    with h5py.File(path, "a"):  # HDF5 refuses this while the file is open for reading
+        path.unlink()
     assert recording.at_rate(AT_40).read(0, 41).counts.sum() == 3
     recording.close()
     recording.close()
