@@ -1,0 +1,46 @@
+"""Which pages may read the answers: those of localhost, and never with credentials.
+
+The rule is that of the WebSockets, `is_origin_allowed`. (quart-cors takes lists and patterns of
+origins, no function, so it would need the rule a second time.)
+"""
+
+from __future__ import annotations
+
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from phantomlink.sinks.admission import is_origin_allowed
+
+_METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
+# "*" stands for every header but Authorization.
+_HEADERS = "*, Authorization"
+_EXPOSED = "Retry-After"
+_MAX_AGE_SECONDS = "600"
+
+
+def register_cors(app: QuartTrio) -> None:
+    """Answer preflights, and name the allowed origin in every answer to it."""
+    app.before_request(_answer_preflight)
+    app.after_request(_allow_origin)
+
+
+async def _answer_preflight() -> Response | None:
+    headers = request.headers
+    preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in headers
+    return Response(status=204) if preflight and "Origin" in headers else None
+
+
+async def _allow_origin(response: Response) -> Response:
+    response.vary.add("Origin")
+    origin = request.headers.get("Origin")
+    # A page of our own host needs no leave, so the host does not matter here.
+    if origin is None or not is_origin_allowed(origin, host=""):
+        return response
+    headers = response.headers
+    headers["Access-Control-Allow-Origin"] = origin
+    headers["Access-Control-Expose-Headers"] = _EXPOSED
+    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+        headers["Access-Control-Allow-Methods"] = _METHODS
+        headers["Access-Control-Allow-Headers"] = _HEADERS
+        headers["Access-Control-Max-Age"] = _MAX_AGE_SECONDS
+    return response

@@ -1,0 +1,205 @@
+"""REST: parse, call, map. What is decided is decided by the service and its sessions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from phantomlink import views
+from phantomlink.cors import register_cors
+from phantomlink.engine.session import Session
+from phantomlink.errors import InvalidParameterError, UnavailableError
+from phantomlink.parameters import Parameters, parse_body, parse_integer, websocket_base_url
+from phantomlink.problems import register_problems
+from phantomlink.service import Service
+
+GetService = Callable[[], Service]
+View = Callable[..., Awaitable[Response]]
+
+# Bodies hold a code or a position.
+MAX_BODY_BYTES = 64 * 1024
+
+
+def register_routes(app: QuartTrio, get_service: GetService) -> None:
+    """Add every route of the REST interface, its errors and CORS to the application.
+
+    Args:
+        app: the application.
+        get_service: gives the running service, or raises UnavailableError.
+    """
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    register_problems(app)
+    register_cors(app)
+    routes = _Routes(get_service)
+    table: tuple[tuple[str, str, View], ...] = (
+        ("GET", "/health", routes.health),
+        ("GET", "/livez", routes.livez),
+        ("GET", "/readyz", routes.readyz),
+        ("GET", "/metrics", routes.metrics),
+        ("GET", "/api/metadata", routes.metadata),
+        ("POST", "/api/sessions/create", routes.create_session),
+        ("POST", "/api/sessions/cleanup", routes.clean_up_sessions),
+        ("GET", "/api/sessions", routes.sessions),
+        ("GET", "/api/sessions/<code>", routes.session),
+        ("DELETE", "/api/sessions/<code>", routes.delete_session),
+        ("POST", "/api/control/<code>/pause", routes.pause),
+        ("POST", "/api/control/<code>/resume", routes.resume),
+        ("POST", "/api/control/<code>/stop", routes.stop),
+        ("POST", "/api/control/<code>/seek", routes.seek),
+        ("GET", "/api/control/<code>/position", routes.position),
+        ("GET", "/api/stats", routes.totals),
+        ("GET", "/api/stats/<code>", routes.stats),
+        ("GET", "/api/trials", routes.trials),
+        ("GET", "/api/trials/<trial_id>", routes.trial),
+        ("GET", "/api/trials/by-target/<target_id>", routes.trials_by_target),
+    )
+    for method, rule, view in table:
+        app.add_url_rule(rule, view.__name__, view, methods=[method])
+
+
+class _Routes:
+    """The views, each of which answers one route; see `register_routes`."""
+
+    def __init__(self, get_service: GetService) -> None:
+        self._get_service = get_service
+        # The trials of a recording do not change: serialised once, not for every page load.
+        self._trials: WeakKeyDictionary[Service, bytes] = WeakKeyDictionary()
+
+    async def health(self) -> Response:
+        return _json(views.health(self._get_service()))
+
+    async def livez(self) -> Response:
+        return _json({"status": "alive"})
+
+    async def readyz(self) -> Response:
+        reason = self._get_service().not_ready_reason
+        if reason is not None:
+            raise UnavailableError(reason)
+        return _json({"status": "ready"})
+
+    async def metrics(self) -> Response:
+        return _json(views.metrics(self._get_service()))
+
+    async def metadata(self) -> Response:
+        return _json(views.recording_metadata(self._get_service()))
+
+    async def create_session(self) -> Response:
+        service = self._get_service()
+        code = (await _parameters()).text("custom_code")
+        session, created = service.registry.create(code)
+        return _json(views.session_created(session, created=created, base_url=_base_url(service)))
+
+    async def clean_up_sessions(self) -> Response:
+        return _json({"cleaned_up": self._get_service().registry.cleanup()})
+
+    async def sessions(self) -> Response:
+        return _json(views.sessions_json(self._get_service()))
+
+    async def session(self, code: str) -> Response:
+        return _json(views.session_json(self._session(code)))
+
+    async def delete_session(self, code: str) -> Response:
+        self._get_service().registry.delete(code)
+        return _done("deleted", code)
+
+    async def pause(self, code: str) -> Response:
+        self._session(code).pause()
+        return _done("paused", code)
+
+    async def resume(self, code: str) -> Response:
+        self._session(code).resume()
+        return _done("resumed", code)
+
+    async def stop(self, code: str) -> Response:
+        self._session(code).stop()
+        return _done("stopped", code)
+
+    async def seek(self, code: str) -> Response:
+        parameters = await _parameters()
+        packet_id = parameters.integer("packet_id")
+        position_seconds = parameters.number("position_seconds")
+        session = self._session(code)
+        if packet_id is not None and position_seconds is None:
+            session.seek(packet_id)
+        elif position_seconds is not None and packet_id is None:
+            session.seek_seconds(position_seconds)
+        else:
+            got = "neither" if packet_id is None else "both"
+            raise InvalidParameterError(f"got {got}, takes one of packet_id and position_seconds")
+        return _json(views.sought(session))
+
+    async def position(self, code: str) -> Response:
+        return _json(views.position(self._session(code)))
+
+    async def totals(self) -> Response:
+        return _json(views.totals(self._get_service()))
+
+    async def stats(self, code: str) -> Response:
+        return _json(views.stats(self._session(code)))
+
+    async def trials(self) -> Response:
+        service = self._get_service()
+        body = self._trials.get(service)
+        if body is None:
+            trials = service.recording.trials
+            n = {"total_trials": len(trials), "count": len(trials)}
+            body = await trio.to_thread.run_sync(_with_trials, views.trials_json(trials), n)
+            self._trials[service] = body
+        return Response(body, content_type="application/json")
+
+    async def trial(self, trial_id: str) -> Response:
+        wanted = parse_integer("trial_id", trial_id)
+        return _json(self._get_service().recording.trials.by_id(wanted).as_json())
+
+    async def trials_by_target(self, target_id: str) -> Response:
+        wanted = parse_integer("target_id", target_id)
+        trials = self._get_service().recording.trials.by_target(wanted)
+        n = {"count": len(trials), "target_id": wanted}
+        body = await trio.to_thread.run_sync(_with_trials, views.trials_json(trials), n)
+        return Response(body, content_type="application/json")
+
+    def _session(self, code: str) -> Session:
+        return self._get_service().registry.get(code)
+
+
+async def _parameters() -> Parameters:
+    data: bytes = await request.get_data(as_text=False)
+    return Parameters(parse_body(data, request.mimetype), dict(request.args.lists()))
+
+
+def _base_url(service: Service) -> str:
+    settings = service.settings
+    server = request.scope.get("server") or (settings.host, settings.port)
+    return websocket_base_url(
+        request.headers,
+        request.scheme,
+        ":".join(str(part) for part in server if part is not None),
+        trust_proxy=settings.trust_proxy,
+    )
+
+
+def _done(status: str, code: str) -> Response:
+    return _json({"status": status, "session_code": code})
+
+
+def _json(body: object) -> Response:
+    return Response(_dumps(body), content_type="application/json")
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _with_trials(trials: Iterable[views.Json], others: views.Json) -> bytes:
+    """`{"trials": [...], ...others}`; trial by trial, since the encoder never yields inside one.
+
+    Called in a worker thread: thousands of trials take longer to write than a tick may wait.
+    """
+    listed = ",".join(_dumps(trial) for trial in trials)
+    return f'{{"trials":[{listed}],{_dumps(others)[1:]}'.encode()

@@ -1,0 +1,348 @@
+"""What the answers say: dicts ready for JSON, from the service and its sessions. Pure.
+
+Durations are seconds unless a name says `_ms`, times are ISO 8601 UTC. A figure that was not
+measured is None, never 0. The polled ones (health, position, stats, metrics) only read counters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
+
+import psutil
+
+from phantomlink import __version__
+from phantomlink.engine.session import PlaybackStatus, Session, SessionStatus
+from phantomlink.metrics import Histogram
+from phantomlink.service import Service
+from phantomlink.source.bins import BinGrid
+from phantomlink.source.recording import SeriesInfo
+from phantomlink.source.trials import Filter, Trial
+
+Json = dict[str, Any]
+
+_MS_PER_NS = 1e-6
+_PROCESS = psutil.Process()
+_NOT_MEASURED = {"mean": None, "std": None, "max": None}
+
+
+def iso(moment: datetime) -> str:
+    """A time as ISO 8601 UTC, in milliseconds, with Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def health(service: Service) -> Json:
+    """`GET /health`: an active session is one that somebody listens to."""
+    sessions = list(service.registry)
+    return {
+        "status": "healthy",
+        "version": __version__,
+        "timestamp": iso(datetime.now(UTC)),
+        "active_sessions": _n_active(sessions),
+        "active_connections": service.n_connections,
+    }
+
+
+def recording_metadata(service: Service) -> Json:
+    """`GET /api/metadata`: the recording, and how it is played.
+
+    Raises:
+        UnavailableError: no recording is open.
+    """
+    recording, info, behaviour = (
+        service.recording,
+        service.recording.info,
+        service.recording.behaviour,
+    )
+    trials = recording.trials
+    return _basics(service) | {
+        "t0_seconds": recording.t0_seconds,
+        "last_event_seconds": recording.last_event_seconds,
+        "num_spikes": recording.n_spikes,
+        "unit_ids": list(recording.unit_ids),
+        "behaviour": {
+            "position": _series(behaviour.position),
+            "velocity": _series(behaviour.velocity),
+            "found": [series.as_json() for series in behaviour.found],
+        },
+        "target_ids": list(trials.target_ids),
+        "reaches": [
+            {"reach_id": reach.reach_id, "x": reach.x, "y": reach.y, "num_trials": reach.n_trials}
+            for reach in trials.reaches
+        ],
+        "missing": list(recording.missing),
+        "sha256": service.sha256,
+        "file_name": recording.path.name,
+        "identifier": info.identifier,
+        "session_description": info.session_description,
+        "session_id": info.session_id,
+        "session_start_time": info.session_start_time,
+        "subject": info.subject,
+        "species": info.species,
+        "lab": info.lab,
+        "institution": info.institution,
+        "keywords": list(info.keywords),
+        "nwb_version": info.nwb_version,
+    }
+
+
+def stream_metadata(service: Service, session: Session) -> Json:
+    """The `data` of a WebSocket's first message, without the snapshot of a packet.
+
+    No name here is one of a packet's.
+
+    Raises:
+        UnavailableError: no recording is open.
+    """
+    recording, header = service.recording, session.parts.encoders.header
+    position, velocity = recording.behaviour.position, recording.behaviour.velocity
+    return _basics(service) | {
+        "channel_count": header.n_channels,
+        "channel_ids": header.channel_ids,
+        "unit_ids": list(recording.unit_ids),
+        "kinematics_units": {
+            "vx": _unit(velocity),
+            "vy": _unit(velocity),
+            "x": _unit(position),
+            "y": _unit(position),
+        },
+        "t0_seconds": recording.t0_seconds,
+        "is_paused": session.is_paused,
+        "server_version": __version__,
+    }
+
+
+def session_created(session: Session, *, created: bool, base_url: str) -> Json:
+    """`POST /api/sessions/create`; `base_url` is that of WebSockets, as the client sees it."""
+    return {
+        "session_code": session.code,
+        "stream_url": f"{base_url}/stream/{session.code}",
+        "created_at": iso(session.created_at),
+        "created": created,
+        "lsl": None,
+    }
+
+
+def session_json(session: Session) -> Json:
+    """`GET /api/sessions/{code}`."""
+    status, grid = session.status(), _grid(session)
+    main = status.playbacks[0]
+    return {
+        "session_code": status.code,
+        "created_at": iso(status.created_at),
+        "last_accessed": iso(status.last_accessed),
+        "active_connections": status.active_connections,
+        "is_running": status.is_running,
+        "is_paused": status.is_paused,
+        "is_stopped": status.is_stopped,
+        "is_playing": main.is_playing,
+        "current_packet": main.current_packet,
+        "total_packets": main.total_packets,
+        "position_seconds": _seconds(grid, main.current_packet),
+        "filtered": _filtered(status, grid),
+        "lsl": None,
+    }
+
+
+def sessions_json(service: Service) -> Json:
+    """`GET /api/sessions`."""
+    sessions = {session.code: session_json(session) for session in service.registry}
+    return {"sessions": sessions, "total_sessions": len(sessions)}
+
+
+def position(session: Session) -> Json:
+    """`GET /api/control/{code}/position`: of the unfiltered playhead, the others beside it."""
+    status, grid = session.status(), _grid(session)
+    main = status.playbacks[0]
+    return {
+        "session_code": status.code,
+        "position_seconds": _seconds(grid, main.current_packet),
+        "current_packet": main.current_packet,
+        "duration_seconds": grid.duration_seconds,
+        "total_packets": main.total_packets,
+        "is_playing": main.is_playing,
+        "is_paused": status.is_paused,
+        "is_stopped": status.is_stopped,
+        "sequence_number": main.sequence_number,
+        "loop": main.loop,
+        "filtered": _filtered(status, grid),
+    }
+
+
+def sought(session: Session) -> Json:
+    """`POST /api/control/{code}/seek`: the first packet that it affects."""
+    packet_id = session.main.playhead.bin_index
+    return {
+        "status": "seeked",
+        "session_code": session.code,
+        "packet_id": packet_id,
+        "position_seconds": _seconds(_grid(session), packet_id),
+    }
+
+
+def stats(session: Session) -> Json:
+    """`GET /api/stats/{code}`: of the unfiltered playhead, the others beside it."""
+    status, grid = session.status(), _grid(session)
+    main = status.playbacks[0]
+    return {
+        "session_code": status.code,
+        "is_running": status.is_running,
+        "is_paused": status.is_paused,
+        "is_playing": main.is_playing,
+        "current_packet": main.current_packet,
+        "total_packets": main.total_packets,
+        "elapsed_seconds": _seconds(grid, main.packets),
+        "active_connections": status.active_connections,
+        "packets_sent": session.packets_released,
+        "dropped_packets": session.dropped_packets,
+        "stalls": main.stalls,
+        "overruns": main.overruns,
+        "timing_error_ms": timing_error_ms(session.main.timing.lateness),
+        "network_latency_ms": dict(_NOT_MEASURED),
+        "filtered": _filtered(status, grid),
+    }
+
+
+def totals(service: Service) -> Json:
+    """`GET /api/stats`: over the sessions that there are."""
+    sessions = list(service.registry)
+    timing = [playback for session in sessions for playback in session.status().playbacks]
+    return {
+        "total_sessions": len(sessions),
+        "active_sessions": _n_active(sessions),
+        "active_connections": service.n_connections,
+        "max_sessions": service.registry.max_sessions,
+        "packets_sent": sum(session.packets_released for session in sessions),
+        "dropped_packets": sum(session.dropped_packets for session in sessions),
+        "stalls": sum(playback.stalls for playback in timing),
+        "overruns": sum(playback.overruns for playback in timing),
+        "memory_usage_mb": memory_usage_mb(),
+    }
+
+
+def metrics(service: Service) -> Json:
+    """`GET /metrics` as JSON."""
+    sessions = list(service.registry)
+    memory = memory_usage_mb()
+    return {
+        "timestamp": iso(datetime.now(UTC)),
+        "service": "phantomlink",
+        "version": __version__,
+        "metrics": {
+            "total_sessions": len(sessions),
+            "active_sessions": _n_active(sessions),
+            "total_connections": service.n_connections,
+            "sessions": {session.code: _session_metrics(session, memory) for session in sessions},
+        },
+    }
+
+
+def trials_json(trials: Sequence[Trial]) -> Iterable[Json]:
+    """Trials as clients get them, one by one: there may be thousands."""
+    return (trial.as_json() for trial in trials)
+
+
+def timing_error_ms(lateness: Histogram) -> Json:
+    """Release minus deadline of the packets so far."""
+    summary = lateness.summary()
+    return {
+        "mean": _ms(summary.mean_ns),
+        "std": _ms(summary.std_ns),
+        "p50": _ms(summary.p50_ns),
+        "p99": _ms(summary.p99_ns),
+        "max": _ms(summary.max_ns),
+    }
+
+
+def memory_usage_mb() -> float:
+    """Resident memory of the whole process, MB: sessions share all that is large."""
+    rss_bytes: int = _PROCESS.memory_info().rss
+    return round(rss_bytes / 1e6, 3)
+
+
+def _session_metrics(session: Session, memory_mb: float) -> Json:
+    status = session.status()
+    return {
+        "packets_sent": session.packets_released,
+        "dropped_packets": session.dropped_packets,
+        "network_latency_ms": dict(_NOT_MEASURED),
+        "timing_error_ms": timing_error_ms(session.main.timing.lateness),
+        "memory_usage_mb": memory_mb,
+        "is_running": status.is_running,
+        "is_paused": status.is_paused,
+        "connections": status.active_connections,
+    }
+
+
+def _basics(service: Service) -> Json:
+    """What both descriptions of the recording begin with."""
+    recording, grid = service.recording, service.bins.grid
+    return {
+        "dataset": recording.dataset,
+        "num_channels": len(recording.unit_ids),
+        "duration_seconds": grid.duration_seconds,
+        "total_packets": grid.n_bins,
+        "frequency_hz": _number(service.rate_hz),
+        "bin_size_ms": grid.bin_size_ms,
+        "num_trials": len(recording.trials),
+        "is_synthetic": recording.info.is_synthetic,
+    }
+
+
+def _filtered(status: SessionStatus, grid: BinGrid) -> list[Json]:
+    return [_playhead(playback, grid) for playback in status.playbacks[1:]]
+
+
+def _playhead(playback: PlaybackStatus, grid: BinGrid) -> Json:
+    return {
+        "filter": _filter(playback.filter),
+        "current_packet": playback.current_packet,
+        "position_seconds": _seconds(grid, playback.current_packet),
+        "total_packets": playback.total_packets,
+        "sequence_number": playback.sequence_number,
+        "loop": playback.loop,
+        "active_connections": playback.connections,
+        "is_playing": playback.is_playing,
+        "packets_sent": playback.packets,
+        "stalls": playback.stalls,
+        "overruns": playback.overruns,
+    }
+
+
+def _filter(wanted: Filter) -> Json:
+    return {
+        "trial_id": wanted.trial_id,
+        "target_id": wanted.target_id,
+        "reach_id": wanted.reach_id,
+    }
+
+
+def _grid(session: Session) -> BinGrid:
+    return session.parts.reader.bins.grid
+
+
+def _seconds(grid: BinGrid, n_bins: int) -> float:
+    return n_bins * grid.rate_hz.denominator / grid.rate_hz.numerator
+
+
+def _n_active(sessions: Iterable[Session]) -> int:
+    return sum(session.n_listening > 0 for session in sessions)
+
+
+def _series(series: SeriesInfo | None) -> Json | None:
+    return None if series is None else dict(series.as_json())
+
+
+def _unit(series: SeriesInfo | None) -> str | None:
+    return None if series is None else series.unit or None
+
+
+def _ms(ns: float | None) -> float | None:
+    return None if ns is None else round(ns * _MS_PER_NS, 6)
+
+
+def _number(value: Fraction) -> int | float:
+    """A whole rate as a whole number: clients with types read it as either."""
+    return value.numerator if value.denominator == 1 else float(value)
