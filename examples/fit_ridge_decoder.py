@@ -4,8 +4,8 @@
     python fit_ridge_decoder.py training.npz --out decoder.npz
 
 Each unit's counts are smoothed over the bins before (50 ms wide, 80 ms back: motor cortex leads
-the hand), then ridge regression. The trials of the last quarter are held out for the score; how
-strong the ridge is is chosen within the others. Needs packets of four trials or more.
+the hand), then ridge regression. Every fourth trial is held out for the score; how strong the
+ridge must be is found within the others. Needs packets of four trials or more.
 """
 
 import argparse
@@ -48,10 +48,14 @@ def r_squared(outputs, predicted):
     return 1 - left / ((outputs - outputs.mean(axis=0)) ** 2).sum(axis=0)
 
 
-def score_without(inputs, outputs, held_out, strength):
-    """R2 of the held-out rows by a decoder that has not seen them."""
-    weights, offsets = fit(inputs[~held_out], outputs[~held_out], strength)
-    return r_squared(outputs[held_out], inputs[held_out] @ weights + offsets)
+def predict_left_out(inputs, outputs, groups, strength):
+    """Each group predicted by a decoder that was fitted to the other groups."""
+    predicted = np.empty_like(outputs)
+    for group in np.unique(groups):
+        out = groups == group
+        weights, offsets = fit(inputs[~out], outputs[~out], strength)
+        predicted[out] = inputs[out] @ weights + offsets
+    return predicted
 
 
 def main():
@@ -72,22 +76,22 @@ def main():
     trials = np.unique(trial_id)
     if len(trials) < 4:
         raise SystemExit(f"got packets of {len(trials)} trials, takes 4 or more: collect more")
-    held_out_trials = trials[-(len(trials) // 4) :]
-    training_trials = trials[: -len(held_out_trials)]
+    held_out_trials = trials[2::4]
     held_out = np.isin(trial_id, held_out_trials)
 
-    # Choose the strength by leaving out each training trial in turn.
-    inside, outside = inputs[~held_out], velocity[~held_out]
-    of_trial = trial_id[~held_out]
+    # How strong: what does best when each of the other trials is left out in turn.
+    inside, outside, groups = inputs[~held_out], velocity[~held_out], trial_id[~held_out]
     scores = [
-        np.mean([score_without(inside, outside, of_trial == t, s) for t in training_trials])
-        for s in STRENGTHS
+        r_squared(outside, predict_left_out(inside, outside, groups, strength)).mean()
+        for strength in STRENGTHS
     ]
     strength = STRENGTHS[int(np.argmax(scores))]
-    r2 = score_without(inputs, velocity, held_out, strength)
+    weights, offsets = fit(inside, outside, strength)
+    r2 = r_squared(velocity[held_out], inputs[held_out] @ weights + offsets)
     print(f"{len(inputs)} packets of {len(trials)} trials, ridge strength {strength:g}")
     print(f"held-out R2 ({len(held_out_trials)} trials): vx {r2[0]:.3f}  vy {r2[1]:.3f}")
 
+    # The score is known: the decoder that is saved may learn from all trials.
     weights, offsets = fit(inputs, velocity, strength)
     np.savez(
         args.out,

@@ -38,10 +38,11 @@ def main():
             received += 1
             if received % 20 == 1:
                 spikes = sum(packet["spikes"]["spike_counts"])
+                x, y = packet["kinematics"]["x"], packet["kinematics"]["y"]
+                cursor = "unknown" if x is None or y is None else f"{x:.1f}, {y:.1f}"
                 print(
                     f"packet {packet['packet_id']:6d}  trial {packet['trial_id']}  "
-                    f"{spikes:3d} spikes  cursor {packet['kinematics']['x']}, "
-                    f"{packet['kinematics']['y']}"
+                    f"{spikes:3d} spikes  cursor {cursor}"
                 )
             if received == args.packets:
                 break

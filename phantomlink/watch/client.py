@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import time
 import urllib.request
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+import h11
 import trio
 import trio_websocket
 
@@ -95,6 +97,11 @@ async def listen(
         # Once it was open, only the goodbye can have failed, and that is none of our business.
         if not opened:
             raise _cannot_watch(target, error) from error
+    except h11.ProtocolError as error:
+        # trio-websocket lets out what its parser says of an answer that is not HTTP's.
+        if opened:
+            raise
+        raise CannotWatchError(f"{target.url} does not speak WebSocket: {error}") from error
     return closed
 
 
@@ -142,11 +149,25 @@ def _cannot_watch(target: Target, error: trio_websocket.HandshakeError) -> Canno
             problem,
         )
     if isinstance(error, trio_websocket.ConnectionTimeout):
-        return CannotWatchError(f"{target.url} did not answer in {_CONNECT_SECONDS:g} s")
+        return CannotWatchError(
+            f"{target.url} did not answer as a WebSocket server does in {_CONNECT_SECONDS:g} s"
+        )
     if isinstance(error.__cause__, OSError):
-        why = error.__cause__.strerror or str(error.__cause__)
-        return CannotWatchError(f"cannot connect to {target.url}: {why}")
+        return CannotWatchError(f"cannot connect to {target.url}: {_reason(error.__cause__)}")
     return CannotWatchError(f"{target.url} does not speak WebSocket")
+
+
+def _reason(error: BaseException) -> str:
+    """Why no connection came about. trio tries every address and keeps the reasons behind it."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(_reason(each) for each in error.exceptions))
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno is None and error.__cause__ is not None:
+        return _reason(error.__cause__)
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 def _problem(body: bytes) -> dict[str, Any] | None:
