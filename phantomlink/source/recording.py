@@ -27,7 +27,8 @@ from phantomlink.source.bins import BinGrid, Bins, RecordedBins, zero_of
 from phantomlink.source.hdf5 import Shortening, open_nwb, reading, text
 from phantomlink.source.options import SEARCH, ProgressCallback, SeriesOptions
 from phantomlink.source.series import find_series
-from phantomlink.source.spikes import MEMORY_SPIKES, MemorySpikes, SpikeSource, open_indexed_spikes
+from phantomlink.source.spike_index import open_spike_index
+from phantomlink.source.spikes import MEMORY_SPIKES, MemorySpikes, SpikeSource
 from phantomlink.source.tables import read_columns
 from phantomlink.source.targets import TargetColumns, find_target_columns, make_trials
 from phantomlink.source.trials import TrialTable
@@ -256,7 +257,13 @@ def _spikes(
     progress: ProgressCallback | None,
 ) -> SpikeSource:
     if units.n_spikes > MEMORY_SPIKES:
-        return open_indexed_spikes(path, units, cache_dir, progress)
+        return open_spike_index(
+            path,
+            spike_times_path=units.spike_times_path,
+            index_path=units.index_path,
+            cache_dir=cache_dir,
+            progress=progress,
+        )
     seconds, rows = read_spikes(file, units)
     return MemorySpikes(seconds, rows, len(units.ids))
 

@@ -1,17 +1,13 @@
-"""Spikes of a recording: all in memory, or through a sorted index in a cache file."""
+"""Spikes of a recording: here all in memory; a large one has an index, see spike_index."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.errors import RecordingError
 from phantomlink.source.bins import BinGrid, CountSource, count_spikes
-from phantomlink.source.options import ProgressCallback
-from phantomlink.source.units import UnitTable
 
 MEMORY_SPIKES = 4_000_000
 """A recording with more spikes than this is read through an index: 4 million take 50 MB."""
@@ -94,10 +90,3 @@ class MemorySpikes:
 
     def close(self) -> None:
         """Nothing is held open."""
-
-
-def open_indexed_spikes(
-    path: Path, units: UnitTable, cache_dir: Path | None, progress: ProgressCallback | None
-) -> SpikeSource:
-    """Spikes of a large recording, through an index in a cache file that is made once."""
-    raise RecordingError(f"{path}: {units.n_spikes} spikes")

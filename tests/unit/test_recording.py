@@ -16,7 +16,6 @@ from phantomlink.source import behaviour as behaviour_module
 from phantomlink.source import recording as recording_module
 from phantomlink.source.options import SeriesOptions
 from phantomlink.source.recording import open_recording
-from phantomlink.source.spikes import MemorySpikes
 from phantomlink.source.trials import Filter
 from tests.nwb_files import SeriesSpec, moving, write_nwb
 
@@ -104,23 +103,42 @@ def test_a_recording_in_memory_needs_its_file_no_more(tmp_path):
     recording.close()
 
 
-def test_a_large_recording_asks_the_index(tmp_path, monkeypatch):
-    asked = []
+def test_a_recording_of_many_spikes_gives_the_same_bins_through_its_index(tmp_path, monkeypatch):
+    rng = np.random.default_rng(8)
+    times = np.arange(0.0, 20.0, 0.004)
+    path = write_nwb(
+        tmp_path / "f.nwb",
+        spikes=[rng.uniform(0, 20, n) for n in (4000, 0, 9000, 1)],
+        unit_ids=[1011, 1021, 2874, 7],
+        series=[SeriesSpec("hand_pos", moving(times), times)],
+        trials={"start_time": [1.0, 5.0], "stop_time": [2.0, 9.5]},
+    )
 
-    def index(path, units, cache_dir, progress):
-        asked.append((path, units.spike_times_path, units.index_path, cache_dir, progress))
-        return MemorySpikes(np.array([0.1, 0.2]), np.array([0, 1], dtype=np.int32), 2)
+    def read(**kwargs):
+        with open_recording(path, **kwargs) as recording:
+            bins = recording.at_rate(AT_40)
+            n = bins.grid.n_bins
+            blocks = [bins.read(i, min(i + 77, n)) for i in range(0, n, 77)]
+            assert bins.in_memory == recording.in_memory
+            parts = ("counts", "kinematics", "trial_rows")
+            arrays = [np.concatenate([getattr(block, part) for block in blocks]) for part in parts]
+            return recording.n_spikes, recording.in_memory, arrays
 
-    monkeypatch.setattr(recording_module, "MEMORY_SPIKES", 2)
-    monkeypatch.setattr(recording_module, "open_indexed_spikes", index)
-    path = write_nwb(tmp_path / "f.nwb")
-
-    def progress(done, total):
-        pass
-
-    open_recording(path, cache_dir=tmp_path, progress=progress).close()
-    expected = (path, "units/spike_times", "units/spike_times_index", tmp_path, progress)
-    assert asked == [expected]
+    n_spikes, in_memory, expected = read()
+    assert (n_spikes, in_memory) == (13_001, True)
+    monkeypatch.setattr(recording_module, "MEMORY_SPIKES", 13_000)
+    monkeypatch.setattr(behaviour_module, "MEMORY_VALUES", 100)
+    steps = []
+    n_spikes, in_memory, found = read(
+        cache_dir=tmp_path / "cache", progress=lambda done, total: steps.append((done, total))
+    )
+    assert (n_spikes, in_memory) == (13_001, False)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, equal_nan=True)
+    assert steps[-1][0] == steps[-1][1]
+    steps.clear()
+    read(progress=lambda *step: steps.append(step))
+    assert steps == []  # the index is there already
 
 
 def test_the_event_of_the_last_bin_may_be_a_spike_a_sample_or_a_trial(tmp_path):
