@@ -1,0 +1,114 @@
+"""Starts the real server, by either of its entries, and gives back where it listens."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ENTRIES = ("serve", "hypercorn")
+_START_SECONDS = 60
+_RUNNING = re.compile(r"(?:Listening|Running) on http://([0-9.]+:[0-9]+)")
+
+
+@dataclass
+class LiveServer:
+    """A server that runs as a process of its own."""
+
+    process: subprocess.Popen[str]
+    address: str
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def http(self) -> str:
+        return f"http://{self.address}"
+
+    @property
+    def ws(self) -> str:
+        return f"ws://{self.address}"
+
+    @property
+    def log(self) -> str:
+        return "".join(self.lines)
+
+    def request(self, method, path, body=None, headers=None):
+        """(status, parsed JSON) of one REST call."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if headers is None else headers
+        request = urllib.request.Request(self.http + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
+
+    def get(self, path):
+        return self.request("GET", path)
+
+    def post(self, path, body=None):
+        return self.request("POST", path, body)
+
+    def terminate(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+@contextmanager
+def live_server(
+    recording: Path, *, entry: str = "serve", env: Mapping[str, str] | None = None
+) -> Iterator[LiveServer]:
+    """Run `phantomlink serve` or hypercorn on any free port of 127.0.0.1 until left."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PHANTOM_")}
+    environment |= {"PHANTOM_DATA_DIR": str(recording.parent), "PHANTOM_DATASET": recording.stem}
+    environment |= dict(env or {})
+    if entry == "serve":
+        command = [sys.executable, "-m", "phantomlink", "serve", "--port", "0"]
+    else:
+        options = ["--worker-class", "trio", "--bind", "127.0.0.1:0", "--graceful-timeout", "1"]
+        command = [sys.executable, "-m", "hypercorn", *options, "phantomlink.app:app"]
+    # A session of its own: hypercorn serves from a child process, which must go with it.
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    server = LiveServer(process, "")
+    addresses: queue.Queue[str | None] = queue.Queue()
+
+    def read_log() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            server.lines.append(line)
+            if found := _RUNNING.search(line):
+                addresses.put(found[1])
+        addresses.put(None)
+
+    reader = threading.Thread(target=read_log)
+    reader.start()
+    try:
+        address = addresses.get(timeout=_START_SECONDS)
+        assert address is not None, f"the server ended while starting:\n{server.log}"
+        server.address = address
+        yield server
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        reader.join()
+        assert process.stderr is not None
+        process.stderr.close()
