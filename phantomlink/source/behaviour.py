@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from phantomlink.source.bins import KINEMATICS, BinGrid
 from phantomlink.source.choice import Choice, choose
 from phantomlink.source.json_value import JsonValue
-from phantomlink.source.kinematics import binned, derivative
+from phantomlink.source.kinematics import Samples, binned, derivative
 from phantomlink.source.options import SeriesOptions
 from phantomlink.source.series import Series
 from phantomlink.source.tracks import FileTrack, Track, read_track
 
 MEMORY_VALUES = 4_000_000
-"""Behaviour of more numbers than this (times included) is read from the file: 32 MB."""
+"""Behaviour of more numbers than this (times included) is read from the file: 32 MB.
+
+Then a series of an eighth of it still goes into memory: there are at most four."""
 
 _MARGIN_ROWS = 8
 """Rows read on either side of what is asked: the gradient needs two, repeated times a few more."""
@@ -113,8 +115,7 @@ class BehaviourSource:
     def __init__(self, found: Sequence[Series], options: SeriesOptions) -> None:
         position, velocity = choose(found, options.position_series, options.velocity_series)
         chosen = [series for c in (position, velocity) if c is not None for series in c.series]
-        n_values = sum(series.rows * (1 + series.columns) for series in chosen)
-        self.in_memory = n_values <= MEMORY_VALUES
+        self._small = sum(_values(series) for series in chosen) <= MEMORY_VALUES
         parts = list(self._parts(position, _POSITION, derived=False))
         if velocity is not None:
             parts += self._parts(velocity, _VELOCITY, derived=False)
@@ -124,6 +125,7 @@ class BehaviourSource:
                 for part in parts
             ]
         self._parts_of_bins = tuple(parts)
+        self.in_memory = all(part.track.in_memory for part in parts)
         self.summary = Behaviour(
             position=None if position is None else _info(position),
             velocity=_velocity_info(position, velocity),
@@ -143,8 +145,11 @@ class BehaviourSource:
         """(stop - start, 4) vx, vy, x, y in the recording's own units; NaN where there is none."""
         result = np.full((stop - start, len(KINEMATICS)), np.nan)
         begin, end = grid.start_of(start), grid.start_of(stop)
+        read: dict[Track, Samples] = {}
         for part in self._parts_of_bins:
-            samples = part.track.between(begin, end, _MARGIN_ROWS)
+            samples = read.get(part.track)
+            if samples is None:
+                samples = read[part.track] = part.track.between(begin, end, _MARGIN_ROWS)
             if part.derived:
                 samples = derivative(samples)
             result[:, part.columns] = binned(samples, grid, start, stop)
@@ -160,9 +165,16 @@ class BehaviourSource:
             mine = tuple(left[: len(columns)])
             left = left[len(columns) :]
             track: Track = (
-                read_track(series, columns) if self.in_memory else FileTrack(series, columns)
+                read_track(series, columns)
+                if self._small or _values(series) <= MEMORY_VALUES // 8
+                else FileTrack(series, columns)
             )
             yield _Part(track, mine, derived)
+
+
+def _values(series: Series) -> int:
+    """Numbers that a series has, its times included."""
+    return series.rows * (1 + series.columns)
 
 
 def _info(choice: Choice, *, unit: str | None = None, derived: bool = False) -> SeriesInfo:

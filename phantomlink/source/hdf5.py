@@ -156,6 +156,8 @@ def _check_nwb(path: Path, file: h5py.File) -> None:
 
 def _damage(error: BaseException) -> str:
     message = one_line(error)
+    if isinstance(error, BlockingIOError):
+        return "another program has it open for writing; try again when that is done"
     sizes = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", message)
     if sizes:
         return f"truncated HDF5 file: {sizes[1]} of {sizes[2]} bytes are there"

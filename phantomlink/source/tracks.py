@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +16,9 @@ from phantomlink.source.series import RegularTimes, Series
 
 PIECE_ROWS = 262_144
 """Rows read at once when all timestamps of a large series are looked at: 2 MB."""
+
+HDF5_CACHE_BYTES = 2**20
+"""What HDF5 keeps of the unpacked chunks of a dataset, unless it is told otherwise."""
 
 STRIDE_ROWS = 1024
 """One timestamp in so many is kept in memory for a large series."""
@@ -121,14 +123,16 @@ class FileTrack:
     def __init__(self, series: Series, columns: tuple[int, ...]) -> None:
         self._series = series
         self._columns = columns
+        self._data = _Rows(series.data)
         if isinstance(series.times, RegularTimes):
-            self.period = 1 / series.times.rate_hz
-            ends = _regular(series.times, 0, 1)[0], _regular(series.times, series.rows - 1, 1)[0]
+            self._times: RegularTimes | _Rows = series.times
             self._coarse = np.empty(0)
+            self.period = 1 / series.times.rate_hz
         else:
-            self._coarse, ends, self.period = _survey(series, series.times)
-        self.first_seconds: float | None = float(ends[0])
-        self.last_seconds: float | None = float(ends[1])
+            self._times = _Rows(series.times)
+            self._coarse, self.period = _survey(series, self._times)
+        self.first_seconds: float | None = float(self._seconds(0, 1)[0])
+        self.last_seconds: float | None = float(self._seconds(series.rows - 1, series.rows)[0])
 
     def between(self, start_seconds: float, stop_seconds: float, margin: int) -> Samples:
         """Samples from start to stop with a margin, from the file.
@@ -136,19 +140,19 @@ class FileTrack:
         Raises:
             RecordingError: fewer rows came than the file should have.
         """
-        first, last = self._rows(start_seconds, stop_seconds)
+        first, last = self._range(start_seconds, stop_seconds)
         first, last = max(first - margin, 0), min(last + margin, self._series.rows)
         seconds = self._seconds(first, last)
-        stored = self._series.data[first:last]
+        stored = self._data.read(first, last)
         if stored.shape[0] != last - first or seconds.size != last - first:
             raise RecordingError(
                 f"{self._series.path}: {stored.shape[0]} of rows {first} to {last} were read"
             )
         return Samples(seconds, _select(self._series.scaled(stored), self._columns), self.period)
 
-    def _rows(self, start_seconds: float, stop_seconds: float) -> tuple[int, int]:
+    def _range(self, start_seconds: float, stop_seconds: float) -> tuple[int, int]:
         """Rows [first, last) that hold every sample in [start, stop), and perhaps more."""
-        times, rows = self._series.times, self._series.rows
+        times, rows = self._times, self._series.rows
         if isinstance(times, RegularTimes):
             first = math.floor((start_seconds - times.start_seconds) * times.rate_hz) - 1
             last = math.ceil((stop_seconds - times.start_seconds) * times.rate_hz) + 1
@@ -161,24 +165,56 @@ class FileTrack:
         return coarse_first + int(inside[0]), coarse_first + int(inside[1])
 
     def _seconds(self, first: int, last: int) -> NDArray[np.float64]:
-        times = self._series.times
-        if isinstance(times, RegularTimes):
-            return _regular(times, first, last - first)
-        seconds: NDArray[np.float64] = times[first:last].astype(np.float64)
-        return seconds
+        if isinstance(self._times, RegularTimes):
+            return _regular(self._times, first, last - first)
+        return self._times.read(first, last).astype(np.float64)
 
 
-def _survey(
-    series: Series, times: h5py.Dataset
-) -> tuple[NDArray[np.float64], tuple[float, float], float]:
+class _Rows:
+    """Rows of a dataset; of large compressed chunks, those of the last read are kept unpacked.
+
+    HDF5 keeps unpacked chunks itself, but only in 1 MB: a larger chunk would be unpacked again
+    for every few rows that are read from it.
+    """
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        self._dataset = dataset
+        chunk = dataset.chunks if dataset.compression is not None else None
+        chunk_bytes = math.prod(chunk) * dataset.dtype.itemsize if chunk else 0
+        self._chunk_rows = chunk[0] if chunk and chunk_bytes > HDF5_CACHE_BYTES else 0
+        self._kept: dict[int, NDArray[np.generic]] = {}
+
+    def __len__(self) -> int:
+        return int(self._dataset.shape[0])
+
+    def read(self, first: int, last: int) -> NDArray[np.generic]:
+        """Rows [first, last), as they are stored."""
+        size = self._chunk_rows
+        if not size or first >= last:
+            rows: NDArray[np.generic] = self._dataset[first:last]
+            return rows
+        numbers = range(first // size, (last - 1) // size + 1)
+        self._kept = {number: chunk for number, chunk in self._kept.items() if number in numbers}
+        for number in numbers:
+            if number not in self._kept:
+                self._kept[number] = self._dataset[number * size : (number + 1) * size]
+        parts = [
+            self._kept[number][max(first - number * size, 0) : last - number * size]
+            for number in numbers
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _survey(series: Series, times: _Rows) -> tuple[NDArray[np.float64], float]:
     """Look at all timestamps once.
 
     Returns:
-        Every STRIDE_ROWS-th one; the first and the last; the median distance.
+        Every STRIDE_ROWS-th one; the median distance.
     """
     coarse, periods = [], []
-    first, last = np.nan, -np.inf
-    for start, piece in _pieces(times):
+    last = -np.inf
+    for start in range(0, len(times), PIECE_ROWS):
+        piece = times.read(start, min(start + PIECE_ROWS, len(times))).astype(np.float64)
         steps_back = np.flatnonzero(np.diff(piece, prepend=last) < 0)
         if not np.isfinite(piece).all() or steps_back.size:
             row = start + int(steps_back[0] if steps_back.size else np.argmin(np.isfinite(piece)))
@@ -186,17 +222,11 @@ def _survey(
                 f"{series.path}/timestamps: not ascending at row {row}; in a series of "
                 f"{series.rows} rows they must be"
             )
-        if start == 0:
-            first = float(piece[0])
         last = float(piece[-1])
         coarse.append(piece[::STRIDE_ROWS])
         periods.append(typical_period(piece))
-    return np.concatenate(coarse), (first, last), float(np.nanmedian(periods))
-
-
-def _pieces(times: h5py.Dataset) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    for start in range(0, times.shape[0], PIECE_ROWS):
-        yield start, times[start : start + PIECE_ROWS].astype(np.float64)
+    known = [period for period in periods if period > 0]
+    return np.concatenate(coarse), float(np.median(known)) if known else np.nan
 
 
 def _regular(times: RegularTimes, first: int, rows: int) -> NDArray[np.float64]:

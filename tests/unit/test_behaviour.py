@@ -178,6 +178,31 @@ def test_behaviour_read_from_the_file_is_the_same_as_in_memory(
     np.testing.assert_allclose(np.concatenate(blocks), expected, rtol=1e-9, equal_nan=True)
 
 
+@pytest.mark.parametrize("rows", [64, 1000, 5000])
+def test_large_compressed_chunks_are_not_unpacked_for_every_few_rows(tmp_path, monkeypatch, rows):
+    times = stretches([(0.0, 4.0)])
+    storage = {"chunks": (rows, 1), "compression": "gzip", "maxshape": (None, None)}
+    series = [SeriesSpec("hand_pos", moving(times), times, storage=storage)]
+    path = write_nwb(tmp_path / "f.nwb", series=series)
+    expected = kinematics(path)
+    monkeypatch.setattr(behaviour_module, "MEMORY_VALUES", 0)
+    monkeypatch.setattr(tracks_module, "HDF5_CACHE_BYTES", 0)
+    asked = []
+    read = h5py.Dataset.__getitem__
+
+    def counted(dataset, rows):
+        if dataset.name.endswith("hand_pos/data"):
+            asked.append(rows)
+        return read(dataset, rows)
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", counted)
+    with open_recording(path) as recording:
+        bins = recording.at_rate(AT_40)
+        found = [bins.read(i, i + 5).kinematics for i in range(0, 160, 5)]
+    np.testing.assert_allclose(np.concatenate(found), expected, rtol=1e-12)
+    assert len(asked) == len(set(map(str, asked))) == -(-4000 // rows)
+
+
 def test_a_large_series_that_goes_backwards_is_refused(tmp_path, monkeypatch):
     times = stretches([(0.0, 1.0)])
     times[600] = 0.1

@@ -178,6 +178,23 @@ def test_refused_in_one_line_that_names_the_file_and_what_is_wrong(tmp_path, cap
     assert line in captured.err
 
 
+def test_a_file_that_is_being_written_is_not_called_damaged(tmp_path):
+    path = write_nwb(tmp_path / "f.nwb")
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from phantomlink.source.inspection import run_inspect, SEARCH\n"
+        f"sys.exit(run_inspect(Path({str(path)!r}), SEARCH, True))"
+    )
+    with h5py.File(path, "a"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"phantomlink: {path}: another program has it open for writing")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_file_cut_anywhere_is_refused(tmp_path):
     path = write_nwb(
         tmp_path / "whole.nwb",
