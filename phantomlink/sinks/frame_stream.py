@@ -15,6 +15,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -67,7 +68,7 @@ class FrameStream(trio.abc.Stream):
         self._queued_bytes = 0
         self._head_is_torn = False
         self._wake = trio.Event()
-        self._upgraded = False
+        self._last_words: Callable[[], bytes] | None = None
         self._close_sent = False
         self._closed = False
         self._broken = False
@@ -78,9 +79,15 @@ class FrameStream(trio.abc.Stream):
         """Data frames that wait for the client."""
         return self._queued_frames
 
-    def upgraded(self) -> None:
-        """The handshake is over: from here on, bytes are frames."""
-        self._upgraded = True
+    def upgraded(self, last_words: Callable[[], bytes]) -> None:
+        """The handshake is over: from here on, bytes are frames.
+
+        Args:
+            last_words: asked when the connection is closed without a close frame: the bytes to
+                send then, if any. trio-websocket drops a client that breaks the protocol without
+                telling it why.
+        """
+        self._last_words = last_words
 
     def offer_nowait(self, frame: bytes | bytearray) -> None:
         """Send a whole data frame, or queue it, dropping the oldest when there is no room."""
@@ -101,7 +108,7 @@ class FrameStream(trio.abc.Stream):
         """
         await trio.lowlevel.checkpoint()
         self._check()
-        if self._upgraded and len(data) and data[0] & 0x0F == _CLOSE_OPCODE:
+        if self._last_words is not None and len(data) and data[0] & 0x0F == _CLOSE_OPCODE:
             self._close_sent = True
         if not self._queue:
             sent = self._send_nowait(memoryview(data))
@@ -131,6 +138,8 @@ class FrameStream(trio.abc.Stream):
     async def aclose(self) -> None:
         """Close the connection; what waits in the queue is lost."""
         if not self._closed:
+            if self._last_words is not None and not (self._queue or self._close_sent):
+                self._send_nowait(memoryview(self._last_words()))
             self._closed = True
             self._fail_queue()
             # The descriptor belongs to trio's socket, which closes it.

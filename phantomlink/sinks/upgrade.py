@@ -116,8 +116,11 @@ def _read_request(request: h11.Request) -> Head:
         headers.setdefault(name, []).append(value)
     target = request.target
     wants_upgrade = b"websocket" in _tokens(headers.get(b"upgrade", []))
-    if not (wants_upgrade and target.startswith(STREAM_PREFIX.encode())):
+    if not wants_upgrade:
         return Head(None, "")
+    if not target.startswith(STREAM_PREFIX.encode()):
+        # hypercorn would accept the connection before the application could refuse it.
+        raise BadHeadError(f"no WebSocket at {target.decode('latin-1')[:80]!r}", 404)
     _check_upgrade(request, headers)
     path, _, query = target.decode("ascii").partition("?")
     return Head(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 import trio_websocket
@@ -17,7 +18,7 @@ from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import CLOSE_GOING_AWAY, Session
 from phantomlink.sinks.admission import Admission
 from phantomlink.sinks.frame_stream import FrameStream
-from phantomlink.wire.encoder import WireFormat, frame_message
+from phantomlink.wire.encoder import WireFormat, close_frame, frame_message
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 MAX_MESSAGE_BYTES = 64 * 1024
 _HANDSHAKE_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
+# Close codes by which the WebSocket parser names what a client did wrong (RFC 6455, 7.4.1).
+_PROTOCOL_ERRORS = frozenset({1002, 1003, 1007, 1009})
 _PING_INTERVAL_SECONDS = 20.0
 _PING_TIMEOUT_SECONDS = 20.0
 # What may wait for a slow client, beside the kernel's own buffer, which would otherwise hide
@@ -116,7 +119,7 @@ async def serve_websocket_client(
                     nursery, frames, max_message_size=MAX_MESSAGE_BYTES
                 )
                 websocket = await request.accept(subprotocol=admission.subprotocol)
-            frames.upgraded()
+            frames.upgraded(partial(_protocol_error_frame, websocket))
             await _stream_session(websocket, frames, session, admission, make_greeting)
         except (trio.TooSlowError, trio_websocket.ConnectionClosed):
             logger.debug("A WebSocket client went away during the handshake")
@@ -152,6 +155,14 @@ async def _stream_session(
             # Cancelled from outside: the server goes away.
             with trio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await websocket.aclose(CLOSE_GOING_AWAY, "the server is going away")
+
+
+def _protocol_error_frame(websocket: trio_websocket.WebSocketConnection) -> bytes:
+    """The close frame that tells a client what it did wrong; nothing where it did nothing."""
+    reason = websocket.closed
+    if reason is None or reason.code not in _PROTOCOL_ERRORS:
+        return b""
+    return close_frame(reason.code)
 
 
 async def _until_client_leaves(

@@ -20,7 +20,7 @@ from phantomlink.wire.packet import Packet, StreamHeader, packet_data
 # 10 digits of seconds and 6 decimals: the same width until the year 2286.
 _JSON_TIMESTAMP = "%017.6f"
 _JSON_TIMESTAMP_WIDTH = 17
-_BINARY_HEAD, _TEXT_HEAD = 0x82, 0x81  # FIN with opcode 2, FIN with opcode 1 (RFC 6455, 5.2)
+_BINARY_HEAD, _TEXT_HEAD, _CLOSE_HEAD = 0x82, 0x81, 0x88  # FIN and the opcode (RFC 6455, 5.2)
 # The keys of `data` come in this order: two numbers, the timestamp, the spikes, and these.
 _AFTER_SPIKES = ("kinematics", "intention", "trial_id", "trial_time_ms", "loop")
 
@@ -174,6 +174,11 @@ def frame_message(message: bytes | str) -> bytes:
         payload = message.encode()
         return frame_head(len(payload), text=True) + payload
     return frame_head(len(message), text=False) + message
+
+
+def close_frame(code: int) -> bytes:
+    """An unmasked close frame without a text."""
+    return struct.pack(">BBH", _CLOSE_HEAD, 2, code)
 
 
 def frame_head(length: int, *, text: bool) -> bytes:

@@ -108,7 +108,7 @@ async def test_bytes_bound_the_queue_too():
 
 async def test_control_bytes_wait_their_turn_and_are_never_dropped():
     async with connected() as (frames, client, nursery):
-        frames.upgraded()
+        frames.upgraded(bytes)
         for k in range(50):
             frames.offer_nowait(numbered(k))
         pongs = trio.Event()
@@ -139,7 +139,7 @@ async def test_control_bytes_wait_their_turn_and_are_never_dropped():
 
 async def test_after_a_close_frame_nothing_more_is_written():
     async with connected(send_buffer=1 << 20) as (frames, client, _):
-        frames.upgraded()
+        frames.upgraded(bytes)
         frames.offer_nowait(frame_message(b"last"))
         await frames.send_all(CLOSE_FRAME)
         frames.offer_nowait(frame_message(b"too late"))
@@ -148,10 +148,20 @@ async def test_after_a_close_frame_nothing_more_is_written():
         assert await read_all(client) == frame_message(b"last") + CLOSE_FRAME
 
 
+@pytest.mark.parametrize("close_sent", [False, True])
+async def test_the_last_words_are_said_only_where_no_close_frame_was(close_sent):
+    async with connected(send_buffer=1 << 20) as (frames, client, _):
+        frames.upgraded(lambda: b"last words")
+        if close_sent:
+            await frames.send_all(CLOSE_FRAME)
+        await frames.aclose()
+        assert await read_all(client) == (CLOSE_FRAME if close_sent else b"last words")
+
+
 async def test_before_the_upgrade_bytes_are_not_frames():
     async with connected(send_buffer=1 << 20) as (frames, client, _):
         await frames.send_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")  # "H" & 15 == 8
-        frames.upgraded()
+        frames.upgraded(bytes)
         frames.offer_nowait(b"\x82\x01x")
         await frames.aclose()
         assert (await read_all(client)).endswith(b"\x82\x01x")

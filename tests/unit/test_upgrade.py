@@ -57,9 +57,7 @@ def test_a_head_in_pieces_is_the_same_head(data):
         b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /stream/a HTTP/1.1\r\nHost: x\r\n\r\n",
         b"POST /api/sessions/create HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
-        head("/docs"),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        head("http://localhost/stream/a"),
     ],
 )
 def test_everything_else_is_for_the_http_server(raw):
@@ -74,6 +72,8 @@ def test_everything_else_is_for_the_http_server(raw):
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (head("/docs"), 404),
+        (head("http://localhost/stream/a"), 404),
         (head(method="POST", Content_Length="0"), 400),
         (head(version="1.0"), 400),
         (head(Connection="keep-alive"), 400),
