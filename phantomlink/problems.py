@@ -24,7 +24,7 @@ _INTERNAL_ERROR = "something went wrong in the server; its log says what"
 
 def problem_response(error: PhantomLinkError) -> Response:
     """The answer to a request that met one of our own errors."""
-    headers = {}
+    headers = dict(getattr(error, "headers", ()))
     retry_after = getattr(error, "retry_after_seconds", None)
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)

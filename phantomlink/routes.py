@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,10 +12,11 @@ import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from phantomlink import views
+from phantomlink import pages, views
 from phantomlink.cors import register_cors
 from phantomlink.engine.session import Session
-from phantomlink.errors import InvalidParameterError, UnavailableError
+from phantomlink.errors import InvalidParameterError, PhantomLinkError, UnavailableError
+from phantomlink.openapi import openapi_document
 from phantomlink.parameters import Parameters, parse_body, parse_integer, websocket_base_url
 from phantomlink.problems import register_problems
 from phantomlink.service import Service
@@ -24,6 +26,16 @@ View = Callable[..., Awaitable[Response]]
 
 # Bodies hold a code or a position.
 MAX_BODY_BYTES = 64 * 1024
+_CACHED = {"Cache-Control": "public, max-age=3600"}
+
+
+class UpgradeRequiredError(PhantomLinkError):
+    """A stream was asked for without a WebSocket upgrade."""
+
+    http_status = 426
+    close_code = 1008
+    title = "Upgrade required"
+    headers = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
 
 
 def register_routes(app: QuartTrio, get_service: GetService) -> None:
@@ -58,6 +70,12 @@ def register_routes(app: QuartTrio, get_service: GetService) -> None:
         ("GET", "/api/trials", routes.trials),
         ("GET", "/api/trials/<trial_id>", routes.trial),
         ("GET", "/api/trials/by-target/<target_id>", routes.trials_by_target),
+        ("GET", "/", routes.landing_page),
+        ("GET", "/docs", routes.docs),
+        ("GET", "/docs/<name>", routes.docs_file),
+        ("GET", "/openapi.json", routes.openapi),
+        ("GET", "/stream/<code>", routes.stream),
+        ("GET", "/stream/binary/<code>", routes.binary_stream),
     )
     for method, rule, view in table:
         app.add_url_rule(rule, view.__name__, view, methods=[method])
@@ -164,12 +182,44 @@ class _Routes:
         body = await trio.to_thread.run_sync(_with_trials, views.trials_json(trials), n)
         return Response(body, content_type="application/json")
 
+    async def landing_page(self) -> Response:
+        service = self._get_service()
+        return _page(pages.landing_page(service, _base_url(service)))
+
+    async def docs(self) -> Response:
+        return _page(pages.docs_page())
+
+    async def docs_file(self, name: str) -> Response:
+        data, media_type = await trio.to_thread.run_sync(pages.docs_asset, name)
+        return Response(data, headers=_CACHED, content_type=media_type)
+
+    async def openapi(self) -> Response:
+        return Response(_openapi_bytes(), content_type="application/json")
+
+    async def stream(self, code: str) -> Response:
+        raise UpgradeRequiredError(
+            f"/stream/{code} is a WebSocket: connect with ws://, not http://"
+        )
+
+    async def binary_stream(self, code: str) -> Response:
+        return await self.stream(f"binary/{code}")
+
     def _session(self, code: str) -> Session:
         return self._get_service().registry.get(code)
 
 
+@cache
+def _openapi_bytes() -> bytes:
+    return _dumps(openapi_document()).encode()
+
+
+def _page(text: str) -> Response:
+    headers = {"Content-Security-Policy": pages.CONTENT_SECURITY_POLICY}
+    return Response(text, headers=headers, content_type="text/html; charset=utf-8")
+
+
 async def _parameters() -> Parameters:
-    data: bytes = await request.get_data(as_text=False)
+    data: bytes = await request.get_data(cache=False, as_text=False, parse_form_data=False)
     return Parameters(parse_body(data, request.mimetype), dict(request.args.lists()))
 
 

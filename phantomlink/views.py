@@ -25,7 +25,6 @@ Json = dict[str, Any]
 
 _MS_PER_NS = 1e-6
 _PROCESS = psutil.Process()
-_NOT_MEASURED = {"mean": None, "std": None, "max": None}
 
 
 def iso(moment: datetime) -> str:
@@ -199,8 +198,8 @@ def stats(session: Session) -> Json:
         "dropped_packets": session.dropped_packets,
         "stalls": main.stalls,
         "overruns": main.overruns,
-        "timing_error_ms": timing_error_ms(session.main.timing.lateness),
-        "network_latency_ms": dict(_NOT_MEASURED),
+        "timing_error_ms": _milliseconds(session.main.timing.lateness),
+        "network_latency_ms": _milliseconds(session.send_latency),
         "filtered": _filtered(status, grid),
     }
 
@@ -244,18 +243,6 @@ def trials_json(trials: Sequence[Trial]) -> Iterable[Json]:
     return (trial.as_json() for trial in trials)
 
 
-def timing_error_ms(lateness: Histogram) -> Json:
-    """Release minus deadline of the packets so far."""
-    summary = lateness.summary()
-    return {
-        "mean": _ms(summary.mean_ns),
-        "std": _ms(summary.std_ns),
-        "p50": _ms(summary.p50_ns),
-        "p99": _ms(summary.p99_ns),
-        "max": _ms(summary.max_ns),
-    }
-
-
 def memory_usage_mb() -> float:
     """Resident memory of the whole process, MB: sessions share all that is large."""
     rss_bytes: int = _PROCESS.memory_info().rss
@@ -267,8 +254,8 @@ def _session_metrics(session: Session, memory_mb: float) -> Json:
     return {
         "packets_sent": session.packets_released,
         "dropped_packets": session.dropped_packets,
-        "network_latency_ms": dict(_NOT_MEASURED),
-        "timing_error_ms": timing_error_ms(session.main.timing.lateness),
+        "network_latency_ms": _milliseconds(session.send_latency),
+        "timing_error_ms": _milliseconds(session.main.timing.lateness),
         "memory_usage_mb": memory_mb,
         "is_running": status.is_running,
         "is_paused": status.is_paused,
@@ -337,6 +324,18 @@ def _series(series: SeriesInfo | None) -> Json | None:
 
 def _unit(series: SeriesInfo | None) -> str | None:
     return None if series is None else series.unit or None
+
+
+def _milliseconds(histogram: Histogram) -> Json:
+    """What a histogram holds, in ms; each is None while it holds nothing."""
+    summary = histogram.summary()
+    return {
+        "mean": _ms(summary.mean_ns),
+        "std": _ms(summary.std_ns),
+        "p50": _ms(summary.p50_ns),
+        "p99": _ms(summary.p99_ns),
+        "max": _ms(summary.max_ns),
+    }
 
 
 def _ms(ns: float | None) -> float | None:

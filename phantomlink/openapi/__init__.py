@@ -1,0 +1,111 @@
+"""The OpenAPI 3.1 document of the REST interface, with what it can say of the WebSockets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from phantomlink import __version__
+from phantomlink.openapi.operations import Operation, operations
+from phantomlink.openapi.parts import ref
+from phantomlink.openapi.recording_schemas import recording_schemas
+from phantomlink.openapi.session_schemas import session_schemas
+from phantomlink.problems import PROBLEM_TYPE
+
+_DESCRIPTION = """\
+Plays a neural recording back as if an implant were live.
+
+**Streams** are WebSockets: `/stream/{code}` and `/stream/binary/{code}`, one message a packet, \
+MessagePack or JSON text of the same structure. An unknown code creates the session. The first \
+message is a `MetadataMessage`, every other one a `DataMessage` (see Schemas). The form is that \
+of the sub-protocol `phantomlink.v1.msgpack` or `phantomlink.v1.json`, else of `?format=msgpack` \
+or `?format=json`, else JSON text for a browser and MessagePack for everybody else; \
+`/stream/binary` always sends MessagePack. `?trial_id=`, `?target_id=` and `?reach_id=` filter.
+
+A session plays only while somebody listens. It has one unfiltered playhead and one for each \
+filter in use. Close codes: 1000 the recording ended or the session was stopped; 1001 the server \
+is going away; 1008 not allowed; 1009 message too big; 1011 our bug; 1013 try again later; 4408 \
+too slow; 4410 session expired or deleted.
+
+**Errors** are problem details (RFC 9457). Every `GET` answers `HEAD` too. Pages of localhost \
+may call all of this from a browser (CORS), never with credentials."""
+
+_ERRORS = {
+    "403": "a page of another origin asks",
+    "404": "there is nothing of this name",
+    "413": "the body is too large",
+    "415": "the body is not JSON",
+    "422": "a parameter has the wrong form or is out of range",
+    "426": "not a WebSocket upgrade",
+    "503": "not available now",
+}
+_RETRY_AFTER = {
+    "Retry-After": {"description": "seconds to wait", "schema": {"type": "integer"}},
+}
+
+
+def openapi_document() -> dict[str, Any]:
+    """The document, ready for JSON."""
+    paths: dict[str, Any] = {}
+    for operation in operations():
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "PhantomLink", "version": __version__, "description": _DESCRIPTION},
+        "servers": [{"url": "."}],
+        "tags": [
+            {"name": "sessions", "description": "Playbacks that do not touch each other."},
+            {"name": "control", "description": "Pause, resume, stop, seek."},
+            {"name": "recording", "description": "What is played."},
+            {"name": "server", "description": "How it is doing."},
+            {"name": "streams", "description": "WebSockets; a browser cannot try them here."},
+            {"name": "pages", "description": "For people."},
+        ],
+        "paths": paths,
+        "components": {"schemas": session_schemas() | recording_schemas()},
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    success: dict[str, Any] = {"description": operation.summary}
+    if operation.success == "200":
+        schema = {"type": "string"} if operation.schema is None else ref(operation.schema)
+        success["content"] = {operation.media_type: _content(schema, operation.examples)}
+    responses = {operation.success: success}
+    for status in sorted(operation.errors):
+        responses[status] = _problem(status)
+    described: dict[str, Any] = {
+        "operationId": _operation_id(operation),
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "responses": responses,
+    }
+    if operation.description:
+        described["description"] = operation.description
+    if operation.parameters:
+        described["parameters"] = list(operation.parameters)
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": False,
+            "content": {"application/json": _content(ref(operation.body), operation.body_examples)},
+        }
+    return described
+
+
+def _content(schema: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": schema}
+    if examples:
+        content["examples"] = {name: {"value": value} for name, value in examples.items()}
+    return content
+
+
+def _operation_id(operation: Operation) -> str:
+    words = [word.strip("{}") for word in operation.path.replace("-", "_").split("/") if word]
+    return "_".join((operation.method, *words)).replace(".", "_")
+
+
+def _problem(status: str) -> dict[str, Any]:
+    problem: dict[str, Any] = {
+        "description": _ERRORS[status],
+        "content": {PROBLEM_TYPE: {"schema": ref("Problem")}},
+    }
+    return problem | {"headers": _RETRY_AFTER} if status == "503" else problem

@@ -1,0 +1,268 @@
+"""JSON Schemas of the server and its sessions: what they are asked, are doing and have measured."""
+
+from __future__ import annotations
+
+from phantomlink.openapi.parts import (
+    Schema,
+    array,
+    described,
+    flag,
+    integer,
+    nullable,
+    number,
+    record,
+    ref,
+    session_code,
+    text,
+    time,
+    typed,
+)
+
+
+def session_schemas() -> dict[str, Schema]:
+    """By name."""
+    return _server() | _sessions() | _figures()
+
+
+def _server() -> dict[str, Schema]:
+    return {
+        "Problem": record(
+            "Problem details (RFC 9457). `type` is always about:blank; `title` tells errors of "
+            "one status apart.",
+            {
+                "type": text(const="about:blank"),
+                "title": text("kind of error", "Outside the recording"),
+                "status": integer("the HTTP status", 422),
+                "detail": text(
+                    "what came and what is allowed", "packet_id: got 99999, takes 0 to 11746"
+                ),
+            },
+        ),
+        "Document": typed("object", "An OpenAPI 3.1 document."),
+        "Alive": record("The process answers.", {"status": text(const="alive")}),
+        "Ready": record("Sessions can be served.", {"status": text(const="ready")}),
+        "Health": record(
+            "For people and dashboards.",
+            {
+                "status": text(const="healthy"),
+                "version": text("of the server", "0.1.0"),
+                "timestamp": time("now"),
+                "active_sessions": integer("sessions that somebody listens to", 1),
+                "active_connections": integer("listeners of all sessions", 2),
+            },
+        ),
+    }
+
+
+def _playhead() -> dict[str, Schema]:
+    return {
+        "current_packet": integer("packet_id of the next packet", 1234),
+        "total_packets": integer("bins that it plays before it wraps", 11747),
+        "is_playing": flag("it advances now"),
+    }
+
+
+def _filtered() -> Schema:
+    return array(ref("FilteredPlayhead"), "the playheads of the filters in use")
+
+
+def _position_seconds() -> Schema:
+    return number("start of current_packet, from the start of the recording", 30.85)
+
+
+def _sessions() -> dict[str, Schema]:
+    state = {
+        "is_running": flag("somebody listens and it was not stopped"),
+        "is_paused": flag(),
+        "is_stopped": flag("waits for a listener or for resume"),
+    }
+    lsl = {"type": "null", "description": "the LSL outlets; null: there are none"}
+    return {
+        "CreateSession": record(
+            "", {"custom_code": nullable(session_code())}, frozenset({"custom_code"})
+        ),
+        "SessionCreated": record(
+            "",
+            {
+                "session_code": session_code(),
+                "stream_url": text(
+                    "WebSocket, by the host that this request used",
+                    "ws://127.0.0.1:8000/stream/swift-neural-42",
+                ),
+                "created_at": time(),
+                "created": flag("false when the session was there already"),
+                "lsl": lsl,
+            },
+        ),
+        "Session": record(
+            "Position and packets are those of the unfiltered playhead.",
+            {
+                "session_code": session_code(),
+                "created_at": time(),
+                "last_accessed": time(),
+                "active_connections": integer("listeners of all its playheads", 1),
+                **state,
+                **_playhead(),
+                "position_seconds": _position_seconds(),
+                "filtered": _filtered(),
+                "lsl": lsl,
+            },
+        ),
+        "Sessions": record(
+            "",
+            {
+                "sessions": typed(
+                    "object", "sessions by code", additionalProperties=ref("Session")
+                ),
+                "total_sessions": integer(example=1),
+            },
+        ),
+        "CleanedUp": record("", {"cleaned_up": integer("sessions ended", 0)}),
+        "Done": record(
+            "",
+            {
+                "status": text(enum=["paused", "resumed", "stopped", "deleted"]),
+                "session_code": session_code(),
+            },
+        ),
+        "Seek": record(
+            "One of the two.",
+            {
+                "packet_id": nullable(integer("bin of the recording", 1000)),
+                "position_seconds": nullable(number("from the start of the recording")),
+            },
+            frozenset({"packet_id", "position_seconds"}),
+        ),
+        "Sought": record(
+            "",
+            {
+                "status": text(const="seeked"),
+                "session_code": session_code(),
+                "packet_id": integer("the first one that the unfiltered playhead sends now", 1000),
+                "position_seconds": number("start of that packet", 25.0),
+            },
+        ),
+        "Position": record(
+            "Of the unfiltered playhead, the others beside it.",
+            {
+                "session_code": session_code(),
+                "position_seconds": _position_seconds(),
+                "duration_seconds": number(example=293.675),
+                "is_paused": flag(),
+                "is_stopped": flag("waits for a listener or for resume"),
+                "sequence_number": integer("of the next packet", 87),
+                "loop": integer("times it has wrapped", 0),
+                **_playhead(),
+                "filtered": _filtered(),
+            },
+        ),
+        "FilteredPlayhead": record(
+            "A playhead over the bins that a filter lets through.",
+            {
+                "filter": record(
+                    "What is null does not matter.",
+                    {name: nullable(integer()) for name in ("trial_id", "target_id", "reach_id")},
+                ),
+                **_playhead(),
+                "position_seconds": _position_seconds(),
+                "sequence_number": integer("of the next packet", 87),
+                "loop": integer("times it has wrapped", 0),
+                "active_connections": integer("its listeners", 1),
+                "packets_sent": integer("packets released", 87),
+                "stalls": _stalls(),
+                "overruns": _overruns(),
+            },
+        ),
+    }
+
+
+def _stalls() -> Schema:
+    return integer("times a tick was too late to catch up, so the others moved", 0)
+
+
+def _overruns() -> Schema:
+    return integer("packets that were not ready when they were due", 0)
+
+
+def _figures() -> dict[str, Schema]:
+    counted = {
+        "packets_sent": integer(
+            "packets released by its playheads, each once however many listen", 1234
+        ),
+        "dropped_packets": integer("packets that slow clients lost, summed over clients", 0),
+    }
+    durations = {
+        "timing_error_ms": described("Milliseconds", "release of a packet minus its deadline"),
+        "network_latency_ms": described(
+            "Milliseconds",
+            "from a packet's offer to a WebSocket client until the operating system (or the "
+            "ASGI server) took it; not the way across the network",
+        ),
+    }
+    memory = number("resident memory of the whole process, which sessions share, MB", 110.5)
+    return {
+        "Milliseconds": record(
+            "Durations of many packets; null where none was measured.",
+            {name: nullable(number()) for name in ("mean", "std", "p50", "p99", "max")},
+        ),
+        "Stats": record(
+            "Of the unfiltered playhead, the others beside it; packets_sent, dropped_packets and "
+            "active_connections of all.",
+            {
+                "session_code": session_code(),
+                "is_running": flag("somebody listens and it was not stopped"),
+                "is_paused": flag(),
+                **_playhead(),
+                "elapsed_seconds": number("stream time: packets released by their width", 30.85),
+                "active_connections": integer(example=1),
+                **counted,
+                "stalls": _stalls(),
+                "overruns": _overruns(),
+                **durations,
+                "filtered": _filtered(),
+            },
+        ),
+        "Totals": record(
+            "Over the sessions that there are.",
+            {
+                "total_sessions": integer(example=2),
+                "active_sessions": integer("sessions that somebody listens to", 1),
+                "active_connections": integer(example=1),
+                "max_sessions": integer("that the server was told to allow", 10),
+                **counted,
+                "stalls": _stalls(),
+                "overruns": _overruns(),
+                "memory_usage_mb": memory,
+            },
+        ),
+        "SessionMetrics": record(
+            "",
+            {
+                **counted,
+                **durations,
+                "memory_usage_mb": memory,
+                "is_running": flag(),
+                "is_paused": flag(),
+                "connections": integer("listeners", 1),
+            },
+        ),
+        "Metrics": record(
+            "",
+            {
+                "timestamp": time("now"),
+                "service": text(const="phantomlink"),
+                "version": text("of the server", "0.1.0"),
+                "metrics": record(
+                    "",
+                    {
+                        "total_sessions": integer(example=2),
+                        "active_sessions": integer("sessions that somebody listens to", 1),
+                        "total_connections": integer("listeners now", 1),
+                        "sessions": typed(
+                            "object", "by code", additionalProperties=ref("SessionMetrics")
+                        ),
+                    },
+                ),
+            },
+        ),
+    }
