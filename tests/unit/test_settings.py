@@ -1,0 +1,109 @@
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from phantomlink.errors import RecordingError, SettingsError
+from phantomlink.settings import (
+    Settings,
+    describe_settings,
+    load_settings,
+    unknown_variables,
+)
+from phantomlink.source.locate import locate_recording
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_defaults_are_those_of_the_contract():
+    settings = load_settings(env={})
+    assert settings == Settings()
+    assert (settings.host, settings.port, settings.max_connections) == ("127.0.0.1", 8000, 10)
+    assert settings.stream_frequency_hz == 40
+    assert settings.session_ttl_seconds == 3600
+    assert (settings.loop, settings.trust_proxy) == (True, False)
+    assert settings.default_recording_path == Path("data/mc_maze.nwb")
+
+
+def test_a_flag_wins_over_its_variable():
+    env = {"PHANTOM_PORT": "9000", "PHANTOM_LOOP": "off"}
+    assert load_settings(env=env).port == 9000
+    assert load_settings(env=env).loop is False
+    assert load_settings({"port": "9001", "loop": "yes"}, env).port == 9001
+    assert load_settings({"port": "9001", "loop": "yes"}, env).loop is True
+
+
+def test_a_rate_is_kept_exactly():
+    assert load_settings({"stream_frequency_hz": "62.5"}, {}).stream_frequency_hz == Fraction(
+        125, 2
+    )
+    assert load_settings({"stream_frequency_hz": "100/3"}, {}).stream_frequency_hz == Fraction(
+        100, 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "abc"), ("port", "70000"), ("port", "-1"), ("port", ""), ("host", "  "),
+        ("stream_frequency_hz", "0"), ("stream_frequency_hz", "1001"),
+        ("stream_frequency_hz", "nan"), ("stream_frequency_hz", "1/0"),
+        ("max_connections", "0"), ("session_ttl_seconds", "0"), ("session_ttl_seconds", "inf"),
+        ("loop", "maybe"), ("trust_proxy", ""), ("log_level", "LOUD"), ("dataset", "../x"),
+        ("dataset", ".."), ("data_dir", ""), ("position_series", ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("by_flag", [True, False])
+def test_a_value_of_the_wrong_form_is_one_line_that_names_it(name, value, by_flag):
+    variable = f"PHANTOM_{name.upper()}"
+    flags, env = ({name: value}, {}) if by_flag else ({}, {variable: value})
+    source = "--" + name.replace("_", "-") if by_flag else variable
+    with pytest.raises(SettingsError) as caught:
+        load_settings(flags, env)
+    message = str(caught.value)
+    assert message.startswith(f"{source}: got {value!r}, takes ")
+    assert "\n" not in message
+
+
+def test_misspelt_variables_are_noticed():
+    env = {"PHANTOM_PROT": "1", "PHANTOM_PORT": "1", "PHANTOM_TEST_RECORDINGS": "x", "HOME": "y"}
+    assert unknown_variables(env) == (
+        "PHANTOM_PROT is not a setting of this version and is ignored; did you mean PHANTOM_PORT?",
+    )
+
+
+def test_every_setting_is_documented_as_it_is():
+    text = (ROOT / "docs/settings.md").read_text()
+    rows = dict(re.findall(r"^\| `(PHANTOM_\w+)` \| (.*) \|$", text, re.MULTILINE))
+    assert list(rows) == [info.variable for info in describe_settings()]
+    for info in describe_settings():
+        flags, takes, default, text = (cell.strip() for cell in rows[info.variable].split(" | "))
+        assert flags.split(" / ")[0] == f"`{info.flag}`"
+        assert (takes, text) == (info.takes, info.help)
+        shown = "" if info.default is None else str(info.default)
+        assert default == (shown.lower() if info.is_boolean else shown)
+
+
+class TestWhichRecording:
+    def test_a_path_or_a_name_in_the_data_directory(self, tmp_path):
+        (tmp_path / "mine.nwb").touch()
+        settings = Settings(data_dir=tmp_path)
+        for wanted in ("mine", str(tmp_path / "mine.nwb")):
+            assert locate_recording(settings, wanted) == tmp_path / "mine.nwb"
+
+    def test_the_settings_file_when_none_is_named(self, tmp_path):
+        (tmp_path / "mine.nwb").touch()
+        settings = Settings(data_dir=tmp_path, dataset="mine")
+        assert locate_recording(settings, None) == tmp_path / "mine.nwb"
+
+    @pytest.mark.parametrize("wanted", ["other", "other.nwb", "sub/other", None])
+    def test_one_that_is_missing_is_an_error_that_says_what_is_there(self, tmp_path, wanted):
+        (tmp_path / "mine.nwb").touch()
+        with pytest.raises(RecordingError, match="no such file.*has mine"):
+            locate_recording(Settings(data_dir=tmp_path), wanted)
+
+    def test_a_dataset_that_was_named_and_is_missing_is_not_replaced(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(RecordingError, match="no recordings"):
+            locate_recording(Settings(dataset="mine"), None)
