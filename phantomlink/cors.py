@@ -27,7 +27,12 @@ def register_cors(app: QuartTrio) -> None:
 async def _answer_preflight() -> Response | None:
     headers = request.headers
     preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in headers
-    return Response(status=204) if preflight and "Origin" in headers else None
+    if not preflight or "Origin" not in headers:
+        return None
+    response = Response(b"", 204)
+    for name in ("Content-Type", "Content-Length"):
+        del response.headers[name]
+    return response
 
 
 async def _allow_origin(response: Response) -> Response:

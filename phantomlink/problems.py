@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import logging
 
-from quart import Response, request
+from quart import Response, has_websocket_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import WebsocketMismatch
 
 from phantomlink.errors import PhantomLinkError
 
@@ -52,12 +53,15 @@ async def _framework_error(error: HTTPException) -> Response:
 
 
 def _detail(status: int, error: HTTPException, headers: dict[str, str]) -> str:
+    method, path = _asked()
+    if isinstance(error, WebsocketMismatch):
+        if has_websocket_context():
+            return f"{path!r} is no WebSocket; streams are at /stream/ and /stream/binary/"
+        return f"{path!r} is for WebSockets, and this is a plain {method}"
     if status == 404:
-        return f"nothing at {request.path!r}; /docs lists what there is"
+        return f"nothing at {path!r}; /docs lists what there is"
     if status == 405:
-        return (
-            f"{request.path}: got {request.method}, takes {headers.get('Allow', 'other methods')}"
-        )
+        return f"{path!r}: got {method}, takes {headers.get('Allow', 'other methods')}"
     if status == 413:
         return f"the body takes at most {request.max_content_length} bytes"
     return error.description or error.name
@@ -65,8 +69,15 @@ def _detail(status: int, error: HTTPException, headers: dict[str, str]) -> str:
 
 async def _unexpected_error(error: Exception) -> Response:
     """A bug of ours. This is a boundary: it is logged once, and costs this request alone."""
-    logger.error("%s %s failed", request.method, request.path, exc_info=error)
+    logger.error("%s %s failed", *_asked(), exc_info=error)
     return _problem(500, "Internal error", _INTERNAL_ERROR, {})
+
+
+def _asked() -> tuple[str, str]:
+    """Method and path of what is being answered, which may be a WebSocket's upgrade."""
+    if has_websocket_context():
+        return "WebSocket", websocket.path
+    return request.method, request.path
 
 
 def _problem(status: int, title: str, detail: str, headers: dict[str, str]) -> Response:
