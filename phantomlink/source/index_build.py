@@ -171,7 +171,7 @@ def _read_runs(
     n_spikes = int(ends[-1]) if ends.size else 0
     rows = np.arange(ends.size, dtype=block_type(ends.size)["units"].base)
     with reading(path, source.spike_times_path):
-        column = _with_room_for_a_chunk(file[source.spike_times_path])
+        column = _opened_column(file, source.spike_times_path)
     for start in range(0, n_spikes, RUN_SPIKES):
         stop = min(start + RUN_SPIKES, n_spikes)
         with reading(path, source.spike_times_path):
@@ -240,19 +240,22 @@ def _in_blocks(
         yield packed(padded, np.pad(units, (0, padding))), seconds.size, float(seconds[-1])
 
 
-def _with_room_for_a_chunk(column: h5py.Dataset) -> h5py.Dataset:
-    """The same dataset, with a cache in which one of its compressed chunks fits.
+def _opened_column(file: h5py.File, name: str) -> h5py.Dataset:
+    """A dataset with a cache in which one of its compressed chunks fits.
 
-    HDF5 unpacks a chunk that does not fit its 1 MiB of cache anew for every read from it.
+    HDF5 unpacks a chunk that is larger than its cache anew for every read from it. The size of
+    the cache is that of the first opening as long as anything has the dataset open.
     """
+    column = file[name]
     if column.chunks is None or not column.id.get_create_plist().get_nfilters():
         return column
     chunk_bytes = column.chunks[0] * column.dtype.itemsize
-    if not 2**20 < chunk_bytes <= MAX_CHUNK_CACHE_BYTES:
+    if chunk_bytes > MAX_CHUNK_CACHE_BYTES:
         return column
+    del column
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_chunk_cache(521, chunk_bytes, 1.0)
-    return h5py.Dataset(h5py.h5d.open(column.file.id, column.name.encode(), access))
+    access.set_chunk_cache(521, max(chunk_bytes, 2**20), 1.0)
+    return h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access))
 
 
 def _refuse(file: h5py.File, source: Source, row: int) -> None:
