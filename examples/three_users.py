@@ -52,6 +52,7 @@ async def main():
             # Without a code the server makes one up; with {"custom_code": ...} it is yours.
             session = call("POST", f"{args.url}/api/sessions/create")
             codes[user] = session["session_code"]
+            print(f"{user} listens to {codes[user]}")
             listening.append(tasks.create_task(listen(session["stream_url"], received[user])))
 
         parts = (("all play", None), ("bob is paused", "pause"), ("bob goes on", "resume"))

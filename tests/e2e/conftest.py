@@ -1,0 +1,24 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from phantomlink.source.synthetic import synthesize
+from tests.servers import LiveServer, live_server
+
+
+@pytest.fixture(scope="session")
+def maze_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording like MC_Maze, but of 60 trials (3 minutes); always the same data."""
+    path = tmp_path_factory.mktemp("maze") / "maze.nwb"
+    synthesize(path, trials=60)
+    return path
+
+
+@pytest.fixture(scope="session")
+def maze_server(maze_recording: Path) -> Iterator[LiveServer]:
+    """`phantomlink serve` playing `maze_recording` at 40 Hz, with room for 100 sessions."""
+    with live_server(maze_recording, env={"PHANTOM_MAX_CONNECTIONS": "100"}) as server:
+        yield server
+        assert server.process.poll() is None, f"the server died:\n{server.log}"
+        assert server.terminate() == 0, server.log

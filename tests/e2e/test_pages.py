@@ -1,0 +1,63 @@
+"""The code blocks of the pages do what the pages say: they are run."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.blocks import ROOT, Block, blocks, foreign_names, node_command, run_block
+
+PAGES = (ROOT / "README.md", ROOT / "docs" / "clients.md")
+BLOCKS = {block.name: block for page in PAGES for block in blocks(page)}
+JAVASCRIPT = [name for name, block in BLOCKS.items() if block.language == "javascript"]
+PYTHON = [name for name, block in BLOCKS.items() if block.language == "python"]
+# Where there is no Node.js, what JavaScript asks of the messages is still checked below.
+RUN = PYTHON + (JAVASCRIPT if node_command() is not None else [])
+
+
+@pytest.fixture(scope="module")
+def outcomes(maze_server, tmp_path_factory):
+    def run(name):
+        return run_block(BLOCKS[name], maze_server.address, tmp_path_factory.mktemp("block"))
+
+    # At once: they mostly wait for packets.
+    with ThreadPoolExecutor(len(RUN)) as pool:
+        return dict(zip(RUN, pool.map(run, RUN), strict=True))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_shows_a_client_in_both_languages(page):
+    assert {block.language for block in blocks(page)} == {"python", "javascript"}
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_a_block_runs(name, outcomes):
+    outcome = outcomes[name]
+    assert outcome.returncode in (0, None), outcome.stderr
+    assert outcome.stdout.strip(), f"it says nothing; on stderr: {outcome.stderr}"
+    assert "rror" not in outcome.stderr
+
+
+def test_the_first_client_receives_packets(outcomes):
+    (first, *_) = (name for name in PYTHON if name.startswith("docs"))
+    lines = outcomes[first].stdout.splitlines()
+    assert lines[0] == "maze 142 channels 40 Hz"
+    assert len(lines) == 41
+    ids = [int(line.split()[0]) for line in lines[1:]]
+    assert ids == list(range(ids[0], ids[0] + 40))
+
+
+@pytest.mark.parametrize("name", JAVASCRIPT)
+def test_javascript_asks_for_what_the_contract_has(name):
+    assert foreign_names(BLOCKS[name].code) == set()
+
+
+def test_a_name_that_the_contract_lacks_is_found():
+    code = "const packet = message.data; packet.spikes.counts.map(f); message.payload; a.trial_no;"
+    assert foreign_names(code) == {"counts", "payload", "trial_no"}
+
+
+def test_a_block_that_fails_is_seen(maze_server, tmp_path):
+    block = Block("here", "python", "print('127.0.0.1:8000')\nraise SystemExit(3)\n")
+    outcome = run_block(block, maze_server.address, tmp_path)
+    assert outcome.returncode == 3
+    assert outcome.stdout.strip() == maze_server.address
