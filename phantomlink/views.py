@@ -6,7 +6,8 @@ measured is None, never 0. The polled ones (health, position, stats, metrics) on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -34,13 +35,13 @@ def iso(moment: datetime) -> str:
 
 def health(service: Service) -> Json:
     """`GET /health`: an active session is one that somebody listens to."""
-    sessions = list(service.registry)
+    listeners = [session.n_listening for session in service.registry]
     return {
         "status": "healthy",
         "version": __version__,
         "timestamp": iso(datetime.now(UTC)),
-        "active_sessions": _n_active(sessions),
-        "active_connections": service.n_connections,
+        "active_sessions": sum(n > 0 for n in listeners),
+        "active_connections": sum(listeners),
     }
 
 
@@ -145,12 +146,6 @@ def session_json(session: Session) -> Json:
     }
 
 
-def sessions_json(service: Service) -> Json:
-    """`GET /api/sessions`."""
-    sessions = {session.code: session_json(session) for session in service.registry}
-    return {"sessions": sessions, "total_sessions": len(sessions)}
-
-
 def position(session: Session) -> Json:
     """`GET /api/control/{code}/position`: of the unfiltered playhead, the others beside it."""
     status, grid = session.status(), _grid(session)
@@ -204,37 +199,77 @@ def stats(session: Session) -> Json:
     }
 
 
-def totals(service: Service) -> Json:
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one session adds to the totals."""
+
+    listeners: int
+    packets: int
+    dropped: int
+    stalls: int
+    overruns: int
+
+
+def tally(session: Session) -> Tally:
+    """The counts of one session."""
+    status = session.status()
+    playbacks = status.playbacks
+    return Tally(
+        status.active_connections,
+        session.packets_released,
+        session.dropped_packets,
+        sum(playback.stalls for playback in playbacks),
+        sum(playback.overruns for playback in playbacks),
+    )
+
+
+def totals(tallies: Sequence[Tally], *, max_sessions: int) -> Json:
     """`GET /api/stats`: over the sessions that there are."""
-    sessions = list(service.registry)
-    timing = [playback for session in sessions for playback in session.status().playbacks]
     return {
-        "total_sessions": len(sessions),
-        "active_sessions": _n_active(sessions),
-        "active_connections": service.n_connections,
-        "max_sessions": service.registry.max_sessions,
-        "packets_sent": sum(session.packets_released for session in sessions),
-        "dropped_packets": sum(session.dropped_packets for session in sessions),
-        "stalls": sum(playback.stalls for playback in timing),
-        "overruns": sum(playback.overruns for playback in timing),
+        "total_sessions": len(tallies),
+        "active_sessions": sum(tally.listeners > 0 for tally in tallies),
+        "active_connections": sum(tally.listeners for tally in tallies),
+        "max_sessions": max_sessions,
+        "packets_sent": sum(tally.packets for tally in tallies),
+        "dropped_packets": sum(tally.dropped for tally in tallies),
+        "stalls": sum(tally.stalls for tally in tallies),
+        "overruns": sum(tally.overruns for tally in tallies),
         "memory_usage_mb": memory_usage_mb(),
     }
 
 
-def metrics(service: Service) -> Json:
-    """`GET /metrics` as JSON."""
-    sessions = list(service.registry)
-    memory = memory_usage_mb()
+def metrics(sessions: Mapping[str, Json]) -> Json:
+    """`GET /metrics` as JSON.
+
+    Args:
+        sessions: what `session_metrics` says of each session, by code.
+    """
+    connections = [session["connections"] for session in sessions.values()]
     return {
         "timestamp": iso(datetime.now(UTC)),
         "service": "phantomlink",
         "version": __version__,
         "metrics": {
             "total_sessions": len(sessions),
-            "active_sessions": _n_active(sessions),
-            "total_connections": service.n_connections,
-            "sessions": {session.code: _session_metrics(session, memory) for session in sessions},
+            "active_sessions": sum(n > 0 for n in connections),
+            "total_connections": sum(connections),
+            "sessions": sessions,
         },
+    }
+
+
+def session_metrics(session: Session, memory_mb: float) -> Json:
+    """What `metrics` says of one session; `memory_mb` is the process's."""
+    status = session.status()
+    return {
+        "packets_sent": session.packets_released,
+        "dropped_packets": session.dropped_packets,
+        "network_latency_ms": _milliseconds(session.send_latency),
+        "timing_error_ms": _milliseconds(session.main.timing.lateness),
+        "memory_usage_mb": memory_mb,
+        "is_running": status.is_running,
+        "is_paused": status.is_paused,
+        "connections": status.active_connections,
     }
 
 
@@ -247,20 +282,6 @@ def memory_usage_mb() -> float:
     """Resident memory of the whole process, MB: sessions share all that is large."""
     rss_bytes: int = _PROCESS.memory_info().rss
     return round(rss_bytes / 1e6, 3)
-
-
-def _session_metrics(session: Session, memory_mb: float) -> Json:
-    status = session.status()
-    return {
-        "packets_sent": session.packets_released,
-        "dropped_packets": session.dropped_packets,
-        "network_latency_ms": _milliseconds(session.send_latency),
-        "timing_error_ms": _milliseconds(session.main.timing.lateness),
-        "memory_usage_mb": memory_mb,
-        "is_running": status.is_running,
-        "is_paused": status.is_paused,
-        "connections": status.active_connections,
-    }
 
 
 def _basics(service: Service) -> Json:
@@ -312,10 +333,6 @@ def _grid(session: Session) -> BinGrid:
 
 def _seconds(grid: BinGrid, n_bins: int) -> float:
     return n_bins * grid.rate_hz.denominator / grid.rate_hz.numerator
-
-
-def _n_active(sessions: Iterable[Session]) -> int:
-    return sum(session.n_listening > 0 for session in sessions)
 
 
 def _series(series: SeriesInfo | None) -> Json | None:

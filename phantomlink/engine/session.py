@@ -285,7 +285,7 @@ class Session:
                     sequence_number=playback.playhead.sequence_number,
                     loop=playback.playhead.loop,
                     total_packets=playback.playhead.selection.length,
-                    connections=len(playback.fanout),
+                    connections=playback.fanout.n_listening,
                     is_playing=playback.is_playing,
                     packets=playback.timing.packets,
                     stalls=playback.timing.stalls,

@@ -51,7 +51,6 @@ def openapi_document() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "PhantomLink", "version": __version__, "description": _DESCRIPTION},
-        "servers": [{"url": "."}],
         "tags": [
             {"name": "sessions", "description": "Playbacks that do not touch each other."},
             {"name": "control", "description": "Pause, resume, stop, seek."},
