@@ -24,6 +24,7 @@ from phantomlink.errors import UnavailableError
 from phantomlink.settings import Settings
 from phantomlink.sinks.admission import Admission, StreamRequest, admit
 from phantomlink.source.bins import Bins
+from phantomlink.source.index_progress import IndexProgress
 from phantomlink.source.locate import locate_recording
 from phantomlink.source.options import SeriesOptions
 from phantomlink.source.recording import Recording, open_recording
@@ -164,7 +165,9 @@ class Service:
             target_column=settings.target_column,
             target_position_column=settings.target_position_column,
         )
-        return open_recording(locate_recording(settings, self._wanted), options=options)
+        path = locate_recording(settings, self._wanted)
+        with IndexProgress() as progress:
+            return open_recording(path, options=options, progress=progress)
 
     def _session_parts(self) -> PlaybackParts:
         if self._parts is None:

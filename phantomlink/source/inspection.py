@@ -13,6 +13,7 @@ from pathlib import Path
 from phantomlink.errors import RecordingError
 from phantomlink.source.behaviour import Behaviour
 from phantomlink.source.bins import BinGrid
+from phantomlink.source.index_progress import IndexProgress
 from phantomlink.source.json_value import JsonValue
 from phantomlink.source.options import SEARCH, ProgressCallback, SeriesOptions
 from phantomlink.source.recording import Recording, RecordingInfo, open_recording
@@ -199,7 +200,7 @@ def run_inspect(path: Path, options: SeriesOptions, as_json: bool) -> int:
     Returns:
         Exit code: 0, or 2 after one line on stderr when the file is refused.
     """
-    from phantomlink.source.inspection_text import IndexProgress, terminal_width  # noqa: PLC0415
+    from phantomlink.source.inspection_text import terminal_width  # noqa: PLC0415
 
     try:
         with IndexProgress() as progress:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import shutil
 import sys
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -39,40 +37,6 @@ def render(inspection: Inspection, width: int) -> str:
 def terminal_width() -> int:
     """Columns to write in: the terminal's, or 100 where stdout is none."""
     return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
-
-
-class IndexProgress:
-    """A progress bar on stderr that appears only when something is being made."""
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("Indexing the spikes, once"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task("index", total=None)
-        self._started = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show how far it is."""
-        if not self._started:
-            self._started = True
-            self._progress.start()
-        self._progress.update(self._task, completed=done, total=total)
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._started:
-            self._progress.stop()
 
 
 def _table(title: str, *headers: str) -> Table:

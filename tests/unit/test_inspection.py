@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from phantomlink.source.index_progress import IndexProgress
 from phantomlink.source.inspection import inspect_recording, run_inspect
-from phantomlink.source.inspection_text import IndexProgress
 from phantomlink.source.options import SEARCH, SeriesOptions
 from tests.nwb_files import Ragged, SeriesSpec, moving, write_nwb
 

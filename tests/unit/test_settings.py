@@ -100,7 +100,7 @@ class TestWhichRecording:
     @pytest.mark.parametrize("wanted", ["other", "other.nwb", "sub/other", None])
     def test_one_that_is_missing_is_an_error_that_says_what_is_there(self, tmp_path, wanted):
         (tmp_path / "mine.nwb").touch()
-        with pytest.raises(RecordingError, match="no such file.*has mine"):
+        with pytest.raises(RecordingError, match=r"no such file.*has mine"):
             locate_recording(Settings(data_dir=tmp_path), wanted)
 
     def test_a_dataset_that_was_named_and_is_missing_is_not_replaced(self, tmp_path, monkeypatch):

@@ -157,7 +157,7 @@ def _write(path: Path, layout: NamedLayout) -> None:
             name="hand_vel",
             description="x is twice the index of the bin, y minus that",
             data=values[:, :2],
-            timestamps=seconds.copy(),
+            timestamps=seconds,
             unit="mm/s",
         )
     )

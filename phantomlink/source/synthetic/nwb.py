@@ -284,8 +284,7 @@ def _add_behaviour(nwb: NWBFile, recording: SyntheticRecording) -> None:
                 description=f"{what} in mm. First column x, second column y",
                 comments="columns=[x,y]",
                 data=data,
-                # A copy each: pynwb would write one array for all and links to it.
-                timestamps=kinematics.seconds.copy(),
+                timestamps=kinematics.seconds,
                 unit="mm",
                 reference_frame="center of screen",
             )
@@ -299,7 +298,7 @@ def _add_behaviour(nwb: NWBFile, recording: SyntheticRecording) -> None:
             ),
             comments="columns=[x,y]",
             data=kinematics.hand_mm_s,
-            timestamps=kinematics.seconds.copy(),
+            timestamps=kinematics.seconds,
             unit="mm/s",
         )
     )
