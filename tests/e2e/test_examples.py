@@ -1,5 +1,6 @@
 """Every example is run as a newcomer runs it, against a live server."""
 
+import json
 import re
 import subprocess
 import sys
@@ -200,6 +201,22 @@ def test_calibration_plays_each_trial_once(outputs, truth, folder):
         assert data["trial_id"].tolist() == block.trial_rows[bins].tolist()
         np.testing.assert_allclose(data["mean"], block.counts[bins].mean(axis=0))
         np.testing.assert_allclose(data["std"], block.counts[bins].std(axis=0))
+
+
+def test_the_formats_are_compared():
+    command = [sys.executable, str(ROOT / "tools" / "compare_formats.py"), "--json"]
+    command += ["--packets", "20", "--rounds", "3"]
+    result = json.loads(subprocess.check_output(command, text=True, timeout=60))
+    assert (result["packets"], result["channels"], result["rounds"]) == (20, 142, 3)
+    for form in ("msgpack", "json"):
+        assert set(result[form]) == {"bytes", "encode_us", "decode_us"}
+        assert min(result[form].values()) > 0
+    ratios = result["json_to_msgpack"]
+    assert ratios["bytes"] == pytest.approx(
+        result["json"]["bytes"] / result["msgpack"]["bytes"], 1e-3
+    )
+    assert ratios["bytes"] > 1.2
+    assert set(ratios) == {"bytes", "encode", "decode"}
 
 
 class _Page(HTMLParser):
