@@ -34,7 +34,7 @@ _REDRAW_NS = 250_000_000
 _REDRAW_WHEN_SILENT_SECONDS = 1.0
 
 
-def run_watch(target: str, *, seconds: float, as_json: bool, sample: bool) -> int:
+def run_watch(target: str | None, *, seconds: float, as_json: bool, sample: bool) -> int:
     """Watch a stream and print what was seen.
 
     Args:

@@ -38,11 +38,11 @@ class Target:
     made_up: bool = False
 
 
-def parse_target(text: str, env: Mapping[str, str] | None = None) -> Target:
+def parse_target(text: str | None, env: Mapping[str, str] | None = None) -> Target:
     """Make an address of what a person typed.
 
     Args:
-        text: `http(s)://host:port` for a new session there, `ws(s)://host:port/stream/code` with
+        text: None for the server on this machine; `http(s)://host:port` for a new session there, `ws(s)://host:port/stream/code` with
             or without a query for that stream, or a bare code for a session on this machine.
         env: the environment, for PHANTOM_HOST and PHANTOM_PORT; `os.environ` when left out.
 
@@ -50,10 +50,9 @@ def parse_target(text: str, env: Mapping[str, str] | None = None) -> Target:
         InvalidParameterError: it is none of these.
         SettingsError: PHANTOM_HOST or PHANTOM_PORT has the wrong form.
     """
-    text = text.strip()
+    text = f"http://{_local_host(env)}" if text is None else text.strip()
     if _CODE.match(text):
-        host = _local_host(env)
-        return _target("ws", host, "", f"{_STREAM}{text}", "")
+        return _target("ws", _local_host(env), "", f"{_STREAM}{text}", "")
     try:
         parts = urlsplit(text)
         hostname, _ = parts.hostname, parts.port

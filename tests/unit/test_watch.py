@@ -480,6 +480,9 @@ def test_a_filter_goes_with_a_server_too():
 )
 def test_a_code_is_looked_for_where_the_server_listens(env, netloc):
     assert parse_target("abc", env=env).url == f"ws://{netloc}/stream/abc"
+    server = parse_target(None, env=env)
+    assert server.url == f"ws://{netloc}/stream/{server.code}"
+    assert server.made_up
 
 
 def test_a_wrong_port_in_the_environment_is_said():
