@@ -539,14 +539,14 @@ def test_the_command_makes_folders_and_says_what_it_made(
     path = tmp_path / "a" / "b.nwb"
     assert run_synth(path, 2, 1, 0, None, False) == 0
     assert path.exists()
-    assert "synthetic recording, 2 units" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{path}: synthetic recording, 2 units, ")
     assert run_synth(path, 2, 1, 0, None, False) == 2
-    error = capsys.readouterr().err.strip()
-    assert error.endswith("exists already; give another name, or allow overwriting")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("exists already; give another name, or allow overwriting")
     assert run_synth(tmp_path / "c.nwb", 0, None, 0, None, False) == 2
-    assert capsys.readouterr().err.strip() == (
-        "phantomlink synth: units: got 0, allowed is 1 to 1728"
-    )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "phantomlink synth: units: got 0, allowed is 1 to 1728"
 
 
 def test_progress_ends_at_its_total(tmp_path: Path) -> None:

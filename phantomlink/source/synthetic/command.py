@@ -74,8 +74,10 @@ def run_synth(
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
+    console = Console(stderr=True)
     try:
-        with Progress(console=Console(stderr=True), transient=True) as bar:
+        # Into a file or a log rich would write an empty line in place of the bar.
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("Making a synthetic recording", total=None)
             synthesize(
                 out,
