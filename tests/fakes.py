@@ -10,6 +10,7 @@ import numpy as np
 import trio
 
 from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.fanout import Encoders
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import PlaybackParts
@@ -85,6 +86,7 @@ def make_parts(bins, *, clock=None, loop=True, phases=None):
         loop=loop,
         clock=clock or VirtualClock(),
         phases=phases or PhaseBook(),
+        collector=SlackCollector(),
     )
 
 

@@ -23,12 +23,13 @@ import trio
 
 from phantomlink.engine.assemble import PacketAssembler
 from phantomlink.engine.clock import Alarm, Clock
+from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.fanout import Encoders, Fanout, Release, Sink
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.prefetch import BLOCKS_BUFFERED, BlockReader, prefetch
 from phantomlink.engine.selection import Playhead, Selection
 from phantomlink.engine.timeline import Timeline
-from phantomlink.metrics import Histogram
+from phantomlink.engine.timing import EventKind, TimingCounters, TimingEvent
 from phantomlink.source.bins import Block
 
 _BUILT_AHEAD = 4
@@ -46,6 +47,7 @@ class PlaybackParts:
         loop: whether to start again after the last bin.
         clock: time.
         phases: who ticks when, in the whole server.
+        collector: of garbage, offered the time after each tick.
     """
 
     reader: BlockReader
@@ -55,25 +57,7 @@ class PlaybackParts:
     loop: bool
     clock: Clock
     phases: PhaseBook
-
-
-class TimingCounters:
-    """What one playback measures of itself.
-
-    Attributes:
-        lateness: release minus deadline of each packet.
-        packets: released.
-        stalls: times the anchor moved because a tick was too late to catch up.
-        overruns: packets that were not ready at their deadline.
-    """
-
-    __slots__ = ("lateness", "overruns", "packets", "stalls")
-
-    def __init__(self) -> None:
-        self.lateness = Histogram()
-        self.packets = 0
-        self.stalls = 0
-        self.overruns = 0
+    collector: SlackCollector
 
 
 class Playback:
@@ -202,36 +186,48 @@ class Playback:
     async def _tick_until_end(self, alarm: Alarm, blocks: trio.MemoryReceiveChannel[Block]) -> bool:
         built: deque[Release] = deque()
         builder = _Builder(self, blocks)
-        clock, timeline = self._parts.clock, self._timeline
+        clock, timeline, collector = self._parts.clock, self._timeline, self._parts.collector
         while True:
             await builder.fill(built)
             if not built:
                 return True
+            collector.offer()
             now_ns = clock.now_ns()
             if not timeline.is_anchored:
                 self._anchor(now_ns)
             elif timeline.is_stalled(now_ns):
-                self.timing.stalls += 1
+                self._went_wrong(EventKind.STALL, now_ns)
                 self._anchor(now_ns)
             elif builder.waited and now_ns > timeline.deadline_ns:
-                self.timing.overruns += 1
+                self._went_wrong(EventKind.OVERRUN, now_ns)
             await alarm.wait_until(timeline.deadline_ns)
             await trio.lowlevel.checkpoint_if_cancelled()
             if timeline.is_stalled(clock.now_ns()):
                 continue
+            collector.is_tick = True
             self._release(built.popleft())
+            collector.is_tick = False
+            self.timing.depth(builder.bins_left + len(built))
 
     def _anchor(self, now_ns: int) -> None:
         parts = self._parts
         self._timeline.anchor(parts.phases.choose(self, parts.rate_hz, now_ns))
+        self.timing.anchored()
+
+    def _went_wrong(self, kind: EventKind, now_ns: int) -> None:
+        late_ns = now_ns - self._timeline.deadline_ns
+        wall_seconds = self._parts.clock.wall_seconds()
+        self.timing.went_wrong(
+            TimingEvent(kind, wall_seconds, late_ns, self.playhead.sequence_number)
+        )
 
     def _release(self, release: Release) -> None:
         clock = self._parts.clock
         deadline_ns = self._timeline.deadline_ns
-        self.timing.lateness.record(clock.now_ns() - deadline_ns)
+        lateness_ns = clock.now_ns() - deadline_ns
         release.stamp(deadline_ns, clock.wall_seconds())
         failed = self.fanout.offer(release)
-        self.timing.packets += 1
+        self.timing.released(deadline_ns, lateness_ns)
         self._timeline.advance()
         self.playhead.advance()
         for sink in failed:
@@ -259,6 +255,13 @@ class _Builder:
         self._loop = head.loop
         self._left_in_loop = head.selection.length - head.position
         self.waited = False
+
+    @property
+    def bins_left(self) -> int:
+        """Bins that are read and not built yet, in this block and those that wait behind it."""
+        here = 0 if self._block is None else len(self._block.counts) - self._row
+        waiting: int = self._blocks.statistics().current_buffer_used
+        return here + waiting * self._playback._parts.reader.block_bins
 
     async def fill(self, built: deque[Release]) -> None:
         """Build until enough are ahead; wait for a block only when there is none at all."""

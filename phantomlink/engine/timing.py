@@ -1,0 +1,137 @@
+"""What a playback measures of itself: fixed in size, cheap enough to be always on."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+
+from phantomlink.metrics import Histogram
+
+_EVENTS_KEPT = 64
+# Long enough that the least late of its ticks was not late by accident.
+_WINDOW_TICKS = 400
+
+
+class EventKind(Enum):
+    """What can go wrong with a tick."""
+
+    STALL = "stall"
+    OVERRUN = "overrun"
+
+
+@dataclass(frozen=True, slots=True)
+class TimingEvent:
+    """One tick that went wrong.
+
+    Attributes:
+        kind: a stall moved the anchor; an overrun was caught up.
+        at_seconds: when, Unix time.
+        late_ns: by how much the tick was late when that was noticed.
+        sequence_number: of the packet.
+    """
+
+    kind: EventKind
+    at_seconds: float
+    late_ns: int
+    sequence_number: int
+
+
+class DriftGauge:
+    """How far ticks move away from their ideal grid over time: the slope of the lower envelope.
+
+    A tick is late by chance, never early, so the least late of many ticks shows where the grid
+    is. Compared are the first window of ticks after an anchor and the latest whole one.
+    """
+
+    __slots__ = ("_first", "_latest", "_n", "_window")
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """The anchor has moved: a new grid begins."""
+        self._n = 0
+        self._first: tuple[int, int] | None = None
+        self._latest: tuple[int, int] | None = None
+        self._window: tuple[int, int] | None = None
+
+    def record(self, deadline_ns: int, lateness_ns: int) -> None:
+        """A tick was released."""
+        if self._window is None or lateness_ns < self._window[1]:
+            self._window = (deadline_ns, lateness_ns)
+        self._n += 1
+        if self._n % _WINDOW_TICKS == 0:
+            if self._first is None:
+                self._first = self._window
+            else:
+                self._latest = self._window
+            self._window = None
+
+    @property
+    def ppm(self) -> float | None:
+        """Drift in millionths; None until two windows have been seen."""
+        if self._first is None or self._latest is None:
+            return None
+        elapsed_ns = self._latest[0] - self._first[0]
+        return (self._latest[1] - self._first[1]) / elapsed_ns * 1e6
+
+
+class TimingCounters:
+    """The figures of one playback since it was made.
+
+    Attributes:
+        lateness: release minus deadline of each packet.
+        drift: of the releases against CLOCK_MONOTONIC, since the last anchor.
+        packets: released.
+        anchors: times the grid of deadlines began: at the start, after each hold, each stall.
+        stalls: times the anchor moved because a tick was too late to catch up.
+        overruns: packets that were not ready at their deadline.
+        events: the latest stalls and overruns, oldest first.
+        lowest_depth: fewest bins that were read ahead when a tick was due; None before the first.
+    """
+
+    __slots__ = (
+        "anchors",
+        "drift",
+        "events",
+        "lateness",
+        "lowest_depth",
+        "overruns",
+        "packets",
+        "stalls",
+    )
+
+    def __init__(self) -> None:
+        self.lateness = Histogram()
+        self.drift = DriftGauge()
+        self.packets = 0
+        self.anchors = 0
+        self.stalls = 0
+        self.overruns = 0
+        self.events: deque[TimingEvent] = deque(maxlen=_EVENTS_KEPT)
+        self.lowest_depth: int | None = None
+
+    def anchored(self) -> None:
+        """A new grid of deadlines begins."""
+        self.anchors += 1
+        self.drift.restart()
+
+    def released(self, deadline_ns: int, lateness_ns: int) -> None:
+        """A packet has left."""
+        self.lateness.record(lateness_ns)
+        self.drift.record(deadline_ns, lateness_ns)
+        self.packets += 1
+
+    def went_wrong(self, event: TimingEvent) -> None:
+        """A tick stalled or overran."""
+        if event.kind is EventKind.STALL:
+            self.stalls += 1
+        else:
+            self.overruns += 1
+        self.events.append(event)
+
+    def depth(self, bins_ahead: int) -> None:
+        """So many bins are ready beyond the next packet."""
+        if self.lowest_depth is None or bins_ahead < self.lowest_depth:
+            self.lowest_depth = bins_ahead
