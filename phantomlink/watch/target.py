@@ -42,8 +42,9 @@ def parse_target(text: str | None, env: Mapping[str, str] | None = None) -> Targ
     """Make an address of what a person typed.
 
     Args:
-        text: None for the server on this machine; `http(s)://host:port` for a new session there, `ws(s)://host:port/stream/code` with
-            or without a query for that stream, or a bare code for a session on this machine.
+        text: None for a new session of the server on this machine, `http(s)://host:port` for one
+            there, `ws(s)://host:port/stream/code` with or without a query for that stream, or a
+            bare code for a session on this machine.
         env: the environment, for PHANTOM_HOST and PHANTOM_PORT; `os.environ` when left out.
 
     Raises:
