@@ -141,7 +141,6 @@ class Service:
                 reader=BlockReader(bins, thread),
                 assembler=PacketAssembler(bins),
                 encoders=Encoders(StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)),
-                rate_hz=self.rate_hz,
                 loop=self.settings.loop,
                 clock=self._clock,
                 phases=PhaseBook(),

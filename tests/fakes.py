@@ -82,7 +82,6 @@ def make_parts(bins, *, clock=None, loop=True, phases=None):
         reader=BlockReader(bins, trio.CapacityLimiter(1)),
         assembler=PacketAssembler(bins),
         encoders=Encoders(StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)),
-        rate_hz=bins.grid.rate_hz,
         loop=loop,
         clock=clock or VirtualClock(),
         phases=phases or PhaseBook(),
@@ -100,6 +99,7 @@ class ListSink:
     times: list = field(default_factory=list)
     deadlines: list = field(default_factory=list)
     ended: tuple | None = None
+    changes: int = 0
     on_offer: object = None
 
     def offer_nowait(self, release):
@@ -109,6 +109,9 @@ class ListSink:
         self.deadlines.append(release.deadline_ns)
         if self.on_offer is not None:
             self.on_offer(release)
+
+    def stream_changed(self):
+        self.changes += 1
 
     def end(self, code, reason):
         assert self.ended is None, "ended twice"

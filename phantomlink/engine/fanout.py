@@ -85,6 +85,10 @@ class Sink(Protocol):
         """Take the packet, or drop it (or an older one) and count that."""
         ...
 
+    def stream_changed(self) -> None:
+        """What describes the stream is no longer true: tell the listener anew."""
+        ...
+
     def end(self, code: int, reason: str) -> None:
         """No more packets come: finish what was taken, then close with a WebSocket code."""
         ...

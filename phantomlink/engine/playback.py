@@ -43,7 +43,6 @@ class PlaybackParts:
         reader: of the recording at the session's bin width.
         assembler: of its packets.
         encoders: of its frames.
-        rate_hz: packets a second.
         loop: whether to start again after the last bin.
         clock: time.
         phases: who ticks when, in the whole server.
@@ -53,7 +52,6 @@ class PlaybackParts:
     reader: BlockReader
     assembler: PacketAssembler
     encoders: Encoders
-    rate_hz: Fraction
     loop: bool
     clock: Clock
     phases: PhaseBook
@@ -66,6 +64,7 @@ class Playback:
     Args:
         parts: what the session's playbacks share.
         selection: the bins to play.
+        rate_hz: packets a second.
         from_bin: where to start: the first selected bin at or after it, wrapping.
         may_play: whether the session lets its playbacks advance now.
         on_end: called when the last bin has been played and there is no loop.
@@ -76,6 +75,7 @@ class Playback:
         parts: PlaybackParts,
         selection: Selection,
         *,
+        rate_hz: Fraction,
         from_bin: int = 0,
         may_play: Callable[[], bool],
         on_end: Callable[[Playback], None],
@@ -86,9 +86,14 @@ class Playback:
         self.playhead = Playhead(selection, from_bin)
         self.fanout = Fanout()
         self.timing = TimingCounters()
-        self._timeline = Timeline(parts.rate_hz)
+        self._rate_hz = rate_hz
+        self._timeline = Timeline(rate_hz)
         self._wake = trio.Event()
         self._playing: trio.CancelScope | None = None
+
+    @property
+    def _block_bins(self) -> int:
+        return self._parts.reader.block_bins(self._rate_hz)
 
     @property
     def is_playing(self) -> bool:
@@ -126,6 +131,13 @@ class Playback:
         first = self.playhead.seek(bin_index)
         self._cancel()
         return first
+
+    def set_rate(self, rate_hz: Fraction) -> None:
+        """Send so many packets a second from the next one on, which is due within a period."""
+        self._rate_hz = rate_hz
+        self._timeline = Timeline(rate_hz)
+        self._parts.phases.forget(self)
+        self._cancel()
 
     async def peek(self) -> Release:
         """The packet at the playhead, without sending it.
@@ -181,7 +193,8 @@ class Playback:
     async def _prefetch(
         self, selection: Selection, position: int, send: trio.MemorySendChannel[Block]
     ) -> None:
-        await prefetch(self._parts.reader, selection, position, send, loop=self._parts.loop)
+        reader, loop = self._parts.reader, self._parts.loop
+        await prefetch(reader, selection, position, send, block_bins=self._block_bins, loop=loop)
 
     async def _tick_until_end(self, alarm: Alarm, blocks: trio.MemoryReceiveChannel[Block]) -> bool:
         built: deque[Release] = deque()
@@ -211,7 +224,7 @@ class Playback:
 
     def _anchor(self, now_ns: int) -> None:
         parts = self._parts
-        self._timeline.anchor(parts.phases.choose(self, parts.rate_hz, now_ns))
+        self._timeline.anchor(parts.phases.choose(self, self._rate_hz, now_ns))
         self.timing.anchored()
 
     def _went_wrong(self, kind: EventKind, now_ns: int) -> None:
@@ -261,7 +274,7 @@ class _Builder:
         """Bins that are read and not built yet, in this block and those that wait behind it."""
         here = 0 if self._block is None else len(self._block.counts) - self._row
         waiting: int = self._blocks.statistics().current_buffer_used
-        return here + waiting * self._playback._parts.reader.block_bins
+        return here + waiting * self._playback._block_bins
 
     async def fill(self, built: deque[Release]) -> None:
         """Build until enough are ahead; wait for a block only when there is none at all."""

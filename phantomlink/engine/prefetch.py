@@ -7,6 +7,7 @@ would wait for it (171 ms, measured) while a worker reads.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import partial
 
 import trio
@@ -17,6 +18,8 @@ from phantomlink.source.bins import Bins, Block
 # One block is played while one waits in the channel and one is being read.
 BLOCK_SECONDS = 1.0
 BLOCKS_BUFFERED = 1
+# Bounds the memory of a playback at high rates: 2 MiB a block.
+MAX_BLOCK_COUNTS = 1 << 20
 
 
 class BlockReader:
@@ -30,7 +33,11 @@ class BlockReader:
     def __init__(self, bins: Bins, limiter: trio.CapacityLimiter) -> None:
         self.bins = bins
         self._limiter = limiter
-        self.block_bins = max(1, int(BLOCK_SECONDS * bins.grid.rate_hz))
+        self._most_bins = max(1, MAX_BLOCK_COUNTS // len(bins.unit_ids))
+
+    def block_bins(self, rate_hz: Fraction) -> int:
+        """Bins of a block for a playback that sends so many packets a second."""
+        return min(max(1, int(BLOCK_SECONDS * rate_hz)), self._most_bins)
 
     def read_nowait(self, start: int, stop: int) -> Block | None:
         """Bins [start, stop) if they need no waiting, else None."""
@@ -58,6 +65,7 @@ async def prefetch(
     position: int,
     blocks: trio.MemorySendChannel[Block],
     *,
+    block_bins: int,
     loop: bool,
 ) -> None:
     """Send the blocks of a selection, from a position on, until cancelled or played out.
@@ -68,5 +76,5 @@ async def prefetch(
         RecordingError: the file cannot be read; nothing stands in for what is missing.
     """
     async with blocks:
-        for start, stop in selection.runs_from(position, reader.block_bins, loop=loop):
+        for start, stop in selection.runs_from(position, block_bins, loop=loop):
             await blocks.send(await reader.read(start, stop))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 
 import trio
 
@@ -23,6 +24,7 @@ from phantomlink.metrics import Histogram
 from phantomlink.source.trials import Filter
 
 NO_FILTER = Filter()
+REAL_TIME = Fraction(1)
 
 # WebSocket close codes of the contract.
 CLOSE_NORMAL = 1000
@@ -88,11 +90,13 @@ class Session:
     Args:
         code: its name.
         parts: what its playbacks share.
+        speed: how many times faster than it was recorded.
     """
 
-    def __init__(self, code: str, parts: PlaybackParts) -> None:
+    def __init__(self, code: str, parts: PlaybackParts, speed: Fraction = REAL_TIME) -> None:
         self.code = code
         self.parts = parts
+        self.speed = speed
         self.created_at = datetime.now(UTC)
         self.last_accessed = self.created_at
         self.last_used = trio.current_time()
@@ -107,6 +111,7 @@ class Session:
         self.main = Playback(
             parts,
             Selection(((0, n_bins),)),
+            rate_hz=self.rate_hz,
             may_play=self._may_play,
             on_end=self._on_end,
         )
@@ -115,6 +120,11 @@ class Session:
         self._clients: set[Sink] = set()
         self._dropped_by_leavers = 0
         self._released_by_gone = 0
+
+    @property
+    def rate_hz(self) -> Fraction:
+        """Packets a second of each playhead."""
+        return self.parts.reader.bins.grid.rate_hz * self.speed
 
     @property
     def n_listening(self) -> int:
@@ -171,6 +181,7 @@ class Session:
         return Playback(
             self.parts,
             Selection(bins.trials.ranges(wanted, bins.grid)),
+            rate_hz=self.rate_hz,
             from_bin=self.main.playhead.bin_index,
             may_play=self._may_play,
             on_end=self._on_end,
@@ -260,6 +271,16 @@ class Session:
             )
         bin_index = grid.index_of(grid.t0_seconds + position_seconds)
         return self.seek(min(bin_index, grid.n_bins - 1))
+
+    def set_speed(self, speed: Fraction) -> None:
+        """Play so many times faster than recorded, from the next packet on; tell the listeners."""
+        if speed == self.speed:
+            return
+        self.speed = speed
+        for playback in self._playbacks.values():
+            playback.set_rate(self.rate_hz)
+        for sink in self.sinks():
+            sink.stream_changed()
 
     def close(self, code: int, reason: str) -> None:
         """End the session whoever is connected. The first reason counts."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -53,6 +55,7 @@ class QueueSink:
         self._latency = latency
         self._queue: deque[tuple[int, bytes | str]] = deque()
         self._wake = trio.Event()
+        self._has_changed = False
         self.reason: ClosingReason | None = None
         self.dropped = 0
 
@@ -76,9 +79,24 @@ class QueueSink:
         self.reason = ClosingReason(code, reason)
         self._wake.set()
 
-    async def send_until_ended(self, websocket: AsgiWebSocket) -> None:
-        """Send what comes, in order; then close with the reason of the end."""
+    def stream_changed(self) -> None:
+        """Let the client have the metadata again."""
+        self._has_changed = True
+        self._wake.set()
+
+    async def send_until_ended(
+        self, websocket: AsgiWebSocket, greeting: Callable[[], Awaitable[bytes | str]]
+    ) -> None:
+        """Send what comes, in order; then close with the reason of the end.
+
+        Args:
+            websocket: the client.
+            greeting: makes the metadata message, for when the stream has changed.
+        """
         while True:
+            if self._has_changed:
+                self._has_changed = False
+                await websocket.send(await greeting())
             while self._queue:
                 offered_ns, message = self._queue.popleft()
                 await websocket.send(message)
@@ -101,7 +119,7 @@ async def serve_asgi_client(
         admission: what was decided about the request.
         make_greeting: makes the first message.
     """
-    max_packets = max(16, int(QUEUE_SECONDS * float(session.parts.rate_hz)))
+    max_packets = max(16, int(QUEUE_SECONDS * float(session.rate_hz)))
     sink = QueueSink(admission.wire_format, max_packets, session.send_latency)
     await websocket.send(await make_greeting(session, admission))
     session.subscribe(admission.filter, session.playback(admission.filter), sink)
@@ -109,7 +127,7 @@ async def serve_asgi_client(
         async with trio.open_nursery() as nursery:
             # Without a reader the leaving of the client is never told.
             nursery.start_soon(_ignore_messages, websocket)
-            await sink.send_until_ended(websocket)
+            await sink.send_until_ended(websocket, partial(make_greeting, session, admission))
             nursery.cancel_scope.cancel()
     finally:
         session.unsubscribe(sink)

@@ -56,7 +56,8 @@ class WebSocketSink:
     def __init__(self, stream: FrameStream, wire_format: WireFormat) -> None:
         self._stream = stream
         self._wire_format = wire_format
-        self._ended = trio.Event()
+        self._told = trio.Event()
+        self._has_changed = False
         self.reason: ClosingReason | None = None
 
     @property
@@ -76,13 +77,23 @@ class WebSocketSink:
     def end(self, code: int, reason: str) -> None:
         """Close after what has been taken."""
         self.reason = ClosingReason(code, reason)
-        self._ended.set()
+        self._told.set()
 
-    async def wait_ended(self) -> ClosingReason:
-        """Wait until no more packets come."""
-        await self._ended.wait()
-        assert self.reason is not None
-        return self.reason
+    def stream_changed(self) -> None:
+        """Let the client have the metadata again."""
+        self._has_changed = True
+        self._told.set()
+
+    async def wait_told(self) -> ClosingReason | None:
+        """Wait for the end, and answer its reason; or for a change of the stream: None."""
+        while True:
+            if self.reason is not None:
+                return self.reason
+            if self._has_changed:
+                self._has_changed = False
+                return None
+            self._told = trio.Event()
+            await self._told.wait()
 
 
 async def serve_websocket_client(
@@ -103,7 +114,7 @@ async def serve_websocket_client(
         make_greeting: makes the first message.
     """
     _bound_send_buffer(stream)
-    rate_hz = float(session.parts.rate_hz)
+    rate_hz = float(session.rate_hz)
     frames = FrameStream(
         stream,
         received,
@@ -145,7 +156,8 @@ async def _stream_session(
         async with trio.open_nursery() as listening:
             listening.start_soon(_until_client_leaves, websocket, listening.cancel_scope)
             listening.start_soon(_until_silent, websocket, listening.cancel_scope)
-            reason = await sink.wait_ended()
+            while (reason := await sink.wait_told()) is None:
+                frames.put_nowait(frame_message(await make_greeting(session, admission)))
             with trio.move_on_after(_CLOSE_SECONDS):
                 await websocket.aclose(reason.code, reason.text)
             listening.cancel_scope.cancel()

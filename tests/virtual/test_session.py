@@ -1,12 +1,14 @@
 """Sessions on virtual time: what is sent, and when, exactly."""
 
 from contextlib import asynccontextmanager
+from fractions import Fraction
 from itertools import pairwise
 
 import pytest
 import trio
 
 from phantomlink.engine.session import NO_FILTER, Session
+from phantomlink.engine.timing import EventKind
 from phantomlink.errors import BinRangeError, NoMatchingBinsError, RecordingError
 from phantomlink.source.trials import Filter
 from tests.fakes import ListSink, NamedBins, make_parts, make_trial
@@ -391,3 +393,45 @@ async def test_peek_is_the_next_packet_and_sends_nothing(autojump_clock):
         assert release.packet.packet_id == 123
         assert release.packet.sequence_number == 0
         assert session.main.playhead.bin_index == 123
+
+
+async def test_speed_changes_from_the_next_packet_on_and_loses_none(autojump_clock):
+    async with running() as session:
+        sink, quiet = listen(session), ListSink()
+        await trio.sleep(1.01)
+        n = len(sink.packets)
+        session.set_speed(Fraction(10))
+        await trio.sleep(0.5)
+        fast = len(sink.packets)
+        session.set_speed(Fraction(1, 2))
+        session.set_speed(Fraction(1, 2))
+        await trio.sleep(2.0)
+    assert sink.ids == [k % 400 for k in range(len(sink.ids))]
+    assert sink.sequence == list(range(len(sink.ids)))
+    assert approx_intervals(sink.times[:n]) == [1.0] * (n - 1)
+    assert approx_intervals(sink.times[n:fast]) == [0.1] * (fast - n - 1)
+    assert 200 <= fast - n <= 201
+    assert approx_intervals(sink.times[fast:]) == [2.0] * (len(sink.times) - fast - 1)
+    assert sink.changes == 2
+    assert quiet.changes == 0
+
+
+async def test_a_filtered_playhead_that_starts_later_has_the_speed_of_its_session(autojump_clock):
+    async with running(NamedBins(trials=trials())) as session:
+        session.set_speed(Fraction(4))
+        sink = listen(session, Filter(trial_id=1))
+        await trio.sleep(1)
+    assert set(approx_intervals(sink.times)) == {0.25}
+
+
+async def test_timing_says_what_went_wrong_and_when(autojump_clock):
+    async with running(clock=StallingClock(10, 3.0)) as session:
+        listen(session)
+        await trio.sleep(5)
+        timing = session.main.timing
+        (event,) = timing.events
+        assert event.kind is EventKind.STALL
+        assert event.late_ns == pytest.approx(3e9, abs=1e6)
+        assert event.sequence_number == 9
+        assert timing.anchors == 2
+        assert timing.lowest_depth is not None
