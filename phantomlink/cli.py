@@ -159,10 +159,9 @@ def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     watch.add_argument(
         "target",
         nargs="?",
-        default="http://127.0.0.1:8000",
         metavar="URL or CODE",
         help="a server, a stream (ws://host:port/stream/code), or the code of a session on this "
-        "machine (default: %(default)s)",
+        "machine (default: the server of PHANTOM_HOST and PHANTOM_PORT, http://127.0.0.1:8000)",
     )
     watch.add_argument(
         "--seconds", type=float, default=10.0, help="how long (default: %(default)s)"
