@@ -125,13 +125,18 @@ def write_file(path: Path, nwb: NWBFile) -> None:
     Raises:
         OSError: the file cannot be written.
     """
+    from hdmf.utils import get_docval  # noqa: PLC0415
     from pynwb import NWBHDF5IO  # noqa: PLC0415
 
-    # A file opened here may have any name; of a path pynwb wants that it ends in .nwb.
-    with h5py.File(path, "w", driver="core", backing_store=False, block_size=2**24) as file:
+    # Newer versions make columns that can grow, unless told; older ones cannot be told.
+    known = {argument["name"] for argument in get_docval(NWBHDF5IO.write)}
+    options = {"expandable": ()} if "expandable" in known else {}
+    # The file in memory only has a name because pynwb wants one that ends in .nwb.
+    name = f"{path.name}.nwb"
+    with h5py.File(name, "w", driver="core", backing_store=False, block_size=2**24) as file:
         # Closing the io closes the file too, and with it goes all that is in memory.
         io = NWBHDF5IO(file=file, mode="w")
-        io.write(nwb, expandable=())
+        io.write(nwb, **options)
         file.flush()
         image = file.id.get_file_image()
         io.close()
