@@ -135,7 +135,7 @@ def write_file(path: Path, nwb: NWBFile) -> None:
     name = f"{path.name}.nwb"
     with h5py.File(name, "w", driver="core", backing_store=False, block_size=2**24) as file:
         # Closing the io closes the file too, and with it goes all that is in memory.
-        io = NWBHDF5IO(file=file, mode="w")
+        io = NWBHDF5IO(path=name, file=file, mode="w")
         io.write(nwb, **options)
         file.flush()
         image = file.id.get_file_image()
