@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 # Bodies hold a code or a position.
 MAX_BODY_BYTES = 64 * 1024
-# A view of a session takes up to 40 us, so this holds the loop for a third of a millisecond.
+# So that what a hundred sessions say does not hold up a tick of one.
 _SESSIONS_AT_ONCE = 8
 _CACHED = {"Cache-Control": "public, max-age=3600"}
 

@@ -1,0 +1,195 @@
+"""The OpenAPI document is true: of the routes that there are, and of what they answer."""
+
+import copy
+import json
+import re
+
+import msgpack
+import pytest
+import trio
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from phantomlink.app import create_app
+from phantomlink.engine.session import NO_FILTER
+from phantomlink.greeting import Greeter
+from phantomlink.openapi import openapi_document
+from phantomlink.settings import Settings
+from phantomlink.sinks.admission import StreamRequest
+from phantomlink.source.trials import Filter
+from phantomlink.views import stream_metadata
+from phantomlink.wire.packet import packet_data
+from tests.fakes import ListSink
+
+DOCUMENT = openapi_document()
+
+
+@pytest.fixture
+async def app(synthetic_recording):
+    app = create_app(Settings(), str(synthetic_recording))
+    with trio.fail_after(60):
+        async with app.test_app():
+            yield app
+
+
+def strict(schema):
+    """The same, but for members that it does not name, which are then wrong."""
+    if isinstance(schema, dict):
+        schema = {key: strict(value) for key, value in schema.items()}
+        if "properties" in schema and isinstance(schema["properties"], dict):
+            schema.setdefault("additionalProperties", False)
+    elif isinstance(schema, list):
+        schema = [strict(value) for value in schema]
+    return schema
+
+
+def validate(value, schema):
+    components = strict(copy.deepcopy(DOCUMENT["components"]))
+    # The columns of its table are a recording's own.
+    components["schemas"]["Trial"]["additionalProperties"] = True
+    root = strict(schema) | {"components": components}
+    Draft202012Validator.check_schema(root)
+    Draft202012Validator(root).validate(value)
+
+
+def test_the_document_is_valid():
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_every_route_is_in_the_document_and_the_other_way_round():
+    app = create_app(Settings())
+    routes = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in app.url_map.iter_rules()
+        if not rule.websocket
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    described = {
+        (path, method) for path, methods in DOCUMENT["paths"].items() for method in methods
+    }
+    assert routes == described
+
+
+def test_every_path_describes_its_parameters_and_every_operation_its_name():
+    names = []
+    for path, methods in DOCUMENT["paths"].items():
+        for operation in methods.values():
+            names.append(operation["operationId"])
+            given = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+            assert given == set(re.findall(r"{(\w+)}", path))
+    assert len(names) == len(set(names))
+
+
+def test_every_schema_is_used():
+    text = json.dumps(DOCUMENT)
+    messages = {"MetadataMessage", "DataMessage"}
+    for name in DOCUMENT["components"]["schemas"]:
+        assert f'"#/components/schemas/{name}"' in text or name in messages, name
+    for name in messages:
+        assert name in DOCUMENT["info"]["description"]
+
+
+def examples_of(schema):
+    if isinstance(schema, dict):
+        if isinstance(schema.get("examples"), list):
+            for example in schema["examples"]:
+                yield schema, example
+        for value in schema.values():
+            yield from examples_of(value)
+
+
+def test_examples_are_examples():
+    found = list(examples_of(DOCUMENT["components"]["schemas"]))
+    assert len(found) > 50
+    for schema, example in found:
+        validate(example, {key: value for key, value in schema.items() if key != "examples"})
+    for methods in DOCUMENT["paths"].values():
+        for operation in methods.values():
+            parts = [*operation["responses"].values(), operation.get("requestBody", {})]
+            for content in (c for part in parts for c in part.get("content", {}).values()):
+                for example in content.get("examples", {}).values():
+                    validate(example["value"], content["schema"])
+
+
+CALLS = [
+    ("get", "/health", "/health", None, 200),
+    ("get", "/livez", "/livez", None, 200),
+    ("get", "/readyz", "/readyz", None, 200),
+    ("get", "/metrics", "/metrics", None, 200),
+    ("get", "/openapi.json", "/openapi.json", None, 200),
+    ("get", "/docs/{name}", "/docs/x", None, 404),
+    ("get", "/api/metadata", "/api/metadata", None, 200),
+    ("post", "/api/sessions/create", "/api/sessions/create", {"custom_code": "b"}, 200),
+    ("post", "/api/sessions/create", "/api/sessions/create", {"custom_code": 1}, 422),
+    ("post", "/api/sessions/create", "/api/sessions/create", b"a=1", 415),
+    ("post", "/api/sessions/create", "/api/sessions/create", b"a" * 70_000, 413),
+    ("get", "/api/sessions", "/api/sessions", None, 200),
+    ("get", "/api/sessions/{code}", "/api/sessions/a", None, 200),
+    ("get", "/api/sessions/{code}", "/api/sessions/nobody", None, 404),
+    ("get", "/api/sessions/{code}", "/api/sessions/no!code", None, 422),
+    ("post", "/api/sessions/cleanup", "/api/sessions/cleanup", None, 200),
+    ("post", "/api/control/{code}/pause", "/api/control/a/pause", None, 200),
+    ("post", "/api/control/{code}/resume", "/api/control/a/resume", None, 200),
+    ("post", "/api/control/{code}/seek", "/api/control/a/seek", {"packet_id": 5}, 200),
+    ("post", "/api/control/{code}/seek", "/api/control/a/seek", {"packet_id": -5}, 422),
+    ("get", "/api/control/{code}/position", "/api/control/a/position", None, 200),
+    ("get", "/api/stats/{code}", "/api/stats/a", None, 200),
+    ("get", "/api/stats", "/api/stats", None, 200),
+    ("get", "/api/trials", "/api/trials", None, 200),
+    ("get", "/api/trials/{trial_id}", "/api/trials/0", None, 200),
+    ("get", "/api/trials/{trial_id}", "/api/trials/x", None, 422),
+    ("get", "/api/trials/by-target/{target_id}", "/api/trials/by-target/0", None, 200),
+    ("get", "/api/trials/by-target/{target_id}", "/api/trials/by-target/99", None, 404),
+    ("get", "/stream/{code}", "/stream/a", None, 426),
+    ("get", "/stream/binary/{code}", "/stream/binary/a", None, 426),
+    ("post", "/api/control/{code}/stop", "/api/control/a/stop", None, 200),
+    ("delete", "/api/sessions/{code}", "/api/sessions/b", None, 200),
+]
+
+
+def test_every_route_with_json_is_called():
+    called = {(path, method) for method, path, *_, status in CALLS if status < 300}
+    with_json = {
+        (path, method)
+        for path, methods in DOCUMENT["paths"].items()
+        for method, operation in methods.items()
+        if "application/json" in operation["responses"].get("200", {}).get("content", {})
+    }
+    assert called == with_json
+
+
+async def test_answers_are_as_described(app):
+    client = app.test_client()
+    session, _ = app.get_service().registry.create("a")
+    for wanted in (NO_FILTER, Filter(trial_id=1)):
+        received = trio.Event()
+        sink = ListSink(on_offer=lambda _, received=received: received.set())
+        session.subscribe(wanted, session.playback(wanted), sink)
+        await received.wait()
+    for method, path, url, body, status in CALLS:
+        kind = {"data": body} if isinstance(body, bytes) else {"json": body}
+        if isinstance(body, bytes):
+            kind["headers"] = {"Content-Type": "text/plain"}
+        answer = await client.open(url, method=method.upper(), **({} if body is None else kind))
+        assert answer.status_code == status, url
+        described = DOCUMENT["paths"][path][method]["responses"][str(status)]
+        ((media_type, content),) = described["content"].items()
+        assert answer.headers["Content-Type"] == media_type
+        validate(json.loads(await answer.get_data()), content["schema"])
+
+
+async def test_the_document_is_served(app):
+    answer = await app.test_client().get("/openapi.json")
+    assert await answer.get_json() == DOCUMENT
+
+
+async def test_messages_of_streams_are_as_described(app):
+    service = app.get_service()
+    session, admission = service.enter(StreamRequest("/stream/a", host="localhost"))
+    greeting = await Greeter(service, "ws://localhost")(session, admission)
+    validate(msgpack.unpackb(greeting), {"$ref": "#/components/schemas/MetadataMessage"})
+    release = await session.main.peek()
+    data = packet_data(release.packet, session.parts.encoders.header, 1.5)
+    message = {"type": "data", "data": data}
+    validate(message, {"$ref": "#/components/schemas/DataMessage"})
+    assert not set(stream_metadata(service, session)) & set(data)

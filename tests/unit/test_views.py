@@ -1,0 +1,211 @@
+"""Views of sessions, on a virtual clock: every figure is exact."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+import trio
+import trio.testing
+
+from phantomlink import views
+from phantomlink.engine.session import NO_FILTER, Session
+from phantomlink.source.trials import Filter, TrialTable
+from tests.fakes import ListSink, NamedBins, make_parts, make_trial
+
+TRIALS = (
+    make_trial(0, 1.0, 2.0, target_id=0, x=10.0, y=0.0, reach_id=0),
+    make_trial(1, 3.0, 4.0, target_id=1, x=0.0, y=10.0, reach_id=1),
+)
+
+
+@pytest.fixture
+def session(autojump_clock, nursery):
+    session = Session("abc", make_parts(NamedBins(n_bins=400, trials=TRIALS)))
+    nursery.start_soon(session.run)
+    return session
+
+
+def listen(session, wanted=NO_FILTER):
+    sink = ListSink()
+    session.subscribe(wanted, session.playback(wanted), sink)
+    return sink
+
+
+async def play(session, packets, wanted=NO_FILTER):
+    """A listener that has received this many packets; the session is paused then."""
+    enough = trio.Event()
+
+    def count(release):
+        if len(sink.packets) == packets:
+            session.pause()
+            enough.set()
+
+    sink = listen(session, wanted)
+    sink.on_offer = count
+    await enough.wait()
+    await trio.testing.wait_all_tasks_blocked()
+    return sink
+
+
+def test_times_are_utc_with_z():
+    moment = datetime(2026, 1, 1, 1, 0, 0, 25_400, timezone(timedelta(hours=1)))
+    assert views.iso(moment) == "2026-01-01T00:00:00.025Z"
+    assert re.fullmatch(r"[-0-9]{10}T[:0-9]{8}\.[0-9]{3}Z", views.iso(datetime.now(UTC)))
+
+
+async def test_a_session_that_nobody_has_listened_to(autojump_clock, session):
+    assert views.position(session) == {
+        "session_code": "abc",
+        "position_seconds": 0.0,
+        "current_packet": 0,
+        "duration_seconds": 10.0,
+        "total_packets": 400,
+        "is_playing": False,
+        "is_paused": False,
+        "is_stopped": False,
+        "sequence_number": 0,
+        "loop": 0,
+        "filtered": [],
+    }
+    stats = views.stats(session)
+    nothing = dict.fromkeys(("mean", "std", "p50", "p99", "max"))
+    assert stats["timing_error_ms"] == stats["network_latency_ms"] == nothing
+    assert (stats["is_running"], stats["elapsed_seconds"], stats["packets_sent"]) == (False, 0, 0)
+
+
+async def test_position_is_that_of_the_next_packet(autojump_clock, session):
+    sink = await play(session, 10)
+    assert sink.ids[-1] == 9
+    position = views.position(session)
+    assert (position["current_packet"], position["position_seconds"]) == (10, 0.25)
+    assert (position["is_playing"], position["is_paused"]) == (False, True)
+    session.resume()
+    assert views.position(session)["is_playing"] is True
+
+
+async def test_elapsed_time_is_stream_time_whatever_the_position(autojump_clock, session):
+    await play(session, 10)
+    session.seek(300)
+    await trio.sleep(60)
+    assert views.stats(session)["elapsed_seconds"] == 0.25
+    assert views.position(session)["position_seconds"] == 7.5
+    assert views.sought(session) == {
+        "status": "seeked",
+        "session_code": "abc",
+        "packet_id": 300,
+        "position_seconds": 7.5,
+    }
+
+
+async def test_filtered_playheads_are_listed_beside_the_unfiltered_one(autojump_clock, session):
+    wanted = Filter(trial_id=1)
+    sink = await play(session, 3, wanted)
+    assert sink.ids == [120, 121, 122]
+    stats = views.stats(session)
+    assert (stats["current_packet"], stats["elapsed_seconds"]) == (0, 0.0)
+    assert (stats["packets_sent"], stats["active_connections"]) == (3, 1)
+    (filtered,) = stats["filtered"]
+    assert (
+        filtered
+        == views.position(session)["filtered"][0]
+        == {
+            "filter": {"trial_id": 1, "target_id": None, "reach_id": None},
+            "current_packet": 123,
+            "position_seconds": 3.075,
+            "total_packets": 40,
+            "sequence_number": 3,
+            "loop": 0,
+            "active_connections": 1,
+            "is_playing": False,
+            "packets_sent": 3,
+            "stalls": 0,
+            "overruns": 0,
+        }
+    )
+
+
+async def test_packets_of_a_playhead_that_has_gone_still_count(autojump_clock, session):
+    filtered = await play(session, 3, Filter(trial_id=1))
+    session.resume()
+    await play(session, 2)
+    played = len(filtered.packets)
+    session.unsubscribe(filtered)
+    stats = views.stats(session)
+    assert stats["filtered"] == []
+    assert stats["packets_sent"] == played + 2
+
+
+async def test_drops_of_a_client_that_has_left_still_count(autojump_clock, session):
+    slow, other = listen(session), listen(session)
+    slow.dropped, other.dropped = 3, 4
+    assert views.stats(session)["dropped_packets"] == 7
+    session.unsubscribe(slow)
+    session.unsubscribe(slow)
+    assert views.stats(session)["dropped_packets"] == 7
+    session.stop()
+    assert views.stats(session)["dropped_packets"] == 7
+
+
+async def test_a_session_in_the_list(autojump_clock, session):
+    listen(session)
+    await trio.sleep(0.01)
+    shown = views.session_json(session)
+    assert shown.pop("created_at").endswith("Z")
+    assert shown.pop("last_accessed").endswith("Z")
+    assert shown == {
+        "session_code": "abc",
+        "active_connections": 1,
+        "is_running": True,
+        "is_paused": False,
+        "is_stopped": False,
+        "is_playing": True,
+        "current_packet": 1,
+        "total_packets": 400,
+        "position_seconds": 0.025,
+        "filtered": [],
+        "lsl": None,
+    }
+    session.stop()
+    shown = views.session_json(session)
+    assert (shown["is_running"], shown["is_stopped"], shown["current_packet"]) == (False, True, 0)
+
+
+async def test_lateness_is_in_milliseconds(autojump_clock, session):
+    for late_ns in (1_000_000, 3_000_000):
+        session.main.timing.lateness.record(late_ns)
+        session.send_latency.record(late_ns // 10)
+    error = views.stats(session)["timing_error_ms"]
+    assert (error["mean"], error["std"], error["max"]) == (2.0, 1.0, 3.0)
+    latency = views.session_metrics(session, 1.0)["network_latency_ms"]
+    assert (latency["mean"], latency["std"], latency["max"]) == (0.2, 0.1, 0.3)
+
+
+async def test_totals_and_metrics_add_up(autojump_clock, session):
+    await play(session, 4)
+    idle = views.Tally(listeners=0, packets=5, dropped=2, stalls=1, overruns=3)
+    totals = views.totals([views.tally(session), idle], max_sessions=10)
+    assert totals.pop("memory_usage_mb") > 10
+    assert totals == {
+        "total_sessions": 2,
+        "active_sessions": 1,
+        "active_connections": 1,
+        "max_sessions": 10,
+        "packets_sent": 9,
+        "dropped_packets": 2,
+        "stalls": 1,
+        "overruns": 3,
+    }
+    one = views.session_metrics(session, 12.5)
+    assert (one["packets_sent"], one["connections"], one["memory_usage_mb"]) == (4, 1, 12.5)
+    assert (one["is_running"], one["is_paused"]) == (True, True)
+    metrics = views.metrics({"abc": one, "idle": one | {"connections": 0}})["metrics"]
+    assert (metrics["total_sessions"], metrics["active_sessions"]) == (2, 1)
+    assert metrics["total_connections"] == 1
+    assert set(metrics["sessions"]) == {"abc", "idle"}
+
+
+async def test_a_trial_without_times_is_json():
+    table = TrialTable((make_trial(0, float("nan"), 2.0),))
+    (trial,) = views.trials_json(table)
+    assert json.loads(json.dumps(trial, allow_nan=False))["start_time"] is None
