@@ -26,7 +26,7 @@ from phantomlink.source.synthetic.task import (
 DEFAULT_UNITS = 142
 DEFAULT_TRIALS = 100
 MAX_TRIALS = 2000
-"""98 minutes; behaviour is made in memory, 72 bytes a millisecond."""
+"""96 minutes. All of it is made in memory: 1.2 GB for an hour of 142 units."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
