@@ -194,7 +194,7 @@ def _add_synth(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     synth.add_argument("out", type=Path, help="the file to make")
     synth.add_argument("--units", type=int, default=142, help="default: %(default)s")
-    synth.add_argument("--trials", type=int, default=100, help="default: %(default)s")
+    synth.add_argument("--trials", type=int, help="default: 100, or as many as --duration takes")
     synth.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     synth.add_argument("--duration", type=float, metavar="SECONDS", help="of the recording")
     synth.add_argument("--overwrite", action="store_true", help="replace a file that is there")

@@ -74,6 +74,14 @@ class NoMatchingBinsError(NotFoundError):
     title = "Filter matches nothing"
 
 
+class SessionDiffersError(PhantomLinkError):
+    """The session exists already, and not as it was asked for."""
+
+    http_status = 409
+    close_code = 1008
+    title = "Session is another"
+
+
 class OriginNotAllowedError(PhantomLinkError):
     """A page of another origin may not open this stream."""
 

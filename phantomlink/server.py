@@ -10,7 +10,10 @@ from __future__ import annotations
 import logging
 import signal
 
+import h2.exceptions
+import h11
 import trio
+import wsproto.utilities
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -27,17 +30,24 @@ from phantomlink.sinks.websocket import serve_websocket_client
 
 logger = logging.getLogger(__name__)
 
+# What hypercorn's parsers let out of its handler when a client breaks their protocol.
+_PROTOCOL_ERRORS = (h11.ProtocolError, h2.exceptions.ProtocolError, wsproto.utilities.ProtocolError)
 _HEAD_SECONDS = 10.0
 _GRACE_SECONDS = 5.0
 _LINGER_SECONDS = 1.0
 
 
 class ReplayStream(trio.abc.HalfCloseableStream):
-    """A connection of which some bytes have been read already, whole again."""
+    """A connection of which some bytes have been read already, whole again.
+
+    Its senders take turns: hypercorn ends a connection that breaks the protocol while it may
+    still be answering on it.
+    """
 
     def __init__(self, stream: trio.SocketStream, received: bytes) -> None:
         self._stream = stream
         self._received = received
+        self._sending = trio.StrictFIFOLock()
         self.socket = stream.socket
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -50,16 +60,18 @@ class ReplayStream(trio.abc.HalfCloseableStream):
         return bytes(await self._stream.receive_some(max_bytes))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As the connection has it."""
-        await self._stream.send_all(data)
+        """As the connection has it, after those who came before."""
+        async with self._sending:
+            await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """As the connection has it."""
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        """As the connection has it."""
-        await self._stream.send_eof()
+        """As the connection has it, after those who came before."""
+        async with self._sending:
+            await self._stream.send_eof()
 
     async def aclose(self) -> None:
         """As the connection has it."""
@@ -111,6 +123,8 @@ class Server:
             await self._dispatch(stream)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as group:
             logger.debug("A connection broke: %s", group.exceptions)
+        except* _PROTOCOL_ERRORS as group:
+            logger.info("A connection broke the protocol and ends: %s", group.exceptions)
         except* Exception:
             logger.exception("A connection failed and ends alone")
         finally:

@@ -8,6 +8,7 @@ import sys
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -15,12 +16,13 @@ from phantomlink.engine.assemble import PacketAssembler
 from phantomlink.engine.clock import Clock, SystemClock
 from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.fanout import Encoders
+from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.prefetch import BlockReader
 from phantomlink.engine.registry import Registry
-from phantomlink.engine.session import NO_FILTER, Session
-from phantomlink.errors import UnavailableError
+from phantomlink.engine.session import NO_FILTER, REAL_TIME, Session
+from phantomlink.errors import SessionDiffersError, UnavailableError
 from phantomlink.settings import Settings
 from phantomlink.sinks.admission import Admission, StreamRequest, admit
 from phantomlink.source.bins import Bins
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 # With the default of 5 ms a worker thread can hold the interpreter for a fifth of a tick.
 _SWITCH_INTERVAL_SECONDS = 5e-4
+_IDLE_COLLECTION_SECONDS = 1.0
 _HASH_CHUNK_BYTES = 1 << 20
 
 
@@ -55,6 +58,10 @@ class Service:
         self._recording: Recording | None = None
         self._bins: Bins | None = None
         self._parts: PlaybackParts | None = None
+        # By rate, for as long as a session plays them.
+        self._parts_at: WeakValueDictionary[Fraction, PlaybackParts] = WeakValueDictionary()
+        self._thread = trio.CapacityLimiter(1)
+        self._phases = PhaseBook()
         self._not_ready: str | None = "the recording is being opened"
         self._scope = trio.CancelScope()
         self.collector = SlackCollector()
@@ -109,12 +116,61 @@ class Service:
             PhantomLinkError: why it may not come in, with the HTTP status to answer.
         """
         admission = admit(request)
-        bins = self.bins
+        existing = self.registry.find(admission.code)
+        bins = self.bins if existing is None else existing.parts.reader.bins
         if admission.filter != NO_FILTER:
             # Before a session is made: a filter that matches nothing must not leave one behind.
             bins.trials.ranges(admission.filter, bins.grid)
         session, _ = self.registry.create(admission.code)
         return session, admission
+
+    async def create_session(
+        self,
+        code: str | None = None,
+        *,
+        bin_size_ms: float | None = None,
+        speed: float | None = None,
+    ) -> tuple[Session, bool]:
+        """The session of this code, or of a made-up one; and whether it is new.
+
+        Args:
+            code: its name; None for one that we make up.
+            bin_size_ms: width of its bins; None for the server's.
+            speed: how many times faster than recorded; None for 1.
+
+        Raises:
+            InvalidParameterError: something has the wrong form or is out of range.
+            SessionDiffersError: the session exists and has other bins or another speed.
+            TooManySessionsError: there is no room.
+        """
+        rate_hz = self.rate_hz if bin_size_ms is None else rate_of_bin_size(bin_size_ms)
+        factor = REAL_TIME if speed is None else exact_speed(speed)
+        check_pace(rate_hz, factor)
+        parts = await self._parts_for(rate_hz)
+        existing = None if code is None else self.registry.find(code)
+        if existing is not None:
+            grid = existing.parts.reader.bins.grid
+            if bin_size_ms is not None and grid.rate_hz != rate_hz:
+                raise SessionDiffersError(
+                    f"bin_size_ms: got {bin_size_ms:g}, but session {code!r} has bins of "
+                    f"{grid.bin_size_ms:g} ms; delete it first, or take another code"
+                )
+            if speed is not None and existing.speed != factor:
+                raise SessionDiffersError(
+                    f"speed: got {speed:g}, but session {code!r} plays at "
+                    f"{float(existing.speed):g}; change it at /api/control/{code}/speed"
+                )
+        return self.registry.create(code, parts=parts, speed=factor)
+
+    def set_speed(self, session: Session, speed: float) -> None:
+        """Let a session play so many times faster than recorded, from its next packet on.
+
+        Raises:
+            InvalidParameterError: it is out of range for the session's bins.
+        """
+        factor = exact_speed(speed)
+        check_pace(session.parts.reader.bins.grid.rate_hz, factor)
+        session.set_speed(factor)
 
     def shut_down(self) -> None:
         """Say that the server goes away, and end every session."""
@@ -132,24 +188,16 @@ class Service:
         Raises:
             RecordingError: it cannot be opened; nothing has been started then.
         """
-        thread = trio.CapacityLimiter(1)
-        recording = await trio.to_thread.run_sync(self._open, limiter=thread)
+        recording = await trio.to_thread.run_sync(self._open, limiter=self._thread)
         try:
-            bins = await trio.to_thread.run_sync(recording.at_rate, self.rate_hz, limiter=thread)
-            self._recording, self._bins = recording, bins
-            self._parts = PlaybackParts(
-                reader=BlockReader(bins, thread),
-                assembler=PacketAssembler(bins),
-                encoders=Encoders(StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)),
-                loop=self.settings.loop,
-                clock=self._clock,
-                phases=PhaseBook(),
-                collector=self.collector,
-            )
+            self._recording = recording
+            self._parts = await self._parts_for(self.rate_hz)
+            self._bins = self._parts.reader.bins
             sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
             with self._scope, self.collector:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._hash_file, recording.path)
+                    nursery.start_soon(self._collect_when_idle)
                     await nursery.start(self.registry.run)
                     self._not_ready = None
                     task_status.started()
@@ -170,10 +218,40 @@ class Service:
         with IndexProgress() as progress:
             return open_recording(path, options=options, progress=progress)
 
+    async def _parts_for(self, rate_hz: Fraction) -> PlaybackParts:
+        """What plays the recording at this rate, from which others may be playing already.
+
+        Raises:
+            RecordingError: the file cannot be read.
+        """
+        parts = self._parts_at.get(rate_hz)
+        if parts is None:
+            bins = await trio.to_thread.run_sync(
+                self.recording.at_rate, rate_hz, limiter=self._thread
+            )
+            parts = PlaybackParts(
+                reader=BlockReader(bins, self._thread),
+                assembler=PacketAssembler(bins),
+                encoders=Encoders(StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)),
+                loop=self.settings.loop,
+                clock=self._clock,
+                phases=self._phases,
+                collector=self.collector,
+            )
+            # Somebody else may have asked for the same in the meantime.
+            parts = self._parts_at.setdefault(rate_hz, parts)
+        return parts
+
     def _session_parts(self) -> PlaybackParts:
         if self._parts is None:
             raise UnavailableError(self._not_ready or "the server is going away")
         return self._parts
+
+    async def _collect_when_idle(self) -> None:
+        """Collect garbage also while no playback offers the time after its ticks."""
+        while True:
+            await trio.sleep(_IDLE_COLLECTION_SECONDS)
+            self.collector.offer()
 
     async def _hash_file(self, path: Path) -> None:
         """Learn the file's SHA-256, without haste: a large file takes seconds."""

@@ -35,7 +35,7 @@ from phantomlink.source.bins import Block
 _BUILT_AHEAD = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class PlaybackParts:
     """What every playback of a session shares.
 

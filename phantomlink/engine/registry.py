@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 import trio
 
@@ -19,6 +20,7 @@ from phantomlink.engine.session import (
     CLOSE_INTERNAL_ERROR,
     CLOSE_SESSION_GONE,
     CLOSE_TRY_AGAIN_LATER,
+    REAL_TIME,
     Session,
 )
 from phantomlink.errors import (
@@ -35,7 +37,7 @@ class Registry:
     """Sessions by code.
 
     Args:
-        make_parts: what a new session is made of.
+        make_parts: what a new session is made of when nothing else is asked for.
         max_sessions: at once.
         ttl_seconds: a session without listeners or calls ends after this time.
     """
@@ -69,8 +71,27 @@ class Registry:
         session.touch()
         return session
 
-    def create(self, code: str | None = None) -> tuple[Session, bool]:
+    def find(self, code: str) -> Session | None:
+        """The session of this code, if there is one.
+
+        Raises:
+            InvalidParameterError: it is not a code.
+        """
+        return self._sessions.get(validate_code(code))
+
+    def create(
+        self,
+        code: str | None = None,
+        *,
+        parts: PlaybackParts | None = None,
+        speed: Fraction = REAL_TIME,
+    ) -> tuple[Session, bool]:
         """The session of this code, or of a made-up one; and whether it is new.
+
+        Args:
+            code: its name; None for one that we make up.
+            parts: what a new one is made of; None for the usual.
+            speed: of a new one.
 
         Raises:
             InvalidParameterError: it is not a code.
@@ -84,7 +105,7 @@ class Registry:
         if self._nursery is None or self._closing:
             raise UnavailableError("the server is starting or going away: try again")
         self._make_room()
-        session = self._sessions[code] = Session(code, self._make_parts())
+        session = self._sessions[code] = Session(code, parts or self._make_parts(), speed)
         self._nursery.start_soon(self._supervise, session)
         logger.info("Session %s created (%d in all)", code, len(self._sessions))
         return session, True

@@ -324,7 +324,7 @@ def test_going_away_is_1001_and_exit_0(named):
             assert server.terminate() == 0
             assert time.monotonic() - started < 5
         assert got.close_code == 1001
-        assert "Traceback" not in server.log
+        assert "Traceback" not in server.log, server.log
 
 
 def test_messagepack_is_plain(server):
