@@ -19,6 +19,7 @@ class Summary:
     std_ns: float | None
     p50_ns: int | None
     p99_ns: int | None
+    p999_ns: int | None
     max_ns: int | None
 
 
@@ -49,6 +50,10 @@ class Histogram:
         self._sum_of_squares += value_ns * value_ns
         self._max = max(self._max, value_ns)
 
+    def buckets(self) -> list[tuple[int, int]]:
+        """(upper edge in ns, count) of the buckets that hold something, ascending."""
+        return [(_upper_edge(index), n) for index, n in enumerate(self._buckets) if n]
+
     def percentile(self, fraction: float) -> int | None:
         """Upper edge of the bucket that holds this fraction of the records; never above the max."""
         if not self.count:
@@ -64,7 +69,7 @@ class Histogram:
     def summary(self) -> Summary:
         """The figures that are published."""
         if not self.count:
-            return Summary(0, None, None, None, None, None)
+            return Summary(0, None, None, None, None, None, None)
         mean = self._sum / self.count
         variance = max(self._sum_of_squares / self.count - mean * mean, 0.0)
         return Summary(
@@ -73,6 +78,7 @@ class Histogram:
             math.sqrt(variance),
             self.percentile(0.5),
             self.percentile(0.99),
+            self.percentile(0.999),
             self._max,
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sys
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from phantomlink.engine.assemble import PacketAssembler
 from phantomlink.engine.clock import Clock, SystemClock
 from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.fanout import Encoders
+from phantomlink.engine.os_tuning import Tuning, tune_system
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import PlaybackParts
@@ -34,8 +34,6 @@ from phantomlink.wire.packet import StreamHeader
 
 logger = logging.getLogger(__name__)
 
-# With the default of 5 ms a worker thread can hold the interpreter for a fifth of a tick.
-_SWITCH_INTERVAL_SECONDS = 5e-4
 _IDLE_COLLECTION_SECONDS = 1.0
 _HASH_CHUNK_BYTES = 1 << 20
 
@@ -54,7 +52,7 @@ class Service:
     ) -> None:
         self.settings = settings
         self._wanted = recording
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock(settings.spin_share)
         self._recording: Recording | None = None
         self._bins: Bins | None = None
         self._parts: PlaybackParts | None = None
@@ -65,6 +63,7 @@ class Service:
         self._not_ready: str | None = "the recording is being opened"
         self._scope = trio.CancelScope()
         self.collector = SlackCollector()
+        self.tuning: tuple[Tuning, ...] = ()
         self.sha256: str | None = None
         self.registry = Registry(
             self._session_parts,
@@ -193,7 +192,12 @@ class Service:
             self._recording = recording
             self._parts = await self._parts_for(self.rate_hz)
             self._bins = self._parts.reader.bins
-            sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+            self.tuning = tune_system(
+                realtime=self.settings.realtime, cpus=self.settings.cpu_affinity
+            )
+            for tuning in self.tuning:
+                if tuning.state in {"not permitted", "not available"}:
+                    logger.warning("%s: %s (%s)", tuning.name, tuning.state, tuning.detail)
             with self._scope, self.collector:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._hash_file, recording.path)
@@ -234,7 +238,7 @@ class Service:
                 assembler=PacketAssembler(bins),
                 encoders=Encoders(StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)),
                 loop=self.settings.loop,
-                clock=self._clock,
+                clock=self.clock,
                 phases=self._phases,
                 collector=self.collector,
             )

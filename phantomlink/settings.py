@@ -80,6 +80,20 @@ def _rate(raw: str) -> Fraction:
     return value.limit_denominator(1_000_000)
 
 
+def _share(raw: str) -> float:
+    value = float(raw)
+    if not 0 <= value <= 1:
+        raise ValueError(raw)
+    return value
+
+
+def _cpus(raw: str) -> frozenset[int]:
+    cpus = frozenset(int(part) for part in raw.split(","))
+    if min(cpus) < 0:
+        raise ValueError(raw)
+    return cpus
+
+
 def _log_level(raw: str) -> str:
     level = raw.strip().upper()
     if level not in LOG_LEVELS:
@@ -144,6 +158,21 @@ class Settings:
         _boolean,
         "true or false",
         "believe X-Forwarded-Proto and X-Forwarded-Host in stream_url",
+    )
+    spin_share: float = _setting(
+        0.15,
+        _share,
+        "a number from 0 to 1",
+        "share of one core that waiting precisely for deadlines may take",
+    )
+    realtime: bool = _setting(
+        False,
+        _boolean,
+        "true or false",
+        "ask for real-time scheduling (SCHED_FIFO) and locked memory",
+    )
+    cpu_affinity: frozenset[int] | None = _setting(
+        None, _cpus, "CPU numbers, separated by commas", "CPUs to stay on"
     )
     log_level: str = _setting("INFO", _log_level, f"one of {', '.join(LOG_LEVELS)}", "log level")
     position_series: str | None = _setting(

@@ -8,7 +8,7 @@ from phantomlink.metrics import Histogram, Summary
 
 
 def test_nothing_recorded_is_none_not_zero():
-    assert Histogram().summary() == Summary(0, None, None, None, None, None)
+    assert Histogram().summary() == Summary(0, None, None, None, None, None, None)
 
 
 @given(st.lists(st.integers(0, 2**35), min_size=1, max_size=300), st.floats(0.01, 1.0))
@@ -42,3 +42,16 @@ def test_what_is_longer_than_the_last_bucket_is_still_counted():
     assert histogram.count == 2
     assert histogram.summary().max_ns == 2**40
     assert histogram.percentile(0.5) == 0
+
+
+@given(st.lists(st.integers(0, 2**35), min_size=1, max_size=100))
+def test_buckets_hold_every_record_below_their_edges(values):
+    histogram = Histogram()
+    for value in values:
+        histogram.record(value)
+    buckets = histogram.buckets()
+    assert sum(n for _, n in buckets) == len(values)
+    edges = [edge for edge, _ in buckets]
+    assert edges == sorted(set(edges))
+    for edge, _ in buckets:
+        assert sum(n for upper, n in buckets if upper <= edge) == sum(v <= edge for v in values)
