@@ -1,6 +1,7 @@
 """REST through the framework's test client, on the real application and a small recording."""
 
 import hashlib
+import http.client
 import json
 import logging
 import re
@@ -18,6 +19,7 @@ from phantomlink.engine.session import NO_FILTER
 from phantomlink.settings import Settings
 from phantomlink.source.trials import OWN_FIELDS, Filter
 from tests.fakes import ListSink
+from tests.servers import ENTRIES, live_server
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 LOCAL = "http://localhost:3000"
@@ -525,9 +527,13 @@ FOREIGN = (
     "null", "file://", "http://127.0.0.1.evil.example", "ftp://localhost",
 )  # fmt: skip
 
+# Never with credentials.
+CORS_OF_ANSWERS = {"access-control-allow-origin", "access-control-expose-headers"}
+
 
 def cors_headers(answer):
-    return {name for name, _ in answer.headers.items() if name.startswith("Access-Control-")}
+    names = {name.lower() for name, _ in answer.headers}
+    return {name for name in names if name.startswith("access-control-")}
 
 
 @pytest.mark.parametrize("origin", ALLOWED)
@@ -535,7 +541,7 @@ async def test_pages_of_localhost_may_read_answers_and_errors(client, origin):
     for path in ("/health", "/nope", "/api/sessions/nobody"):
         answer = await client.get(path, headers={"Origin": origin})
         assert answer.headers["Access-Control-Allow-Origin"] == origin
-        assert "Access-Control-Allow-Credentials" not in answer.headers
+        assert cors_headers(answer) == CORS_OF_ANSWERS
         assert "Origin" in answer.headers["Vary"]
 
 
@@ -565,7 +571,11 @@ async def test_preflights_of_deletes_and_json_bodies(client):
         assert answer.headers["Access-Control-Allow-Origin"] == LOCAL
         assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
         assert "*" in answer.headers["Access-Control-Allow-Headers"].split(", ")
-        assert "Access-Control-Allow-Credentials" not in answer.headers
+        assert cors_headers(answer) - CORS_OF_ANSWERS == {
+            "access-control-allow-methods",
+            "access-control-allow-headers",
+            "access-control-max-age",
+        }
 
 
 async def test_options_without_a_preflight_name_the_methods(client):
@@ -633,3 +643,43 @@ async def test_names_from_outside_are_shown_not_run(tmp_path, synthetic_recordin
     assert "<img" not in page
     assert "&lt;img src=x" in page
     assert 'x"><script>' not in page
+
+
+# --- On a real connection ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=ENTRIES)
+def server(request, synthetic_recording):
+    with live_server(synthetic_recording, entry=request.param) as server:
+        yield server
+
+
+def test_on_a_real_connection(server):
+    """What the test client does not show: how bodies, and their absence, are sent."""
+    connection = http.client.HTTPConnection(server.address, timeout=20)
+
+    def ask(method, path, body=None, **headers):
+        connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+        answer = connection.getresponse()
+        return answer, answer.read()
+
+    answer, body = ask("HEAD", "/health")
+    assert (answer.status, body) == (200, b"")
+    assert int(answer.headers["Content-Length"]) > 0
+    answer, body = ask(
+        "OPTIONS", "/api/sessions/a", Origin=LOCAL, Access_Control_Request_Method="DELETE"
+    )
+    assert (answer.status, body) == (204, b"")
+    assert answer.headers["Access-Control-Allow-Origin"] == LOCAL
+    answer, body = ask("POST", "/api/sessions/create", b'{"custom_code": "a"}')
+    assert json.loads(body)["stream_url"] == f"ws://{server.address}/stream/a"
+    answer, body = ask("GET", "/stream/a")
+    assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
+    answer, body = ask("GET", "/docs/swagger-ui-bundle.js")
+    assert len(body) == int(answer.headers["Content-Length"]) > 1_000_000
+    answer, body = ask("GET", "/api/trials")
+    assert json.loads(body)["count"] == 6
+    answer, body = ask("DELETE", "/api/sessions/a")
+    assert json.loads(body) == {"status": "deleted", "session_code": "a"}
+    connection.close()
+    assert "Traceback" not in server.log
