@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from phantomlink import __version__
@@ -98,8 +99,8 @@ def _content(schema: dict[str, Any], examples: dict[str, Any]) -> dict[str, Any]
 
 
 def _operation_id(operation: Operation) -> str:
-    words = [word.strip("{}") for word in operation.path.replace("-", "_").split("/") if word]
-    return "_".join((operation.method, *words)).replace(".", "_")
+    words = re.findall(r"[A-Za-z]+", operation.path)
+    return operation.method + "".join(word.capitalize() for word in words)
 
 
 def _problem(status: str) -> dict[str, Any]:
