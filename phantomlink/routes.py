@@ -20,6 +20,7 @@ from phantomlink.openapi import openapi_document
 from phantomlink.parameters import Parameters, parse_body, parse_integer, websocket_base_url
 from phantomlink.problems import register_problems
 from phantomlink.service import Service
+from phantomlink.timing_report import timing, timing_text
 
 GetService = Callable[[], Service]
 View = Callable[..., Awaitable[Response]]
@@ -67,7 +68,9 @@ def register_routes(app: QuartTrio, get_service: GetService) -> None:
         ("POST", "/api/control/<code>/resume", routes.resume),
         ("POST", "/api/control/<code>/stop", routes.stop),
         ("POST", "/api/control/<code>/seek", routes.seek),
+        ("POST", "/api/control/<code>/speed", routes.speed),
         ("GET", "/api/control/<code>/position", routes.position),
+        ("GET", "/api/sessions/<code>/timing", routes.timing),
         ("GET", "/api/stats", routes.totals),
         ("GET", "/api/stats/<code>", routes.stats),
         ("GET", "/api/trials", routes.trials),
@@ -113,12 +116,18 @@ class _Routes:
         )
 
     async def metadata(self) -> Response:
-        return _json(views.recording_metadata(self._get_service()))
+        code = (await _parameters()).text("session")
+        session = None if code is None else self._session(code)
+        return _json(views.recording_metadata(self._get_service(), session))
 
     async def create_session(self) -> Response:
         service = self._get_service()
-        code = (await _parameters()).text("custom_code")
-        session, created = service.registry.create(code)
+        parameters = await _parameters()
+        session, created = await service.create_session(
+            parameters.text("custom_code"),
+            bin_size_ms=parameters.number("bin_size_ms"),
+            speed=parameters.number("speed"),
+        )
         return _json(views.session_created(session, created=created, base_url=_base_url(service)))
 
     async def clean_up_sessions(self) -> Response:
@@ -160,6 +169,23 @@ class _Routes:
             got = "neither" if packet_id is None else "both"
             raise InvalidParameterError(f"got {got}, takes one of packet_id and position_seconds")
         return _json(views.sought(session))
+
+    async def speed(self, code: str) -> Response:
+        speed = (await _parameters()).number("speed")
+        if speed is None:
+            raise InvalidParameterError("speed: got none, takes a number")
+        session = self._session(code)
+        self._get_service().set_speed(session, speed)
+        return _json(views.paced(session))
+
+    async def timing(self, code: str) -> Response:
+        form = (await _parameters()).text("format") or "json"
+        if form not in {"json", "text"}:
+            raise InvalidParameterError(f"format: got {form!r}, takes json or text")
+        report = timing(self._get_service(), self._session(code))
+        if form == "text":
+            return Response(timing_text(report), content_type="text/plain; charset=utf-8")
+        return _json(report)
 
     async def position(self, code: str) -> Response:
         return _json(views.position(self._session(code)))

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from phantomlink import __version__
-from phantomlink.engine.session import PlaybackStatus, Session, SessionStatus
+from phantomlink.engine.session import REAL_TIME, PlaybackStatus, Session, SessionStatus
 from phantomlink.metrics import Histogram
 from phantomlink.service import Service
 from phantomlink.source.bins import BinGrid
@@ -45,8 +45,12 @@ def health(service: Service) -> Json:
     }
 
 
-def recording_metadata(service: Service) -> Json:
+def recording_metadata(service: Service, session: Session | None = None) -> Json:
     """`GET /api/metadata`: the recording, and how it is played.
+
+    Args:
+        service: the running service.
+        session: that plays it; None for a new one.
 
     Raises:
         UnavailableError: no recording is open.
@@ -57,7 +61,7 @@ def recording_metadata(service: Service) -> Json:
         service.recording.behaviour,
     )
     trials = recording.trials
-    return _basics(service) | {
+    return _basics(service, session) | {
         "t0_seconds": recording.t0_seconds,
         "last_event_seconds": recording.last_event_seconds,
         "num_spikes": recording.n_spikes,
@@ -98,7 +102,7 @@ def stream_metadata(service: Service, session: Session) -> Json:
     """
     recording, header = service.recording, session.parts.encoders.header
     position, velocity = recording.behaviour.position, recording.behaviour.velocity
-    return _basics(service) | {
+    return _basics(service, session) | {
         "channel_count": header.n_channels,
         "channel_ids": header.channel_ids,
         "unit_ids": list(recording.unit_ids),
@@ -121,6 +125,7 @@ def session_created(session: Session, *, created: bool, base_url: str) -> Json:
         "stream_url": f"{base_url}/stream/{session.code}",
         "created_at": iso(session.created_at),
         "created": created,
+        **_pace(session),
         "lsl": None,
     }
 
@@ -141,6 +146,7 @@ def session_json(session: Session) -> Json:
         "current_packet": main.current_packet,
         "total_packets": main.total_packets,
         "position_seconds": _seconds(grid, main.current_packet),
+        **_pace(session),
         "filtered": _filtered(status, grid),
         "lsl": None,
     }
@@ -173,6 +179,16 @@ def sought(session: Session) -> Json:
         "session_code": session.code,
         "packet_id": packet_id,
         "position_seconds": _seconds(_grid(session), packet_id),
+    }
+
+
+def paced(session: Session) -> Json:
+    """`POST /api/control/{code}/speed`: the first packet that it affects."""
+    return {
+        "status": "paced",
+        "session_code": session.code,
+        "packet_id": session.main.playhead.bin_index,
+        **_pace(session),
     }
 
 
@@ -284,18 +300,31 @@ def memory_usage_mb() -> float:
     return round(rss_bytes / 1e6, 3)
 
 
-def _basics(service: Service) -> Json:
-    """What both descriptions of the recording begin with."""
-    recording, grid = service.recording, service.bins.grid
+def _basics(service: Service, session: Session | None) -> Json:
+    """What both descriptions of the recording begin with; of a new session where there is none."""
+    recording = service.recording
+    grid = service.bins.grid if session is None else _grid(session)
+    rate_hz, speed = (
+        (service.rate_hz, REAL_TIME) if session is None else (session.rate_hz, session.speed)
+    )
     return {
         "dataset": recording.dataset,
         "num_channels": len(recording.unit_ids),
         "duration_seconds": grid.duration_seconds,
         "total_packets": grid.n_bins,
-        "frequency_hz": _number(service.rate_hz),
+        "frequency_hz": _number(rate_hz),
         "bin_size_ms": grid.bin_size_ms,
+        "speed": _number(speed),
         "num_trials": len(recording.trials),
         "is_synthetic": recording.info.is_synthetic,
+    }
+
+
+def _pace(session: Session) -> Json:
+    return {
+        "bin_size_ms": _grid(session).bin_size_ms,
+        "speed": _number(session.speed),
+        "frequency_hz": _number(session.rate_hz),
     }
 
 
@@ -305,7 +334,7 @@ def _filtered(status: SessionStatus, grid: BinGrid) -> list[Json]:
 
 def _playhead(playback: PlaybackStatus, grid: BinGrid) -> Json:
     return {
-        "filter": _filter(playback.filter),
+        "filter": filter_json(playback.filter),
         "current_packet": playback.current_packet,
         "position_seconds": _seconds(grid, playback.current_packet),
         "total_packets": playback.total_packets,
@@ -319,7 +348,8 @@ def _playhead(playback: PlaybackStatus, grid: BinGrid) -> Json:
     }
 
 
-def _filter(wanted: Filter) -> Json:
+def filter_json(wanted: Filter) -> Json:
+    """What a playhead plays."""
     return {
         "trial_id": wanted.trial_id,
         "target_id": wanted.target_id,

@@ -8,7 +8,7 @@ the time before leaves afterwards.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -315,6 +315,10 @@ class Session:
                 for wanted, playback in self._playbacks.items()
             ),
         )
+
+    def playbacks(self) -> Mapping[Filter, Playback]:
+        """The playheads by filter, the unfiltered one first."""
+        return self._playbacks
 
     def sinks(self) -> tuple[Sink, ...]:
         """Everything that listens."""

@@ -10,6 +10,7 @@ from phantomlink.openapi.operations import Operation, operations
 from phantomlink.openapi.parts import ref
 from phantomlink.openapi.recording_schemas import recording_schemas
 from phantomlink.openapi.session_schemas import session_schemas
+from phantomlink.openapi.timing_schemas import timing_schemas
 from phantomlink.problems import PROBLEM_TYPE
 
 _DESCRIPTION = """\
@@ -33,6 +34,7 @@ may call all of this from a browser (CORS), never with credentials."""
 _ERRORS = {
     "403": "a page of another origin asks",
     "404": "there is nothing of this name",
+    "409": "the session exists and is another than was asked for",
     "413": "the body is too large",
     "415": "the body is not JSON",
     "422": "a parameter has the wrong form or is out of range",
@@ -54,14 +56,14 @@ def openapi_document() -> dict[str, Any]:
         "info": {"title": "PhantomLink", "version": __version__, "description": _DESCRIPTION},
         "tags": [
             {"name": "sessions", "description": "Playbacks that do not touch each other."},
-            {"name": "control", "description": "Pause, resume, stop, seek."},
+            {"name": "control", "description": "Pause, resume, stop, seek, speed."},
             {"name": "recording", "description": "What is played."},
             {"name": "server", "description": "How it is doing."},
             {"name": "streams", "description": "WebSockets; a browser cannot try them here."},
             {"name": "pages", "description": "For people."},
         ],
         "paths": paths,
-        "components": {"schemas": session_schemas() | recording_schemas()},
+        "components": {"schemas": session_schemas() | timing_schemas() | recording_schemas()},
     }
 
 

@@ -88,12 +88,23 @@ def _session_routes() -> tuple[Operation, ...]:
             "/api/sessions/create",
             "Create a session, or find it by its code",
             "SessionCreated",
-            errors=(*_BODY_ERRORS, "503"),
+            errors=("409", *_BODY_ERRORS, "503"),
             tag=tag,
-            parameters=(code,),
+            parameters=(
+                code,
+                _in_query("bin_size_ms", {"type": "number"}, "as in the body; not both"),
+                _in_query("speed", {"type": "number"}, "as in the body; not both"),
+            ),
             body="CreateSession",
-            description="Without a code one is made up. When there is no room, the least "
-            "recently used session without a listener goes; when all have one, 503.",
+            body_examples={
+                "nothing asked": {},
+                "for 5 ms decoding": {"custom_code": "my-decoder", "bin_size_ms": 5},
+                "ten times faster": {"speed": 10},
+            },
+            description="Without a code one is made up. A code that exists answers that session, "
+            "or 409 when it has another bin width or speed than was asked for. When there is no "
+            "room, the least recently used session without a listener goes; when all have one, "
+            "503. A session sends up to 4000 packets a second.",
         ),
         Operation(
             "get", "/api/sessions", "List the sessions", "Sessions", errors=("503",), tag=tag
@@ -117,6 +128,22 @@ def _session_routes() -> tuple[Operation, ...]:
             parameters=(_CODE,),
             description="Its sockets close with 4410. A second time is 404.",
             examples={"deleted": {"status": "deleted", "session_code": "swift-neural-42"}},
+        ),
+        Operation(
+            "get",
+            "/api/sessions/{code}/timing",
+            "How punctual a session has been, and with what",
+            "Timing",
+            errors=_KNOWN,
+            tag=tag,
+            parameters=(
+                _CODE,
+                _in_query(
+                    "format",
+                    {"type": "string", "enum": ["json", "text"]},
+                    "text for a person to read",
+                ),
+            ),
         ),
         Operation(
             "post",
@@ -170,6 +197,19 @@ def _control_routes() -> tuple[Operation, ...]:
             "query. Filtered playheads go to their first match at or after it, wrapping.",
         ),
         Operation(
+            "post",
+            "/api/control/{code}/speed",
+            "Play faster or slower than recorded",
+            "Paced",
+            errors=(*_KNOWN, "413", "415"),
+            tag="control",
+            body="Speed",
+            body_examples={"twice as fast": {"speed": 2}, "as recorded": {"speed": 1}},
+            parameters=(_CODE, _in_query("speed", {"type": "number"}, "as in the body")),
+            description="From the next packet on, at the same bin width. Listeners get the "
+            "metadata message again.",
+        ),
+        Operation(
             "get",
             "/api/control/{code}/position",
             "Where it is",
@@ -186,7 +226,21 @@ def _recording_routes() -> tuple[Operation, ...]:
     target_id = _in_path("target_id", _WHOLE, "index into a trial's own list of targets")
     tag = "recording"
     return (
-        Operation("get", "/api/metadata", "The recording", "Metadata", errors=("503",), tag=tag),
+        Operation(
+            "get",
+            "/api/metadata",
+            "The recording, and how it is played",
+            "Metadata",
+            errors=_KNOWN,
+            tag=tag,
+            parameters=(
+                _in_query(
+                    "session",
+                    {"type": "string", "pattern": CODE_PATTERN},
+                    "that plays it; without one, as a new session would",
+                ),
+            ),
+        ),
         Operation("get", "/api/trials", "Every trial", "Trials", errors=("503",), tag=tag),
         Operation(
             "get",

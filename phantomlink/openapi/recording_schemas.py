@@ -28,6 +28,7 @@ def _basics() -> dict[str, Schema]:
         "duration_seconds": number("length of all bins together", 293.675),
         "total_packets": integer("bins of the recording", 11747),
         "frequency_hz": number("packets a second", 40),
+        "speed": number("times faster than recorded", 1.0),
         "bin_size_ms": number("width of a bin", 25.0),
         "num_trials": integer(example=100),
         "is_synthetic": flag("made by a program, and the file says so"),

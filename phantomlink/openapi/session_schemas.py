@@ -62,6 +62,14 @@ def _playhead() -> dict[str, Schema]:
     }
 
 
+def _pace() -> dict[str, Schema]:
+    return {
+        "bin_size_ms": number("width of a bin", 25.0),
+        "speed": number("times faster than recorded", 1.0),
+        "frequency_hz": number("packets a second", 40.0),
+    }
+
+
 def _filtered() -> Schema:
     return array(ref("FilteredPlayhead"), "the playheads of the filters in use")
 
@@ -79,7 +87,13 @@ def _sessions() -> dict[str, Schema]:
     lsl = {"type": "null", "description": "the LSL outlets; null: there are none"}
     return {
         "CreateSession": record(
-            "", {"custom_code": nullable(session_code())}, frozenset({"custom_code"})
+            "",
+            {
+                "custom_code": nullable(session_code()),
+                "bin_size_ms": nullable(number("width of a bin, 1 to 1000; the server's", 25.0)),
+                "speed": nullable(number("times faster than recorded, 0.1 to 100; 1", 1.0)),
+            },
+            frozenset({"custom_code", "bin_size_ms", "speed"}),
         ),
         "SessionCreated": record(
             "",
@@ -91,6 +105,7 @@ def _sessions() -> dict[str, Schema]:
                 ),
                 "created_at": time(),
                 "created": flag("false when the session was there already"),
+                **_pace(),
                 "lsl": lsl,
             },
         ),
@@ -104,6 +119,7 @@ def _sessions() -> dict[str, Schema]:
                 **state,
                 **_playhead(),
                 "position_seconds": _position_seconds(),
+                **_pace(),
                 "filtered": _filtered(),
                 "lsl": lsl,
             },
@@ -140,6 +156,16 @@ def _sessions() -> dict[str, Schema]:
                 "session_code": session_code(),
                 "packet_id": integer("the first one that the unfiltered playhead sends now", 1000),
                 "position_seconds": number("start of that packet", 25.0),
+            },
+        ),
+        "Speed": record("", {"speed": number("times faster than recorded, 0.1 to 100", 2.0)}),
+        "Paced": record(
+            "",
+            {
+                "status": text(const="paced"),
+                "session_code": session_code(),
+                "packet_id": integer("the first one that the unfiltered playhead sends so", 1000),
+                **_pace(),
             },
         ),
         "Position": record(

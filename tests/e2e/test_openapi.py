@@ -111,6 +111,7 @@ def test_examples_are_examples():
                     validate(example["value"], content["schema"])
 
 
+PACED = {"custom_code": "paced", "bin_size_ms": 5, "speed": 2}
 CALLS = [
     ("get", "/health", "/health", None, 200),
     ("get", "/livez", "/livez", None, 200),
@@ -132,6 +133,12 @@ CALLS = [
     ("post", "/api/control/{code}/resume", "/api/control/a/resume", None, 200),
     ("post", "/api/control/{code}/seek", "/api/control/a/seek", {"packet_id": 5}, 200),
     ("post", "/api/control/{code}/seek", "/api/control/a/seek", {"packet_id": -5}, 422),
+    ("post", "/api/control/{code}/speed", "/api/control/a/speed", {"speed": 2}, 200),
+    ("post", "/api/control/{code}/speed", "/api/control/a/speed", {}, 422),
+    ("post", "/api/sessions/create", "/api/sessions/create", PACED, 200),
+    ("post", "/api/sessions/create", "/api/sessions/create", PACED | {"speed": 3}, 409),
+    ("get", "/api/metadata", "/api/metadata?session=a", None, 200),
+    ("get", "/api/sessions/{code}/timing", "/api/sessions/a/timing", None, 200),
     ("get", "/api/control/{code}/position", "/api/control/a/position", None, 200),
     ("get", "/api/stats/{code}", "/api/stats/a", None, 200),
     ("get", "/api/stats", "/api/stats", None, 200),

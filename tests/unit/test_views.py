@@ -163,6 +163,9 @@ async def test_a_session_in_the_list(autojump_clock, session):
         "current_packet": 1,
         "total_packets": 400,
         "position_seconds": 0.025,
+        "bin_size_ms": 25.0,
+        "speed": 1,
+        "frequency_hz": 40,
         "filtered": [],
         "lsl": None,
     }

@@ -1,0 +1,188 @@
+"""`GET /api/sessions/{code}/timing`: what a session has measured of its timing, and with what.
+
+Pure: reads counters, which is cheap enough to be polled. Lateness is release minus deadline,
+release being when the packet leaves the scheduler; what comes after is `send_latency`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from phantomlink.engine.clock import SystemClock
+from phantomlink.engine.playback import Playback
+from phantomlink.engine.session import Session
+from phantomlink.metrics import Histogram
+from phantomlink.service import Service
+from phantomlink.views import filter_json, iso
+
+Json = dict[str, Any]
+
+
+def timing(service: Service, session: Session) -> Json:
+    """The report as JSON; durations in microseconds."""
+    collector = service.collector
+    return {
+        "session_code": session.code,
+        "timestamp": iso(datetime.now(UTC)),
+        "bin_size_ms": session.parts.reader.bins.grid.bin_size_ms,
+        "speed": float(session.speed),
+        "packets_per_second": float(session.rate_hz),
+        "playheads": [
+            _playhead(playback, filter_json(wanted))
+            for wanted, playback in session.playbacks().items()
+        ],
+        "send_latency_us": _durations(session.send_latency),
+        "dropped_packets": session.dropped_packets,
+        "server": {
+            "clock": _clock(service),
+            "gc_pauses_us": _durations(collector.pauses),
+            "gc_pauses_in_ticks": collector.in_tick,
+            "system": [
+                {"name": tuning.name, "state": tuning.state, "detail": tuning.detail}
+                for tuning in service.tuning
+            ],
+        },
+    }
+
+
+def _playhead(playback: Playback, wanted: Json) -> Json:
+    counters = playback.timing
+    return {
+        "filter": wanted,
+        "packets": counters.packets,
+        "lateness_us": _durations(counters.lateness)
+        | {
+            "histogram": [
+                {"up_to_us": edge_ns / 1e3, "packets": n}
+                for edge_ns, n in counters.lateness.buckets()
+            ]
+        },
+        "drift_ppm": counters.drift.ppm,
+        "anchors": counters.anchors,
+        "stalls": counters.stalls,
+        "overruns": counters.overruns,
+        "events": [
+            {
+                "kind": event.kind.value,
+                "at": iso(datetime.fromtimestamp(event.at_seconds, UTC)),
+                "late_us": event.late_ns / 1e3,
+                "sequence_number": event.sequence_number,
+            }
+            for event in counters.events
+        ],
+        "lowest_prefetch_depth_bins": counters.lowest_depth,
+    }
+
+
+def _clock(service: Service) -> Json:
+    clock = service.clock
+    if not isinstance(clock, SystemClock):
+        return {"source": "other"}
+    return {
+        "source": clock.source,
+        "wake_margin_us": clock.margin.margin_ns / 1e3,
+        "lead_limit_us": clock.governor.cap_ns / 1e3,
+        "spin_share": clock.governor.last_share,
+        "spin_share_allowed": clock.governor.share,
+    }
+
+
+def _durations(histogram: Histogram) -> Json:
+    summary = histogram.summary()
+    nanoseconds = {
+        "mean": summary.mean_ns,
+        "std": summary.std_ns,
+        "p50": summary.p50_ns,
+        "p99": summary.p99_ns,
+        "p999": summary.p999_ns,
+        "max": summary.max_ns,
+    }
+    microseconds = {
+        name: None if value is None else round(value / 1e3, 3)
+        for name, value in nanoseconds.items()
+    }
+    return {"count": summary.count} | microseconds
+
+
+def timing_text(report: Json) -> str:
+    """The report for a person to read."""
+    lines = [
+        f"Timing of session {report['session_code']} at {report['timestamp']}",
+        f"{report['packets_per_second']:g} packets a second, bins of {report['bin_size_ms']:g} ms,"
+        f" speed {report['speed']:g}",
+        "",
+        _HEADER,
+    ]
+    for playhead in report["playheads"]:
+        lines.append(_row("lateness, " + _filter_name(playhead["filter"]), playhead["lateness_us"]))
+    lines += [
+        _row("send, after release", report["send_latency_us"]),
+        _row("garbage collection", report["server"]["gc_pauses_us"]),
+        "",
+    ]
+    for playhead in report["playheads"]:
+        drift = playhead["drift_ppm"]
+        lines.append(
+            f"{_filter_name(playhead['filter'])}: {playhead['packets']} packets, "
+            f"{playhead['stalls']} stalls, {playhead['overruns']} overruns, "
+            f"{playhead['anchors']} anchors, drift "
+            + ("not known yet" if drift is None else f"{drift:.3f} ppm")
+            + f", at least {playhead['lowest_prefetch_depth_bins'] or 0} bins read ahead"
+        )
+        for event in playhead["events"]:
+            lines.append(
+                f"  {event['at']} {event['kind']}: {event['late_us'] / 1e3:.1f} ms late, "
+                f"packet {event['sequence_number']}"
+            )
+        lines += _bars(playhead["lateness_us"]["histogram"])
+    server = report["server"]
+    clock = ", ".join(f"{name} {_shown(value)}" for name, value in server["clock"].items())
+    lines += [
+        "",
+        f"{report['dropped_packets']} packets dropped for slow clients; "
+        f"{server['gc_pauses_in_ticks']} collections inside ticks",
+        f"clock: {clock}",
+    ]
+    for asked in server["system"]:
+        detail = f" ({asked['detail']})" if asked["detail"] else ""
+        lines.append(f"{asked['name']}: {asked['state']}{detail}")
+    return "\n".join(lines) + "\n"
+
+
+_COLUMNS = ("count", "p50", "p99", "p999", "max", "mean")
+_HEADER = f"{'us':28}" + "".join(f"{name:>11}" for name in _COLUMNS)
+_BAR_WIDTH = 40
+
+
+def _row(name: str, durations: Json) -> str:
+    return f"{name:28}" + "".join(f"{_shown(durations[column]):>11}" for column in _COLUMNS)
+
+
+def _shown(value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3g}" if value < 1 else f"{value:.1f}"
+    return str(value)
+
+
+def _filter_name(wanted: Json) -> str:
+    given = [f"{name}={value}" for name, value in wanted.items() if value is not None]
+    return ", ".join(given) or "unfiltered"
+
+
+def _bars(histogram: list[Json]) -> list[str]:
+    """The histogram by powers of two, as bars."""
+    octaves: dict[int, int] = {}
+    for bucket in histogram:
+        octave = max(int(bucket["up_to_us"]), 0).bit_length()
+        octaves[octave] = octaves.get(octave, 0) + bucket["packets"]
+    if not octaves:
+        return []
+    most = max(octaves.values())
+    return [
+        f"  < {1 << octave:>8} us {octaves.get(octave, 0):>9} "
+        + "#" * -(-octaves.get(octave, 0) * _BAR_WIDTH // most)
+        for octave in range(min(octaves), max(octaves) + 1)
+    ]
