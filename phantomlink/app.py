@@ -8,6 +8,7 @@ from quart_trio import QuartTrio
 
 from phantomlink.errors import PhantomLinkError, UnavailableError
 from phantomlink.greeting import Greeter
+from phantomlink.parameters import client_base_url
 from phantomlink.problems import problem_response
 from phantomlink.routes import register_routes
 from phantomlink.service import Service
@@ -71,10 +72,17 @@ class PhantomLinkApp(QuartTrio):
         """One WebSocket client. What is refused is refused before the upgrade."""
         service = self.get_service()
         scope = websocket.scope
+        settings = service.settings
+        base_url = client_base_url(
+            websocket.headers,
+            scope["scheme"],
+            scope.get("server") or (settings.host, settings.port),
+            trust_proxy=settings.trust_proxy,
+        )
         request = StreamRequest(
             path=websocket.path,
             query=scope["query_string"].decode("latin-1"),
-            host=websocket.headers.get("Host", ""),
+            host=base_url.partition("://")[2],
             origin=websocket.headers.get("Origin"),
             subprotocols=websocket.requested_subprotocols,
         )
@@ -84,9 +92,7 @@ class PhantomLinkApp(QuartTrio):
             return problem_response(error)
         with session.reserved():
             await websocket.accept(subprotocol=admission.subprotocol)
-            scheme = "wss" if scope["scheme"] in {"wss", "https"} else "ws"
-            greeter = Greeter(service, f"{scheme}://{request.host}")
-            await serve_asgi_client(websocket, session, admission, greeter)
+            await serve_asgi_client(websocket, session, admission, Greeter(service, base_url))
         return None
 
 

@@ -1,7 +1,8 @@
-"""Which pages may read the answers: those of localhost, and never with credentials.
+"""Which pages may call this: those of localhost and our own, and never with credentials.
 
-The rule is that of the WebSockets, `is_origin_allowed`. (quart-cors takes lists and patterns of
-origins, no function, so it would need the rule a second time.)
+A page of another origin may not read an answer, nor change anything. The rule is that of the
+WebSockets, `is_origin_allowed`. (quart-cors takes lists and patterns of origins, no function, so
+it would need the rule a second time.)
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from phantomlink.errors import OriginNotAllowedError
 from phantomlink.sinks.admission import is_origin_allowed
 
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 # "*" stands for every header but Authorization.
 _HEADERS = "*, Authorization"
@@ -20,8 +23,20 @@ _MAX_AGE_SECONDS = "600"
 
 def register_cors(app: QuartTrio) -> None:
     """Answer preflights, and name the allowed origin in every answer to it."""
+    app.before_request(_refuse_foreign_writes)
     app.before_request(_answer_preflight)
     app.after_request(_allow_origin)
+
+
+async def _refuse_foreign_writes() -> None:
+    """A browser lets any page send a simple POST; only the answer would be kept from it."""
+    origin = request.headers.get("Origin")
+    if origin is None or request.method in _SAFE_METHODS:
+        return
+    if not is_origin_allowed(origin, request.host):
+        raise OriginNotAllowedError(
+            f"origin: got {origin!r}, takes this server's own or one on localhost"
+        )
 
 
 async def _answer_preflight() -> Response | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, TypeVar
 
@@ -142,15 +142,19 @@ def parse_body(data: bytes, mimetype: str) -> dict[str, Any]:
     return body
 
 
-def websocket_base_url(
-    headers: HeaderLookup, scheme: str, fallback_host: str, *, trust_proxy: bool
+def client_base_url(
+    headers: HeaderLookup,
+    scheme: str,
+    server: Sequence[str | int | None],
+    *,
+    trust_proxy: bool,
 ) -> str:
     """How the client called the server, as the beginning of a WebSocket URL.
 
     Args:
         headers: of its request.
         scheme: of the connection.
-        fallback_host: for a request that names no host.
+        server: address and port of it, for a request that names no host.
         trust_proxy: whether to believe what a proxy says about the client's own request.
     """
     host = headers.get("Host") or ""
@@ -158,7 +162,7 @@ def websocket_base_url(
         scheme = _first(headers.get("X-Forwarded-Proto")) or scheme
         host = _first(headers.get("X-Forwarded-Host")) or host
     if not _HOST.match(host):
-        host = fallback_host
+        host = ":".join(str(part) for part in server[:2] if part is not None)
     return f"{'wss' if scheme.lower() in {'https', 'wss'} else 'ws'}://{host}"
 
 

@@ -17,7 +17,7 @@ from phantomlink.cors import register_cors
 from phantomlink.engine.session import Session
 from phantomlink.errors import InvalidParameterError, PhantomLinkError, UnavailableError
 from phantomlink.openapi import openapi_document
-from phantomlink.parameters import Parameters, parse_body, parse_integer, websocket_base_url
+from phantomlink.parameters import Parameters, client_base_url, parse_body, parse_integer
 from phantomlink.problems import register_problems
 from phantomlink.service import Service
 from phantomlink.timing_report import timing, timing_text
@@ -272,11 +272,8 @@ async def _parameters() -> Parameters:
 def _base_url(service: Service) -> str:
     settings = service.settings
     server = request.scope.get("server") or (settings.host, settings.port)
-    return websocket_base_url(
-        request.headers,
-        request.scheme,
-        ":".join(str(part) for part in server if part is not None),
-        trust_proxy=settings.trust_proxy,
+    return client_base_url(
+        request.headers, request.scheme, server, trust_proxy=settings.trust_proxy
     )
 
 

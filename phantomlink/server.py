@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from dataclasses import replace
 
 import h2.exceptions
 import h11
@@ -23,6 +24,7 @@ from hypercorn.utils import wrap_app
 from phantomlink.app import PhantomLinkApp
 from phantomlink.errors import PhantomLinkError, SettingsError
 from phantomlink.greeting import Greeter
+from phantomlink.parameters import client_base_url
 from phantomlink.service import Service
 from phantomlink.settings import Settings
 from phantomlink.sinks.upgrade import Head, HeadReader, problem_bytes
@@ -155,14 +157,14 @@ class Server:
     async def _serve_stream(self, stream: trio.SocketStream, received: bytes, head: Head) -> None:
         assert head.stream_request is not None
         service = self._app.get_service()
-        session, admission = service.enter(head.stream_request)
-        host, scheme = head.host, "ws"
-        if self._settings.trust_proxy:
-            host = head.forwarded_host or host
-            scheme = "wss" if head.forwarded_proto in {"https", "wss"} else "ws"
+        base_url = client_base_url(
+            head.headers, "ws", stream.socket.getsockname(), trust_proxy=self._settings.trust_proxy
+        )
+        request = replace(head.stream_request, host=base_url.partition("://")[2])
+        session, admission = service.enter(request)
         with session.reserved():
             await serve_websocket_client(
-                stream, received, session, admission, Greeter(service, f"{scheme}://{host}")
+                stream, received, session, admission, Greeter(service, base_url)
             )
 
 

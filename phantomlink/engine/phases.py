@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from fractions import Fraction
+from itertools import pairwise
 
 _NS = 1_000_000_000
 
@@ -26,17 +27,16 @@ class PhaseBook:
         """
         self.forget(owner)
         anchors = self._anchors.setdefault(rate_hz, {})
-        period = Fraction(_NS) / rate_hz
-        offsets = sorted((anchor - earliest_ns) % period for anchor in anchors.values())
-        if not offsets:
-            first = earliest_ns
-        else:
-            ends = [*offsets[1:], offsets[0] + period]
-            gap, start = max(
-                # The first of equal gaps: the earlier deadline.
-                ((end - start, -start) for start, end in zip(offsets, ends, strict=True)),
-            )
-            first = earliest_ns + int((-start + gap / 2) % period)
+        first = earliest_ns
+        if anchors:
+            # In units of 1 / rate.numerator ns, in which a period is a whole number.
+            unit, period = rate_hz.numerator, _NS * rate_hz.denominator
+            offsets = sorted((anchor - earliest_ns) * unit % period for anchor in anchors.values())
+            start, gap = offsets[0], 0
+            for offset, following in pairwise([*offsets, offsets[0] + period]):
+                if following - offset > gap:
+                    start, gap = offset, following - offset
+            first += (start + gap // 2) % period // unit
         anchors[owner] = first
         return first
 

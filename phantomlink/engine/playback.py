@@ -21,7 +21,7 @@ from fractions import Fraction
 
 import trio
 
-from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.assemble import PacketAssembler, Rows
 from phantomlink.engine.clock import Alarm, Clock
 from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.fanout import Encoders, Fanout, Release, Sink
@@ -151,7 +151,8 @@ class Playback:
         block = reader.read_nowait(bin_index, bin_index + 1)
         if block is None:
             block = await reader.read(bin_index, bin_index + 1)
-        return self._build(block, 0, self.playhead.sequence_number, self.playhead.loop)
+        rows = self._parts.assembler.rows(block)
+        return self._build(rows, 0, self.playhead.sequence_number, self.playhead.loop)
 
     async def run(self) -> None:
         """Play whenever it should, until cancelled.
@@ -220,7 +221,6 @@ class Playback:
             collector.is_tick = True
             self._release(built.popleft())
             collector.is_tick = False
-            self.timing.depth(builder.bins_left + len(built))
 
     def _anchor(self, now_ns: int) -> None:
         parts = self._parts
@@ -247,8 +247,8 @@ class Playback:
             self.discard(sink)
             sink.end(1011, "internal error")
 
-    def _build(self, block: Block, row: int, sequence_number: int, loop: int) -> Release:
-        packet = self._parts.assembler.packet(block, row, sequence_number, loop)
+    def _build(self, rows: Rows, row: int, sequence_number: int, loop: int) -> Release:
+        packet = self._parts.assembler.packet(rows, row, sequence_number, loop)
         release = Release(packet, self._parts.encoders)
         for wire_format in self.fanout.wire_formats:
             release.prepare(wire_format)
@@ -260,8 +260,9 @@ class _Builder:
 
     def __init__(self, playback: Playback, blocks: trio.MemoryReceiveChannel[Block]) -> None:
         self._playback = playback
+        self._assembler = playback._parts.assembler
         self._blocks = blocks
-        self._block: Block | None = None
+        self._rows: Rows | None = None
         self._row = 0
         head = playback.playhead
         self._sequence_number = head.sequence_number
@@ -269,33 +270,17 @@ class _Builder:
         self._left_in_loop = head.selection.length - head.position
         self.waited = False
 
-    @property
-    def bins_left(self) -> int:
-        """Bins that are read and not built yet, in this block and those that wait behind it."""
-        here = 0 if self._block is None else len(self._block.counts) - self._row
-        waiting: int = self._blocks.statistics().current_buffer_used
-        return here + waiting * self._playback._block_bins
-
     async def fill(self, built: deque[Release]) -> None:
         """Build until enough are ahead; wait for a block only when there is none at all."""
         self.waited = False
         while len(built) < _BUILT_AHEAD:
-            if self._block is None or self._row == len(self._block.counts):
-                try:
-                    self._block = self._blocks.receive_nowait()
-                except trio.WouldBlock:
-                    if built:
-                        return
-                    self.waited = True
-                    try:
-                        self._block = await self._blocks.receive()
-                    except trio.EndOfChannel:
-                        return
-                except trio.EndOfChannel:
+            if self._rows is None or self._row == len(self._rows):
+                block = await self._next_block(built)
+                if block is None:
                     return
-                self._row = 0
+                self._rows, self._row = self._assembler.rows(block), 0
             built.append(
-                self._playback._build(self._block, self._row, self._sequence_number, self._loop)
+                self._playback._build(self._rows, self._row, self._sequence_number, self._loop)
             )
             self._row += 1
             self._sequence_number += 1
@@ -303,3 +288,24 @@ class _Builder:
             if not self._left_in_loop:
                 self._loop += 1
                 self._left_in_loop = self._playback.playhead.selection.length
+
+    async def _next_block(self, built: deque[Release]) -> Block | None:
+        """The block that follows; None when there is none yet, or none any more."""
+        block: Block | None
+        try:
+            block = self._blocks.receive_nowait()
+        except trio.WouldBlock:
+            block = None
+        except trio.EndOfChannel:
+            return None
+        if self._rows is not None:
+            # The reserve is lowest when a block has been used up.
+            waiting = 0 if block is None else len(block.counts)
+            self._playback.timing.depth(len(built) + waiting)
+        if block is not None or built:
+            return block
+        self.waited = True
+        try:
+            return await self._blocks.receive()
+        except trio.EndOfChannel:
+            return None

@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass
 
 import h11
+from werkzeug.datastructures import Headers
 
 from phantomlink.errors import PhantomLinkError
 from phantomlink.sinks.admission import STREAM_PREFIX, StreamRequest
@@ -46,14 +47,11 @@ class Head:
 
     Attributes:
         stream_request: what it asks of a stream; None when it is for the HTTP server.
-        scheme_host: the `Host` header, as the client called us.
-        forwarded_host, forwarded_proto: what a proxy says it was called; None where it does not.
+        headers: all of them, as the client sent them.
     """
 
     stream_request: StreamRequest | None
-    host: str
-    forwarded_host: str | None = None
-    forwarded_proto: str | None = None
+    headers: Headers
 
 
 class HeadReader:
@@ -114,29 +112,26 @@ def _read_request(request: h11.Request) -> Head:
     headers: dict[bytes, list[bytes]] = {}
     for name, value in request.headers:
         headers.setdefault(name, []).append(value)
+    given = Headers(
+        [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers]
+    )
     target = request.target
-    wants_upgrade = b"websocket" in _tokens(headers.get(b"upgrade", []))
-    if not wants_upgrade:
-        return Head(None, "")
+    if b"websocket" not in _tokens(headers.get(b"upgrade", [])):
+        return Head(None, given)
     if not target.startswith(STREAM_PREFIX.encode()):
         # hypercorn would accept the connection before the application could refuse it.
         raise BadHeadError(f"no WebSocket at {target.decode('latin-1')[:80]!r}", 404)
     _check_upgrade(request, headers)
     path, _, query = target.decode("ascii").partition("?")
-    return Head(
-        StreamRequest(
-            path=path,
-            query=query,
-            host=_text(headers, b"host") or "",
-            origin=_text(headers, b"origin"),
-            subprotocols=tuple(
-                token.decode() for token in _tokens(headers.get(b"sec-websocket-protocol", []))
-            ),
-        ),
-        host=_text(headers, b"host") or "",
-        forwarded_host=_first(headers, b"x-forwarded-host"),
-        forwarded_proto=_first(headers, b"x-forwarded-proto"),
+    subprotocols = _tokens(headers.get(b"sec-websocket-protocol", []))
+    asked = StreamRequest(
+        path=path,
+        query=query,
+        host=given.get("Host", ""),
+        origin=given.get("Origin"),
+        subprotocols=tuple(token.decode() for token in subprotocols),
     )
+    return Head(asked, given)
 
 
 def _check_upgrade(request: h11.Request, headers: dict[bytes, list[bytes]]) -> None:
@@ -174,13 +169,3 @@ def _check_upgrade(request: h11.Request, headers: dict[bytes, list[bytes]]) -> N
 def _tokens(values: list[bytes]) -> list[bytes]:
     """The members of a comma-separated header; names of upgrades and protocols."""
     return [token.strip() for value in values for token in value.split(b",") if token.strip()]
-
-
-def _text(headers: dict[bytes, list[bytes]], name: bytes) -> str | None:
-    values = headers.get(name)
-    return values[0].decode("ascii") if values else None
-
-
-def _first(headers: dict[bytes, list[bytes]], name: bytes) -> str | None:
-    values = headers.get(name)
-    return values[0].decode("latin-1").split(",")[0].strip() or None if values else None

@@ -6,7 +6,7 @@ The names and shapes of the message are the contract with clients that already e
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -69,18 +69,19 @@ class StreamHeader:
     """What is the same for every packet of a stream.
 
     Attributes:
-        n_channels: columns of `spike_counts`; `channel_ids` are 0 .. n_channels - 1. The labels
-            of the units behind them are the metadata's `unit_ids`.
+        n_channels: columns of `spike_counts`.
         bin_size_ms: width of a bin.
+        channel_ids: the columns by number, 0 .. n_channels - 1; not to be changed. The labels of
+            the units behind them are the metadata's `unit_ids`.
     """
 
     n_channels: int
     bin_size_ms: float
+    channel_ids: list[int] = field(init=False, compare=False)
 
-    @property
-    def channel_ids(self) -> list[int]:
-        """The columns of `spike_counts`, by number."""
-        return list(range(self.n_channels))
+    def __post_init__(self) -> None:
+        # Made once: it is part of every packet.
+        object.__setattr__(self, "channel_ids", list(range(self.n_channels)))
 
 
 def distance(

@@ -683,3 +683,15 @@ def test_on_a_real_connection(server):
     assert json.loads(body) == {"status": "deleted", "session_code": "a"}
     connection.close()
     assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [("https://evil.example", 403), ("null", 403), (LOCAL, 200), (None, 200)]
+)
+async def test_a_page_of_another_origin_changes_nothing(app, client, origin, status):
+    session, _ = app.get_service().registry.create("a")
+    headers = {} if origin is None else {"Origin": origin}
+    answer = await client.post("/api/control/a/pause", headers=headers)
+    assert answer.status_code == status
+    assert session.is_paused is (status == 200)
+    assert (await client.get("/api/sessions/a", headers=headers)).status_code == 200

@@ -6,9 +6,9 @@ from phantomlink.errors import InvalidParameterError
 from phantomlink.parameters import (
     Parameters,
     UnsupportedBodyError,
+    client_base_url,
     parse_body,
     parse_integer,
-    websocket_base_url,
 )
 
 
@@ -125,7 +125,7 @@ FORWARDED = {
 
 def test_the_address_is_the_one_that_the_client_used():
     def base(headers, scheme="http", trust_proxy=False):
-        return websocket_base_url(headers, scheme, "127.0.0.1:8000", trust_proxy=trust_proxy)
+        return client_base_url(headers, scheme, ("127.0.0.1", 8000), trust_proxy=trust_proxy)
 
     assert base({"Host": "localhost:8001"}) == "ws://localhost:8001"
     assert base({"Host": "[::1]:8000"}, "https") == "wss://[::1]:8000"
@@ -136,4 +136,4 @@ def test_the_address_is_the_one_that_the_client_used():
 
 @pytest.mark.parametrize("host", ["", "a b", 'x"onload=', "a/b", "user@host", "h\u00f6st"])
 def test_what_cannot_be_a_host_is_not_repeated(host):
-    assert websocket_base_url({"Host": host}, "http", "h:1", trust_proxy=False) == "ws://h:1"
+    assert client_base_url({"Host": host}, "http", ("h", 1), trust_proxy=False) == "ws://h:1"
