@@ -1,0 +1,1 @@
+"""Parts of the jitter benchmark, `tools/jitter.py`. What is measured: docs/benchmark.md."""

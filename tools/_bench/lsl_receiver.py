@@ -1,0 +1,92 @@
+"""Process: receives samples through a pylsl inlet and notes when each arrived.
+
+The same talk as `receiver`: hears a config, tells when the first sample is there, hears how
+long, tells what it wrote. The first channel carries the number of the sample.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from array import array
+from typing import Any
+
+from .receiver import wall_offset_ns
+from .talk import Message, fail, hear, tell
+
+_RESOLVE_SECONDS = 5.0
+_FIRST_SAMPLE_SECONDS = 10.0
+_SILENCE_SECONDS = 0.25
+
+
+def run(config: Message, pylsl: Any) -> None:
+    """Find the stream, wait for its first sample, receive for as long as told."""
+    now = time.monotonic_ns
+    started_ns = now()
+    found = pylsl.resolve_byprop("source_id", config["source_id"], timeout=_RESOLVE_SECONDS)
+    if not found:
+        fail(f"no LSL stream with source id {config['source_id']}")
+    inlet = pylsl.StreamInlet(found[0], max_buflen=5, recover=False)
+    inlet.open_stream(timeout=_FIRST_SAMPLE_SECONDS)
+    arrival_ns, sequence, stamp = array("q"), array("q"), array("d")
+    n_channels = found[0].channel_count()
+    gc.disable()
+
+    def receive(end_ns: int | None) -> None:
+        give_up_ns = started_ns + int(_FIRST_SAMPLE_SECONDS * 1e9) if end_ns is None else end_ns
+        pull = inlet.pull_sample
+        while True:
+            sample, timestamp = pull(_SILENCE_SECONDS)
+            at_ns = now()
+            if sample is not None:
+                arrival_ns.append(at_ns)
+                sequence.append(sample[0])
+                stamp.append(timestamp)
+                if end_ns is None:
+                    return
+            if at_ns >= give_up_ns:
+                return
+
+    receive(None)
+    if not arrival_ns:
+        fail(f"no LSL sample within {_FIRST_SAMPLE_SECONDS:g} s")
+    tell({"ready": True, "first_packet_ns": [arrival_ns[0] - started_ns], "pid": os.getpid()})
+    end_ns = int(hear()["end_ns"])
+    n_before, cpu_seconds = len(arrival_ns), time.process_time()
+    offsets = [(now(), wall_offset_ns())]
+    receive(end_ns)
+    cpu_seconds = time.process_time() - cpu_seconds
+    offsets.append((now(), wall_offset_ns()))
+    inlet.close_stream()
+    nothing = array("q", bytes(8 * len(arrival_ns)))
+    with open(config["out"], "wb") as out:
+        # Waiting inside liblsl is not seen from here, and a sample has no packet id.
+        for column in (arrival_ns, nothing, sequence, nothing, stamp):
+            column.tofile(out)
+    tell(
+        {
+            "rows": [len(arrival_ns)],
+            "bytes": [(len(arrival_ns) - n_before) * 4 * n_channels],
+            "closed": [None],
+            "cpu_seconds": cpu_seconds,
+            "wall_offsets": offsets,
+        }
+    )
+
+
+def main() -> None:
+    """Entry of the process."""
+    config = hear()
+    try:
+        import pylsl  # noqa: PLC0415
+    except (ImportError, RuntimeError) as error:
+        fail(f"LSL is not available: {error}")
+    try:
+        run(config, pylsl)
+    except (OSError, RuntimeError, TimeoutError) as error:
+        fail(f"LSL receiver: {error}")
+
+
+if __name__ == "__main__":
+    main()

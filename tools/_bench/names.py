@@ -1,0 +1,8 @@
+"""Names of the contestants."""
+
+FLOOR = "floor"
+PHANTOMLINK = "phantomlink"
+CHURNED = "phantomlink-churn"
+ASYNCIO_SLEEP = "asyncio-sleep"
+ASYNCIO_DEADLINE = "asyncio-deadline"
+PYLSL_DEADLINE = "pylsl-deadline"

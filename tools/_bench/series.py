@@ -1,0 +1,266 @@
+"""What a slice's arrivals say: the figures of one contestant in one slice. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .drift import drift, grid_errors, residuals, segments
+from .stats import Quantiles, quantiles
+
+Ns = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrivals:
+    """What one connection received within a slice. All (n,), in order of arrival.
+
+    Attributes:
+        arrival_ns: right after receive, CLOCK_MONOTONIC.
+        waited_ns: how long the receiver was awake before it got to this packet.
+        sequence: `sequence_number`.
+        packet_id: bin index in the recording.
+        stamp_ns: when the sender says the packet left, CLOCK_MONOTONIC.
+    """
+
+    arrival_ns: Ns
+    waited_ns: Ns
+    sequence: Ns
+    packet_id: Ns
+    stamp_ns: Ns
+
+    def within(self, start_ns: int, end_ns: int) -> Arrivals:
+        """Those that arrived in [start, end)."""
+        part = slice(*np.searchsorted(self.arrival_ns, (start_ns, end_ns)))
+        return Arrivals(
+            self.arrival_ns[part],
+            self.waited_ns[part],
+            self.sequence[part],
+            self.packet_id[part],
+            self.stamp_ns[part],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One contestant in one slice, all its connections together. Durations in ns.
+
+    Attributes:
+        connections: how many.
+        packets: received.
+        kept: share of the intervals that count here; 1 unless intervals were left out.
+        rate_min, rate_max: (last - first sequence) / (last - first arrival), Hz, of the slowest
+            and the fastest connection.
+        gaps: packets that are missing, by the jumps of `sequence_number`.
+        interval: difference of each interval between consecutive packets from the period.
+        grid: how late each packet arrived, to the grid through the earliest one.
+        release: the same of the stamps: how late each packet left.
+        transit: from stamp to arrival: two kernels' queues and the receiver's wake-up.
+        waited: how long the receiver was awake before it got to the packet.
+        spread: at each packet number, last minus first arrival over the connections; none
+            unless connections share packets.
+        last: from the stamp to the last arrival over the connections; likewise.
+        drift_ppm: of the connection with the largest; NaN when it cannot be said.
+        drift_resolution_ppm: how far to trust it.
+        reanchors: times that a grid was anchored anew, over all connections.
+    """
+
+    connections: int
+    packets: int
+    kept: float
+    rate_min: float
+    rate_max: float
+    gaps: int
+    interval: Quantiles
+    grid: Quantiles
+    release: Quantiles
+    transit: Quantiles
+    waited: Quantiles
+    spread: Quantiles
+    last: Quantiles
+    drift_ppm: float
+    drift_resolution_ppm: float
+    reanchors: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lines:
+    """One connection, line by line: the parts that are pooled."""
+
+    kept: Mask
+    interval: Ns
+    grid: Ns
+    release: Ns
+    transit: Ns
+    rate_hz: float
+    gaps: int
+    drift_ppm: float
+    drift_resolution_ppm: float
+    reanchors: int
+
+
+def undisturbed(times_ns: Ns, stalls: Sequence[tuple[int, int]]) -> Mask:
+    """(n - 1,) whether no stall overlaps the interval between two times.
+
+    Args:
+        times_ns: (n,) increasing.
+        stalls: [begin, end), in any order.
+    """
+    if not len(stalls):
+        return np.ones(max(len(times_ns) - 1, 0), dtype=np.bool_)
+    ordered = np.asarray(sorted(stalls), dtype=np.int64)
+    begins, ends = ordered[:, 0], np.maximum.accumulate(ordered[:, 1])
+    # The last stall that begins before the interval ends is, with its running maximum of ends,
+    # the only one that has to be looked at.
+    last = np.searchsorted(begins, times_ns[1:]) - 1
+    overlaps = (last >= 0) & (ends[np.maximum(last, 0)] > times_ns[:-1])
+    return ~overlaps
+
+
+def count_gaps(sequence: Ns) -> int:
+    """How many packets the jumps of `sequence_number` leave out."""
+    steps = np.diff(sequence)
+    return int((steps[steps > 1] - 1).sum())
+
+
+def figures(
+    connections: Sequence[Arrivals],
+    rate_hz: Fraction,
+    stalls: Sequence[tuple[int, int]] = (),
+    *,
+    shared: bool = False,
+) -> Figures:
+    """The figures of a slice.
+
+    Args:
+        connections: what each received.
+        rate_hz: packets a second that were asked for.
+        stalls: times that do not count: an interval that overlaps one is left out, with the
+            packet at its end.
+        shared: whether the connections got the same packets.
+    """
+    heard = [c for c in connections if len(c.arrival_ns) > 1]
+    lines = [_lines(connection, rate_hz, stalls) for connection in heard]
+    worst = max(lines, key=lambda line: abs(line.drift_ppm), default=None)
+    spread, last = _over_connections(heard, lines) if shared else (_NONE, _NONE)
+    rates = [line.rate_hz for line in lines if not np.isnan(line.rate_hz)]
+    return Figures(
+        connections=len(connections),
+        packets=sum(len(c.arrival_ns) for c in connections),
+        kept=float(np.concatenate([line.kept for line in lines]).mean()) if lines else 0.0,
+        # One that heard nothing has no rate, and must not hide behind the others.
+        rate_min=min(rates, default=np.nan) if len(heard) == len(connections) else 0.0,
+        rate_max=max(rates, default=np.nan),
+        gaps=sum(line.gaps for line in lines),
+        interval=quantiles(_pool([line.interval for line in lines])),
+        grid=quantiles(_pool([line.grid for line in lines])),
+        release=quantiles(_pool([line.release for line in lines])),
+        transit=quantiles(_pool([line.transit for line in lines])),
+        waited=quantiles(_pool([connection.waited_ns for connection in heard])),
+        spread=quantiles(spread),
+        last=quantiles(last),
+        drift_ppm=worst.drift_ppm if worst else np.nan,
+        drift_resolution_ppm=worst.drift_resolution_ppm if worst else np.nan,
+        reanchors=sum(line.reanchors for line in lines),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """Where the recording began again.
+
+    Attributes:
+        error_ns: of the interval across it.
+        at_seconds: after the first arrival.
+        stalled: whether a stall of the host overlaps it.
+    """
+
+    error_ns: int
+    at_seconds: float
+    stalled: bool
+
+
+def seams(
+    arrivals: Arrivals, rate_hz: Fraction, stalls: Sequence[tuple[int, int]] = ()
+) -> list[Seam]:
+    """The intervals across which `packet_id` fell back."""
+    error, consecutive = _interval_errors(arrivals, rate_hz)
+    quiet = undisturbed(arrivals.arrival_ns, stalls)
+    found = np.flatnonzero((np.diff(arrivals.packet_id) < 0) & consecutive)
+    start = arrivals.arrival_ns[0] if len(arrivals.arrival_ns) else 0
+    return [
+        Seam(int(error[i]), float(arrivals.arrival_ns[i + 1] - start) / _NS, not quiet[i])
+        for i in found
+    ]
+
+
+_NONE = np.empty(0, dtype=np.int64)
+
+
+def _pool(parts: Sequence[Ns]) -> Ns:
+    return np.concatenate(parts) if parts else _NONE
+
+
+def _interval_errors(arrivals: Arrivals, rate_hz: Fraction) -> tuple[Ns, Mask]:
+    """(n - 1,) |interval - period|, and whether the interval is of consecutive packets."""
+    period_ns = round(_NS / rate_hz)
+    return (
+        np.abs(np.diff(arrivals.arrival_ns) - period_ns),
+        np.diff(arrivals.sequence) == 1,
+    )
+
+
+def _lines(arrivals: Arrivals, rate_hz: Fraction, stalls: Sequence[tuple[int, int]]) -> _Lines:
+    kept = undisturbed(arrivals.arrival_ns, stalls)
+    # A packet counts when the interval before it does; the first has none, and counts.
+    packet_kept = np.concatenate(([True], kept))
+    interval, consecutive = _interval_errors(arrivals, rate_hz)
+    residual = residuals(arrivals.arrival_ns, arrivals.sequence, rate_hz)
+    parts = segments(residual, rate_hz)
+    left = residuals(arrivals.stamp_ns, arrivals.sequence, rate_hz)
+    envelope = drift(arrivals.arrival_ns, residual, parts)
+    at = np.flatnonzero(packet_kept)[[0, -1]]
+    steps, seconds = np.diff(arrivals.sequence[at])[0], np.diff(arrivals.arrival_ns[at])[0] / _NS
+    return _Lines(
+        kept=kept,
+        interval=interval[kept & consecutive],
+        grid=grid_errors(residual, parts)[packet_kept],
+        release=grid_errors(left, segments(left, rate_hz))[packet_kept],
+        transit=(arrivals.arrival_ns - arrivals.stamp_ns)[packet_kept],
+        rate_hz=float(steps / seconds) if seconds > 0 else np.nan,
+        gaps=count_gaps(arrivals.sequence),
+        drift_ppm=envelope.slope * 1e6 if envelope else np.nan,
+        drift_resolution_ppm=envelope.resolution * 1e6 if envelope else np.nan,
+        reanchors=len(parts) - 1,
+    )
+
+
+def _over_connections(connections: Sequence[Arrivals], lines: Sequence[_Lines]) -> tuple[Ns, Ns]:
+    """Last minus first arrival, and last arrival minus stamp, of packets that all have."""
+    if not connections:
+        return _NONE, _NONE
+    first = max(int(c.sequence[0]) for c in connections)
+    stop = min(int(c.sequence[-1]) for c in connections) + 1
+    n = max(stop - first, 0)
+    earliest = np.full(n, np.iinfo(np.int64).max)
+    latest = np.full(n, np.iinfo(np.int64).min)
+    heard = np.zeros(n, dtype=np.int64)
+    stamp = np.zeros(n, dtype=np.int64)
+    for connection, line in zip(connections, lines, strict=True):
+        kept = np.concatenate(([True], line.kept))
+        inside = kept & (connection.sequence >= first) & (connection.sequence < stop)
+        at = connection.sequence[inside] - first
+        arrival = connection.arrival_ns[inside]
+        earliest[at] = np.minimum(earliest[at], arrival)
+        latest[at] = np.maximum(latest[at], arrival)
+        stamp[at] = connection.stamp_ns[inside]
+        heard[at] += 1
+    by_all = heard == len(connections)
+    return (latest - earliest)[by_all], (latest - stamp)[by_all]

@@ -1,0 +1,152 @@
+"""What was measured, slice by slice, and which of two figures counts. Pure.
+
+The rule: the host takes the CPU away now and then, and no program can help it. So each figure is
+had twice, from all that arrived (raw) and without what the stalls of the host touched (clean).
+The clean one counts when more than a tenth of a slice was lost, in a pair of slices when it was
+in either: both sides of a comparison are then treated alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from .host import Lost
+from .series import Figures, Seam
+from .stats import Estimate, median_over_slices, paired_differences, paired_ratios
+
+MAX_LOST = 0.1
+
+Pick = Callable[[Figures], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process and its children used in a slice. NaN: not known.
+
+    Attributes:
+        cpu: share of one core.
+        rss_bytes: resident memory at the end.
+        uss_bytes: memory that only it has, at the end.
+    """
+
+    cpu: float = math.nan
+    rss_bytes: float = math.nan
+    uss_bytes: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """What the server says of itself, over all sessions of a slice. NaN: it does not say.
+
+    Attributes:
+        lateness_p50_ns: median over the sessions' medians.
+        lateness_p99_ns: of the worst session.
+        last_write_p50_ns: from the tick to the last accepted write.
+        source: the route that said it.
+    """
+
+    lateness_p50_ns: float = math.nan
+    lateness_p99_ns: float = math.nan
+    last_write_p50_ns: float = math.nan
+    source: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One contestant in one slice.
+
+    Attributes:
+        raw: from all that arrived.
+        clean: without the intervals that a stall overlaps; None: no probe saw stalls.
+        lost: to the host.
+        usage: of the sending process.
+        receiver_cpu: share of one core, all receivers together.
+        bytes_per_second: received, all connections together.
+        first_packet_seconds: from connect to the first packet, one a connection.
+        closed: why connections ended that should not have.
+        report: of the server.
+        seams: where the recording began again.
+        notes: other figures, by name.
+    """
+
+    raw: Figures
+    clean: Figures | None
+    lost: Lost
+    usage: Usage
+    receiver_cpu: float
+    bytes_per_second: float
+    first_packet_seconds: tuple[float, ...]
+    closed: tuple[str, ...] = ()
+    report: ServerReport = ServerReport()
+    seams: tuple[Seam, ...] = ()
+    notes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether the host took more of this slice than a raw figure can bear."""
+        return self.lost.fraction > MAX_LOST
+
+    def counting(self, *, lost: bool) -> Figures:
+        """The figures that count, when that much was lost."""
+        return self.clean if lost and self.clean is not None else self.raw
+
+
+class Results:
+    """All slices of a run: one list a contestant, slice i of each measured beside the others."""
+
+    def __init__(self) -> None:
+        self.slices: dict[str, list[Measured]] = {}
+        self.not_measured: dict[str, str] = {}
+
+    def add(self, contestant: str, measured: Measured) -> None:
+        """A slice more."""
+        self.slices.setdefault(contestant, []).append(measured)
+
+    def of(self, contestant: str) -> list[Measured]:
+        """Slices of a contestant; none when it was not measured."""
+        return self.slices.get(contestant, [])
+
+    def counting(self, contestant: str, pick: Pick) -> list[float]:
+        """A figure of each slice, raw or clean as the rule says."""
+        return [pick(m.counting(lost=m.was_lost)) for m in self.of(contestant)]
+
+    def pairs(self, a: str, b: str) -> list[tuple[Figures, Figures]]:
+        """The figures of two contestants, slice by slice, raw or clean as the rule says."""
+        return [
+            (x.counting(lost=lost), y.counting(lost=lost))
+            for x, y in zip(self.of(a), self.of(b), strict=False)
+            for lost in (_lost_in_either(x, y),)
+        ]
+
+    def ratio(self, a: str, b: str, pick: Pick) -> Estimate:
+        """Median of a / b over the pairs of slices."""
+        return _estimate(paired_ratios, self.pairs(a, b), pick)
+
+    def difference(self, a: str, b: str, pick: Pick) -> Estimate:
+        """Median of a - b over the pairs of slices."""
+        return _estimate(paired_differences, self.pairs(a, b), pick)
+
+    @property
+    def n_lost(self) -> int:
+        """Slices of which the host took more than a tenth."""
+        return sum(m.was_lost for slices in self.slices.values() for m in slices)
+
+    @property
+    def n_slices(self) -> int:
+        """Slices, of all contestants."""
+        return sum(len(slices) for slices in self.slices.values())
+
+
+def _lost_in_either(a: Measured, b: Measured) -> bool:
+    """Clean figures of a pair need both, or one side would be compared with the other's stalls."""
+    return (a.was_lost or b.was_lost) and a.clean is not None and b.clean is not None
+
+
+def _estimate(
+    combine: Callable[[Sequence[float], Sequence[float]], list[float]],
+    pairs: Sequence[tuple[Figures, Figures]],
+    pick: Pick,
+) -> Estimate:
+    return median_over_slices(combine([pick(a) for a, _ in pairs], [pick(b) for _, b in pairs]))
