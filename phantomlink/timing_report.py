@@ -7,6 +7,7 @@ release being when the packet leaves the scheduler; what comes after is `send_la
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from fractions import Fraction
 from typing import Any
 
 from phantomlink.engine.clock import SystemClock
@@ -17,6 +18,9 @@ from phantomlink.service import Service
 from phantomlink.views import filter_json, iso
 
 Json = dict[str, Any]
+
+# Those that bear on timing.
+_SETTINGS = ("stream_frequency_hz", "loop", "spin_share", "realtime", "cpu_affinity")
 
 
 def timing(service: Service, session: Session) -> Json:
@@ -38,6 +42,7 @@ def timing(service: Service, session: Session) -> Json:
             "clock": _clock(service),
             "gc_pauses_us": _durations(collector.pauses),
             "gc_pauses_in_ticks": collector.in_tick,
+            "settings": {name: _setting(getattr(service.settings, name)) for name in _SETTINGS},
             "system": [
                 {"name": tuning.name, "state": tuning.state, "detail": tuning.detail}
                 for tuning in service.tuning
@@ -58,6 +63,7 @@ def _playhead(playback: Playback, wanted: Json) -> Json:
                 for edge_ns, n in counters.lateness.buckets()
             ]
         },
+        "handover_us": _durations(counters.handover),
         "drift_ppm": counters.drift.ppm,
         "anchors": counters.anchors,
         "stalls": counters.stalls,
@@ -88,6 +94,14 @@ def _clock(service: Service) -> Json:
     }
 
 
+def _setting(value: object) -> float | bool | str | None:
+    if isinstance(value, Fraction):
+        return float(value)
+    if isinstance(value, frozenset):
+        return ",".join(map(str, sorted(value)))
+    return value if isinstance(value, float | bool) else None
+
+
 def _durations(histogram: Histogram) -> Json:
     summary = histogram.summary()
     nanoseconds = {
@@ -115,7 +129,9 @@ def timing_text(report: Json) -> str:
         _HEADER,
     ]
     for playhead in report["playheads"]:
-        lines.append(_row("lateness, " + _filter_name(playhead["filter"]), playhead["lateness_us"]))
+        name = _filter_name(playhead["filter"])
+        lines.append(_row("lateness, " + name, playhead["lateness_us"]))
+        lines.append(_row("to the last listener", playhead["handover_us"]))
     lines += [
         _row("send, after release", report["send_latency_us"]),
         _row("garbage collection", report["server"]["gc_pauses_us"]),
@@ -144,6 +160,8 @@ def timing_text(report: Json) -> str:
         f"{server['gc_pauses_in_ticks']} collections inside ticks",
         f"clock: {clock}",
     ]
+    settings = ", ".join(f"{name} {_shown(value)}" for name, value in server["settings"].items())
+    lines.append(f"settings: {settings}")
     for asked in server["system"]:
         detail = f" ({asked['detail']})" if asked["detail"] else ""
         lines.append(f"{asked['name']}: {asked['state']}{detail}")

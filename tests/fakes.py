@@ -42,6 +42,7 @@ class VirtualAlarm:
 
     async def wait_until(self, deadline_ns):
         await trio.sleep((deadline_ns - self._clock.now_ns()) / 1_000_000_000)
+        return self._clock.now_ns()
 
     def close(self):
         pass

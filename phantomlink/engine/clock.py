@@ -28,10 +28,14 @@ _monotonic_ns = time.monotonic_ns
 class Alarm(Protocol):
     """Waits for one deadline at a time."""
 
-    async def wait_until(self, deadline_ns: int) -> None:
+    async def wait_until(self, deadline_ns: int) -> int:
         """Return at the deadline, or at once when it is past. Always a checkpoint.
 
-        Cancelled: nothing is left armed that the next call would notice.
+        A cancellation that came before the last microseconds of the wait is raised: nothing but
+        the waiter itself runs between that moment and its return.
+
+        Returns:
+            The time now, ns.
         """
         ...
 
@@ -88,11 +92,13 @@ class SystemClock:
         return _TimerfdAlarm(*self._timerfd, self.margin, self.governor)
 
 
-def _spin(deadline_ns: int, governor: SpinGovernor) -> None:
+def _spin(deadline_ns: int, governor: SpinGovernor) -> int:
     start = now = _monotonic_ns()
+    # Before the spin, so that nothing is left to do behind it; the wake-up's own part is noise.
+    governor.spun(max(deadline_ns - start, 0), start)
     while now < deadline_ns:
         now = _monotonic_ns()
-    governor.spun(now - start, now)
+    return now
 
 
 class _TimerfdAlarm:
@@ -108,16 +114,18 @@ class _TimerfdAlarm:
         self._margin = margin
         self._governor = governor
 
-    async def wait_until(self, deadline_ns: int) -> None:
+    async def wait_until(self, deadline_ns: int) -> int:
         wake_ns = deadline_ns - min(self._margin.margin_ns, self._governor.cap_ns)
         if _monotonic_ns() < wake_ns:
             # Setting the time also clears an expiry that a cancelled wait has left unread.
             self._set_time(self._fd, wake_ns)
             await trio.lowlevel.wait_readable(self._fd)
+            # It may have been cancelled between the wake-up and its turn to run.
+            await trio.lowlevel.checkpoint_if_cancelled()
             self._margin.observe(_monotonic_ns() - wake_ns)
         else:
             await trio.lowlevel.checkpoint()
-        _spin(deadline_ns, self._governor)
+        return _spin(deadline_ns, self._governor)
 
     def close(self) -> None:
         trio.lowlevel.notify_closing(self._fd)
@@ -132,10 +140,11 @@ class _SleepAlarm:
     def __init__(self, governor: SpinGovernor) -> None:
         self._governor = governor
 
-    async def wait_until(self, deadline_ns: int) -> None:
+    async def wait_until(self, deadline_ns: int) -> int:
         remaining_ns = deadline_ns - self._LEAD_NS - _monotonic_ns()
         await trio.sleep(max(remaining_ns, 0) / _NS)
-        _spin(deadline_ns, self._governor)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return _spin(deadline_ns, self._governor)
 
     def close(self) -> None:
         pass

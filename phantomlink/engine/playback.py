@@ -214,13 +214,13 @@ class Playback:
                 self._anchor(now_ns)
             elif builder.waited and now_ns > timeline.deadline_ns:
                 self._went_wrong(EventKind.OVERRUN, now_ns)
-            await alarm.wait_until(timeline.deadline_ns)
-            await trio.lowlevel.checkpoint_if_cancelled()
-            if timeline.is_stalled(clock.now_ns()):
+            if timeline.is_stalled(await alarm.wait_until(timeline.deadline_ns)):
                 continue
             collector.is_tick = True
-            self._release(built.popleft())
-            collector.is_tick = False
+            try:
+                self._release(built.popleft())
+            finally:
+                collector.is_tick = False
 
     def _anchor(self, now_ns: int) -> None:
         parts = self._parts
@@ -237,10 +237,10 @@ class Playback:
     def _release(self, release: Release) -> None:
         clock = self._parts.clock
         deadline_ns = self._timeline.deadline_ns
-        lateness_ns = clock.now_ns() - deadline_ns
+        released_ns = clock.now_ns()
         release.stamp(deadline_ns, clock.wall_seconds())
         failed = self.fanout.offer(release)
-        self.timing.released(deadline_ns, lateness_ns)
+        self.timing.released(deadline_ns, released_ns, clock.now_ns())
         self._timeline.advance()
         self.playhead.advance()
         for sink in failed:

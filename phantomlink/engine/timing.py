@@ -82,6 +82,8 @@ class TimingCounters:
 
     Attributes:
         lateness: release minus deadline of each packet.
+        handover: from a packet's release to its having been offered to the last listener, which
+            is the last write that a socket took at once.
         drift: of the releases against CLOCK_MONOTONIC, since the last anchor.
         packets: released.
         anchors: times the grid of deadlines began: at the start, after each hold, each stall.
@@ -95,6 +97,7 @@ class TimingCounters:
         "anchors",
         "drift",
         "events",
+        "handover",
         "lateness",
         "lowest_depth",
         "overruns",
@@ -104,6 +107,7 @@ class TimingCounters:
 
     def __init__(self) -> None:
         self.lateness = Histogram()
+        self.handover = Histogram()
         self.drift = DriftGauge()
         self.packets = 0
         self.anchors = 0
@@ -117,9 +121,11 @@ class TimingCounters:
         self.anchors += 1
         self.drift.restart()
 
-    def released(self, deadline_ns: int, lateness_ns: int) -> None:
-        """A packet has left."""
+    def released(self, deadline_ns: int, released_ns: int, offered_ns: int) -> None:
+        """A packet that was due has left, and has been offered to everybody."""
+        lateness_ns = released_ns - deadline_ns
         self.lateness.record(lateness_ns)
+        self.handover.record(offered_ns - released_ns)
         self.drift.record(deadline_ns, lateness_ns)
         self.packets += 1
 

@@ -44,6 +44,7 @@ def timing_schemas() -> dict[str, Schema]:
                 ),
                 "packets": integer("released", 4000),
                 "lateness_us": ref("Lateness"),
+                "handover_us": ref("Microseconds"),
                 "drift_ppm": nullable(
                     number("against CLOCK_MONOTONIC since the last anchor, lower envelope", 0.0)
                 ),
@@ -84,6 +85,7 @@ def timing_schemas() -> dict[str, Schema]:
                         "clock": typed("object", "what waiting is built on"),
                         "gc_pauses_us": ref("Microseconds"),
                         "gc_pauses_in_ticks": integer("collections that began in a tick", 0),
+                        "settings": typed("object", "those that bear on timing"),
                         "system": array(
                             record(
                                 "",

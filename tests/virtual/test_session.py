@@ -314,6 +314,7 @@ class StallingClock:
         await trio.sleep(max(deadline_ns - self.now_ns(), 0) / 1e9)
         if self.ticks == self.at_tick:
             await trio.sleep(self.seconds)
+        return self.now_ns()
 
     def close(self):
         pass
