@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
+from http.client import HTTPException
 
 from .rest import Rest
 from .talk import fail, hear, tell
@@ -44,7 +45,7 @@ class Pace:
         while not self._stopped.wait(max(due - time.monotonic(), 0)):
             try:
                 succeeded = next(self._actions)()
-            except OSError:
+            except (OSError, HTTPException):
                 succeeded = False
             self.done += 1
             self.failed += not succeeded
@@ -132,13 +133,16 @@ def main() -> None:
         for pace in paces:
             pace.start()
         tell({"ready": True})
+        began = time.monotonic()
         hear()
+        seconds = time.monotonic() - began
         for pace in paces:
             pace.stop()
     except OSError as error:
         fail(f"churn: {error}")
     tell(
         {
+            "seconds": seconds,
             "operations": paces[0].done,
             "operations_failed": paces[0].failed,
             "requests": paces[1].done,

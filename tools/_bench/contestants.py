@@ -73,6 +73,7 @@ class Plan:
         paths: of the connections: one each, None without a handshake.
         shared: whether the connections get the same packets.
         wall_clock: whether stamps are Unix time; else CLOCK_MONOTONIC, s.
+        seams: whether a packet id that falls back means that a recording began again.
         env: variables of the receivers.
     """
 
@@ -81,6 +82,7 @@ class Plan:
     paths: Sequence[str | None] = (None,)
     shared: bool = False
     wall_clock: bool = False
+    seams: bool = False
     env: dict[str, str] = field(default_factory=dict)
 
 
@@ -149,6 +151,7 @@ class Phantomlink(Contestant):
             [f"/stream/binary/{code}" for code in self.codes for _ in range(load.clients)],
             shared=load.clients > 1 and load.sessions == 1,
             wall_clock=True,
+            seams=True,
         )
 
     def end(self) -> tuple[ServerReport, dict[str, float]]:

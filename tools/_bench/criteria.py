@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .names import ASYNCIO_DEADLINE, CHURNED, FLOOR, PHANTOMLINK
@@ -115,7 +115,9 @@ def churn(results: Results) -> list[Verdict]:
     done = results.of(CHURNED)
     failed = sum(m.notes["operations_failed"] + m.notes["requests_failed"] for m in done)
     per_second = [
-        sum(m.notes[name] for m in done) / _seconds(done) if done else math.nan
+        sum(m.notes[name] for m in done) / sum(m.notes["seconds"] for m in done)
+        if done
+        else math.nan
         for name in ("operations", "requests")
     ]
     return [
@@ -189,15 +191,20 @@ def _against_floor(results: Results, above_us: float) -> list[Verdict]:
 
 
 def _rate_and_gaps(results: Results, low: float, high: float) -> list[Verdict]:
-    slowest = min(results.counting(PHANTOMLINK, lambda f: f.rate_min), default=math.nan)
-    fastest = max(results.counting(PHANTOMLINK, lambda f: f.rate_max), default=math.nan)
     measured = results.of(PHANTOMLINK)
+    counting = [m.counting(lost=m.was_lost) for m in measured]
+    # Over all slices: in one of 15 s, a stall of 8 ms at its end alone is 0.02 Hz.
+    rates = [_mean(of_client) for of_client in zip(*(f.rates for f in counting), strict=True)]
+    slowest, fastest = min(rates, default=math.nan), max(rates, default=math.nan)
+    worst = min((f.rate_min for f in counting), default=math.nan)
+    best = max((f.rate_max for f in counting), default=math.nan)
     gaps = sum(m.raw.gaps for m in measured)
     closed = sum(len(m.closed) for m in measured)
     return [
         _verdict(
             f"every client within {low:g} to {high:g} Hz",
-            f"{number(slowest, '.4f')} to {number(fastest, '.4f')} Hz",
+            f"{number(slowest, '.4f')} to {number(fastest, '.4f')} Hz over all slices "
+            f"(in a single one {number(worst, '.4f')} to {number(best, '.4f')})",
             slowest + fastest,
             lambda _: low <= slowest and fastest <= high,
         ),
@@ -261,6 +268,11 @@ def _seam(results: Results) -> Verdict:
 
 def _over(results: Results, pick: Callable[[Measured], float]) -> Estimate:
     return median_over_slices([pick(m) for m in results.of(PHANTOMLINK)])
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _seconds(measured: list[Measured]) -> float:

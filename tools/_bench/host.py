@@ -13,7 +13,9 @@ Stall = tuple[int, int]
 # Above this a stall is the host's: waking a real-time thread takes tens of microseconds.
 THRESHOLD_NS = 500_000
 _PERIOD_NS = 1_000_000
-_STEAL_FIELD = 7  # user nice system idle iowait irq softirq steal (proc_stat(5))
+# user nice system idle iowait irq softirq steal (proc_stat(5))
+_STEAL_FIELD = 7
+_BUSY_FIELDS = (0, 1, 2, 5, 6)
 _TALK_SECONDS = 5.0
 
 
@@ -24,12 +26,14 @@ class Lost:
     Attributes:
         seconds: length of the slice.
         steal_seconds: by CPU, from /proc/stat; empty where there is none.
+        busy_seconds: CPU time that this machine's programs and kernel got, all CPUs together.
         stalls: [due, woken] of every stall the probes saw, CLOCK_MONOTONIC ns; None: no probe.
         stalled_seconds: by CPU, from the probes; None: no probe.
     """
 
     seconds: float
     steal_seconds: tuple[float, ...]
+    busy_seconds: float
     stalls: tuple[Stall, ...] | None
     stalled_seconds: tuple[float, ...] | None
 
@@ -40,14 +44,20 @@ class Lost:
         return worst / self.seconds if self.seconds > 0 else 0.0
 
 
-def parse_steal_ticks(proc_stat: str) -> tuple[int, ...]:
-    """Steal of each CPU, in clock ticks, from the text of /proc/stat."""
-    ticks = []
+def parse_ticks(proc_stat: str) -> tuple[tuple[int, ...], int]:
+    """Steal of each CPU, and what all of them were busy, in clock ticks.
+
+    Args:
+        proc_stat: the text of /proc/stat.
+    """
+    steal, busy = list[int](), 0
     for line in proc_stat.splitlines():
-        name, *values = line.split()
+        name, *values = line.split() or [""]
         if name.startswith("cpu") and name != "cpu":
-            ticks.append(int(values[_STEAL_FIELD]) if len(values) > _STEAL_FIELD else 0)
-    return tuple(ticks)
+            ticks = [int(value) for value in values]
+            steal.append(ticks[_STEAL_FIELD] if len(ticks) > _STEAL_FIELD else 0)
+            busy += sum(ticks[field] for field in _BUSY_FIELDS if field < len(ticks))
+    return tuple(steal), busy
 
 
 def within(stalls: list[Stall], start_ns: int, end_ns: int) -> list[Stall]:
@@ -66,19 +76,22 @@ class HostWatch:
     def __init__(self, *, probe: bool) -> None:
         self.not_permitted: str | None = None if probe else "switched off by --no-probe"
         self._probes: list[Child] = []
-        self._ticks: tuple[int, ...] = ()
+        self._ticks: tuple[tuple[int, ...], int] = ((), 0)
         self._tick_seconds = 1 / os.sysconf("SC_CLK_TCK")
         if probe:
             self._start_probes()
 
     def begin(self) -> None:
         """A slice begins."""
-        self._ticks = _read_steal_ticks()
+        self._ticks = _read_ticks()
 
     def end(self, start_ns: int, end_ns: int) -> Lost:
         """The slice from `start_ns` to `end_ns` is over."""
-        after = _read_steal_ticks()
-        steal = tuple((b - a) * self._tick_seconds for a, b in zip(self._ticks, after, strict=True))
+        (steal_before, busy_before), (steal_after, busy_after) = self._ticks, _read_ticks()
+        steal = tuple(
+            (b - a) * self._tick_seconds for a, b in zip(steal_before, steal_after, strict=True)
+        )
+        busy_seconds = (busy_after - busy_before) * self._tick_seconds
         stalls: list[Stall] | None = None
         stalled: tuple[float, ...] | None = None
         if self._probes:
@@ -93,7 +106,11 @@ class HostWatch:
             stalls = sorted(stall for cpu in by_cpu for stall in cpu)
             stalled = tuple(sum(woken - due for due, woken in cpu) / 1e9 for cpu in by_cpu)
         return Lost(
-            (end_ns - start_ns) / 1e9, steal, None if stalls is None else tuple(stalls), stalled
+            seconds=(end_ns - start_ns) / 1e9,
+            steal_seconds=steal,
+            busy_seconds=busy_seconds,
+            stalls=None if stalls is None else tuple(stalls),
+            stalled_seconds=stalled,
         )
 
     def stop(self) -> None:
@@ -114,8 +131,8 @@ class HostWatch:
             self.stop()
 
 
-def _read_steal_ticks() -> tuple[int, ...]:
+def _read_ticks() -> tuple[tuple[int, ...], int]:
     try:
-        return parse_steal_ticks(Path("/proc/stat").read_text())
+        return parse_ticks(Path("/proc/stat").read_text())
     except OSError:
-        return ()
+        return (), 0

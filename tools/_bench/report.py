@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from statistics import median
 
 from .criteria import Verdict
 from .names import FLOOR, PHANTOMLINK
@@ -16,6 +17,8 @@ from .stats import median_over_slices
 from .words import UNKNOWN, estimate_ratio, megabytes, number, percent, table, us
 
 _LABELS = {"p50": "p50", "p99": "p99", "p999": "p99.9", "max": "max"}
+# Of a core. The probes and the kernel's own work take less.
+_QUIET_CPU = 0.15
 _ERRORS = {
     "interval error": "interval",
     "late to the grid": "grid",
@@ -37,13 +40,16 @@ def environment() -> dict[str, object]:
 def text(results: Results, *, not_permitted: str | None) -> str:
     """Everything measured, for people: medians over the slices."""
     parts = [_host(results, not_permitted), _receivers(results)]
+    parts.append(_heading("What was sent, and what it took (medians over the slices)"))
+    parts.append(_usage(results))
     parts.append(_heading("All intervals (medians over the slices)"))
     parts.append(_figures(results, lambda m: m.raw))
     if not_permitted is None:
-        parts.append(_heading("Without the intervals that a stall of the host overlaps"))
+        parts.append(_heading("Without the packets that a stall of the host touched"))
         parts.append(_figures(results, lambda m: m.clean))
-    parts.append(_heading("Ratios of paired slices: median [95 % interval]"))
-    parts.append(_ratios(results))
+    if len(results.slices) > 1:
+        parts.append(_heading("Ratios of paired slices: median [95 % interval]"))
+        parts.append(_ratios(results))
     for name, reason in results.not_measured.items():
         parts.append(f"{name} was not measured: {reason}")
     return "\n\n".join(part for part in parts if part)
@@ -85,8 +91,21 @@ def _host(results: Results, not_permitted: str | None) -> str:
             f"{probe}.",
             f"{results.n_lost} of {results.n_slices} slices lost more than a tenth to the host: "
             "there, and in what they are paired with, the figures without stalls count.",
+            *_not_quiet(results),
         ]
     )
+
+
+def _not_quiet(results: Results) -> list[str]:
+    """A line of warning when other programs ran meanwhile."""
+    everything = [m for slices in results.slices.values() for m in slices]
+    others = _median(everything, _others_cpu)
+    if not others > _QUIET_CPU:
+        return []
+    return [
+        f"Other programs of this machine took {percent(others)} of a core meanwhile: it was not "
+        "quiet, and no figure here says what a quiet one would."
+    ]
 
 
 def _receivers(results: Results) -> str:
@@ -119,60 +138,78 @@ def _at(path: str) -> Callable[[Figures], float]:
 
 
 def _figures(results: Results, side: Callable[[Measured], Figures | None]) -> str:
+    """What the packets say: medians over the slices."""
     names = list(results.slices)
 
-    def row(
-        label: str, form: Callable[[float], str], pick: Callable[[Figures], float]
-    ) -> list[str]:
-        cells = []
+    def row(label: str, form: Callable[[float], str], path: str) -> list[str]:
+        cells, pick = [], _at(path)
         for name in names:
             found = [f for m in results.of(name) if (f := side(m)) is not None]
             cells.append(form(median_over_slices([pick(f) for f in found]).median))
         return [label, *cells]
 
-    def usage(
+    rows = [
+        row("intervals kept", percent, "kept"),
+        row("rate, slowest (Hz)", _rate, "rate_min"),
+        row("rate, fastest (Hz)", _rate, "rate_max"),
+    ]
+    for label, figure in _ERRORS.items():
+        rows += [row(f"{label} {_LABELS[p]}", us, f"{figure}.{p}") for p in _LABELS]
+    if any(m.raw.spread.count for name in names for m in results.of(name)):
+        rows += [
+            row(f"{label} {p}", us, f"{figure}.{p}")
+            for label, figure in (
+                ("first to last client", "spread"),
+                ("stamp to last client", "last"),
+            )
+            for p in ("p50", "p99")
+        ]
+    rows += [
+        row("drift (ppm)", _ppm, "drift_ppm"),
+        row("  to be trusted to", _ppm, "drift_resolution_ppm"),
+        row("re-anchors", _count, "reanchors"),
+    ]
+    return table(["", *names], rows)
+
+
+def _usage(results: Results) -> str:
+    """What was sent, what it took, and what the server says: medians over the slices."""
+    names = list(results.slices)
+
+    def row(
         label: str, form: Callable[[float], str], pick: Callable[[Measured], float]
     ) -> list[str]:
         return [label, *(form(_median(results.of(name), pick)) for name in names)]
 
     rows = [
         ["slices", *(str(len(results.of(name))) for name in names)],
-        row("connections", _count, lambda f: f.connections),
-        row("packets", _count, lambda f: f.packets),
-        row("intervals kept", percent, lambda f: f.kept),
-        row("rate, slowest (Hz)", _rate, lambda f: f.rate_min),
-        row("rate, fastest (Hz)", _rate, lambda f: f.rate_max),
+        row("connections", _count, lambda m: m.raw.connections),
+        row("packets in a slice", _count, lambda m: m.raw.packets),
         ["gaps, all slices", *(str(sum(m.raw.gaps for m in results.of(name))) for name in names)],
-        usage("received (kB/s)", _kilobytes, lambda m: m.bytes_per_second),
+        row("received (kB/s)", _kilobytes, lambda m: m.bytes_per_second),
+        row("first packet, median (ms)", _milliseconds, lambda m: median(m.first_packet_seconds)),
+        row("first packet, last (ms)", _milliseconds, lambda m: max(m.first_packet_seconds)),
+        row("CPU of the sender", percent, lambda m: m.usage.cpu),
+        row("CPU of the receivers", percent, lambda m: m.receiver_cpu),
+        row("CPU of all others", percent, _others_cpu),
+        row("memory, resident", megabytes, lambda m: m.usage.rss_bytes),
+        row("memory, its own (USS)", megabytes, lambda m: m.usage.uss_bytes),
+        row("lost to the host", percent, lambda m: m.lost.fraction),
     ]
-    for label, figure in _ERRORS.items():
-        rows += [row(f"{label} {_LABELS[p]}", us, _at(f"{figure}.{p}")) for p in _LABELS]
-    if any(m.raw.spread.count for name in names for m in results.of(name)):
+    if any(m.report.source != "none" for name in names for m in results.of(name)):
         rows += [
-            row("first to last client p50", us, lambda f: f.spread.p50),
-            row("first to last client p99", us, lambda f: f.spread.p99),
-            row("stamp to last client p50", us, lambda f: f.last.p50),
-            row("stamp to last client p99", us, lambda f: f.last.p99),
+            row("server says: lateness p50", us, lambda m: m.report.lateness_p50_ns),
+            row("server says: lateness p99", us, lambda m: m.report.lateness_p99_ns),
+            row("server says: stalls", _count, lambda m: m.report.stalls),
+            row("server says: overruns", _count, lambda m: m.report.overruns),
         ]
-    rows += [
-        row("drift (ppm)", _ppm, lambda f: f.drift_ppm),
-        row("  to be trusted to", _ppm, lambda f: f.drift_resolution_ppm),
-        row("re-anchors", _count, lambda f: f.reanchors),
-        usage("server says: lateness p50", us, lambda m: m.report.lateness_p50_ns),
-        usage("server says: lateness p99", us, lambda m: m.report.lateness_p99_ns),
-        usage("CPU of the sender", percent, lambda m: m.usage.cpu),
-        usage("CPU of the receivers", percent, lambda m: m.receiver_cpu),
-        usage("memory, resident", megabytes, lambda m: m.usage.rss_bytes),
-        usage("memory, its own (USS)", megabytes, lambda m: m.usage.uss_bytes),
-        usage(
-            "first packet, median (ms)",
-            _milliseconds,
-            lambda m: sorted(m.first_packet_seconds)[len(m.first_packet_seconds) // 2],
-        ),
-        usage("first packet, last (ms)", _milliseconds, lambda m: max(m.first_packet_seconds)),
-        usage("lost to the host", percent, lambda m: m.lost.fraction),
-    ]
     return table(["", *names], rows)
+
+
+def _others_cpu(measured: Measured) -> float:
+    """Of a core, what the rest of this machine took: other programs, the kernel, the probes."""
+    busy = measured.lost.busy_seconds / measured.lost.seconds
+    return max(busy - measured.usage.cpu - measured.receiver_cpu, 0.0)
 
 
 def _ratios(results: Results) -> str:

@@ -69,7 +69,11 @@ def server_report(rest: Rest, codes: Sequence[str]) -> ServerReport:
         if not any(math.isnan(value) for value in p50) and p50:
             p99 = [duration_ns(answer, _LATENESS, "p99") for answer in answers]
             last = [duration_ns(answer, _LAST_WRITE, "p50") for answer in answers]
-            return ServerReport(median(p50), max(p99), max(last), f"GET {route}")
+            stalls, overruns = (
+                float(sum(count(answer, name) for answer in answers))
+                for name in ("stalls", "overruns")
+            )
+            return ServerReport(median(p50), max(p99), max(last), stalls, overruns, f"GET {route}")
     return ServerReport()
 
 
@@ -88,6 +92,14 @@ def duration_ns(answer: Any, names: tuple[str, ...], percentile: str) -> float:
                 unit = _unit(key) or _unit(found)
                 if key.split("_")[0] == percentile and unit and isinstance(value, int | float):
                     return value * unit
+    return math.nan
+
+
+def count(answer: Any, name: str) -> float:
+    """The first number of that name in an answer, outer ones first; NaN when there is none."""
+    for _, members in _objects(answer):
+        if isinstance(members.get(name), int):
+            return float(members[name])
     return math.nan
 
 

@@ -127,7 +127,7 @@ def _measure(
             seams=tuple(
                 seam
                 for connection in arrivals
-                if plan.wall_clock
+                if plan.seams
                 for seam in seams(connection, load.rate_hz, lost.stalls or ())
             ),
             notes=notes,

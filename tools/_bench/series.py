@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +17,9 @@ Ns = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 _NS = 1_000_000_000
+# How long before a packet is due a stall may delay it: timers are set up to 0.4 ms early, and
+# waking takes a tenth of that.
+WAKE_NS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,8 +60,8 @@ class Figures:
         connections: how many.
         packets: received.
         kept: share of the intervals that count here; 1 unless intervals were left out.
-        rate_min, rate_max: (last - first sequence) / (last - first arrival), Hz, of the slowest
-            and the fastest connection.
+        rates: of each connection, (last - first sequence) / (last - first arrival), Hz; 0 of one
+            that heard nothing, NaN when no two of its packets count.
         gaps: packets that are missing, by the jumps of `sequence_number`.
         interval: difference of each interval between consecutive packets from the period.
         grid: how late each packet arrived, to the grid through the earliest one.
@@ -75,8 +79,7 @@ class Figures:
     connections: int
     packets: int
     kept: float
-    rate_min: float
-    rate_max: float
+    rates: tuple[float, ...]
     gaps: int
     interval: Quantiles
     grid: Quantiles
@@ -89,12 +92,23 @@ class Figures:
     drift_resolution_ppm: float
     reanchors: int
 
+    @property
+    def rate_min(self) -> float:
+        """Of the slowest connection, Hz; NaN when none has a rate."""
+        return min(filter(math.isfinite, self.rates), default=math.nan)
+
+    @property
+    def rate_max(self) -> float:
+        """Of the fastest connection, Hz; NaN when none has a rate."""
+        return max(filter(math.isfinite, self.rates), default=math.nan)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lines:
     """One connection, line by line: the parts that are pooled."""
 
     kept: Mask
+    kept_intervals: Mask
     interval: Ns
     grid: Ns
     release: Ns
@@ -106,22 +120,30 @@ class _Lines:
     reanchors: int
 
 
-def undisturbed(times_ns: Ns, stalls: Sequence[tuple[int, int]]) -> Mask:
-    """(n - 1,) whether no stall overlaps the interval between two times.
+def touched(arrival_ns: Ns, late_ns: Ns, period_ns: int, stalls: Sequence[tuple[int, int]]) -> Mask:
+    """(n,) whether a stall overlaps the way of each packet.
+
+    The way begins shortly before the packet was due, when somebody has to wake up for it, and
+    ends with its arrival; of one that is later than a period only the last period counts, so
+    that a stream that drifts is not said to be under way all the time. What the host takes
+    between two packets, while everybody sleeps, touches neither.
 
     Args:
-        times_ns: (n,) increasing.
+        arrival_ns: (n,) increasing.
+        late_ns: (n,) how late each was to its grid.
+        period_ns: between packets.
         stalls: [begin, end), in any order.
     """
     if not len(stalls):
-        return np.ones(max(len(times_ns) - 1, 0), dtype=np.bool_)
+        return np.zeros(len(arrival_ns), dtype=np.bool_)
     ordered = np.asarray(sorted(stalls), dtype=np.int64)
     begins, ends = ordered[:, 0], np.maximum.accumulate(ordered[:, 1])
-    # The last stall that begins before the interval ends is, with its running maximum of ends,
-    # the only one that has to be looked at.
-    last = np.searchsorted(begins, times_ns[1:]) - 1
-    overlaps = (last >= 0) & (ends[np.maximum(last, 0)] > times_ns[:-1])
-    return ~overlaps
+    way_begins = arrival_ns - np.minimum(late_ns, period_ns) - WAKE_NS
+    # The last stall that begins before the way ends is, with its running maximum of ends, the
+    # only one that has to be looked at.
+    last = np.searchsorted(begins, arrival_ns) - 1
+    overlaps: Mask = (last >= 0) & (ends[np.maximum(last, 0)] > way_begins)
+    return overlaps
 
 
 def count_gaps(sequence: Ns) -> int:
@@ -142,22 +164,23 @@ def figures(
     Args:
         connections: what each received.
         rate_hz: packets a second that were asked for.
-        stalls: times that do not count: an interval that overlaps one is left out, with the
-            packet at its end.
+        stalls: times that do not count: packets that they touched are left out, and the
+            intervals before and after those.
         shared: whether the connections got the same packets.
     """
-    heard = [c for c in connections if len(c.arrival_ns) > 1]
-    lines = [_lines(connection, rate_hz, stalls) for connection in heard]
+    by_connection = [
+        _lines(connection, rate_hz, stalls) if len(connection.arrival_ns) > 1 else None
+        for connection in connections
+    ]
+    lines = [line for line in by_connection if line is not None]
+    heard = [c for c, line in zip(connections, by_connection, strict=True) if line is not None]
     worst = max(lines, key=lambda line: abs(line.drift_ppm), default=None)
     spread, last = _over_connections(heard, lines) if shared else (_NONE, _NONE)
-    rates = [line.rate_hz for line in lines if not np.isnan(line.rate_hz)]
     return Figures(
         connections=len(connections),
         packets=sum(len(c.arrival_ns) for c in connections),
-        kept=float(np.concatenate([line.kept for line in lines]).mean()) if lines else 0.0,
-        # One that heard nothing has no rate, and must not hide behind the others.
-        rate_min=min(rates, default=np.nan) if len(heard) == len(connections) else 0.0,
-        rate_max=max(rates, default=np.nan),
+        kept=_share([line.kept_intervals for line in lines]),
+        rates=tuple(0.0 if line is None else line.rate_hz for line in by_connection),
         gaps=sum(line.gaps for line in lines),
         interval=quantiles(_pool([line.interval for line in lines])),
         grid=quantiles(_pool([line.grid for line in lines])),
@@ -179,7 +202,7 @@ class Seam:
     Attributes:
         error_ns: of the interval across it.
         at_seconds: after the first arrival.
-        stalled: whether a stall of the host overlaps it.
+        stalled: whether a stall of the host touched either end.
     """
 
     error_ns: int
@@ -191,12 +214,18 @@ def seams(
     arrivals: Arrivals, rate_hz: Fraction, stalls: Sequence[tuple[int, int]] = ()
 ) -> list[Seam]:
     """The intervals across which `packet_id` fell back."""
+    if len(arrivals.arrival_ns) < 2:
+        return []
+    lines = _lines(arrivals, rate_hz, stalls)
     error, consecutive = _interval_errors(arrivals, rate_hz)
-    quiet = undisturbed(arrivals.arrival_ns, stalls)
     found = np.flatnonzero((np.diff(arrivals.packet_id) < 0) & consecutive)
-    start = arrivals.arrival_ns[0] if len(arrivals.arrival_ns) else 0
+    start = arrivals.arrival_ns[0]
     return [
-        Seam(int(error[i]), float(arrivals.arrival_ns[i + 1] - start) / _NS, not quiet[i])
+        Seam(
+            int(error[i]),
+            float(arrivals.arrival_ns[i + 1] - start) / _NS,
+            not lines.kept_intervals[i],
+        )
         for i in found
     ]
 
@@ -206,6 +235,10 @@ _NONE = np.empty(0, dtype=np.int64)
 
 def _pool(parts: Sequence[Ns]) -> Ns:
     return np.concatenate(parts) if parts else _NONE
+
+
+def _share(parts: Sequence[Mask]) -> float:
+    return float(np.concatenate(parts).mean()) if parts else 0.0
 
 
 def _interval_errors(arrivals: Arrivals, rate_hz: Fraction) -> tuple[Ns, Mask]:
@@ -218,22 +251,25 @@ def _interval_errors(arrivals: Arrivals, rate_hz: Fraction) -> tuple[Ns, Mask]:
 
 
 def _lines(arrivals: Arrivals, rate_hz: Fraction, stalls: Sequence[tuple[int, int]]) -> _Lines:
-    kept = undisturbed(arrivals.arrival_ns, stalls)
-    # A packet counts when the interval before it does; the first has none, and counts.
-    packet_kept = np.concatenate(([True], kept))
     interval, consecutive = _interval_errors(arrivals, rate_hz)
     residual = residuals(arrivals.arrival_ns, arrivals.sequence, rate_hz)
     parts = segments(residual, rate_hz)
+    late = grid_errors(residual, parts)
+    kept = ~touched(arrivals.arrival_ns, late, round(_NS / rate_hz), stalls)
+    kept_intervals = kept[1:] & kept[:-1]
     left = residuals(arrivals.stamp_ns, arrivals.sequence, rate_hz)
     envelope = drift(arrivals.arrival_ns, residual, parts)
-    at = np.flatnonzero(packet_kept)[[0, -1]]
-    steps, seconds = np.diff(arrivals.sequence[at])[0], np.diff(arrivals.arrival_ns[at])[0] / _NS
+    at = np.flatnonzero(kept)
+    ends = at[[0, -1]] if at.size else np.zeros(2, dtype=np.int64)
+    steps = np.diff(arrivals.sequence[ends])[0]
+    seconds = np.diff(arrivals.arrival_ns[ends])[0] / _NS
     return _Lines(
         kept=kept,
-        interval=interval[kept & consecutive],
-        grid=grid_errors(residual, parts)[packet_kept],
-        release=grid_errors(left, segments(left, rate_hz))[packet_kept],
-        transit=(arrivals.arrival_ns - arrivals.stamp_ns)[packet_kept],
+        kept_intervals=kept_intervals,
+        interval=interval[kept_intervals & consecutive],
+        grid=late[kept],
+        release=grid_errors(left, segments(left, rate_hz))[kept],
+        transit=(arrivals.arrival_ns - arrivals.stamp_ns)[kept],
         rate_hz=float(steps / seconds) if seconds > 0 else np.nan,
         gaps=count_gaps(arrivals.sequence),
         drift_ppm=envelope.slope * 1e6 if envelope else np.nan,
@@ -254,8 +290,7 @@ def _over_connections(connections: Sequence[Arrivals], lines: Sequence[_Lines]) 
     heard = np.zeros(n, dtype=np.int64)
     stamp = np.zeros(n, dtype=np.int64)
     for connection, line in zip(connections, lines, strict=True):
-        kept = np.concatenate(([True], line.kept))
-        inside = kept & (connection.sequence >= first) & (connection.sequence < stop)
+        inside = line.kept & (connection.sequence >= first) & (connection.sequence < stop)
         at = connection.sequence[inside] - first
         arrival = connection.arrival_ns[inside]
         earliest[at] = np.minimum(earliest[at], arrival)

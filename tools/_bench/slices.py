@@ -44,12 +44,16 @@ class ServerReport:
         lateness_p50_ns: median over the sessions' medians.
         lateness_p99_ns: of the worst session.
         last_write_p50_ns: from the tick to the last accepted write.
+        stalls: ticks too late to be caught up, of all sessions.
+        overruns: packets that were not ready at their deadline, of all sessions.
         source: the route that said it.
     """
 
     lateness_p50_ns: float = math.nan
     lateness_p99_ns: float = math.nan
     last_write_p50_ns: float = math.nan
+    stalls: float = math.nan
+    overruns: float = math.nan
     source: str = "none"
 
 
@@ -59,7 +63,7 @@ class Measured:
 
     Attributes:
         raw: from all that arrived.
-        clean: without the intervals that a stall overlaps; None: no probe saw stalls.
+        clean: without the packets that a stall touched; None: there was no probe to see stalls.
         lost: to the host.
         usage: of the sending process.
         receiver_cpu: share of one core, all receivers together.
