@@ -15,7 +15,7 @@ _TIMEOUT_SECONDS = 20.0
 _ROUTES = ("/api/sessions/{code}/timing", "/api/stats/{code}")
 # Names, or how they begin, of the durations that are looked for in the answers.
 _LATENESS = ("lateness", "timing_error")
-_LAST_WRITE = ("last_write",)
+_LAST_WRITE = ("last_write", "handover")
 # The last letters of a name that say in which unit the number is: ns in one of them.
 _UNITS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "seconds": 1e9}
 

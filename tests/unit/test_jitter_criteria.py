@@ -1,0 +1,155 @@
+"""Criteria hold or fail by the figures that count, and say so when there is none."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.test_jitter_slices import a_figure, a_slice, results
+from tools._bench import criteria
+from tools._bench.names import ASYNCIO_DEADLINE, CHURNED, FLOOR, PHANTOMLINK
+from tools._bench.report import text, verdicts
+from tools._bench.scenarios import SCENARIOS
+from tools._bench.series import Seam
+from tools._bench.slices import Measured, Results, ServerReport, Usage
+
+US = 1000
+SAID = ServerReport(15 * US, 100 * US, 2000 * US, 0, 0, "GET /somewhere")
+
+
+def measured(us: float, **changes: object) -> Measured:
+    usual = {"report": SAID, "usage": Usage(0.3)}
+    return replace(a_slice(us * US, us * US, 0.0), **(usual | changes))
+
+
+def run(floor: float = 20, ours: float = 30, theirs: float = 600, **changes: object) -> Results:
+    return results(
+        **{
+            FLOOR: [measured(floor)] * 3,
+            PHANTOMLINK: [measured(ours, **changes)] * 3,
+            ASYNCIO_DEADLINE: [measured(theirs)] * 3,
+        }
+    )
+
+
+def outcome(found: list[criteria.Verdict], words: str) -> bool | None:
+    (verdict,) = [v for v in found if words in v.criterion]
+    return verdict.passed
+
+
+@pytest.mark.parametrize(
+    ("words", "good", "bad"),
+    [
+        ("p50 within 2x", {"ours": 40}, {"ours": 41}),
+        ("p99 at most the floor's plus 150", {"ours": 170}, {"ours": 171}),
+        ("5x below", {"ours": 120}, {"ours": 121}),
+    ],
+)
+def test_a_single_session_beside_the_others(words: str, good: dict, bad: dict) -> None:
+    assert outcome(criteria.single(run(**good)), words) is True
+    assert outcome(criteria.single(run(**bad)), words) is False
+
+
+def test_lateness_is_what_the_server_says() -> None:
+    assert outcome(criteria.single(run()), "lateness p50") is True
+    late = replace(SAID, lateness_p50_ns=20 * US)
+    assert outcome(criteria.single(run(report=late)), "lateness p50") is False
+    # One that says nothing is judged by the stamps of its packets.
+    assert outcome(criteria.single(run(ours=19, report=ServerReport())), "lateness p50") is True
+    assert outcome(criteria.single(run(ours=21, report=ServerReport())), "lateness p50") is False
+
+
+def test_rates_are_taken_over_all_slices() -> None:
+    def rated(*rates: float) -> Results:
+        slices = [
+            replace(measured(1), raw=replace(a_figure(1), rates=(40.0, rate))) for rate in rates
+        ]
+        return results(**{PHANTOMLINK: slices})
+
+    assert outcome(criteria.many(rated(40.0, 40.03, 40.0)), "every client") is True
+    assert outcome(criteria.many(rated(40.03, 40.03, 40.01)), "every client") is False
+    assert outcome(criteria.many(rated(40.0, 0.0)), "every client") is False
+
+
+def test_one_missing_packet_or_lost_connection_is_a_gap() -> None:
+    assert outcome(criteria.many(run()), "no gap") is True
+    gap = replace(a_figure(1), gaps=1)
+    assert outcome(criteria.many(run(raw=gap)), "no gap") is False
+    assert outcome(criteria.many(run(closed=("with 4408",))), "no gap") is False
+
+
+def test_cpu_and_the_last_write() -> None:
+    assert outcome(criteria.fast(run()), "40 %") is True
+    crowd = criteria.crowd(run())
+    assert outcome(crowd, "last accepted write") is True
+    slow = replace(SAID, last_write_p50_ns=3001 * US)
+    assert outcome(criteria.crowd(run(report=slow)), "last accepted write") is False
+
+
+def test_drift_is_judged_only_when_it_can_be_known() -> None:
+    def drifting(ppm: float, resolution: float) -> bool | None:
+        figures = replace(a_figure(1), drift_ppm=ppm, drift_resolution_ppm=resolution)
+        return outcome(criteria.long(run(raw=figures)), "drift")
+
+    assert drifting(0.5, 0.1) is True
+    assert drifting(-1.5, 0.1) is False
+    assert drifting(0.5, 3.0) is None
+
+
+def test_the_seam_is_like_any_other_interval() -> None:
+    def with_seam(error_us: float) -> bool | None:
+        seams = (Seam(int(error_us * US), 20.0, False),)
+        return outcome(criteria.long(run(ours=30, seams=seams)), "seam")
+
+    assert with_seam(30) is True
+    assert with_seam(31) is False
+    assert outcome(criteria.long(run()), "seam") is None
+
+
+def test_a_disturbed_session_may_be_three_times_as_late() -> None:
+    notes = {
+        "seconds": 10.0,
+        "operations": 100.0,
+        "requests": 500.0,
+        "operations_failed": 0.0,
+        "requests_failed": 0.0,
+    }
+
+    def churned(us: float, **changed: float) -> list[criteria.Verdict]:
+        disturbed = [measured(us, notes=notes | changed)] * 2
+        return criteria.churn(results(**{PHANTOMLINK: [measured(10)] * 2, CHURNED: disturbed}))
+
+    assert [v.passed for v in churned(30)] == [True, True]
+    assert [v.passed for v in churned(31)] == [False, True]
+    assert [v.passed for v in churned(30, requests=400)] == [True, False]
+    assert [v.passed for v in churned(30, operations_failed=1)] == [True, False]
+
+
+def test_memory_and_routes() -> None:
+    assert [v.passed for v in criteria.memory(119e6, 99e3)] == [True, True]
+    assert [v.passed for v in criteria.memory(121e6, 101e3)] == [False, False]
+    assert [v.passed for v in criteria.routes({"/a": 0.0009, "/b": 0.0011})] == [True, False]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda s: s.name)
+def test_what_was_not_measured_neither_passes_nor_fails(scenario) -> None:
+    assert {v.passed for v in scenario.criteria(Results())} == {None}
+
+
+def test_the_report_shows_everybody_and_says_what_could_not_be_had() -> None:
+    found = run()
+    found.not_measured["pylsl-deadline"] = "LSL is not available: no liblsl"
+    shown = text(found, not_permitted=None)
+    assert "pylsl-deadline was not measured: LSL is not available: no liblsl" in shown
+    for name in (FLOOR, PHANTOMLINK, ASYNCIO_DEADLINE):
+        assert name in shown
+    assert "Without the packets" in shown
+    assert "Without the packets" not in text(found, not_permitted="Operation not permitted")
+    assert "Operation not permitted" in text(found, not_permitted="Operation not permitted")
+
+
+def test_verdicts_are_words_that_can_be_searched_for() -> None:
+    shown = verdicts(
+        [criteria.Verdict("a", "1", True), criteria.Verdict("b", "2", False)], indication=False
+    )
+    assert "PASS  a: 1" in shown
+    assert "FAIL  b: 2" in shown

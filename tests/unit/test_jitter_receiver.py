@@ -1,0 +1,161 @@
+"""The receiver on real sockets: what arrives in pieces, and what is not a packet."""
+
+import socket
+import struct
+import threading
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+
+from tools._bench.frames import FrameError, PacketTemplate, frame_head
+from tools._bench.payloads import capture, load, save
+from tools._bench.receiver import Stream, receive_many, receive_one
+from tools._bench.talk import Child, ChildError
+
+UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+
+
+def message(n: int) -> bytes:
+    data = {"packet_id": n % 4, "sequence_number": n, "timestamp": n / 8, "filling": "x" * n}
+    return msgpack.packb({"type": "data", "data": data})
+
+
+def frame(payload: bytes) -> bytes:
+    return frame_head(len(payload)) + payload
+
+
+METADATA = frame(msgpack.packb({"type": "metadata", "data": {"packet_id": 0}}))
+
+
+@contextmanager
+def server(*pieces: bytes, then=None):
+    """A server that answers one client with `pieces`, one send each, then `then(connection)`."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.recv(4096)
+                for piece in pieces:
+                    connection.sendall(piece)
+                if then is not None:
+                    then(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+def never(_now_ns: int) -> bool:
+    return False
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 100_000])
+def test_packets_are_read_whatever_pieces_they_come_in(size: int) -> None:
+    whole = UPGRADED + METADATA + b"".join(frame(message(n)) for n in range(200))
+    pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
+    with server(*pieces) as port:
+        stream = Stream("127.0.0.1", port, "/stream/binary/a")
+        receive_one(stream, never)
+        stream.socket.close()
+    assert stream.sequence.tolist() == list(range(200))
+    assert stream.packet_id.tolist() == [n % 4 for n in range(200)]
+    assert stream.timestamp.tolist() == [n / 8 for n in range(200)]
+    assert stream.n_bytes == len(whole)
+    assert stream.closed == "the server closed the connection"
+    assert np.all(np.diff(stream.arrival_ns) >= 0)
+
+
+def test_many_connections_are_read_in_one_process() -> None:
+    packets = b"".join(frame(message(n)) for n in range(50))
+    with server(UPGRADED, METADATA, packets) as first, server(UPGRADED + packets) as second:
+        streams = [Stream("127.0.0.1", port, "/stream/binary/a") for port in (first, second)]
+        receive_many(streams, never)
+        for stream in streams:
+            stream.socket.close()
+    assert [stream.sequence.tolist() for stream in streams] == [list(range(50))] * 2
+    assert min(streams[0].waited_ns) >= 0
+
+
+def test_a_ping_is_answered_and_a_close_is_told() -> None:
+    answers = []
+    pinged = b"\x89\x02hi" + frame(message(0))
+
+    def hear_pong_and_close(connection: socket.socket) -> None:
+        answers.append(connection.recv(100))
+        connection.sendall(b"\x88\x02" + struct.pack(">H", 4408))
+
+    with server(UPGRADED, pinged, then=hear_pong_and_close) as port:
+        stream = Stream("127.0.0.1", port, "/")
+        receive_one(stream, never)
+        stream.socket.close()
+    assert answers == [b"\x8a\x82\0\0\0\0hi"]
+    assert stream.closed == "the server closed the stream with 4408"
+    assert stream.sequence.tolist() == [0]
+
+
+def test_a_refusal_is_told_with_the_servers_words() -> None:
+    refusal = b"HTTP/1.1 503 \r\ncontent-length: 20\r\n\r\n" + b"too many sessions..."
+    with server(refusal) as port:
+        stream = Stream("127.0.0.1", port, "/")
+        with pytest.raises(FrameError, match=r"503.*too many sessions"):
+            receive_one(stream, never)
+        stream.socket.close()
+
+
+def test_packets_are_captured_kept_and_loaded(tmp_path: Path) -> None:
+    packets = [message(n) for n in range(10)]
+    with server(UPGRADED + METADATA, *map(frame, packets)) as port:
+        captured = capture("127.0.0.1", port, "a", n_packets=7)
+    assert captured == packets[:7]
+    save(captured, tmp_path / "packets.bin")
+    assert load(tmp_path / "packets.bin") == captured
+
+
+def test_the_bare_loop_and_the_receiver_lose_nothing(tmp_path: Path) -> None:
+    packets = tmp_path / "packets.bin"
+    save([message(n) for n in range(5)], packets)
+    config = {"packets": str(packets), "rate_hz": str(Fraction(400)), "margin_ns": 200_000}
+    floor = Child("floor", config)
+    out = tmp_path / "out.bin"
+    try:
+        port = floor.read(20)["port"]
+        address = {"host": "127.0.0.1", "port": port, "paths": [None], "out": str(out)}
+        receiver = Child("receiver", address)
+        try:
+            assert receiver.read(20)["ready"]
+            # An end that has passed: it stops at the next packet.
+            written = receiver.ask({"end_ns": 0}, 20)
+        finally:
+            receiver.stop()
+    finally:
+        floor.stop()
+    (n,) = written["rows"]
+    columns = np.fromfile(out, dtype=np.int64).reshape(5, n)
+    assert n >= 2
+    assert columns[2].tolist() == list(range(n))
+    assert columns[3].tolist() == [i % 5 for i in range(n)]
+    # The bare loop stamps CLOCK_MONOTONIC before it writes, the receiver after it has read.
+    assert np.all(columns[4].view(np.float64) * 1e9 <= columns[0])
+    assert written["closed"] == [None]
+
+
+def test_a_child_that_fails_says_why() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    receiver = Child("receiver", {"host": "127.0.0.1", "port": port, "paths": [None], "out": ""})
+    try:
+        with pytest.raises(ChildError, match=r"receiver: .*refused"):
+            receiver.read(20)
+    finally:
+        receiver.stop()
+
+
+def test_a_template_is_made_of_any_packet() -> None:
+    assert len(PacketTemplate(message(3)).frame) == len(frame(message(3))) + 8

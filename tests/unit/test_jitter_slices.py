@@ -1,0 +1,130 @@
+"""Which of two figures counts, and what a slice has lost."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tools._bench.host import Lost, parse_ticks, within
+from tools._bench.series import Figures
+from tools._bench.slices import MAX_LOST, Measured, Results, Usage
+from tools._bench.stats import Quantiles
+
+EMPTY = Quantiles(0, math.nan, math.nan, math.nan, math.nan)
+
+
+def a_figure(p50: float) -> Figures:
+    interval = Quantiles(100, p50, p50, p50, p50)
+    return Figures(
+        connections=1,
+        packets=101,
+        kept=1.0,
+        rates=(40.0,),
+        gaps=0,
+        interval=interval,
+        grid=interval,
+        release=interval,
+        transit=interval,
+        waited=interval,
+        spread=EMPTY,
+        last=EMPTY,
+        drift_ppm=0.0,
+        drift_resolution_ppm=0.1,
+        reanchors=0,
+    )
+
+
+def lost(fraction: float, *, probe: bool = True) -> Lost:
+    stalls = ((0, int(fraction * 1e10)),) if probe else None
+    return Lost(10.0, (fraction * 10, 0.0), 1.0, stalls, (0.0, 0.0) if probe else None)
+
+
+def a_slice(raw: float, clean: float | None, lost_fraction: float) -> Measured:
+    return Measured(
+        raw=a_figure(raw),
+        clean=None if clean is None else a_figure(clean),
+        lost=lost(lost_fraction, probe=clean is not None),
+        usage=Usage(),
+        receiver_cpu=0.01,
+        bytes_per_second=1.0,
+        first_packet_seconds=(0.01,),
+    )
+
+
+def p50(figures: Figures) -> float:
+    return figures.interval.p50
+
+
+def results(**slices: list[Measured]) -> Results:
+    found = Results()
+    for name, measured in slices.items():
+        for one in measured:
+            found.add(name, one)
+    return found
+
+
+def test_raw_counts_until_more_than_a_tenth_is_lost() -> None:
+    found = results(a=[a_slice(10, 5, MAX_LOST), a_slice(20, 6, 0.11)])
+    assert found.counting("a", p50) == [10, 6]
+    assert (found.n_lost, found.n_slices) == (1, 2)
+
+
+def test_both_sides_of_a_pair_are_treated_alike() -> None:
+    found = results(
+        a=[a_slice(10, 5, 0.0), a_slice(30, 6, 0.5), a_slice(50, 7, 0.0)],
+        b=[a_slice(2, 1, 0.0), a_slice(4, 2, 0.0), a_slice(9, 3, 0.5)],
+    )
+    pairs = [(a.interval.p50, b.interval.p50) for a, b in found.pairs("a", "b")]
+    assert pairs == [(10, 2), (6, 2), (7, 3)]
+    assert found.difference("a", "b", p50).median == 4
+    assert found.ratio("a", "b", p50).median == 3
+
+
+def test_without_a_probe_there_is_only_raw() -> None:
+    found = results(a=[a_slice(10, None, 0.9)], b=[a_slice(2, 1, 0.9)])
+    assert found.counting("a", p50) == [10]
+    assert [(a.interval.p50, b.interval.p50) for a, b in found.pairs("a", "b")] == [(10, 2)]
+
+
+def test_what_was_not_measured_has_no_ratio() -> None:
+    found = results(a=[a_slice(10, 5, 0.0)]).ratio("a", "nobody", p50)
+    assert found.n == 0
+    assert math.isnan(found.median)
+
+
+def test_the_cpu_that_lost_most_says_how_much_was_lost() -> None:
+    measured = lost(0.0)
+    assert measured.fraction == 0
+    assert replace(measured, steal_seconds=(0.5, 2.0)).fraction == pytest.approx(0.2)
+    assert replace(measured, stalled_seconds=(3.0, 0.1)).fraction == pytest.approx(0.3)
+    assert replace(measured, steal_seconds=(), stalled_seconds=None).fraction == 0
+
+
+PROC_STAT = """\
+cpu  177097 108 17729 597549 1122 0 530 11619 0 0
+cpu0 70738 57 8740 317110 286 0 100 5821 0 0
+cpu1 106358 51 8989 280438 835 0 430 5797 0 0
+intr 39837
+
+ctxt 1234
+"""
+
+
+def test_steal_and_busy_ticks_are_read() -> None:
+    steal, busy = parse_ticks(PROC_STAT)
+    assert steal == (5821, 5797)
+    assert busy == (70738 + 57 + 8740 + 100) + (106358 + 51 + 8989 + 430)
+    # Kernels before 2.6.11 have no steal.
+    assert parse_ticks("cpu0 1 2 3 4 5 6 7\n") == ((0,), 1 + 2 + 3 + 6 + 7)
+
+
+def test_stalls_are_cut_to_the_slice() -> None:
+    stalls = [(0, 5), (8, 12), (15, 30), (40, 50)]
+    assert within(stalls, 10, 20) == [(10, 12), (15, 20)]
+    assert within([], 0, 1) == []
+
+
+def test_figures_know_their_slowest_and_fastest() -> None:
+    found = replace(a_figure(1), rates=(40.1, np.nan, 39.9))
+    assert (found.rate_min, found.rate_max) == (39.9, 40.1)
