@@ -32,6 +32,9 @@ class VirtualClock:
     def wall_seconds(self) -> float:
         return 1_700_000_000.0 + trio.current_time()
 
+    def give_way(self):
+        pass
+
     def alarm(self):
         return VirtualAlarm(self)
 

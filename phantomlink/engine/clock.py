@@ -23,6 +23,7 @@ from phantomlink.engine.spin import SpinGovernor, WakeMargin
 
 _NS = 1_000_000_000
 _monotonic_ns = time.monotonic_ns
+_sched_yield: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
 
 
 class Alarm(Protocol):
@@ -55,6 +56,10 @@ class Clock(Protocol):
         """Unix time, s: for timestamps only, never for scheduling."""
         ...
 
+    def give_way(self) -> None:
+        """Let whoever was just sent something have this CPU, before the work behind a tick."""
+        ...
+
     def alarm(self) -> Alarm:
         """A waiter of its own for one task."""
         ...
@@ -84,6 +89,15 @@ class SystemClock:
     def wall_seconds(self) -> float:
         """Unix time, s."""
         return time.time()
+
+    def give_way(self) -> None:
+        """Let a client that a write has woken run now.
+
+        The kernel likes to wake it on the CPU that wrote, where it would wait for this thread to
+        build the next packet and go to sleep: that was nine tenths of the interval error that a
+        client on the same machine saw.
+        """
+        _sched_yield()
 
     def alarm(self) -> Alarm:
         """A waiter of its own for one task."""

@@ -240,7 +240,9 @@ class Playback:
         released_ns = clock.now_ns()
         release.stamp(deadline_ns, clock.wall_seconds())
         failed = self.fanout.offer(release)
-        self.timing.released(deadline_ns, released_ns, clock.now_ns())
+        offered_ns = clock.now_ns()
+        clock.give_way()
+        self.timing.released(deadline_ns, released_ns, offered_ns)
         self._timeline.advance()
         self.playhead.advance()
         for sink in failed:

@@ -305,6 +305,7 @@ class StallingClock:
         self._clock = VirtualClock()
         self.at_tick, self.seconds, self.ticks = at_tick, seconds, 0
         self.now_ns, self.wall_seconds = self._clock.now_ns, self._clock.wall_seconds
+        self.give_way = self._clock.give_way
 
     def alarm(self):
         return self
