@@ -127,6 +127,10 @@ def test_clients_of_one_session_are_compared_packet_by_packet() -> None:
     found = figures([first, second], RATE, shared=True)
     assert (found.spread.count, found.spread.p50, found.spread.max) == (3, 200, 300)
     assert figures([first, second], RATE).spread.count == 0
+    # A packet that one of them lost is not compared.
+    holed = connection([0, 900, 0], [0, 1, 3])
+    found = figures([first, holed], RATE, shared=True)
+    assert (found.spread.count, found.spread.max) == (3, 900)
     stamp = first.stamp_ns
     late_stamp = Arrivals(
         second.arrival_ns, second.waited_ns, second.sequence, second.packet_id, stamp[1:]
