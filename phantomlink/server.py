@@ -27,6 +27,7 @@ from phantomlink.greeting import Greeter
 from phantomlink.parameters import client_base_url
 from phantomlink.service import Service
 from phantomlink.settings import Settings
+from phantomlink.sinks.replay_stream import ReplayStream
 from phantomlink.sinks.upgrade import Head, HeadReader, problem_bytes
 from phantomlink.sinks.websocket import serve_websocket_client
 
@@ -37,47 +38,6 @@ _PROTOCOL_ERRORS = (h11.ProtocolError, h2.exceptions.ProtocolError, wsproto.util
 _HEAD_SECONDS = 10.0
 _GRACE_SECONDS = 5.0
 _LINGER_SECONDS = 1.0
-
-
-class ReplayStream(trio.abc.HalfCloseableStream):
-    """A connection of which some bytes have been read already, whole again.
-
-    Its senders take turns: hypercorn ends a connection that breaks the protocol while it may
-    still be answering on it.
-    """
-
-    def __init__(self, stream: trio.SocketStream, received: bytes) -> None:
-        self._stream = stream
-        self._received = received
-        self._sending = trio.StrictFIFOLock()
-        self.socket = stream.socket
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The next bytes, those that were read first."""
-        if self._received:
-            await trio.lowlevel.checkpoint()
-            n = len(self._received) if max_bytes is None else max_bytes
-            data, self._received = self._received[:n], self._received[n:]
-            return data
-        return bytes(await self._stream.receive_some(max_bytes))
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """As the connection has it, after those who came before."""
-        async with self._sending:
-            await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """As the connection has it."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        """As the connection has it, after those who came before."""
-        async with self._sending:
-            await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        """As the connection has it."""
-        await self._stream.aclose()
 
 
 class Server:
@@ -164,7 +124,7 @@ class Server:
         session, admission = service.enter(request)
         with session.reserved():
             await serve_websocket_client(
-                stream, received, session, admission, Greeter(service, base_url)
+                ReplayStream(stream, received), session, admission, Greeter(service, base_url)
             )
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 
 from phantomlink import __version__
-from phantomlink.engine.session import REAL_TIME, PlaybackStatus, Session, SessionStatus
+from phantomlink.engine.session import REAL_TIME, Session
+from phantomlink.engine.status import PlaybackStatus, SessionStatus
 from phantomlink.metrics import Histogram
 from phantomlink.service import Service
 from phantomlink.source.bins import BinGrid

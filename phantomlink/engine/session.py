@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 
@@ -19,6 +18,7 @@ import trio
 from phantomlink.engine.fanout import Sink
 from phantomlink.engine.playback import Playback, PlaybackParts
 from phantomlink.engine.selection import Selection
+from phantomlink.engine.status import PlaybackStatus, SessionStatus
 from phantomlink.errors import BinRangeError
 from phantomlink.metrics import Histogram
 from phantomlink.source.trials import Filter
@@ -32,56 +32,6 @@ CLOSE_GOING_AWAY = 1001
 CLOSE_INTERNAL_ERROR = 1011
 CLOSE_TRY_AGAIN_LATER = 1013
 CLOSE_SESSION_GONE = 4410
-
-
-@dataclass(frozen=True, slots=True)
-class PlaybackStatus:
-    """One playhead at one moment.
-
-    Attributes:
-        filter: what it plays; all None for the unfiltered one.
-        current_packet: `packet_id` of the next packet.
-        sequence_number: of the next packet.
-        loop: times it has wrapped.
-        total_packets: bins it plays before it wraps.
-        connections: sinks that listen.
-        is_playing: whether it advances.
-        packets: released so far.
-        stalls, overruns: see TimingCounters.
-    """
-
-    filter: Filter
-    current_packet: int
-    sequence_number: int
-    loop: int
-    total_packets: int
-    connections: int
-    is_playing: bool
-    packets: int
-    stalls: int
-    overruns: int
-
-
-@dataclass(frozen=True, slots=True)
-class SessionStatus:
-    """A session at one moment. The first playback is the unfiltered one."""
-
-    code: str
-    created_at: datetime
-    last_accessed: datetime
-    is_paused: bool
-    is_stopped: bool
-    playbacks: tuple[PlaybackStatus, ...]
-
-    @property
-    def active_connections(self) -> int:
-        """Listeners of all playheads."""
-        return sum(playback.connections for playback in self.playbacks)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it has listeners and was not stopped: it plays, or would but for a pause."""
-        return not self.is_stopped and self.active_connections > 0
 
 
 class Session:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import trio
 
 from phantomlink.metrics import Histogram
+from phantomlink.sinks.replay_stream import ReplayStream
 
 # MSG_DONTWAIT says it again: trio's sockets do not block.
 _SEND_FLAGS = getattr(socket, "MSG_DONTWAIT", 0) | getattr(socket, "MSG_NOSIGNAL", 0)
@@ -40,7 +41,6 @@ class FrameStream(trio.abc.Stream):
 
     Args:
         stream: the connection.
-        received: bytes that were already read from it.
         max_frames: data frames that may wait for a slow client.
         max_bytes: bytes that they may take.
         latency: where it is recorded how long each data frame took from being offered to having
@@ -49,15 +49,13 @@ class FrameStream(trio.abc.Stream):
 
     def __init__(
         self,
-        stream: trio.SocketStream,
-        received: bytes,
+        stream: ReplayStream,
         *,
         max_frames: int,
         max_bytes: int,
         latency: Histogram,
     ) -> None:
         self._stream = stream
-        self._received = received
         self._max_frames = max_frames
         self._max_bytes = max_bytes
         self._latency = latency
@@ -127,13 +125,8 @@ class FrameStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The next bytes of the client, those already read first."""
-        if self._received:
-            await trio.lowlevel.checkpoint()
-            n = len(self._received) if max_bytes is None else max_bytes
-            data, self._received = self._received[:n], self._received[n:]
-            return data
-        return bytes(await self._stream.receive_some(max_bytes))
+        """As the connection has it."""
+        return await self._stream.receive_some(max_bytes)
 
     async def aclose(self) -> None:
         """Close the connection; what waits in the queue is lost."""

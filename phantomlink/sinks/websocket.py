@@ -18,6 +18,7 @@ from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import CLOSE_GOING_AWAY, Session
 from phantomlink.sinks.admission import Admission
 from phantomlink.sinks.frame_stream import FrameStream
+from phantomlink.sinks.replay_stream import ReplayStream
 from phantomlink.wire.encoder import WireFormat, close_frame, frame_message
 
 logger = logging.getLogger(__name__)
@@ -97,8 +98,7 @@ class WebSocketSink:
 
 
 async def serve_websocket_client(
-    stream: trio.SocketStream,
-    received: bytes,
+    stream: ReplayStream,
     session: Session,
     admission: Admission,
     make_greeting: MakeGreeting,
@@ -106,9 +106,7 @@ async def serve_websocket_client(
     """Stream a session to one client until either side ends it. Closes the connection.
 
     Args:
-        stream: the connection.
-        received: its bytes so far: a whole upgrade request that has been admitted, and whatever
-            the client sent behind it.
+        stream: the connection, from an upgrade request that has been admitted on.
         session: that it listens to; reserved by the caller until this returns or is streaming.
         admission: what was decided about the request.
         make_greeting: makes the first message.
@@ -117,7 +115,6 @@ async def serve_websocket_client(
     rate_hz = float(session.rate_hz)
     frames = FrameStream(
         stream,
-        received,
         max_frames=max(16, int(QUEUE_SECONDS * rate_hz)),
         max_bytes=_MAX_QUEUE_BYTES,
         latency=session.send_latency,
@@ -201,5 +198,5 @@ async def _until_silent(
         scope.cancel()
 
 
-def _bound_send_buffer(stream: trio.SocketStream) -> None:
-    stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+def _bound_send_buffer(stream: ReplayStream) -> None:
+    stream.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, SEND_BUFFER_BYTES)

@@ -7,6 +7,7 @@ import trio
 
 from phantomlink.metrics import Histogram
 from phantomlink.sinks.frame_stream import FrameStream
+from phantomlink.sinks.replay_stream import ReplayStream
 from phantomlink.wire.encoder import frame_message
 
 CLOSE_FRAME = b"\x88\x02\x03\xe8"
@@ -20,7 +21,10 @@ async def connected(*, received=b"", max_frames=5, max_bytes=10**9, send_buffer=
     server = await listeners[0].accept()
     server.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, send_buffer)
     frames = FrameStream(
-        server, received, max_frames=max_frames, max_bytes=max_bytes, latency=Histogram()
+        ReplayStream(server, received),
+        max_frames=max_frames,
+        max_bytes=max_bytes,
+        latency=Histogram(),
     )
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:

@@ -1,0 +1,58 @@
+"""What a session looks like at one moment: frozen, for those who show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from phantomlink.source.trials import Filter
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackStatus:
+    """One playhead at one moment.
+
+    Attributes:
+        filter: what it plays; all None for the unfiltered one.
+        current_packet: `packet_id` of the next packet.
+        sequence_number: of the next packet.
+        loop: times it has wrapped.
+        total_packets: bins it plays before it wraps.
+        connections: sinks that listen.
+        is_playing: whether it advances.
+        packets: released so far.
+        stalls, overruns: see TimingCounters.
+    """
+
+    filter: Filter
+    current_packet: int
+    sequence_number: int
+    loop: int
+    total_packets: int
+    connections: int
+    is_playing: bool
+    packets: int
+    stalls: int
+    overruns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    """A session at one moment. The first playback is the unfiltered one."""
+
+    code: str
+    created_at: datetime
+    last_accessed: datetime
+    is_paused: bool
+    is_stopped: bool
+    playbacks: tuple[PlaybackStatus, ...]
+
+    @property
+    def active_connections(self) -> int:
+        """Listeners of all playheads."""
+        return sum(playback.connections for playback in self.playbacks)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has listeners and was not stopped: it plays, or would but for a pause."""
+        return not self.is_stopped and self.active_connections > 0

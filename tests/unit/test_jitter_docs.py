@@ -1,0 +1,35 @@
+"""docs/benchmark.md describes the benchmark that there is."""
+
+import re
+from pathlib import Path
+
+from tools._bench.command import _parser
+from tools._bench.names import ASYNCIO_DEADLINE, ASYNCIO_SLEEP, FLOOR, PYLSL_DEADLINE
+from tools._bench.scenarios import SCENARIOS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "benchmark.md").read_text(encoding="utf-8")
+# Flags of the page that are the server's.
+OF_THE_SERVER = {"--port"}
+
+
+def test_every_flag_is_described_and_every_flag_described_is_one() -> None:
+    flags = {flag for action in _parser()._actions for flag in action.option_strings}
+    described = set(re.findall(r"(?<![\w-])--[a-z-]+", PAGE))
+    assert flags - {"-h", "--help"} - described == set()
+    assert described - flags - OF_THE_SERVER == set()
+
+
+def test_every_scenario_has_its_row() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
+    assert rows == [*SCENARIOS, "memory"]
+
+
+def test_everybody_that_is_measured_is_introduced() -> None:
+    for name in (FLOOR, ASYNCIO_SLEEP, ASYNCIO_DEADLINE, PYLSL_DEADLINE):
+        assert f"**{name}**:" in PAGE
+
+
+def test_the_place_of_the_results_is_marked() -> None:
+    begin, end = "<!-- results: begin -->", "<!-- results: end -->"
+    assert PAGE.count(begin) == PAGE.count(end) == 1
+    assert PAGE.index(begin) < PAGE.index(end)
