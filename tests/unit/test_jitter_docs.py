@@ -14,7 +14,7 @@ OF_THE_SERVER = {"--port"}
 
 def test_every_flag_is_described_and_every_flag_described_is_one() -> None:
     flags = {flag for action in _parser()._actions for flag in action.option_strings}
-    described = set(re.findall(r"(?<![\w-])--[a-z-]+", PAGE))
+    described = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", PAGE))
     assert flags - {"-h", "--help"} - described == set()
     assert described - flags - OF_THE_SERVER == set()
 

@@ -1,8 +1,8 @@
 """Process: notes when this CPU was taken away, by being the first that would get it.
 
-Bound to one CPU with a real-time priority it sleeps for a millisecond at a time; nothing else in
-this machine may run before it when its time has come. What it still waits for is the host (or the
-kernel with interrupts off). A wake-up costs a few microseconds, the same for all that is measured.
+Bound to one CPU with a real-time priority it sleeps for 2 ms at a time; nothing else in this
+machine may run before it when its time has come. What it still waits for is the host (or the
+kernel with interrupts off). What its wake-ups cost, they cost all that is measured alike.
 
 Talk: hears a config, tells `{"ready": true}` or why it may not; then hears `{}` and tells the
 stalls since the last time, [due, woken] in CLOCK_MONOTONIC ns.

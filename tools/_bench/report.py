@@ -122,7 +122,9 @@ def _receivers(results: Results) -> str:
             f"of it in a receiver that was awake: p50 {us(waited[0])}, p99 {us(waited[1])}."
         )
     if results.of(FLOOR):
-        lines[0] += " The first spread, p99 less p50, is the receiver's and the kernel's own."
+        lines.append(
+            "The bare loop's spread there, p99 less p50, is the receiver's and the kernel's own."
+        )
     return "\n".join(lines)
 
 
@@ -207,7 +209,7 @@ def _usage(results: Results) -> str:
 
 
 def _others_cpu(measured: Measured) -> float:
-    """Of a core, what the rest of this machine took: other programs, the kernel, the probes."""
+    """Of a core, what the rest of this machine took, roughly: the kernel samples who is busy."""
     busy = measured.lost.busy_seconds / measured.lost.seconds
     return max(busy - measured.usage.cpu - measured.receiver_cpu, 0.0)
 
