@@ -3,7 +3,7 @@
 import socket
 import struct
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,8 +41,10 @@ def server(*pieces: bytes, then=None):
             with connection:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 connection.recv(4096)
-                for piece in pieces:
-                    connection.sendall(piece)
+                # A client that has what it wants may leave before everything is sent.
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    for piece in pieces:
+                        connection.sendall(piece)
                 if then is not None:
                     then(connection)
 
