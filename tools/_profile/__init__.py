@@ -1,0 +1,1 @@
+"""Parts of tools/tick_profile.py."""

@@ -1,0 +1,122 @@
+"""What the timing report costs a tick: its counters are on in every other tick.
+
+Not the classes are changed but the objects that a playback and its clients' streams hold, which
+costs the interpreter nothing of what it has learned about the code.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phantomlink.engine.playback import Playback, _Builder
+from phantomlink.engine.session import Session
+from phantomlink.sinks.websocket import WebSocketSink
+
+from .events import Event, Log
+from .probes import replaced
+
+_now = time.monotonic_ns
+
+
+class _Nothing:
+    """Instead of TimingCounters, and of the Histogram of the send latency."""
+
+    packets = 0
+
+    def nothing(self, *_: object) -> None:
+        pass
+
+    anchored = released = went_wrong = depth = record = nothing
+
+
+class _Switch:
+    """The counters of one playback and of its clients."""
+
+    def __init__(self, playback: Playback) -> None:
+        self._playback: Any = playback
+        # What a client's stream is, nobody else has to know.
+        self._streams: list[Any] = [
+            sink._stream for sink in playback.fanout if isinstance(sink, WebSocketSink)
+        ]
+        self._timing = playback.timing
+        self._latencies = [stream._latency for stream in self._streams]
+        self._nothing = (_Nothing(), [_Nothing() for _ in self._streams])
+        self.is_on = True
+
+    def turn(self, on: bool) -> None:
+        self.is_on = on
+        timing, latencies = (self._timing, self._latencies) if on else self._nothing
+        self._playback.timing = timing
+        for stream, latency in zip(self._streams, latencies, strict=True):
+            stream._latency = latency
+
+
+@contextmanager
+def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
+    """Switch the counters of these sessions at every tick, and write down what a tick takes.
+
+    A tick is written down as whether they are on, the beginning of its release, and the beginning
+    of the building of a later packet right behind it.
+    """
+    switches = {
+        playback: _Switch(playback)
+        for session in sessions
+        for playback in session.playbacks().values()
+    }
+    append = log.entries.append
+    release, fill = Playback._release, _Builder.fill
+    counting, begin, end = int(Event.COUNTING), int(Event.RELEASE), int(Event.FILL)
+
+    def probed_release(playback: Playback, *args: Any) -> None:
+        append(counting)
+        append(switches[playback].is_on)
+        append(begin)
+        append(_now())
+        release(playback, *args)
+
+    def probed_fill(builder: _Builder, *args: Any) -> Any:
+        ended = _now()
+        append(end)
+        append(ended)
+        switch = switches[builder._playback]
+        switch.turn(not switch.is_on)
+        return fill(builder, *args)
+
+    with replaced(Playback, "_release", probed_release), replaced(_Builder, "fill", probed_fill):
+        try:
+            yield
+        finally:
+            for switch in switches.values():
+                switch.turn(True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CounterSpans:
+    """From the release of a packet to the building of a later one, ns.
+
+    Attributes:
+        on: (n,) of ticks with counters.
+        off: (m,) of ticks without.
+    """
+
+    on: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    off: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+
+def counter_spans(entries: array[int]) -> CounterSpans:
+    """Read what `switched_counters` wrote."""
+    kinds, values = np.array(entries[0::2]), np.array(entries[1::2])
+    whole = np.flatnonzero(
+        (kinds[:-2] == Event.COUNTING) & (kinds[1:-1] == Event.RELEASE) & (kinds[2:] == Event.FILL)
+    )
+    spans = (values[whole + 2] - values[whole + 1]).astype(np.float64)
+    on = values[whole] == 1
+    return CounterSpans(spans[on], spans[~on])

@@ -1,0 +1,141 @@
+"""The real server in this process, its clients in another."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import trio
+
+from phantomlink.app import PhantomLinkApp
+from phantomlink.engine.fanout import Release
+from phantomlink.engine.session import NO_FILTER
+from phantomlink.server import Server
+from phantomlink.service import Service
+from phantomlink.settings import load_settings
+from phantomlink.sinks import websocket
+from phantomlink.wire.encoder import WireFormat
+
+from .probes import replaced
+from .scenarios import Scenario
+
+_HOST = "127.0.0.1"
+_READY_SECONDS = 60.0
+_READER = Path(__file__).with_name("reader.py")
+# Longer than a run: the readers do not answer pings.
+_NO_PINGS_SECONDS = 86_400.0
+
+
+class Live:
+    """A server with its clients connected.
+
+    Args:
+        service: of the server.
+        scenario: what is to run there.
+    """
+
+    def __init__(self, service: Service, scenario: Scenario) -> None:
+        self.service = service
+        self._scenario = scenario
+
+    def check(self) -> None:
+        """See that everybody is still there.
+
+        Raises:
+            RuntimeError: a session or a client has gone.
+        """
+        wanted = (self._scenario.sessions, self._scenario.sessions * self._scenario.clients)
+        found = (len(self.service.registry), self.service.n_connections)
+        if found != wanted:
+            raise RuntimeError(
+                f"{wanted[0]} sessions with {wanted[1]} clients were started, and at the end "
+                f"{found[0]} with {found[1]} were there: the server's log says why"
+            )
+
+    @property
+    def n_ticks(self) -> int:
+        """Packets that all playheads have released so far."""
+        return sum(
+            playback.playhead.sequence_number
+            for session in self.service.registry
+            for playback in session.playbacks().values()
+        )
+
+    async def frame(self) -> bytes:
+        """A frame as the clients get it."""
+        session = next(iter(self.service.registry))
+        release: Release = await session.playback(NO_FILTER).peek()
+        release.prepare(WireFormat.MSGPACK)
+        release.stamp(0, 0.0)
+        return bytes(release.frame(WireFormat.MSGPACK).buffer)
+
+
+@asynccontextmanager
+async def live(scenario: Scenario, recording: str | None) -> AsyncIterator[Live]:
+    """Serve a scenario until left; every client has had a packet when this begins."""
+    settings = replace(
+        load_settings(),
+        stream_frequency_hz=Fraction(scenario.rate_hz),
+        max_connections=scenario.sessions,
+    )
+    logging.disable(logging.INFO)
+    app = PhantomLinkApp(settings, recording)
+    async with trio.open_nursery() as nursery:
+        app.nursery = nursery
+        await nursery.start(app.run_service)
+        await app.startup()
+        service = app.get_service()
+        with trio.fail_after(_READY_SECONDS):
+            # Its thread takes the interpreter now and then; there is no event for its end.
+            while service.sha256 is None:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        listeners = await trio.open_tcp_listeners(0, host=_HOST)
+        port = listeners[0].socket.getsockname()[1]
+        await nursery.start(Server(app, settings).run, listeners)
+        with (
+            replaced(websocket, "_PING_INTERVAL_SECONDS", _NO_PINGS_SECONDS),
+            reader(port, scenario.paths) as process,
+        ):
+            assert process.stdout is not None
+            with trio.fail_after(_READY_SECONDS):
+                await trio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True)
+            yield Live(service, scenario)
+        await app.shutdown()
+        nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def reader(port: int, paths: list[str] | list[None]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that connects and reads."""
+    config = json.dumps({"host": _HOST, "port": port, "paths": paths})
+    process = subprocess.Popen(
+        [sys.executable, str(_READER), config], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+
+
+@contextmanager
+def plain_connection() -> Iterator[socket.socket]:
+    """A TCP connection that a reader at the other end empties."""
+    with (
+        socket.create_server((_HOST, 0)) as listener,
+        reader(listener.getsockname()[1], [None]),
+        listener.accept()[0] as connection,
+    ):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield connection

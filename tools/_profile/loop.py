@@ -1,0 +1,104 @@
+"""Where the loop's CPU time goes: which tasks used how much, and what is left for trio itself.
+
+CPU time of the thread, not time: when somebody else has the CPU, that is nobody's work here.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+_cpu = time.thread_time_ns
+_TRIES = 300
+
+TICKS, PREFETCH, OTHER = "ticks", "prefetch", "other tasks"
+
+
+@dataclass(slots=True)
+class LoopTimes:
+    """CPU time, ns.
+
+    Attributes:
+        steps: of each step of a task, by kind of task.
+        awake: in all, outside the kernel's wait.
+    """
+
+    steps: dict[str, array[int]] = field(
+        default_factory=lambda: {kind: array("q") for kind in (TICKS, PREFETCH, OTHER)}
+    )
+    awake: int = 0
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of all tasks."""
+        return sum(map(len, self.steps.values()))
+
+
+class LoopMeter(trio.abc.Instrument):
+    """Takes the CPU time of every step of every task."""
+
+    def __init__(self) -> None:
+        self.times = LoopTimes()
+        self._kinds: dict[trio.lowlevel.Task, array[int]] = {}
+        self._step_ns = 0
+        self._woke_ns = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task not in self._kinds:
+            self._kinds[task] = self.times.steps[kind_of(task.name)]
+        self._step_ns = _cpu()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        ended = _cpu()
+        # The first step began before this was here.
+        if self._step_ns:
+            self._kinds[task].append(ended - self._step_ns)
+
+    def before_io_wait(self, timeout: float) -> None:
+        ended = _cpu()
+        if self._woke_ns:
+            self.times.awake += ended - self._woke_ns
+
+    def after_io_wait(self, timeout: float) -> None:
+        self._woke_ns = _cpu()
+
+
+def kind_of(task_name: str) -> str:
+    """What a task is for."""
+    if task_name.endswith("Session._run_playback"):
+        return TICKS
+    return PREFETCH if task_name.endswith("Playback._prefetch") else OTHER
+
+
+@contextmanager
+def metered() -> Iterator[LoopTimes]:
+    """Meter the loop for a while."""
+    meter = LoopMeter()
+    trio.lowlevel.add_instrument(meter)
+    try:
+        yield meter.times
+    finally:
+        trio.lowlevel.remove_instrument(meter)
+
+
+async def cost_of_a_step() -> float:
+    """What metering adds to one step of a task and the loop's turn around it, ns."""
+    without = await _turn_ns()
+    with metered():
+        return max(await _turn_ns() - without, 0.0)
+
+
+async def _turn_ns() -> float:
+    turns = []
+    for _ in range(_TRIES):
+        began = _cpu()
+        await trio.lowlevel.checkpoint()
+        turns.append(_cpu() - began)
+    # The fastest ones: those in which nothing else ran.
+    return statistics.quantiles(turns, n=20)[0]

@@ -1,0 +1,181 @@
+"""Puts probes around what a tick calls, from outside, and takes them away again.
+
+Methods are replaced on their classes for as long as a slice of the measurement lasts, so that
+slices without them run the code as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import trio
+
+from phantomlink.engine import clock, spin
+from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.collector import SlackCollector
+from phantomlink.engine.fanout import Encoders, Fanout
+from phantomlink.engine.playback import Playback, _Builder
+from phantomlink.sinks.frame_stream import FrameStream
+
+from .events import Event, Log
+
+_now = time.monotonic_ns
+_IO_IN, _IO_OUT = int(Event.IO_IN), int(Event.IO_OUT)
+
+
+@contextmanager
+def replaced(owner: object, name: str, value: object) -> Iterator[None]:
+    """Let an attribute be something else for a while."""
+    original = vars(owner)[name]
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+@contextmanager
+def stage_probes(log: Log) -> Iterator[None]:
+    """Write down every stage of every tick."""
+    with ExitStack() as stack:
+
+        def replace(owner: Any, name: str, make: Callable[[Callable[..., Any]], Any]) -> None:
+            stack.enter_context(replaced(owner, name, make(getattr(owner, name))))
+
+        replace(spin.WakeMargin, "observe", lambda f: _observe(log, f))
+        replace(spin.SpinGovernor, "spun", lambda f: _spun(log, f))
+        replace(Playback, "_release", lambda f: _around(log, f, Event.RELEASE))
+        replace(Fanout, "offer", lambda f: _offer(log, f))
+        replace(FrameStream, "_send_nowait", lambda f: _around(log, f, Event.SEND))
+        replace(clock.SystemClock, "give_way", lambda f: _around(log, f, Event.GIVE_WAY))
+        replace(_Builder, "fill", lambda f: _around_async(log, f, Event.FILL))
+        replace(PacketAssembler, "packet", lambda f: _around(log, f, Event.ASSEMBLE))
+        replace(Encoders, "encode", lambda f: _around(log, f, Event.ENCODE))
+        replace(SlackCollector, "offer", lambda f: _around(log, f, Event.COLLECT))
+        # What a wait for a deadline ends its work with: the first, or the second if it is past.
+        replace(trio.lowlevel, "wait_readable", lambda f: _armed(log, f))
+        replace(trio.lowlevel, "checkpoint", lambda f: _armed(log, f))
+        loop = _LoopEdges(log)
+        trio.lowlevel.add_instrument(loop)
+        stack.callback(trio.lowlevel.remove_instrument, loop)
+        yield
+
+
+def _no_op(*_: object) -> None:
+    pass
+
+
+def _around(log: Log, original: Callable[..., Any], kind: int) -> Callable[..., Any]:
+    # The clock is read last before the call and first after it.
+    append, begin, end = log.entries.append, int(kind), int(kind) + 1
+
+    def probed(*args: Any) -> Any:
+        append(begin)
+        append(_now())
+        result = original(*args)
+        ended = _now()
+        append(end)
+        append(ended)
+        return result
+
+    return probed
+
+
+def _around_async(log: Log, original: Callable[..., Any], kind: int) -> Callable[..., Any]:
+    append, begin, end = log.entries.append, int(kind), int(kind) + 1
+
+    async def probed(*args: Any) -> Any:
+        append(begin)
+        append(_now())
+        result = await original(*args)
+        ended = _now()
+        append(end)
+        append(ended)
+        return result
+
+    return probed
+
+
+def _offer(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
+    append = log.entries.append
+    begin, end, deadline = int(Event.OFFER), int(Event.OFFERED), int(Event.DEADLINE_NS)
+
+    def probed(fanout: Fanout, release: Any) -> Any:
+        append(begin)
+        append(_now())
+        result = original(fanout, release)
+        ended = _now()
+        append(end)
+        append(ended)
+        append(deadline)
+        append(release.deadline_ns)
+        return result
+
+    return probed
+
+
+def _observe(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
+    append, woke, late = log.entries.append, int(Event.WOKE), int(Event.WAKE_LATE_NS)
+
+    def probed(margin: spin.WakeMargin, lateness_ns: int) -> None:
+        append(woke)
+        append(_now())
+        append(late)
+        append(lateness_ns)
+        original(margin, lateness_ns)
+
+    return probed
+
+
+def _spun(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
+    append, spin_from, duration = log.entries.append, int(Event.SPIN), int(Event.SPIN_NS)
+
+    def probed(governor: spin.SpinGovernor, duration_ns: int, now_ns: int) -> None:
+        append(spin_from)
+        append(now_ns)
+        append(duration)
+        append(duration_ns)
+        original(governor, duration_ns, now_ns)
+
+    return probed
+
+
+def _armed(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
+    append, armed = log.entries.append, int(Event.ARMED)
+    nothing = _around(log, _no_op, Event.NOTHING)
+
+    def probed(*args: Any) -> Any:
+        append(armed)
+        append(_now())
+        # Here, in the middle of a tick's work and with its cold caches, and outside every stage.
+        nothing()
+        nothing()
+        return original(*args)
+
+    return probed
+
+
+class _LoopEdges(trio.abc.Instrument):
+    def __init__(self, log: Log) -> None:
+        self._append = log.entries.append
+
+    def before_io_wait(self, timeout: float) -> None:
+        append = self._append
+        append(_IO_IN)
+        append(_now())
+
+    def after_io_wait(self, timeout: float) -> None:
+        woke = _now()
+        append = self._append
+        append(_IO_OUT)
+        append(woke)
+
+
+def can_profile() -> str | None:
+    """Why a tick cannot be taken apart on this system; None when it can."""
+    if clock._timerfd_functions() is None:
+        return "ticks wait on a timerfd, which is Linux's: there is nothing to take apart here"
+    return None

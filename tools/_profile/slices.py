@@ -1,0 +1,128 @@
+"""One round of a scenario: slices without probes, with each kind of them, and the floor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import trio
+
+from .counters import CounterSpans, counter_spans, switched_counters
+from .events import Log
+from .floor import Floor, bare_loop
+from .live import Live, live, plain_connection
+from .loop import LoopTimes, cost_of_a_step, metered
+from .probes import stage_probes
+from .scenarios import Scenario
+from .stages import ProbeCost, Profile, probe_cost, profile, ticks
+
+_SETTLE_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class Cpu:
+    """CPU time of the server between two moments, ns, and the ticks of all its playheads."""
+
+    thread: int = 0
+    process: int = 0
+    wall: int = 0
+    ticks: int = 0
+
+    @property
+    def per_tick(self) -> float:
+        """Of the loop's thread, ns."""
+        return self.thread / self.ticks if self.ticks else np.nan
+
+
+@dataclass(slots=True)
+class Round:
+    """What one round of a scenario measured.
+
+    Attributes:
+        plain, staged, looped: CPU without probes, with those of the stages, with the loop's.
+        stages: of the ticks; none before the round is over.
+        cost: of a probe.
+        loop: times of the tasks.
+        step_cost: what metering adds to a step, ns.
+        counters: spans of ticks with and without the counters of the timing report.
+        spun_share: of a core, that the governor last saw.
+        floor: the bare loop.
+    """
+
+    plain: Cpu = field(default_factory=Cpu)
+    staged: Cpu = field(default_factory=Cpu)
+    looped: Cpu = field(default_factory=Cpu)
+    stages: Profile = field(default_factory=lambda: profile([], ProbeCost()))
+    cost: ProbeCost = field(default_factory=ProbeCost)
+    loop: LoopTimes = field(default_factory=LoopTimes)
+    step_cost: float = 0.0
+    counters: CounterSpans = field(default_factory=CounterSpans)
+    spun_share: float = 0.0
+    floor: Floor = field(default_factory=Floor)
+
+
+def measure_round(scenario: Scenario, recording: str | None, seconds: float) -> Round:
+    """Run a scenario once, and the floor at its rate.
+
+    Args:
+        scenario: what to run.
+        recording: path or dataset's name; None: as `phantomlink serve` has it.
+        seconds: of each slice.
+    """
+    result, frame = trio.run(_measure, scenario, recording, seconds)
+    with plain_connection() as connection:
+        result.floor = bare_loop(connection, frame, scenario.rate_hz, seconds)
+    return result
+
+
+async def _measure(
+    scenario: Scenario, recording: str | None, seconds: float
+) -> tuple[Round, bytes]:
+    result = Round()
+    log = Log()
+    async with live(scenario, recording) as running:
+        frame = await running.frame()
+        await trio.sleep(_SETTLE_SECONDS)
+        with _metered_cpu(running, result.plain):
+            await trio.sleep(seconds)
+        with stage_probes(log), _metered_cpu(running, result.staged):
+            await trio.sleep(seconds)
+        result.cost = probe_cost(log.entries)
+        result.stages = profile(list(ticks(log.entries)), result.cost)
+        _check(result)
+        await trio.sleep(_SETTLE_SECONDS)
+        with _metered_cpu(running, result.looped), metered() as result.loop:
+            await trio.sleep(seconds)
+        result.step_cost = await cost_of_a_step()
+        log.clear()
+        with switched_counters(log, running.service.registry):
+            await trio.sleep(seconds)
+        result.counters = counter_spans(log.entries)
+        running.check()
+        result.spun_share = running.service.clock.governor.last_share  # type: ignore[attr-defined]
+    return result, frame
+
+
+def _check(result: Round) -> None:
+    """See that the probes found the ticks.
+
+    Raises:
+        RuntimeError: they did not: the code of a tick has changed, and this has to follow.
+    """
+    if len(result.stages) < 0.9 * result.staged.ticks:
+        raise RuntimeError(
+            f"of {result.staged.ticks} ticks only {len(result.stages)} could be taken apart"
+        )
+
+
+@contextmanager
+def _metered_cpu(running: Live, cpu: Cpu) -> Iterator[None]:
+    began = (running.n_ticks, time.process_time_ns(), time.monotonic_ns(), time.thread_time_ns())
+    yield
+    cpu.thread += time.thread_time_ns() - began[3]
+    cpu.wall += time.monotonic_ns() - began[2]
+    cpu.process += time.process_time_ns() - began[1]
+    cpu.ticks += running.n_ticks - began[0]

@@ -1,0 +1,145 @@
+"""Rounds of a scenario to the figures that are shown, in us. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .loop import OTHER, PREFETCH, TICKS
+from .scenarios import Scenario
+from .slices import Round
+from .stages import PARTS, PATH, STAGES, Profile
+
+Json = dict[str, Any]
+
+# Stages in which the thread works: in the others it sleeps, or others work.
+_WORK = ("spin", "return", "stamp", "hand over", "bookkeeping", "build", "collect", "arm")
+_RESAMPLES = 2000
+_SEED = 20_240_311
+
+
+def summarize(scenario: Scenario, rounds: Sequence[Round]) -> Json:
+    """The figures of one scenario over all its rounds.
+
+    Percentiles are of all ticks together; what is one number a round is its median over rounds.
+    """
+    profiles = [r.stages for r in rounds]
+    pooled = {
+        name: spread(_joined(p.durations[name] for p in profiles)) for name in (*STAGES, *PARTS)
+    }
+    sends = float(np.mean([p.sends for p in profiles]))
+    handovers = _joined(p.durations["hand over"] / max(p.sends, 1) for p in profiles)
+    lead = _joined(p.lead for p in profiles)
+    slept = np.isfinite(lead)
+    return {
+        "name": scenario.name,
+        "sessions": scenario.sessions,
+        "clients_per_session": scenario.clients,
+        "rate_hz": scenario.rate_hz,
+        "rounds": len(rounds),
+        "ticks": sum(map(len, profiles)),
+        "stages_us": pooled,
+        "past_deadline_us": {
+            name: spread(_joined(p.past[name] for p in profiles)) for name in PATH
+        },
+        "lateness_us": spread(_joined(p.lateness for p in profiles)),
+        "last_byte_us": spread(_joined(p.last_byte for p in profiles)),
+        "hand_over_per_client_us": spread(handovers),
+        "writes_per_tick": sends,
+        "lead_us": float(np.median(lead[slept])) / 1e3 if slept.any() else None,
+        "woken_by_timer": float(slept.mean()) if lead.size else None,
+        "cpu_us": _cpu(rounds),
+        "probes": {
+            "inside_us": _median(rounds, lambda r: r.cost.inside),
+            "total_us": _median(rounds, lambda r: r.cost.total),
+            "per_tick": _mean(p.probes for p in profiles),
+            "cpu_us": _median(rounds, lambda r: r.staged.per_tick - r.plain.per_tick),
+        },
+        "counters_us": difference(
+            _joined(r.counters.on for r in rounds), _joined(r.counters.off for r in rounds)
+        ),
+        "floor_us": {
+            name: spread(_joined(getattr(r.floor, name) for r in rounds))
+            for name in ("kernel", "send", "last_byte")
+        },
+    }
+
+
+def _cpu(rounds: Sequence[Round]) -> Json:
+    def steps(r: Round, kind: str) -> float:
+        return sum(r.loop.steps[kind]) / r.looped.ticks
+
+    def metering(r: Round) -> float:
+        return r.step_cost * r.loop.n_steps / r.looped.ticks
+
+    def trio(r: Round) -> float:
+        tasks = sum(steps(r, kind) for kind in r.loop.steps)
+        return r.loop.awake / r.looped.ticks - tasks - metering(r)
+
+    return {
+        "plain": _median(rounds, lambda r: r.plain.per_tick),
+        "plain_by_round": [r.plain.per_tick / 1e3 for r in rounds],
+        "process": _median(rounds, lambda r: r.plain.process / r.plain.ticks),
+        "core_share": float(np.median([r.plain.thread / r.plain.wall for r in rounds])),
+        "ticks": _median(rounds, lambda r: steps(r, TICKS)),
+        "prefetch": _median(rounds, lambda r: steps(r, PREFETCH)),
+        "other": _median(rounds, lambda r: steps(r, OTHER)),
+        "trio": _median(rounds, trio),
+        "kernel_wait": _median(rounds, lambda r: r.looped.per_tick - r.loop.awake / r.looped.ticks),
+        "metering": _median(rounds, metering),
+        "stages": _median(rounds, lambda r: worked(r.stages)),
+        "spin": _median(rounds, lambda r: float(np.median(r.stages.durations["spin"]))),
+        "spin_share": float(np.median([r.spun_share for r in rounds])),
+    }
+
+
+def worked(found: Profile) -> float:
+    """What the stages in which the thread works come to, sum of their medians, ns."""
+    return float(sum(np.median(found.durations[name]) for name in _WORK))
+
+
+def spread(values_ns: NDArray[np.float64]) -> Json:
+    """p50, p99 and mean in us; None of nothing."""
+    if not values_ns.size:
+        return {"p50": None, "p99": None, "mean": None}
+    p50, p99 = np.quantile(values_ns, (0.5, 0.99)) / 1e3
+    return {"p50": float(p50), "p99": float(p99), "mean": float(values_ns.mean() / 1e3)}
+
+
+def difference(on_ns: NDArray[np.float64], off_ns: NDArray[np.float64]) -> Json:
+    """By how much the median of one is above that of the other, us, with its 95 % interval."""
+    if not (on_ns.size and off_ns.size):
+        return {"on": None, "off": None, "difference": None, "low": None, "high": None}
+    # A seed of its own: the same ticks give the same interval.
+    rng = np.random.default_rng(_SEED)
+
+    def medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        # In pieces: thousands of ticks times thousands of resamples would not fit in memory.
+        drawn = (rng.integers(0, values.size, values.size) for _ in range(_RESAMPLES))
+        return np.array([np.median(values[rows]) for rows in drawn])
+
+    low, high = np.quantile(medians(on_ns) - medians(off_ns), (0.025, 0.975)) / 1e3
+    on, off = float(np.median(on_ns)) / 1e3, float(np.median(off_ns)) / 1e3
+    return {
+        "on": on,
+        "off": off,
+        "difference": on - off,
+        "low": float(low),
+        "high": float(high),
+    }
+
+
+def _joined(arrays: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate(list(arrays))
+
+
+def _median(rounds: Sequence[Round], of: Callable[[Round], float]) -> float:
+    """Over rounds, ns to us."""
+    return float(np.median([of(r) for r in rounds])) / 1e3
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
