@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phantomlink.engine.clock import SystemClock
 from phantomlink.engine.playback import Playback, _Builder
 from phantomlink.engine.session import Session
 from phantomlink.sinks.websocket import WebSocketSink
@@ -24,6 +25,7 @@ from .events import Event, Log
 from .probes import replaced
 
 _now = time.monotonic_ns
+_TICK = (Event.COUNTING, Event.RELEASE, Event.GIVE_WAY, Event.GAVE_WAY, Event.FILL)
 
 
 class _Nothing:
@@ -63,8 +65,8 @@ class _Switch:
 def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
     """Switch the counters of these sessions at every tick, and write down what a tick takes.
 
-    A tick is written down as whether they are on, the beginning of its release, and the beginning
-    of the building of a later packet right behind it.
+    A tick is written down as whether they are on, the beginning of its release, the time in which
+    it gave way to its clients, and the beginning of the building of a later packet behind it.
     """
     switches = {
         playback: _Switch(playback)
@@ -72,8 +74,9 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
         for playback in session.playbacks().values()
     }
     append = log.entries.append
-    release, fill = Playback._release, _Builder.fill
+    release, fill, give_way = Playback._release, _Builder.fill, SystemClock.give_way
     counting, begin, end = int(Event.COUNTING), int(Event.RELEASE), int(Event.FILL)
+    giving, gave = int(Event.GIVE_WAY), int(Event.GAVE_WAY)
 
     def probed_release(playback: Playback, *args: Any) -> None:
         append(counting)
@@ -81,6 +84,14 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
         append(begin)
         append(_now())
         release(playback, *args)
+
+    def probed_give_way(clock: SystemClock) -> None:
+        append(giving)
+        append(_now())
+        give_way(clock)
+        ended = _now()
+        append(gave)
+        append(ended)
 
     def probed_fill(builder: _Builder, *args: Any) -> Any:
         ended = _now()
@@ -90,7 +101,11 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
         switch.turn(not switch.is_on)
         return fill(builder, *args)
 
-    with replaced(Playback, "_release", probed_release), replaced(_Builder, "fill", probed_fill):
+    with (
+        replaced(Playback, "_release", probed_release),
+        replaced(SystemClock, "give_way", probed_give_way),
+        replaced(_Builder, "fill", probed_fill),
+    ):
         try:
             yield
         finally:
@@ -100,7 +115,7 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CounterSpans:
-    """From the release of a packet to the building of a later one, ns.
+    """From the release of a packet to the building of a later one, without giving way, ns.
 
     Attributes:
         on: (n,) of ticks with counters.
@@ -114,9 +129,11 @@ class CounterSpans:
 def counter_spans(entries: array[int]) -> CounterSpans:
     """Read what `switched_counters` wrote."""
     kinds, values = np.array(entries[0::2]), np.array(entries[1::2])
-    whole = np.flatnonzero(
-        (kinds[:-2] == Event.COUNTING) & (kinds[1:-1] == Event.RELEASE) & (kinds[2:] == Event.FILL)
-    )
-    spans = (values[whole + 2] - values[whole + 1]).astype(np.float64)
+    whole = np.flatnonzero(kinds == Event.COUNTING)
+    whole = whole[whole <= kinds.size - len(_TICK)]
+    for offset, kind in enumerate(_TICK):
+        whole = whole[kinds[whole + offset] == kind]
+    release, giving, gave, fill = (values[whole + offset] for offset in range(1, len(_TICK)))
+    spans = (fill - release - (gave - giving)).astype(np.float64)
     on = values[whole] == 1
     return CounterSpans(spans[on], spans[~on])

@@ -46,7 +46,3 @@ class Log:
 
     def __init__(self) -> None:
         self.entries = array("q")
-
-    def clear(self) -> None:
-        """Begin anew; those who hold `entries` hold the same array."""
-        del self.entries[:]

@@ -71,36 +71,39 @@ def measure_round(scenario: Scenario, recording: str | None, seconds: float) -> 
         scenario: what to run.
         recording: path or dataset's name; None: as `phantomlink serve` has it.
         seconds: of each slice.
+
+    Raises:
+        RuntimeError: a session or a client was lost, or ticks could not be taken apart.
     """
-    result, frame = trio.run(_measure, scenario, recording, seconds)
+    stages, counters = Log(), Log()
+    result, frame = trio.run(_measure, scenario, recording, seconds, stages, counters)
+    result.cost = probe_cost(stages.entries)
+    result.stages = profile(list(ticks(stages.entries)), result.cost)
+    result.counters = counter_spans(counters.entries)
+    _check(result)
     with plain_connection() as connection:
         result.floor = bare_loop(connection, frame, scenario.rate_hz, seconds)
     return result
 
 
 async def _measure(
-    scenario: Scenario, recording: str | None, seconds: float
+    scenario: Scenario, recording: str | None, seconds: float, stages: Log, counters: Log
 ) -> tuple[Round, bytes]:
+    """Run the server and all slices. What the logs say is worked out after it, not in its loop."""
     result = Round()
-    log = Log()
     async with live(scenario, recording) as running:
         frame = await running.frame()
         await trio.sleep(_SETTLE_SECONDS)
         with _metered_cpu(running, result.plain):
             await trio.sleep(seconds)
-        with stage_probes(log), _metered_cpu(running, result.staged):
+        with stage_probes(stages), _metered_cpu(running, result.staged):
             await trio.sleep(seconds)
-        result.cost = probe_cost(log.entries)
-        result.stages = profile(list(ticks(log.entries)), result.cost)
-        _check(result)
         await trio.sleep(_SETTLE_SECONDS)
         with _metered_cpu(running, result.looped), metered() as result.loop:
             await trio.sleep(seconds)
         result.step_cost = await cost_of_a_step()
-        log.clear()
-        with switched_counters(log, running.service.registry):
+        with switched_counters(counters, running.service.registry):
             await trio.sleep(seconds)
-        result.counters = counter_spans(log.entries)
         running.check()
         result.spun_share = running.service.clock.governor.last_share  # type: ignore[attr-defined]
     return result, frame
