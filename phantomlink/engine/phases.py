@@ -15,10 +15,15 @@ _NS = 1_000_000_000
 
 
 class PhaseBook:
-    """Who ticks when: the anchors of the playheads that play now, by rate."""
+    """Who ticks when: the anchors of the playheads that play now, by rate.
+
+    Attributes:
+        ticks_hz: ticks a second of all of them together.
+    """
 
     def __init__(self) -> None:
         self._anchors: dict[Fraction, dict[Hashable, int]] = {}
+        self.ticks_hz = 0.0
 
     def choose(self, owner: Hashable, rate_hz: Fraction, earliest_ns: int) -> int:
         """First deadline for `owner`: in the widest gap, at most a period after `earliest_ns`.
@@ -38,6 +43,7 @@ class PhaseBook:
                     start, gap = offset, following - offset
             first += (start + gap // 2) % period // unit
         anchors[owner] = first
+        self._count()
         return first
 
     def forget(self, owner: Hashable) -> None:
@@ -45,3 +51,9 @@ class PhaseBook:
         for rate_hz, anchors in list(self._anchors.items()):
             if anchors.pop(owner, None) is not None and not anchors:
                 del self._anchors[rate_hz]
+        self._count()
+
+    def _count(self) -> None:
+        self.ticks_hz = float(
+            sum(rate_hz * len(anchors) for rate_hz, anchors in self._anchors.items())
+        )

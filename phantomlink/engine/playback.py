@@ -33,6 +33,9 @@ from phantomlink.engine.timing import EventKind, TimingCounters, TimingEvent
 from phantomlink.source.bins import Block
 
 _BUILT_AHEAD = 4
+# Whoever is given way may keep the CPU for a scheduler's slice, some 3 ms on a busy machine: with
+# more ticks a second than this, that would be at the cost of the next ones.
+_GIVE_WAY_BELOW_HZ = 1000
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -241,7 +244,8 @@ class Playback:
         release.stamp(deadline_ns, clock.wall_seconds())
         failed = self.fanout.offer(release)
         offered_ns = clock.now_ns()
-        clock.give_way()
+        if self._parts.phases.ticks_hz <= _GIVE_WAY_BELOW_HZ:
+            clock.give_way()
         self.timing.released(deadline_ns, released_ns, offered_ns)
         self._timeline.advance()
         self.playhead.advance()

@@ -43,3 +43,16 @@ def test_other_rates_do_not_matter_and_who_left_makes_room():
     book.forget("c")
     assert book.choose("d", FORTY, 3) == 3
     assert book.choose("d", FORTY, 9) == 9  # its own former phase does not count
+
+
+def test_it_knows_how_many_ticks_a_second_there_are():
+    book = PhaseBook()
+    assert book.ticks_hz == 0
+    book.choose("a", FORTY, 0)
+    book.choose("b", FORTY, 0)
+    book.choose("c", Fraction(1000), 0)
+    book.choose("a", FORTY, 5)
+    assert book.ticks_hz == 1080
+    book.forget("c")
+    book.forget("nobody")
+    assert book.ticks_hz == 80
