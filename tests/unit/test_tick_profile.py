@@ -147,6 +147,18 @@ def test_ticks_of_two_sessions_do_not_mix() -> None:
     assert np.isnan(found.lead).tolist() == [False, True]
 
 
+def test_a_tick_need_not_give_way() -> None:
+    events = wake_up(asked=900, io_in=100, io_out=950, woke=970) + [
+        event
+        for event in one_tick(deadline=1000, spin_from=975, spin=25, at=1003)
+        if event[0] not in (E.GIVE_WAY, E.GAVE_WAY)
+    ]
+    found = profile(list(ticks(log(*events))), ProbeCost(inside=1, total=2))
+    assert found.durations["give way"].tolist() == [0]
+    assert found.durations["bookkeeping"].tolist() == [33 - 3]
+    assert found.probes == 7 + 3
+
+
 def test_half_a_tick_is_left_out() -> None:
     whole = [
         *wake_up(asked=900, io_in=100, io_out=950, woke=970),
@@ -212,6 +224,9 @@ def test_ticks_with_and_without_counters_are_told_apart() -> None:
     assert found.on.tolist() == [50, 52]
     assert found.off.tolist() == [40]
     assert counter_spans(array("q")).on.size == 0
+    # With many ticks a second nobody is given way.
+    hurried = counter_spans(log((E.COUNTING, 1), (E.RELEASE, 100), (E.FILL, 133)))
+    assert hurried.on.tolist() == [33]
 
 
 def test_a_difference_comes_with_an_interval_that_holds_it() -> None:
@@ -316,8 +331,7 @@ def test_a_round_of_the_real_server(tmp_path, monkeypatch) -> None:
     assert np.median(found.stages.durations["build"]) > np.median(found.stages.durations["encode"])
     assert np.nanmax(found.stages.lead) <= 400_000
     assert len(found.loop.steps[TICKS]) >= found.looped.ticks - 2
-    assert abs(found.counters.on.size - found.counters.off.size) <= 8
-    assert found.counters.on.size > 20
+    assert min(found.counters.on.size, found.counters.off.size) > 10
     assert len(found.floor.kernel) == 40
 
     summary = summarize(scenario, [found, found])

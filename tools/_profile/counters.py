@@ -1,4 +1,7 @@
-"""What the timing report costs a tick: its counters are on in every other tick.
+"""What the timing report costs a tick: its counters are on in half of them, as a coin says.
+
+In turn would not do: a client that is still busy with one packet makes the next one slower, and
+that has a rhythm.
 
 Not the classes are changed but the objects that a playback and its clients' streams hold, which
 costs the interpreter nothing of what it has learned about the code.
@@ -6,6 +9,7 @@ costs the interpreter nothing of what it has learned about the code.
 
 from __future__ import annotations
 
+import random
 import time
 from array import array
 from collections.abc import Iterable, Iterator
@@ -25,7 +29,7 @@ from .events import Event, Log
 from .probes import replaced
 
 _now = time.monotonic_ns
-_TICK = (Event.COUNTING, Event.RELEASE, Event.GIVE_WAY, Event.GAVE_WAY, Event.FILL)
+_SEED = 20_240_305
 
 
 class _Nothing:
@@ -63,7 +67,7 @@ class _Switch:
 
 @contextmanager
 def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
-    """Switch the counters of these sessions at every tick, and write down what a tick takes.
+    """Toss for the counters of these sessions at every tick, and write down what a tick takes.
 
     A tick is written down as whether they are on, the beginning of its release, the time in which
     it gave way to its clients, and the beginning of the building of a later packet behind it.
@@ -74,6 +78,7 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
         for playback in session.playbacks().values()
     }
     append = log.entries.append
+    coin = random.Random(_SEED).random
     release, fill, give_way = Playback._release, _Builder.fill, SystemClock.give_way
     counting, begin, end = int(Event.COUNTING), int(Event.RELEASE), int(Event.FILL)
     giving, gave = int(Event.GIVE_WAY), int(Event.GAVE_WAY)
@@ -97,8 +102,7 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
         ended = _now()
         append(end)
         append(ended)
-        switch = switches[builder._playback]
-        switch.turn(not switch.is_on)
+        switches[builder._playback].turn(coin() < 0.5)
         return fill(builder, *args)
 
     with (
@@ -128,12 +132,19 @@ class CounterSpans:
 
 def counter_spans(entries: array[int]) -> CounterSpans:
     """Read what `switched_counters` wrote."""
-    kinds, values = np.array(entries[0::2]), np.array(entries[1::2])
-    whole = np.flatnonzero(kinds == Event.COUNTING)
-    whole = whole[whole <= kinds.size - len(_TICK)]
-    for offset, kind in enumerate(_TICK):
-        whole = whole[kinds[whole + offset] == kind]
-    release, giving, gave, fill = (values[whole + offset] for offset in range(1, len(_TICK)))
-    spans = (fill - release - (gave - giving)).astype(np.float64)
-    on = values[whole] == 1
-    return CounterSpans(spans[on], spans[~on])
+    spans: tuple[list[float], list[float]] = ([], [])
+    on = began = giving = gave_way = 0
+    for i in range(0, len(entries) - 1, 2):
+        kind, value = entries[i], entries[i + 1]
+        if kind == Event.COUNTING:
+            on, gave_way = value, 0
+        elif kind == Event.RELEASE:
+            began = value
+        elif kind == Event.GIVE_WAY:
+            giving = value
+        elif kind == Event.GAVE_WAY:
+            gave_way = value - giving
+        elif began:
+            spans[on].append(value - began - gave_way)
+            began = 0
+    return CounterSpans(np.array(spans[1], np.float64), np.array(spans[0], np.float64))

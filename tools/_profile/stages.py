@@ -26,9 +26,9 @@ STAGES = (*PATH, *AFTERWARDS)
 # Of stages above.
 PARTS = ("send", "assemble", "encode")
 
-# In each tick, beside those of its parts: wake-up, spin, release, offer, giving way, building,
-# collecting, arming.
-_PROBES = 8
+# In each tick, beside those of its parts and of giving way: wake-up, spin, release, offer,
+# building, collecting, arming.
+_PROBES = 7
 _SUMS = {Event.SENT: "send", Event.ASSEMBLED: "assemble", Event.ENCODED: "encode"}
 
 
@@ -62,7 +62,7 @@ class _Tick:
 _WHOLE = frozenset(
     {
         *(Event.RELEASE, Event.OFFER, Event.OFFERED, Event.DEADLINE_NS, Event.FILL, Event.FILLED),
-        *(Event.GIVE_WAY, Event.GAVE_WAY, Event.COLLECT, Event.COLLECTED, Event.ARMED),
+        *(Event.COLLECT, Event.COLLECTED, Event.ARMED),
     }
 )
 
@@ -181,10 +181,11 @@ def profile(found: list[_Tick], cost: ProbeCost) -> Profile:
                 lateness.append(end - deadline - taken)
         last_byte.append(path[-1][1] - deadline - taken)
         lead.append(np.nan if tick.woke_ns is None else deadline - _asked(tick))
-        gave_way = at[Event.GAVE_WAY] - at[Event.GIVE_WAY]
+        # In the middle of the bookkeeping, which it is not part of; not in every tick.
+        giving = at.get(Event.GIVE_WAY, 0)
+        gave_way = at.get(Event.GAVE_WAY, 0) - giving
         for name, begin, end in (
-            # In the middle of the bookkeeping, which it is not part of.
-            ("give way", at[Event.GIVE_WAY], at[Event.GAVE_WAY]),
+            ("give way", giving, giving + gave_way),
             ("bookkeeping", path[-1][1] + gave_way, at[Event.FILL]),
             ("build", at[Event.FILL], at[Event.FILLED]),
             ("collect", at[Event.FILLED], at[Event.COLLECTED]),
@@ -194,7 +195,7 @@ def profile(found: list[_Tick], cost: ProbeCost) -> Profile:
         for name in PARTS:
             durations[name].append(max(0.0, tick.sums[name] - n[name] * cost.inside))
         sends += n["send"]
-        probes += _PROBES + sum(n.values())
+        probes += _PROBES + (Event.GIVE_WAY in at) + sum(n.values())
     return Profile(
         {name: np.array(values) for name, values in durations.items()},
         {name: np.array(values) for name, values in past.items()},
@@ -253,7 +254,7 @@ def _probes_in(tick: _Tick, cost: ProbeCost) -> dict[str, float]:
         "give way": inside,
         # The ends of the probes of the last write, the offer and the release, and what of the one
         # above is not inside.
-        "bookkeeping": inside + 3 * outside,
+        "bookkeeping": inside + (3 if Event.GIVE_WAY in tick.at else 2) * outside,
         "build": inside + (n["assemble"] + n["encode"]) * total,
         "collect": total,
         "arm": outside,
