@@ -127,13 +127,19 @@ async def test_control_bytes_wait_their_turn_and_are_never_dropped():
         assert not pongs.is_set()
         for k in range(50, 100):
             frames.offer_nowait(numbered(k))
-        received = b""
-        while not pongs.is_set():
-            received += await client.receive_some()
+        received = []
+        read = trio.Event()
+
+        async def read_to_the_end():
+            received.append(await read_all(client))
+            read.set()
+
+        nursery.start_soon(read_to_the_end)
+        await pongs.wait()
         await frames.send_all(b"\x89\x00")
         await frames.aclose()
-        received += await read_all(client)
-    got = parse(received)
+        await read.wait()
+    got = parse(received[0])
     controls = [payload for first, payload in got if first in (0x8A, 0x89)]
     assert controls == [b"a", b"b", b""]
     numbers = [number(payload) for first, payload in got if first == 0x82]
