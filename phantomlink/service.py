@@ -54,7 +54,6 @@ class Service:
         self._wanted = recording
         self.clock = clock or SystemClock(settings.spin_share)
         self._recording: Recording | None = None
-        self._bins: Bins | None = None
         self._parts: PlaybackParts | None = None
         # By rate, for as long as a session plays them.
         self._parts_at: WeakValueDictionary[Fraction, PlaybackParts] = WeakValueDictionary()
@@ -89,9 +88,7 @@ class Service:
         Raises:
             UnavailableError: it is not open.
         """
-        if self._bins is None:
-            raise UnavailableError(self._not_ready or "the server is going away")
-        return self._bins
+        return self._session_parts().reader.bins
 
     @property
     def rate_hz(self) -> Fraction:
@@ -102,11 +99,6 @@ class Service:
     def not_ready_reason(self) -> str | None:
         """Why no session can be served now; None when one can."""
         return self._not_ready
-
-    @property
-    def n_connections(self) -> int:
-        """Listeners of all sessions."""
-        return sum(session.n_listening for session in self.registry)
 
     def enter(self, request: StreamRequest) -> tuple[Session, Admission]:
         """Let a client in to a stream; a session that does not exist yet is created.
@@ -191,7 +183,6 @@ class Service:
         try:
             self._recording = recording
             self._parts = await self._parts_for(self.rate_hz)
-            self._bins = self._parts.reader.bins
             self.tuning = tune_system(
                 realtime=self.settings.realtime, cpus=self.settings.cpu_affinity
             )

@@ -118,9 +118,7 @@ class Playback:
         if self.is_playing:
             self._wake.set()
             return
-        # A time that was held back is not made up for.
-        self._timeline.release()
-        self._parts.phases.forget(self)
+        self._hold()
         self._cancel()
 
     def seek(self, bin_index: int) -> int:
@@ -174,6 +172,11 @@ class Playback:
             self._parts.phases.forget(self)
             alarm.close()
 
+    def _hold(self) -> None:
+        """Let time stand still: what is held back now is not made up for."""
+        self._timeline.release()
+        self._parts.phases.forget(self)
+
     def _cancel(self) -> None:
         if self._playing is not None:
             self._playing.cancel()
@@ -189,9 +192,10 @@ class Playback:
                 with receive:
                     ended = await self._tick_until_end(alarm, receive)
         self._playing = None
+        if ended or not self.is_playing:
+            # Also where a hold came from within a tick: the loop has anchored once more since.
+            self._hold()
         if ended:
-            self._timeline.release()
-            self._parts.phases.forget(self)
             self._on_end(self)
 
     async def _prefetch(

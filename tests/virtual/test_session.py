@@ -108,6 +108,7 @@ async def test_pause_from_within_a_tick_is_the_last_packet(autojump_clock):
         sink = listen(session, on_offer=lambda r: r.packet.packet_id == 7 and session.pause())
         await trio.sleep(2)
         assert sink.ids == list(range(8))
+        assert session.parts.phases.ticks_hz == 0, "a held playhead keeps no phase"
         session.resume()
         await trio.sleep(0.1)
         assert sink.ids[:10] == list(range(10))

@@ -8,6 +8,7 @@ does nothing, so that it does not take part in the slices of the others. Another
 from __future__ import annotations
 
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -86,28 +87,28 @@ class Plan:
     env: dict[str, str] = field(default_factory=dict)
 
 
-class Contestant:
+class Contestant(ABC):
     """What is common: nothing to do around a slice, and nothing to say after it."""
 
     name: str
 
     @property
+    @abstractmethod
     def process(self) -> psutil.Process | None:
         """The process whose CPU and memory count; None: not known."""
-        raise NotImplementedError
 
+    @abstractmethod
     def plan(self, index: int) -> Plan:
         """Get ready for slice `index`."""
-        raise NotImplementedError
 
-    def begin(self) -> None:
+    def begin(self) -> None:  # noqa: B027 - most have nothing to do here
         """The receivers have had their first packets; the slice begins soon."""
 
     def end(self) -> tuple[ServerReport, dict[str, float]]:
         """The slice is over: what the server says of it, and other figures by name."""
         return ServerReport(), {}
 
-    def stop(self) -> None:
+    def stop(self) -> None:  # noqa: B027 - most have nothing to end
         """End what was started."""
 
 

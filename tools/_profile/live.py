@@ -53,7 +53,10 @@ class Live:
             RuntimeError: a session or a client has gone.
         """
         wanted = (self._scenario.sessions, self._scenario.sessions * self._scenario.clients)
-        found = (len(self.service.registry), self.service.n_connections)
+        found = (
+            len(self.service.registry),
+            sum(session.n_listening for session in self.service.registry),
+        )
         if found != wanted:
             raise RuntimeError(
                 f"{wanted[0]} sessions with {wanted[1]} clients were started, and at the end "
