@@ -270,7 +270,7 @@ def test_the_meter_counts_the_cpu_of_tasks_and_of_nothing_else() -> None:
         with metered() as times:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(busy)
-            await trio.sleep(0.05)
+            await trio.sleep(0.5)
         return times, await cost_of_a_step()
 
     times, cost = trio.run(main)
@@ -278,8 +278,8 @@ def test_the_meter_counts_the_cpu_of_tasks_and_of_nothing_else() -> None:
     assert len(times.steps[OTHER]) >= 10
     assert not times.steps[TICKS]
     assert 0 < used < times.awake
-    # Sleeping is not work.
-    assert times.awake < 50_000_000
+    # Sleeping is not work: less than was slept, which a busy machine does not make untrue.
+    assert times.awake < 500_000_000
     assert 0 <= cost < 1_000_000
 
 
