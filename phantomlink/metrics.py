@@ -24,7 +24,7 @@ class Summary:
 
 
 class Histogram:
-    """Durations in log-linear buckets: bounded memory, about 0.3 us a record.
+    """Durations in log-linear buckets: bounded memory, about 0.35 us a record.
 
     Buckets are exact below 8 ns and an eighth of an octave wide above, as in HdrHistogram.
     Negative values, which clocks that step can give, count as 0.
@@ -41,14 +41,17 @@ class Histogram:
 
     def record(self, value_ns: int) -> None:
         """Count one duration."""
-        value_ns = max(value_ns, 0)
-        shift = max(value_ns.bit_length() - _SUB_BITS - 1, 0)
-        index = (shift << _SUB_BITS) + (value_ns >> shift)
-        self._buckets[min(index, _N_BUCKETS - 1)] += 1
+        # Comparisons instead of max and min: the calls took two thirds of the time.
+        if value_ns < 0:  # noqa: PLR1730
+            value_ns = 0
+        shift = value_ns.bit_length() - _SUB_BITS - 1
+        index = (shift << _SUB_BITS) + (value_ns >> shift) if shift > 0 else value_ns
+        self._buckets[index if index < _N_BUCKETS else _N_BUCKETS - 1] += 1
         self.count += 1
         self._sum += value_ns
         self._sum_of_squares += value_ns * value_ns
-        self._max = max(self._max, value_ns)
+        if value_ns > self._max:  # noqa: PLR1730
+            self._max = value_ns
 
     def buckets(self) -> list[tuple[int, int]]:
         """(upper edge in ns, count) of the buckets that hold something, ascending."""

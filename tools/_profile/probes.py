@@ -49,7 +49,7 @@ def stage_probes(log: Log) -> Iterator[None]:
         replace(spin.SpinGovernor, "spun", lambda f: _spun(log, f))
         replace(Playback, "_release", lambda f: _around(log, f, Event.RELEASE))
         replace(Fanout, "offer", lambda f: _offer(log, f))
-        replace(FrameStream, "_send_nowait", lambda f: _around(log, f, Event.SEND))
+        replace(FrameStream, "offer_nowait", lambda f: _around(log, f, Event.SEND))
         replace(clock.SystemClock, "give_way", lambda f: _around(log, f, Event.GIVE_WAY))
         replace(_Builder, "fill", lambda f: _around_async(log, f, Event.FILL))
         replace(PacketAssembler, "packet", lambda f: _around(log, f, Event.ASSEMBLE))
