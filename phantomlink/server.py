@@ -89,6 +89,7 @@ class Server:
         await self._context.terminated.set()
         for scope in self._waiting:
             scope.cancel()
+        self._hypercorn.end_idle()
         with trio.move_on_after(_GRACE_SECONDS):
             await self._drained.wait()
 

@@ -42,6 +42,13 @@ class Handover:
         self._config = config
         self._context = context
         self._wants_back = wants_back
+        self._lent: set[_LentStream] = set()
+
+    def end_idle(self) -> None:
+        """End the connections that wait for a request; hypercorn would let them wait on."""
+        for lent in self._lent:
+            if lent.is_between_requests():
+                lent.scope.cancel()
 
     async def serve(self, stream: trio.SocketStream, received: bytes) -> bytes:
         """Let hypercorn serve the connection.
@@ -64,7 +71,11 @@ class Handover:
                 lent,  # type: ignore[arg-type]
             )
             lent.is_between_requests = lambda: _is_idle(server)
-            await server
+            self._lent.add(lent)
+            try:
+                await server
+            finally:
+                self._lent.discard(lent)
         return lent.taken_back
 
 
@@ -108,7 +119,8 @@ def _is_idle(server: TCPServer) -> bool:
 
     These attributes are not public. Where they are not what is expected, nothing is taken back.
     """
-    connection = getattr(server.protocol.protocol, "connection", None)
+    protocol = getattr(getattr(server, "protocol", None), "protocol", None)
+    connection = getattr(protocol, "connection", None)
     return (
         isinstance(connection, h11.Connection)
         and connection.states == _IDLE
