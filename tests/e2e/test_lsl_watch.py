@@ -164,6 +164,16 @@ def test_no_stream_is_said_with_its_cures(env):
         assert word in err
 
 
+def test_streams_of_another_lsl_session_are_not_found(env, tmp_path):
+    other = confined(tmp_path / "lsl_api.cfg", f"other-{os.getpid()}")
+    with rig(other, code="elsewhere", prefix="rig"):
+        returncode, _, err = finish(start(env, "elsewhere", "--timeout", "1"))
+        assert returncode == 2
+        assert "though other streams" not in err
+        returncode, _, err = finish(start(other, "elsewhere", "--timeout", "5", "--seconds", "0.5"))
+        assert returncode in (0, 1)
+
+
 def test_no_stream_as_json(env):
     returncode, out, _ = finish(start(env, "nobody", "--timeout", "0.3", "--json"))
     assert returncode == 2

@@ -187,32 +187,42 @@ def position(at, sequence_number, packet_id=None):
     return Position(at - 0.002, at, sequence_number, packet_id, 50)
 
 
+def counted(before, after, stamps, delay=0.001):
+    return count_sent(before, after, stamps, stamps + delay)
+
+
 def test_what_was_sent_and_what_came():
-    stamps = grid(40)
     # The questions lie between samples 4 and 5, and between 34 and 35.
     before, after = position(100.115, 105), position(100.865, 135)
-    count = count_sent(before, after, stamps)
+    count = counted(before, after, grid(40))
     assert (count.sent, count.received, count.uncertain, count.lost) == (30, 30, 0, 0)
     assert (count.first_packet_id, count.next_packet_id, count.follows) == (5, 35, True)
-    fewer = count_sent(before, after, grid(40, without=(10, 11)))
+    fewer = counted(before, after, grid(40, without=(10, 11)))
     assert (fewer.received, fewer.lost) == (28, 2)
 
 
-def test_a_packet_that_was_due_during_the_question_is_on_neither_side():
+@pytest.mark.parametrize(("sent", "lost"), [(30, 0), (31, 0), (32, 1)])
+def test_a_packet_that_was_due_during_the_question_is_on_neither_side(sent, lost):
     before = Position(100.095, 100.105, 105, 5, 50)
-    count = count_sent(before, position(100.865, 135), grid(40))
-    assert (count.received, count.uncertain, count.lost) == (30, 1, 0)
+    count = counted(before, position(100.865, 105 + sent), grid(40))
+    assert (count.received, count.uncertain, count.lost) == (30, 1, lost)
+
+
+def test_a_packet_that_was_under_way_is_on_neither_side_either():
+    # Due before the question, come after it.
+    count = counted(Position(100.104, 100.106, 105, 5, 50), position(100.865, 135), grid(40), 0.005)
+    assert (count.received, count.uncertain) == (30, 1)
 
 
 def test_a_seek_shows_in_the_position():
-    count = count_sent(position(100.115, 105), position(100.865, 135, packet_id=3), grid(40))
+    count = counted(position(100.115, 105), position(100.865, 135, packet_id=3), grid(40))
     assert not count.follows
     assert count.lost == 0
 
 
 def test_no_answer_and_another_playback_say_nothing():
-    assert count_sent(None, position(101.0, 1), grid(4)) is None
-    assert count_sent(position(100.0, 5), position(101.0, 1), grid(4)) is None
+    assert counted(None, position(101.0, 1), grid(4)) is None
+    assert counted(position(100.0, 5), position(101.0, 1), grid(4)) is None
 
 
 # --- checks

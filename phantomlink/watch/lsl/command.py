@@ -243,7 +243,7 @@ class _Watching:
             beside = missing_beside(
                 {kind: stamps[kind] for kind in regular}, 1 / neural.facts.nominal_rate_hz
             )
-        server: ServerCount | None = count_sent(before, after, stamps[NEURAL])
+        server: ServerCount | None = count_sent(before, after, stamps[NEURAL], neural.received)
         neural_steps = of_stream[NEURAL].steps if NEURAL in of_stream else None
         figures = measure(
             neural.arrivals,
@@ -308,8 +308,12 @@ def _not_found(target: LslTarget, timeout: float, some: bool) -> CannotWatchLslE
         )
     else:
         what = f"the server at {target.api_url} has the session"
-        session = ask_session(target.api_url, target.code) or {}
-        cures.append(f"what it says of its streams: {json.dumps(session.get('lsl'))}")
+        streams = (ask_session(target.api_url, target.code) or {}).get("lsl")
+        reason = streams.get("reason") if isinstance(streams, dict) else "it does not say why"
+        if reason is None:
+            what += ", with its streams: they are not seen from here"
+        else:
+            what += f", without streams: {reason}"
     cures += [
         "source ids begin with the server's setting lsl_source_id; --source-id says another one",
         f"SessionID has to be the same on both sides; this side is configured by "

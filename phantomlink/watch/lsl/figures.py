@@ -150,11 +150,6 @@ def missing_beside(stamps: Mapping[str, Seconds], period_seconds: float) -> dict
     return {name: int(everything.size - _merged([own]).size) for name, own in keys.items()}
 
 
-def count_between(stamps: Seconds, begin: float, end: float) -> int:
-    """How many timestamps lie in (begin, end]."""
-    return int(((stamps > begin) & (stamps <= end)).sum())
-
-
 def _merged(keys: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Distinct keys; neighbours that differ by rounding alone are one."""
     together = np.unique(np.concatenate(list(keys)))

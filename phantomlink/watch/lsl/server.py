@@ -13,12 +13,9 @@ from urllib.parse import quote
 import numpy as np
 
 from phantomlink.watch.lsl.checks import ServerCount
-from phantomlink.watch.lsl.figures import Seconds, count_between
+from phantomlink.watch.lsl.figures import Seconds
 
 _REST_SECONDS = 2.0
-# A packet is sent this long after its deadline at most, and its timestamp is its deadline; a
-# machine that is busier makes the count uncertain by one and no more.
-_RELEASE_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +61,18 @@ def has_session(api_url: str, code: str) -> bool | None:
 
 
 def count_sent(
-    before: Position | None, after: Position | None, stamps: Seconds
+    before: Position | None, after: Position | None, stamps: Seconds, received: Seconds
 ) -> ServerCount | None:
     """What left between two questions, beside what came.
+
+    What had come when a question was asked had left before it; what is due only after its answer
+    left after it. Of the packets in between it cannot be said.
 
     Args:
         before: what the server said first; None when it did not.
         after: what it said last.
         stamps: (n,) timestamps of the samples that came, in the clock of the questions.
+        received: (n,) when they came, in that clock.
 
     Returns:
         None when it cannot be said: not asked twice, or another playback in between.
@@ -79,14 +80,16 @@ def count_sent(
     if before is None or after is None or after.sequence_number < before.sequence_number:
         return None
     sent = after.sequence_number - before.sequence_number
-    certain = count_between(stamps, before.answered, after.asked - _RELEASE_SECONDS)
-    unsure = count_between(stamps, before.asked - _RELEASE_SECONDS, before.answered)
-    unsure += count_between(stamps, after.asked - _RELEASE_SECONDS, after.answered)
+    come, unsure = [], []
+    for question in (before, after):
+        had_come = received <= question.asked
+        come.append(int(had_come.sum()))
+        unsure.append(int((~had_come & (stamps <= question.answered)).sum()))
     steps = after.packet_id - before.packet_id
     return ServerCount(
         sent=sent,
-        received=certain,
-        uncertain=unsure,
+        received=come[1] - come[0] - unsure[0],
+        uncertain=sum(unsure),
         first_packet_id=before.packet_id,
         next_packet_id=after.packet_id,
         follows=(steps - sent) % before.total_packets == 0,

@@ -201,8 +201,9 @@ def find_streams(pylsl: Any, prefix: str, code: str, timeout_seconds: float) -> 
         CannotWatchLslError: one was found and does not answer.
     """
     wanted = {source_id(prefix, kind, code): kind for kind in OUTLETS}
+    # In parentheses: liblsl puts "session_id='...' and" before it.
     predicate = " or ".join(f"source_id='{each}'" for each in wanted)
-    resolver = pylsl.ContinuousResolver(pred=predicate)
+    resolver = pylsl.ContinuousResolver(pred=f"({predicate})")
     until = time.monotonic() + timeout_seconds
     found: dict[str, Any] = {}
     # Asked again and again instead of waiting inside liblsl, where Ctrl-C would wait too.
