@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import trio
@@ -30,7 +32,21 @@ logger = logging.getLogger(__name__)
 # Destroying an outlet blocks 25 ms, eight at once no longer.
 _THREADS = 8
 
+T = TypeVar("T")
 Describe = Callable[[Session], Described]
+
+
+class RunBlocking(Protocol):
+    """Runs a call that blocks without blocking the event loop."""
+
+    async def __call__(self, call: Callable[[], T], *, may_be_left: bool = False) -> T:
+        """The call's result.
+
+        Args:
+            call: what blocks.
+            may_be_left: whether a cancellation leaves it running; else it is waited for.
+        """
+        ...
 
 
 class LslManager:
@@ -39,11 +55,16 @@ class LslManager:
     Args:
         settings: what the server was told.
         describe: what the streams of a session tell about where they come from.
-        load: loads LSL; is called in a worker thread, once.
+        load: loads LSL; is called once.
+        run_blocking: what runs loading, making and destroying; None for worker threads.
     """
 
     def __init__(
-        self, settings: Settings, describe: Describe, load: LoadLibrary = load_pylsl
+        self,
+        settings: Settings,
+        describe: Describe,
+        load: LoadLibrary = load_pylsl,
+        run_blocking: RunBlocking | None = None,
     ) -> None:
         self._settings = settings
         self._describe = describe
@@ -52,7 +73,7 @@ class LslManager:
         self._reason = "LSL is not loaded"
         self._holders: dict[Session, None] = {}
         self._turns: dict[str, trio.Event] = {}
-        self._threads = trio.CapacityLimiter(_THREADS)
+        self._run_blocking = run_blocking or _worker_threads(_THREADS)
         # All sessions of a bin width have the same markers.
         self._markers: WeakKeyDictionary[PlaybackParts, Mapping[int, tuple[str, ...]]] = (
             WeakKeyDictionary()
@@ -66,9 +87,7 @@ class LslManager:
             return
         scope = effective_scope(settings.lsl_scope, settings.host)
         try:
-            self._library, told = await trio.to_thread.run_sync(
-                self._load, scope, limiter=self._threads
-            )
+            self._library, told = await self._run_blocking(partial(self._load, scope))
         except LslUnavailableError as error:
             self._reason = str(error)
             logger.warning("There are no LSL streams: %s", error)
@@ -129,7 +148,7 @@ class LslManager:
         assert library is not None
         specs = session_streams(self._describe(session))
         markers = await self._markers_for(session.parts)
-        outlets = await trio.to_thread.run_sync(_make, library, specs, limiter=self._threads)
+        outlets = await self._run_blocking(partial(_make, library, specs))
         return OutletGroup(specs, outlets, markers, library.clock_offset_seconds)
 
     async def destroy(self, group: OutletGroup) -> None:
@@ -139,17 +158,24 @@ class LslManager:
                 nursery.start_soon(self._destroy, outlet)
 
     async def _destroy(self, outlet: Outlet) -> None:
-        await trio.to_thread.run_sync(outlet.destroy, limiter=self._threads, abandon_on_cancel=True)
+        await self._run_blocking(outlet.destroy, may_be_left=True)
 
     async def _markers_for(self, parts: PlaybackParts) -> Mapping[int, tuple[str, ...]]:
         markers = self._markers.get(parts)
         if markers is None:
             bins = parts.reader.bins
-            markers = await trio.to_thread.run_sync(
-                bin_markers, bins.trials, bins.grid, limiter=self._threads
-            )
+            markers = await self._run_blocking(partial(bin_markers, bins.trials, bins.grid))
             self._markers[parts] = markers
         return markers
+
+
+def _worker_threads(n: int) -> RunBlocking:
+    limiter = trio.CapacityLimiter(n)
+
+    async def run(call: Callable[[], T], *, may_be_left: bool = False) -> T:
+        return await trio.to_thread.run_sync(call, limiter=limiter, abandon_on_cancel=may_be_left)
+
+    return run
 
 
 def _make(library: LslLibrary, specs: tuple[StreamSpec, ...]) -> tuple[Outlet, ...]:
