@@ -212,11 +212,7 @@ async def test_after_stop_inlets_that_stay_do_not_start_it_again(autojump_clock)
         session.resume()
         await trio.sleep(1)
         assert ids(outlets)[n : n + 3] == [0, 1, 2]
-        assert (
-            outlets["markers"].values
-            == ["stop", "resume", "trial_start"][: len(outlets["markers"].values)]
-        )
-        assert "resume" in outlets["markers"].values
+        assert outlets["markers"].values[:2] == ["stop", "resume"]
 
 
 async def test_after_stop_an_arriving_inlet_starts_it_again(autojump_clock):
@@ -306,7 +302,10 @@ async def test_after_the_end_a_filtered_listener_does_not_start_the_whole(autoju
         assert len(ids(outlets)) == 200
         whole = listen(session)
         await trio.sleep(1)
-        assert ids(outlets)[200:202] == [2, 3] or ids(outlets)[200:202] == whole.ids[:2]
+        assert whole.ids[:2] == [0, 1]
+        # They join at the next packet or the one behind it.
+        assert ids(outlets)[200] <= 2
+        assert ids(outlets)[200:] == whole.ids[ids(outlets)[200] :]
 
 
 async def test_another_speed_has_other_outlets_of_the_same_names(autojump_clock):
