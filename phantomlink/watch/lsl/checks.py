@@ -164,5 +164,7 @@ def _end(seen: Seen) -> CheckResult:
     name = "they are there to the end"
     if seen.ended:
         gone = ", ".join(seen.ended)
-        return CheckResult(name, False, f"{gone} went away: the session or its server ended")
+        return CheckResult(
+            name, False, f"{gone} went away: the session or its server ended, or its speed changed"
+        )
     return CheckResult(name, True, "still there when we left")
