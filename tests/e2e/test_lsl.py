@@ -335,6 +335,21 @@ def test_without_liblsl_it_says_so_once_and_serves(recording, lsl, tmp_path):
         assert "PYLSL_LIB" in warnings[0]
 
 
+def test_a_client_without_a_configuration_finds_a_server_of_this_machine(recording, tmp_path):
+    path, layout = recording
+    here = {"LSLAPICFG": "", "HOME": str(tmp_path)}
+    settings = {"PHANTOM_LSL_ENABLED": "true", "PHANTOM_LSL_SOURCE_ID": f"plain-{os.getpid()}"}
+    with live_server(path, env=here | settings) as server:
+        streams = create(server, "plain")["lsl"]["streams"]
+        assert "LSL: scope machine" in server.log
+        wanted = [stream["source_id"] for stream in streams]
+        with inlets(here, *wanted) as it:
+            wait_until(lambda: stats(server, "plain")["packets_sent"] > 40)
+    bins = bins_of(layout, it.streams[wanted[0]].values)
+    assert bins == list(range(bins[0], bins[0] + len(bins)))
+    assert len(bins) > 20
+
+
 def test_float32_for_tools_that_want_it(recording, lsl):
     _, layout = recording
     with serving(recording, lsl, PHANTOM_LSL_FLOAT32="true") as server:

@@ -7,6 +7,7 @@ the default transport (a client that does not read loses samples, in bounded mem
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -17,8 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.errors import LslUnavailableError
+from phantomlink.sinks.lsl.loopback import keep_to_loopback, ports_of
 from phantomlink.sinks.lsl.scope import configuration, own_configuration
 from phantomlink.sinks.lsl.streams import IRREGULAR_HZ, Channel, Element, StreamSpec
+
+logger = logging.getLogger(__name__)
 
 # What a client that does not read can miss before it loses samples, and all it can cost.
 _BUFFERED_SECONDS = 5
@@ -103,12 +107,13 @@ def load_pylsl(scope: str) -> tuple[LslLibrary, str]:
                     "this liblsl is too old to be confined to this machine without a file: "
                     "update it, or write a configuration and let LSLAPICFG be its path"
                 ) from error
-    return _PylslLibrary(pylsl), told
+    return _PylslLibrary(pylsl, keep_here=own is None and scope == "machine"), told
 
 
 class _PylslLibrary:
-    def __init__(self, pylsl: Any) -> None:
+    def __init__(self, pylsl: Any, *, keep_here: bool) -> None:
         self._pylsl = pylsl
+        self._keep_here = keep_here
         # The first call of all: here liblsl reads its configuration.
         offset = pylsl.local_clock() - time.monotonic()
         self._offset = 0.0 if abs(offset) < _SAME_CLOCK_SECONDS else offset
@@ -136,9 +141,17 @@ class _PylslLibrary:
             for element in spec.desc:
                 _append(desc, element)
             buffered = _BUFFERED_HUNDREDS if irregular else _BUFFERED_SECONDS
-            return _PylslOutlet(pylsl.StreamOutlet(info, max_buffered=buffered))
-        except RuntimeError as error:
+            outlet = pylsl.StreamOutlet(info, max_buffered=buffered)
+        except (RuntimeError, ValueError) as error:
+            # The latter for a text that is not Unicode, from the environment or the recording.
             raise LslUnavailableError(f"liblsl cannot make {spec.name}: {error}") from error
+        if self._keep_here and not keep_to_loopback(ports_of(outlet.get_info().as_xml())):
+            self._keep_here = False
+            logger.warning(
+                "LSL streams cannot be found from other machines, but this system cannot keep "
+                "those from connecting that know the ports: let a firewall do it"
+            )
+        return _PylslOutlet(outlet)
 
 
 class _PylslOutlet:
