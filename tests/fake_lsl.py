@@ -64,6 +64,8 @@ class FakeLibrary:
     def make(self, spec):
         if not self._can_make(spec):
             raise LslUnavailableError(f"liblsl cannot make {spec.name}")
+        twins = [o for o in self.made if o.spec.source_id == spec.source_id]
+        assert all(o.is_destroyed for o in twins), "two outlets of one source id"
         outlet = FakeOutlet(spec)
         self.made.append(outlet)
         return outlet

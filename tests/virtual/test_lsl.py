@@ -26,9 +26,12 @@ TRIALS = (
 
 
 async def at_once(call, *, may_be_left=False):
-    """A worker thread would race with a clock that jumps."""
+    """A worker thread would race with a clock that jumps. Destroying takes longer than a period."""
     await trio.lowlevel.checkpoint()
-    return call()
+    result = call()
+    if may_be_left:
+        await trio.sleep(0.04)
+    return result
 
 
 class Rig:
@@ -41,7 +44,8 @@ class Rig:
         companion = self.manager.companion(**kwargs)
         session, created = self.registry.create(code, companions=(companion,))
         assert created
-        await companion.settled.wait()
+        with trio.fail_after(5):
+            await companion.settled.wait()
         return session, companion
 
     def connect(self, code="a", *kinds):
@@ -434,7 +438,8 @@ async def test_a_code_used_again_at_once_waits_for_the_old_outlets(autojump_cloc
         it.registry.delete("a")
         companion = it.manager.companion()
         session, _ = it.registry.create("a", companions=(companion,))
-        await companion.settled.wait()
+        with trio.fail_after(5):
+            await companion.settled.wait()
         assert all(outlet.is_destroyed for outlet in old.values())
         new = it.connect("a")
         await trio.sleep(1)
