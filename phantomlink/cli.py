@@ -20,8 +20,8 @@ _USAGE_ERROR = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; answers the exit code.
 
-    Exit codes: 0 done, 1 a check of `watch` failed, 2 the arguments, a setting or a file are
-    wrong (one line on stderr says how), 130 interrupted.
+    Exit codes: 0 done, 1 a check of `watch` or `lsl-watch` failed, 2 the arguments, a setting or
+    a file are wrong (one line on stderr says how), 130 interrupted.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -94,6 +94,19 @@ def _watch(arguments: argparse.Namespace) -> int:
     )
 
 
+def _lsl_watch(arguments: argparse.Namespace) -> int:
+    from phantomlink.watch.lsl import run_lsl_watch  # noqa: PLC0415
+
+    return run_lsl_watch(
+        arguments.code,
+        seconds=arguments.seconds,
+        timeout=arguments.timeout,
+        prefix=arguments.source_id,
+        url=arguments.url,
+        as_json=arguments.json,
+    )
+
+
 def _set_up_logging(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level,
@@ -114,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_serve(commands)
     _add_watch(commands)
+    _add_lsl_watch(commands)
     _add_inspect(commands)
     _add_synth(commands)
     return parser
@@ -169,6 +183,38 @@ def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     watch.add_argument("--json", action="store_true", help="print the result as JSON")
     watch.add_argument("--sample", action="store_true", help="print one packet and stop")
     watch.set_defaults(run=_watch)
+
+
+def _add_lsl_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    watch = commands.add_parser(
+        "lsl-watch",
+        help="receive the LSL streams of a session and check them",
+        description="Find the Lab Streaming Layer streams of a session, receive and check them: "
+        "rate, jitter, latency, clock offset, losses. Exit code 0 when every check passes, 1 when "
+        "one fails, 2 when there is no stream.",
+    )
+    watch.add_argument("code", metavar="CODE", help="of the session")
+    watch.add_argument(
+        "--seconds", type=float, default=10.0, help="how long (default: %(default)s)"
+    )
+    watch.add_argument(
+        "--timeout",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="how long to look for the streams (default: %(default)s)",
+    )
+    watch.add_argument(
+        "--source-id",
+        metavar="PREFIX",
+        help="beginning of the source ids (default: that of PHANTOM_LSL_SOURCE_ID)",
+    )
+    watch.add_argument(
+        "--url",
+        help="the server, asked for its position (default: that of PHANTOM_HOST and PHANTOM_PORT)",
+    )
+    watch.add_argument("--json", action="store_true", help="print the result as JSON")
+    watch.set_defaults(run=_lsl_watch)
 
 
 def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

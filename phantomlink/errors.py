@@ -34,6 +34,13 @@ class RecordingError(PhantomLinkError):
     title = "Recording cannot be read"
 
 
+class LslUnavailableError(PhantomLinkError):
+    """Lab Streaming Layer cannot be used, or not in the way that it must be."""
+
+    http_status = 503
+    title = "LSL not available"
+
+
 class InvalidParameterError(PhantomLinkError):
     """A body, query or path parameter of the wrong form or outside its range."""
 

@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,4})?\Z",
 _HOST = re.compile(r"[A-Za-z0-9._~%:\[\]-]{1,260}\Z", re.ASCII)
 _SHOWN = 80
 
-_T = TypeVar("_T", str, int, float)
+_T = TypeVar("_T", bool, str, int, float)
 
 
 class HeaderLookup(Protocol):
@@ -88,6 +88,21 @@ class Parameters:
         if raw is not None and not _NUMBER.match(raw):
             _refuse(name, raw, "a number")
         return self._same(name, member, None if raw is None else float(raw))
+
+    def flag(self, name: str) -> bool | None:
+        """True or false; None when it was not given.
+
+        Raises:
+            InvalidParameterError: it is neither, or the body and the query differ.
+        """
+        member = self.body.get(name)
+        if member is not None and not isinstance(member, bool):
+            _refuse(name, member, "true or false")
+        raw = self._one(name)
+        if raw is not None and raw not in {"true", "false"}:
+            _refuse(name, raw, "true or false")
+        queried = None if raw is None else raw == "true"
+        return self._same(name, member, queried)
 
     def _one(self, name: str) -> str | None:
         values = self.query.get(name, [])

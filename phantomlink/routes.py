@@ -114,6 +114,7 @@ class _Routes:
             parameters.text("custom_code"),
             bin_size_ms=parameters.number("bin_size_ms"),
             speed=parameters.number("speed"),
+            lsl=parameters.flag("lsl"),
         )
         return _json(views.session_created(session, created=created, base_url=_base_url(service)))
 

@@ -25,6 +25,9 @@ from phantomlink.engine.session import NO_FILTER, REAL_TIME, Session
 from phantomlink.errors import SessionDiffersError, UnavailableError
 from phantomlink.settings import Settings
 from phantomlink.sinks.admission import Admission, StreamRequest, admit
+from phantomlink.sinks.lsl.companion import LslCompanion
+from phantomlink.sinks.lsl.manager import LslManager
+from phantomlink.sinks.lsl.streams import Described
 from phantomlink.source.bins import Bins
 from phantomlink.source.index_progress import IndexProgress
 from phantomlink.source.locate import locate_recording
@@ -35,6 +38,8 @@ from phantomlink.wire.packet import StreamHeader
 logger = logging.getLogger(__name__)
 
 _IDLE_COLLECTION_SECONDS = 1.0
+# Making outlets takes some 5 ms; a creation is not held up by an LSL that hangs.
+_OUTLETS_SECONDS = 5.0
 _HASH_CHUNK_BYTES = 1 << 20
 
 
@@ -69,6 +74,7 @@ class Service:
             max_sessions=settings.max_connections,
             ttl_seconds=settings.session_ttl_seconds,
         )
+        self.lsl = LslManager(settings, self._describe)
 
     @property
     def recording(self) -> Recording:
@@ -112,7 +118,8 @@ class Service:
         if admission.filter != NO_FILTER:
             # Before a session is made: a filter that matches nothing must not leave one behind.
             bins.trials.ranges(admission.filter, bins.grid)
-        session, _ = self.registry.create(admission.code)
+        companions = (self.lsl.companion(),) if existing is None else ()
+        session, _ = self.registry.create(admission.code, companions=companions)
         return session, admission
 
     async def create_session(
@@ -121,6 +128,7 @@ class Service:
         *,
         bin_size_ms: float | None = None,
         speed: float | None = None,
+        lsl: bool | None = None,
     ) -> tuple[Session, bool]:
         """The session of this code, or of a made-up one; and whether it is new.
 
@@ -128,10 +136,13 @@ class Service:
             code: its name; None for one that we make up.
             bin_size_ms: width of its bins; None for the server's.
             speed: how many times faster than recorded; None for 1.
+            lsl: whether it is LSL outlets too; None for yes, if the server has any. They exist
+                when this returns.
 
         Raises:
             InvalidParameterError: something has the wrong form or is out of range.
-            SessionDiffersError: the session exists and has other bins or another speed.
+            SessionDiffersError: the session exists and has other bins, another speed, or LSL
+                outlets where none were asked for (or the other way round).
             TooManySessionsError: there is no room.
         """
         rate_hz = self.rate_hz if bin_size_ms is None else rate_of_bin_size(bin_size_ms)
@@ -151,7 +162,21 @@ class Service:
                     f"speed: got {speed:g}, but session {code!r} plays at "
                     f"{float(existing.speed):g}; change it at /api/control/{code}/speed"
                 )
-        return self.registry.create(code, parts=parts, speed=factor)
+            companion = lsl_companion(existing)
+            if lsl is not None and companion is not None and companion.is_wanted != lsl:
+                was = "with" if companion.is_wanted else "without"
+                raise SessionDiffersError(
+                    f"lsl: got {str(lsl).lower()}, but session {code!r} was made {was} LSL "
+                    "outlets; delete it first, or take another code"
+                )
+        companion = self.lsl.companion(is_wanted=lsl is not False)
+        session, created = self.registry.create(
+            code, parts=parts, speed=factor, companions=(companion,)
+        )
+        if created:
+            with trio.move_on_after(_OUTLETS_SECONDS):
+                await companion.settled.wait()
+        return session, created
 
     def set_speed(self, session: Session, speed: float) -> None:
         """Let a session play so many times faster than recorded, from its next packet on.
@@ -189,6 +214,7 @@ class Service:
             for tuning in self.tuning:
                 if tuning.state in {"not permitted", "not available"}:
                     logger.warning("%s: %s (%s)", tuning.name, tuning.state, tuning.detail)
+            await self.lsl.start()
             with self._scope, self.collector:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._hash_file, recording.path)
@@ -237,6 +263,18 @@ class Service:
             parts = self._parts_at.setdefault(rate_hz, parts)
         return parts
 
+    def _describe(self, session: Session) -> Described:
+        return Described(
+            recording=self.recording,
+            sha256=self.sha256,
+            settings=self.settings,
+            code=session.code,
+            bin_size_ms=session.parts.reader.bins.grid.bin_size_ms,
+            speed=session.speed,
+            rate_hz=session.rate_hz,
+            lateness=[other.main.timing.lateness for other in self.registry],
+        )
+
     def _session_parts(self) -> PlaybackParts:
         if self._parts is None:
             raise UnavailableError(self._not_ready or "the server is going away")
@@ -256,6 +294,11 @@ class Service:
             )
         except OSError as error:
             logger.warning("The SHA-256 of the recording is not known: %s", error)
+
+
+def lsl_companion(session: Session) -> LslCompanion | None:
+    """What has the session's LSL outlets; None for a session that no service has made."""
+    return next((it for it in session.companions if isinstance(it, LslCompanion)), None)
 
 
 def _sha256(path: Path) -> str:

@@ -24,6 +24,7 @@ _NOT_OURS = frozenset({"PHANTOM_TEST_RECORDINGS"})
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MIN_RATE_HZ, MAX_RATE_HZ = 1, 1000
+LSL_SCOPES = ("auto", "machine", "link", "site", "organization", "global")
 DEFAULT_DATA_DIR = Path("data")
 DEFAULT_DATASET = "mc_maze"
 
@@ -101,6 +102,13 @@ def _log_level(raw: str) -> str:
     return level
 
 
+def _lsl_scope(raw: str) -> str:
+    scope = raw.strip().lower()
+    if scope not in LSL_SCOPES:
+        raise ValueError(raw)
+    return scope
+
+
 def _dataset(raw: str) -> str:
     name = _text(raw).removesuffix(".nwb")
     if Path(name).name != name or name in {".", ".."}:
@@ -158,6 +166,34 @@ class Settings:
         _boolean,
         "true or false",
         "believe X-Forwarded-Proto and X-Forwarded-Host in stream_url",
+    )
+    lsl_enabled: bool = _setting(
+        True, _boolean, "true or false", "let sessions be Lab Streaming Layer outlets too"
+    )
+    lsl_scope: str = _setting(
+        "auto",
+        _lsl_scope,
+        f"one of {', '.join(LSL_SCOPES)}",
+        "how far LSL streams can be found (auto: this machine while the server listens on "
+        "loopback, else site); an LSL configuration file of yours counts instead",
+    )
+    lsl_stream_name: str = _setting(
+        "PhantomLink", _text, "a text", "what the names of LSL streams begin with"
+    )
+    lsl_source_id: str = _setting(
+        "phantomlink", _text, "a text", "what the source ids of LSL streams begin with"
+    )
+    lsl_stream_type: str = _setting(
+        "EEG", _text, "a text", "type of the LSL stream of spike counts"
+    )
+    lsl_float32: bool = _setting(
+        False, _boolean, "true or false", "spike counts over LSL as float32 in place of int32"
+    )
+    lsl_max_sessions: int = _setting(
+        8,
+        _integer(0, 10_000),
+        "a whole number from 0 to 10000",
+        "sessions with LSL outlets at once; more than 8 are not all found by a default client",
     )
     spin_share: float = _setting(
         0.15,

@@ -14,7 +14,7 @@ from phantomlink.engine.clock import SystemClock
 from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
-from phantomlink.service import Service
+from phantomlink.service import Service, lsl_companion
 from phantomlink.views import filter_json, iso
 
 Json = dict[str, Any]
@@ -26,6 +26,7 @@ _SETTINGS = ("stream_frequency_hz", "loop", "spin_share", "realtime", "cpu_affin
 def timing(service: Service, session: Session) -> Json:
     """The report as JSON; durations in microseconds."""
     collector = service.collector
+    companion = lsl_companion(session)
     return {
         "session_code": session.code,
         "timestamp": iso(datetime.now(UTC)),
@@ -37,6 +38,7 @@ def timing(service: Service, session: Session) -> Json:
             for wanted, playback in session.playbacks().items()
         ],
         "send_latency_us": _durations(session.send_latency),
+        "lsl_push_us": _durations(Histogram() if companion is None else companion.push_duration),
         "dropped_packets": session.dropped_packets,
         "server": {
             "clock": _clock(service),
@@ -134,6 +136,7 @@ def timing_text(report: Json) -> str:
         lines.append(_row("to the last listener", playhead["handover_us"]))
     lines += [
         _row("send, after release", report["send_latency_us"]),
+        _row("LSL pushes of a tick", report["lsl_push_us"]),
         _row("garbage collection", report["server"]["gc_pauses_us"]),
         "",
     ]

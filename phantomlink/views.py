@@ -18,7 +18,7 @@ from phantomlink import __version__
 from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.status import PlaybackStatus, SessionStatus
 from phantomlink.metrics import Histogram
-from phantomlink.service import Service
+from phantomlink.service import Service, lsl_companion
 from phantomlink.source.bins import BinGrid
 from phantomlink.source.recording import SeriesInfo
 from phantomlink.source.trials import Filter, Trial
@@ -127,7 +127,7 @@ def session_created(session: Session, *, created: bool, base_url: str) -> Json:
         "created_at": iso(session.created_at),
         "created": created,
         **_pace(session),
-        "lsl": None,
+        "lsl": lsl(session),
     }
 
 
@@ -149,8 +149,16 @@ def session_json(session: Session) -> Json:
         "position_seconds": _seconds(grid, main.current_packet),
         **_pace(session),
         "filtered": _filtered(status, grid),
-        "lsl": None,
+        "lsl": lsl(session),
     }
+
+
+def lsl(session: Session) -> Json:
+    """The session's LSL streams, or why it has none."""
+    companion = lsl_companion(session)
+    if companion is not None:
+        return companion.as_json()
+    return {"is_available": False, "reason": "made without", "has_consumers": False, "streams": []}
 
 
 def position(session: Session) -> Json:

@@ -99,6 +99,7 @@ class ListSink:
 
     wire_format: object = None
     is_listening: bool = True
+    comes_last: bool = False
     packets: list = field(default_factory=list)
     times: list = field(default_factory=list)
     deadlines: list = field(default_factory=list)

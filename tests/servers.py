@@ -72,6 +72,8 @@ def live_server(
     """Run `phantomlink serve` or hypercorn on any free port of 127.0.0.1 until left."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PHANTOM_")}
     environment |= {"PHANTOM_DATA_DIR": str(recording.parent), "PHANTOM_DATASET": recording.stem}
+    # Outlets would only make the tests of everything else slower, and seen by one another.
+    environment["PHANTOM_LSL_ENABLED"] = "false"
     environment |= dict(env or {})
     if entry == "serve":
         command = [sys.executable, "-m", "phantomlink", "serve", "--port", "0"]

@@ -81,6 +81,11 @@ class Sink(Protocol):
         """Whether it keeps the playhead going."""
         ...
 
+    @property
+    def comes_last(self) -> bool:
+        """Whether it has the packet after the others, who should not wait for what it costs."""
+        ...
+
     def offer_nowait(self, release: Release) -> None:
         """Take the packet, or drop it (or an older one) and count that."""
         ...
@@ -99,6 +104,8 @@ class Fanout:
 
     def __init__(self) -> None:
         self._sinks: dict[Sink, None] = {}
+        self._first: tuple[Sink, ...] = ()
+        self._last: tuple[Sink, ...] = ()
         self.wire_formats: frozenset[WireFormat] = frozenset()
 
     def __iter__(self) -> Iterator[Sink]:
@@ -112,6 +119,11 @@ class Fanout:
         """How many keep the playhead going."""
         return sum(sink.is_listening for sink in self._sinks)
 
+    @property
+    def n_first(self) -> int:
+        """How many have each packet at once."""
+        return len(self._first)
+
     def add(self, sink: Sink) -> None:
         """From the next packet on, `sink` gets them."""
         self._sinks[sink] = None
@@ -123,21 +135,31 @@ class Fanout:
         self._changed()
 
     def offer(self, release: Release) -> list[Sink]:
-        """Give the packet to every sink; answers those that failed.
+        """Give the packet to every sink but those that come last; answers those that failed.
 
         A sink that raises has a bug of ours in it. It must not cost the others their packet, so
         this is a boundary: it is logged once, and the caller drops the sink.
         """
-        failed = []
-        for sink in list(self._sinks):
-            try:
-                sink.offer_nowait(release)
-            except Exception:
-                logger.exception("A sink failed and is dropped: %r", sink)
-                failed.append(sink)
-        return failed
+        return _offer(self._first, release)
+
+    def offer_last(self, release: Release) -> list[Sink]:
+        """Give the packet to those that come last; as `offer`."""
+        return _offer(self._last, release)
 
     def _changed(self) -> None:
         self.wire_formats = frozenset(
             sink.wire_format for sink in self._sinks if sink.wire_format is not None
         )
+        self._first = tuple(sink for sink in self._sinks if not sink.comes_last)
+        self._last = tuple(sink for sink in self._sinks if sink.comes_last)
+
+
+def _offer(sinks: tuple[Sink, ...], release: Release) -> list[Sink]:
+    failed = []
+    for sink in sinks:
+        try:
+            sink.offer_nowait(release)
+        except Exception:
+            logger.exception("A sink failed and is dropped: %r", sink)
+            failed.append(sink)
+    return failed

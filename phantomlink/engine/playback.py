@@ -248,8 +248,9 @@ class Playback:
         release.stamp(deadline_ns, clock.wall_seconds())
         failed = self.fanout.offer(release)
         offered_ns = clock.now_ns()
-        if self._parts.phases.ticks_hz <= _GIVE_WAY_BELOW_HZ:
+        if self.fanout.n_first and self._parts.phases.ticks_hz <= _GIVE_WAY_BELOW_HZ:
             clock.give_way()
+        failed += self.fanout.offer_last(release)
         self.timing.released(deadline_ns, released_ns, offered_ns)
         self._timeline.advance()
         self.playhead.advance()

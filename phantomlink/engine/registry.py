@@ -8,12 +8,13 @@ the application down while its port keeps answering.)
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 import trio
 
 from phantomlink.engine.codes import make_up_code, validate_code
+from phantomlink.engine.companion import Companion
 from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.session import (
     CLOSE_GOING_AWAY,
@@ -85,6 +86,7 @@ class Registry:
         *,
         parts: PlaybackParts | None = None,
         speed: Fraction = REAL_TIME,
+        companions: Sequence[Companion] = (),
     ) -> tuple[Session, bool]:
         """The session of this code, or of a made-up one; and whether it is new.
 
@@ -92,6 +94,7 @@ class Registry:
             code: its name; None for one that we make up.
             parts: what a new one is made of; None for the usual.
             speed: of a new one.
+            companions: of a new one.
 
         Raises:
             InvalidParameterError: it is not a code.
@@ -105,7 +108,8 @@ class Registry:
         if self._nursery is None or self._closing:
             raise UnavailableError("the server is starting or going away: try again")
         self._make_room()
-        session = self._sessions[code] = Session(code, parts or self._make_parts(), speed)
+        session = Session(code, parts or self._make_parts(), speed, companions)
+        self._sessions[code] = session
         self._nursery.start_soon(self._supervise, session)
         logger.info("Session %s created (%d in all)", code, len(self._sessions))
         return session, True

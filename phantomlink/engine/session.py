@@ -8,13 +8,14 @@ the time before leaves afterwards.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from fractions import Fraction
 
 import trio
 
+from phantomlink.engine.companion import Companion, Observer, SessionEvent
 from phantomlink.engine.fanout import Sink
 from phantomlink.engine.playback import Playback, PlaybackParts
 from phantomlink.engine.selection import Selection
@@ -41,12 +42,20 @@ class Session:
         code: its name.
         parts: what its playbacks share.
         speed: how many times faster than it was recorded.
+        companions: run as long as it does.
     """
 
-    def __init__(self, code: str, parts: PlaybackParts, speed: Fraction = REAL_TIME) -> None:
+    def __init__(
+        self,
+        code: str,
+        parts: PlaybackParts,
+        speed: Fraction = REAL_TIME,
+        companions: Sequence[Companion] = (),
+    ) -> None:
         self.code = code
         self.parts = parts
         self.speed = speed
+        self.companions = tuple(companions)
         self.created_at = datetime.now(UTC)
         self.last_accessed = self.created_at
         self.last_used = trio.current_time()
@@ -68,6 +77,7 @@ class Session:
         self._playbacks: dict[Filter, Playback] = {NO_FILTER: self.main}
         self._scopes: dict[Playback, trio.CancelScope] = {}
         self._clients: set[Sink] = set()
+        self._observers: dict[Observer, None] = {}
         self._dropped_by_leavers = 0
         self._released_by_gone = 0
 
@@ -105,6 +115,15 @@ class Session:
             yield
         finally:
             self._reservations -= 1
+
+    @contextmanager
+    def observed(self, observer: Observer) -> Iterator[None]:
+        """Tell `observer` of every event until left."""
+        self._observers[observer] = None
+        try:
+            yield
+        finally:
+            del self._observers[observer]
 
     @property
     def is_closed(self) -> bool:
@@ -153,6 +172,7 @@ class Session:
             sink.end(*self._closed)
             return playback
         playback = self._playbacks.setdefault(wanted, playback)
+        starts_main = self.is_stopped or playback is self.main
         self.is_stopped = False
         self._clients.add(sink)
         self.touch()
@@ -160,6 +180,8 @@ class Session:
             self._start(playback)
         playback.add(sink)
         self._update()
+        if starts_main:
+            self._tell(SessionEvent.ARRIVED)
         return playback
 
     def unsubscribe(self, sink: Sink) -> None:
@@ -174,14 +196,18 @@ class Session:
 
     def pause(self) -> None:
         """Hold every playhead; twice is fine."""
+        if self.is_paused:
+            return
         self.is_paused = True
         self._update()
+        self._tell(SessionEvent.PAUSED)
 
     def resume(self) -> None:
         """Go on after a pause or a stop, for whoever listens."""
         self.is_paused = False
         self.is_stopped = False
         self._update()
+        self._tell(SessionEvent.RESUMED)
 
     def stop(self) -> None:
         """Close the sockets, rewind, and hold until a listener arrives or `resume`."""
@@ -190,6 +216,7 @@ class Session:
         self._end_sinks(CLOSE_NORMAL, "session stopped")
         self.main.seek(0)
         self._update()
+        self._tell(SessionEvent.STOPPED)
 
     def seek(self, bin_index: int) -> int:
         """Move each playhead to the first match at or after a bin, wrapping.
@@ -205,6 +232,7 @@ class Session:
             raise BinRangeError(f"packet_id: got {bin_index}, takes 0 to {n_bins - 1}")
         for playback in self._playbacks.values():
             playback.seek(bin_index)
+        self._tell(SessionEvent.SOUGHT)
         return self.main.playhead.bin_index
 
     def seek_seconds(self, position_seconds: float) -> int:
@@ -231,6 +259,7 @@ class Session:
             playback.set_rate(self.rate_hz)
         for sink in self.sinks():
             sink.stream_changed()
+        self._tell(SessionEvent.PACED)
 
     def close(self, code: int, reason: str) -> None:
         """End the session whoever is connected. The first reason counts."""
@@ -286,6 +315,8 @@ class Session:
                 nursery.cancel_scope.cancel()
             for playback in self._playbacks.values():
                 self._start(playback)
+            for companion in self.companions:
+                nursery.start_soon(companion.run, self)
             await trio.sleep_forever()
 
     def _may_play(self) -> bool:
@@ -327,6 +358,12 @@ class Session:
     def _on_end(self, playback: Playback) -> None:
         self._end_listeners(playback, CLOSE_NORMAL, "the recording ended")
         self._drop_unheard()
+        if playback is self.main:
+            self._tell(SessionEvent.ENDED)
+
+    def _tell(self, event: SessionEvent) -> None:
+        for observer in list(self._observers):
+            observer(event)
 
 
 def _dropped(sink: Sink) -> int:

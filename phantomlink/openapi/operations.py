@@ -94,15 +94,18 @@ def _session_routes() -> tuple[Operation, ...]:
                 code,
                 _in_query("bin_size_ms", {"type": "number"}, "as in the body; not both"),
                 _in_query("speed", {"type": "number"}, "as in the body; not both"),
+                _in_query("lsl", {"type": "boolean"}, "as in the body; not both"),
             ),
             body="CreateSession",
             body_examples={
                 "nothing asked": {},
                 "for 5 ms decoding": {"custom_code": "my-decoder", "bin_size_ms": 5},
                 "ten times faster": {"speed": 10},
+                "without LSL outlets": {"lsl": False},
             },
             description="Without a code one is made up. A code that exists answers that session, "
-            "or 409 when it has another bin width or speed than was asked for. When there is no "
+            "or 409 when it has another bin width or speed than was asked for, or LSL outlets "
+            "where none were. When there is no "
             "room, the least recently used session without a listener goes; when all have one, "
             "503. A session sends up to 4000 packets a second.",
         ),

@@ -84,16 +84,37 @@ def _sessions() -> dict[str, Schema]:
         "is_paused": flag(),
         "is_stopped": flag("waits for a listener or for resume"),
     }
-    lsl = {"type": "null", "description": "the LSL outlets; null: there are none"}
+    lsl = described("Lsl", "the session's Lab Streaming Layer outlets")
     return {
+        "Lsl": record(
+            "Lab Streaming Layer outlets of a session.",
+            {
+                "is_available": flag("there are outlets"),
+                "reason": nullable(text("why there are none", "LSL is switched off")),
+                "has_consumers": flag("an inlet is connected; all together are one listener"),
+                "streams": array(ref("LslStream"), "none where there are no outlets"),
+            },
+        ),
+        "LslStream": record(
+            "One outlet; find it by its source id.",
+            {
+                "name": text("of the stream", "PhantomLink-Neural-swift-neural-42"),
+                "type": text("of the stream", "EEG"),
+                "source_id": text("the same after a restart", "phantomlink-neural-swift-neural-42"),
+                "channel_count": integer("columns", 142),
+                "nominal_rate_hz": number("samples a second; 0: irregular", 40.0),
+                "channel_format": text(enum=["int32", "float32", "string"]),
+            },
+        ),
         "CreateSession": record(
             "",
             {
                 "custom_code": nullable(session_code()),
                 "bin_size_ms": nullable(number("width of a bin, 1 to 1000; the server's", 25.0)),
                 "speed": nullable(number("times faster than recorded, 0.1 to 100; 1", 1.0)),
+                "lsl": nullable(flag("whether to have LSL outlets; true, if the server has any")),
             },
-            frozenset({"custom_code", "bin_size_ms", "speed"}),
+            frozenset({"custom_code", "bin_size_ms", "speed", "lsl"}),
         ),
         "SessionCreated": record(
             "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from phantomlink.openapi.parts import (
     Schema,
     array,
+    described,
     integer,
     nullable,
     number,
@@ -78,6 +79,9 @@ def timing_schemas() -> dict[str, Schema]:
                 "packets_per_second": number(example=40.0),
                 "playheads": array(ref("PlayheadTiming"), "the unfiltered one first"),
                 "send_latency_us": ref("Microseconds"),
+                "lsl_push_us": described(
+                    "Microseconds", "pushing a packet to its LSL outlets, after all other sending"
+                ),
                 "dropped_packets": integer("that slow clients lost", 0),
                 "server": record(
                     "Of the process, which sessions share.",

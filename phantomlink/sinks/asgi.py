@@ -47,6 +47,7 @@ class QueueSink:
     """
 
     is_listening = True
+    comes_last = False
 
     def __init__(self, wire_format: WireFormat, max_packets: int, latency: Histogram) -> None:
         self._wire_format = wire_format

@@ -54,6 +54,7 @@ class WebSocketSink:
     """One client: the frames that it is offered go straight to its socket."""
 
     is_listening = True
+    comes_last = False
 
     def __init__(self, stream: FrameStream, wire_format: WireFormat) -> None:
         self._stream = stream

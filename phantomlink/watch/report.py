@@ -72,7 +72,7 @@ def stream_facts(metadata: Mapping[str, Any]) -> dict[str, Any]:
 def result_view(result: WatchResult) -> RenderableType:
     """The result for a person."""
     parts: list[RenderableType] = [summary_view(result.target, result.metadata), Text()]
-    parts += [_figures_view(result.figures), Text(), _checks_view(result.checks)]
+    parts += [_figures_view(result.figures), Text(), checks_view(result.checks)]
     n_failed = sum(not check.passed for check in result.checks)
     verdict = f"{len(result.checks) - n_failed} passed, {n_failed} failed"
     if result.interrupted:
@@ -85,7 +85,7 @@ def result_view(result: WatchResult) -> RenderableType:
 
 def summary_view(target: Target, metadata: Mapping[str, Any] | None) -> RenderableType:
     """What the stream says that it is."""
-    table = _facts_table()
+    table = facts_table()
     table.add_row("stream", target.url)
     if metadata is None:
         table.add_row("metadata", "none")
@@ -145,7 +145,7 @@ def open_console(*, stderr: bool = False) -> Console:
 
 
 def _figures_view(figures: Figures) -> RenderableType:
-    table = _facts_table()
+    table = facts_table()
     if figures.first_packet_seconds is not None:
         table.add_row(
             "first packet", f"{figures.first_packet_seconds * 1e3:.1f} ms after connecting"
@@ -167,7 +167,8 @@ def _figures_view(figures: Figures) -> RenderableType:
     return table
 
 
-def _checks_view(checks: tuple[CheckResult, ...]) -> RenderableType:
+def checks_view(checks: tuple[CheckResult, ...]) -> RenderableType:
+    """Every promise and what was seen of it."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("")
     table.add_column("promise", no_wrap=True)
@@ -178,7 +179,8 @@ def _checks_view(checks: tuple[CheckResult, ...]) -> RenderableType:
     return table
 
 
-def _facts_table() -> Table:
+def facts_table() -> Table:
+    """An empty table of names and what is said of them."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")

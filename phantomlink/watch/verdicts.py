@@ -51,14 +51,16 @@ class Closed:
 NO_PACKET = "no packet came"
 
 
-def judge_rate(figures: Figures, frequency_hz: float | None) -> CheckResult:
+def judge_rate(
+    figures: Figures, frequency_hz: float | None, *, name: str = "the rate is frequency_hz"
+) -> CheckResult:
     """Whether packets came as often as announced.
 
     Args:
         figures: what was measured.
         frequency_hz: as announced; None when it was not.
+        name: of the check.
     """
-    name = "the rate is frequency_hz"
     if frequency_hz is None:
         return CheckResult(name, False, "the metadata does not say what it should be")
     if figures.rate_hz is None:
@@ -75,14 +77,16 @@ def judge_rate(figures: Figures, frequency_hz: float | None) -> CheckResult:
     )
 
 
-def judge_silence(figures: Figures, frequency_hz: float | None) -> CheckResult:
+def judge_silence(
+    figures: Figures, frequency_hz: float | None, *, name: str = "packets keep coming"
+) -> CheckResult:
     """Whether packets kept coming, to the end of the watching.
 
     Args:
         figures: what was measured.
         frequency_hz: as announced; None when it was not.
+        name: of the check.
     """
-    name = "packets keep coming"
     longest_s = figures.longest_silence_seconds
     if not figures.packets:
         return CheckResult(name, False, f"no packet in {longest_s:.1f} s")

@@ -26,7 +26,7 @@ DOCUMENT = openapi_document()
 
 @pytest.fixture
 async def app(synthetic_recording):
-    app = create_app(Settings(), str(synthetic_recording))
+    app = create_app(Settings(lsl_enabled=False), str(synthetic_recording))
     with trio.fail_after(60):
         async with app.test_app():
             yield app

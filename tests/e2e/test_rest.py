@@ -27,7 +27,7 @@ LOCAL = "http://localhost:3000"
 
 @asynccontextmanager
 async def running(recording, **settings):
-    app = create_app(Settings(**settings), str(recording))
+    app = create_app(Settings(**{"lsl_enabled": False} | settings), str(recording))
     with trio.fail_after(60):
         async with app.test_app():
             yield app
@@ -104,7 +104,7 @@ async def test_health_counts_sessions_and_listeners(app, client):
 
 
 async def test_before_the_start_it_is_alive_but_not_ready(synthetic_recording):
-    client = create_app(Settings(), str(synthetic_recording)).test_client()
+    client = create_app(Settings(lsl_enabled=False), str(synthetic_recording)).test_client()
     assert await get(client, "/livez") == {"status": "alive"}
     for path in ("/readyz", "/health", "/api/metadata", "/api/trials", "/"):
         answer = await client.get(path)
@@ -168,7 +168,13 @@ async def test_a_session_needs_no_code(client, request_):
     assert re.fullmatch(r"[a-z]+-[a-z]+-\d+", created["session_code"])
     assert created["stream_url"] == f"ws://localhost/stream/{created['session_code']}"
     assert ISO.fullmatch(created["created_at"])
-    assert (created["created"], created["lsl"]) == (True, None)
+    assert created["created"] is True
+    assert created["lsl"] == {
+        "is_available": False,
+        "reason": "LSL is switched off (PHANTOM_LSL_ENABLED)",
+        "has_consumers": False,
+        "streams": [],
+    }
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_every_command_and_flag_is_described() -> None:
         flags |= {flag for action in parser._actions for flag in action.option_strings}
     flags.discard("-h")
     assert {"--help", "--version", "--port", "--no-loop", "--sample", "--seed"} <= flags
-    words = set(re.findall(r"`[^`\n]*?(--[a-z-]+)(?![\w-])", described))
+    words = set(re.findall(r"`[^`\n]*?(--[a-z0-9-]+)(?![\w-])", described))
     assert {flag for flag in flags if flag not in words} == set()
 
 
@@ -200,7 +200,7 @@ def test_every_flag_that_is_described_is_one() -> None:
     }
     pages = ("docs/commands.md", "docs/recordings.md", "docs/settings.md")
     for name in pages:
-        words = set(re.findall(r"`(--[a-z-]+)`", text_of(name)))
+        words = set(re.findall(r"`(--[a-z0-9-]+)`", text_of(name)))
         assert words - flags - {"--bind"} == set(), name  # --bind is hypercorn's
 
 

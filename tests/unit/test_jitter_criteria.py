@@ -6,7 +6,15 @@ import pytest
 
 from tests.unit.test_jitter_slices import a_figure, a_slice, results
 from tools._bench import criteria
-from tools._bench.names import ASYNCIO_DEADLINE, CHURNED, FLOOR, PHANTOMLINK
+from tools._bench.names import (
+    ASYNCIO_DEADLINE,
+    BESIDE_LSL,
+    CHURNED,
+    FLOOR,
+    PHANTOMLINK,
+    PHANTOMLINK_LSL,
+    PYLSL_DEADLINE,
+)
 from tools._bench.report import text, verdicts
 from tools._bench.scenarios import SCENARIOS
 from tools._bench.series import Seam
@@ -122,6 +130,46 @@ def test_a_disturbed_session_may_be_three_times_as_late() -> None:
     assert [v.passed for v in churned(31)] == [False, True]
     assert [v.passed for v in churned(30, requests=400)] == [True, False]
     assert [v.passed for v in churned(30, operations_failed=1)] == [True, False]
+
+
+def over_lsl(
+    ours: float = 100, theirs: float = 60, beside: float = 30, **changes: object
+) -> list[criteria.Verdict]:
+    return criteria.lsl(
+        results(
+            **{
+                PYLSL_DEADLINE: [measured(theirs)] * 3,
+                PHANTOMLINK_LSL: [measured(ours, **changes)] * 3,
+                PHANTOMLINK: [measured(30)] * 3,
+                BESIDE_LSL: [measured(beside)] * 3,
+            }
+        )
+    )
+
+
+def test_over_lsl_it_is_within_twice_the_bare_loop() -> None:
+    assert outcome(over_lsl(120, 60), "within 2x") is True
+    assert outcome(over_lsl(121, 60), "within 2x") is False
+
+
+def test_a_sample_that_is_missing_over_lsl_fails() -> None:
+    assert outcome(over_lsl(), "no sample missing") is True
+    assert outcome(over_lsl(raw=replace(a_figure(1), gaps=1)), "no sample missing") is False
+
+
+@pytest.mark.parametrize("what", ["interval error p99", "stamp to client p50", "left late"])
+def test_inlets_make_no_client_later(what: str) -> None:
+    for beside, passed in ((20, True), (39, True), (41, False)):
+        (verdict,) = [
+            v for v in over_lsl(beside=beside) if "no later" in v.criterion and what in v.criterion
+        ]
+        assert verdict.passed is passed
+
+
+def test_a_difference_that_may_be_nothing_is_no_lateness() -> None:
+    slices = [measured(us) for us in (10, 60, 90)]
+    found = criteria.lsl(results(**{PHANTOMLINK: [measured(30)] * 3, BESIDE_LSL: slices}))
+    assert [v.passed for v in found if "no later" in v.criterion] == [True] * 3
 
 
 def test_memory_and_routes() -> None:

@@ -4,7 +4,14 @@ import re
 from pathlib import Path
 
 from tools._bench.command import _parser
-from tools._bench.names import ASYNCIO_DEADLINE, ASYNCIO_SLEEP, FLOOR, PYLSL_DEADLINE
+from tools._bench.names import (
+    ASYNCIO_DEADLINE,
+    ASYNCIO_SLEEP,
+    BESIDE_LSL,
+    FLOOR,
+    PHANTOMLINK_LSL,
+    PYLSL_DEADLINE,
+)
 from tools._bench.scenarios import SCENARIOS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "benchmark.md").read_text(encoding="utf-8")
@@ -25,7 +32,8 @@ def test_every_scenario_has_its_row() -> None:
 
 
 def test_everybody_that_is_measured_is_introduced() -> None:
-    for name in (FLOOR, ASYNCIO_SLEEP, ASYNCIO_DEADLINE, PYLSL_DEADLINE):
+    loops = (FLOOR, ASYNCIO_SLEEP, ASYNCIO_DEADLINE, PYLSL_DEADLINE)
+    for name in (*loops, PHANTOMLINK_LSL, BESIDE_LSL):
         assert f"**{name}**:" in PAGE
 
 

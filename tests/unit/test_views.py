@@ -167,7 +167,12 @@ async def test_a_session_in_the_list(autojump_clock, session):
         "speed": 1,
         "frequency_hz": 40,
         "filtered": [],
-        "lsl": None,
+        "lsl": {
+            "is_available": False,
+            "reason": "made without",
+            "has_consumers": False,
+            "streams": [],
+        },
     }
     session.stop()
     shown = views.session_json(session)

@@ -18,7 +18,7 @@ from . import contestants as who
 from . import criteria, report
 from .frames import FrameError
 from .host import HostWatch
-from .memory import FIRST, FURTHER, measure_memory
+from .memory import FIRST, FURTHER, measure_lsl_share, measure_memory
 from .names import PHANTOMLINK
 from .payloads import capture, save
 from .plot import Picture
@@ -104,6 +104,11 @@ def _run_memory(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -
     stack.callback(server.stop)
     lines, found, figures = measure_memory(server, folder)
     print(lines)
+    with_lsl = StartedServer(arguments.recording, Fraction(40), FIRST, folder, lsl=True)
+    stack.callback(with_lsl.stop)
+    lines, share = measure_lsl_share(with_lsl, folder, figures)
+    print(lines)
+    figures |= share
     print("\n" + report.verdicts(found, indication=False))
     if arguments.json:
         about = report.environment() | verdicts_json(found, Results())
@@ -131,7 +136,9 @@ def _server(
     arguments: argparse.Namespace, sessions: int, scenario: Scenario, folder: Path
 ) -> Server:
     if not arguments.url:
-        return StartedServer(arguments.recording, scenario.rate_hz, sessions, folder)
+        return StartedServer(
+            arguments.recording, scenario.rate_hz, sessions, folder, lsl=scenario.lsl
+        )
     process = psutil.Process(arguments.pid) if arguments.pid else None
     server = Server(arguments.url, process)
     if server.rate_hz != scenario.rate_hz:
@@ -158,6 +165,7 @@ def _load(
         floor_margin_ns=int(arguments.floor_margin_us * 1000),
         seam=scenario.seam,
         slice_seconds=scenario.slice_seconds,
+        lsl=scenario.lsl,
     )
 
 
@@ -223,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="scenarios:\n"
         + "\n".join(f"  {s.name:<8} {s.about}" for s in SCENARIOS.values())
-        + f"\n  {_MEMORY:<8} memory with 10 sessions, and of 100 more",
+        + f"\n  {_MEMORY:<8} memory with 10 sessions, of 100 more, and of LSL outlets",
     )
     parser.add_argument(
         "--scenario", choices=[*SCENARIOS, _MEMORY], default="single", help="default: %(default)s"

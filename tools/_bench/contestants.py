@@ -7,6 +7,7 @@ does nothing, so that it does not take part in the slices of the others. Another
 
 from __future__ import annotations
 
+import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -21,9 +22,11 @@ from .lsl import write_configuration
 from .names import (
     ASYNCIO_DEADLINE,
     ASYNCIO_SLEEP,
+    BESIDE_LSL,
     CHURNED,
     FLOOR,
     PHANTOMLINK,
+    PHANTOMLINK_LSL,
     PYLSL_DEADLINE,
 )
 from .rest import server_report
@@ -47,6 +50,7 @@ class Load:
         floor_margin_ns: how early the bare loop stops sleeping.
         seam: whether sessions start just before the end of the recording.
         slice_seconds: length of a slice.
+        lsl: whether the server has LSL, so that sessions without have to ask for it.
     """
 
     rate_hz: Fraction
@@ -57,6 +61,7 @@ class Load:
     floor_margin_ns: int
     seam: bool
     slice_seconds: float
+    lsl: bool = False
 
     @property
     def connections(self) -> int:
@@ -137,6 +142,9 @@ class Phantomlink(Contestant):
         """New sessions for every slice, so that what the server says is of the slice alone."""
         load = self.load
         self.codes = [f"jitter-{self._run}-{index}-{n}" for n in range(load.sessions)]
+        if load.lsl and type(self) is Phantomlink:
+            for code in self.codes:
+                self._must("POST", "/api/sessions/create", {"custom_code": code, "lsl": False})
         if load.seam:
             total, before_seam = (
                 int(str(self.server.metadata["total_packets"])),
@@ -203,6 +211,93 @@ class Churned(Phantomlink):
         """End the disturbance, should a slice have failed in between."""
         if self._churn is not None:
             self._churn.stop()
+
+
+class OverLsl(Contestant):
+    """The server over LSL: one session, an inlet for each of its outlets, the neural one measured.
+
+    Args:
+        server: running, with LSL.
+        load: what is asked of it.
+    """
+
+    name = PHANTOMLINK_LSL
+
+    def __init__(self, server: Server, load: Load) -> None:
+        self.server = server
+        self.load = load
+        self._run = uuid.uuid4().hex[:8]
+        self._code = ""
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """Of the server."""
+        return self.server.process
+
+    def plan(self, index: int) -> Plan:
+        """A new session for every slice."""
+        self._code = f"jitter-{self._run}-{index}"
+        return Plan(
+            "lsl_receiver",
+            inlets(self.server, [self._code]) | {"rate_hz": str(self.load.rate_hz)},
+            env=self.server.lsl_env,
+        )
+
+    def end(self) -> tuple[ServerReport, dict[str, float]]:
+        """Ask what it measured, then end the session."""
+        report = server_report(self.server.rest, [self._code])
+        self.server.rest.call("DELETE", f"/api/sessions/{self._code}")
+        return report, {}
+
+
+class BesideLsl(Phantomlink):
+    """Clients over WebSocket, whose sessions have an inlet at each of their outlets too."""
+
+    name = BESIDE_LSL
+
+    def __init__(self, server: Server, load: Load) -> None:
+        super().__init__(server, load)
+        self._inlets: Child | None = None
+        self._config: dict[str, Any] = {}
+
+    def plan(self, index: int) -> Plan:
+        """As without inlets, and what is to be listened to."""
+        plan = super().plan(index)
+        self._config = inlets(self.server, self.codes) | {"rate_hz": str(self.load.rate_hz)}
+        return plan
+
+    def begin(self) -> None:
+        """Connect the inlets; they listen until they are stopped."""
+        out = {"out": str(self.load.folder / "beside.bin")}
+        self._inlets = Child("lsl_receiver", self._config | out, self.server.lsl_env)
+        self._inlets.read(_START_SECONDS)
+        self._inlets.say({"end_ns": time.monotonic_ns() + int(3600e9)})
+
+    def end(self) -> tuple[ServerReport, dict[str, float]]:
+        """Leave with the inlets."""
+        self.stop()
+        return super().end()
+
+    def stop(self) -> None:
+        """End the inlets, also should a slice have failed."""
+        if self._inlets is not None:
+            self._inlets.stop()
+
+
+def inlets(server: Server, codes: Sequence[str]) -> dict[str, Any]:
+    """Sessions with outlets, and what a receiver is told to listen to all of them.
+
+    Raises:
+        ChildError: a session has none.
+    """
+    found: list[str] = []
+    for code in codes:
+        _, answer = server.rest.call("POST", "/api/sessions/create", {"custom_code": code})
+        said = (answer or {}).get("lsl") or {}
+        if not said.get("streams"):
+            raise ChildError(f"session {code} has no LSL streams: {said.get('reason') or answer}")
+        found += [stream["source_id"] for stream in said["streams"]]
+    return {"source_id": found[0], "beside": found[1:], "numbered": False}
 
 
 class Sender(Contestant):
@@ -298,6 +393,10 @@ def start(name: str, server: Server, load: Load) -> Contestant:
         return Churned(server, load)
     if name == PYLSL_DEADLINE:
         return PylslSender(load)
+    if name == PHANTOMLINK_LSL:
+        return OverLsl(server, load)
+    if name == BESIDE_LSL:
+        return BesideLsl(server, load)
     if name == FLOOR:
         # One connection, whatever is asked of the others: the floor of a machine, not of a load.
         return Sender(name, "floor", {"margin_ns": load.floor_margin_ns}, load, [None])

@@ -6,7 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .names import ASYNCIO_DEADLINE, CHURNED, FLOOR, PHANTOMLINK
+from .names import (
+    ASYNCIO_DEADLINE,
+    BESIDE_LSL,
+    CHURNED,
+    FLOOR,
+    PHANTOMLINK,
+    PHANTOMLINK_LSL,
+    PYLSL_DEADLINE,
+)
 from .series import Figures
 from .slices import Measured, Results
 from .stats import Estimate, median_over_slices
@@ -135,6 +143,51 @@ def churn(results: Results) -> list[Verdict]:
             lambda share: share > 0.95 and not failed,
         ),
     ]
+
+
+# What two slices of the same differ by at the least on a quiet machine; less is not later.
+_NO_LATER_US = 10
+
+
+def lsl(results: Results) -> list[Verdict]:
+    """One session over LSL, and its clients over WebSocket with inlets beside them and without."""
+    ratio = results.ratio(PHANTOMLINK_LSL, PYLSL_DEADLINE, _interval_p99)
+    gaps = sum(m.raw.gaps for m in results.of(PHANTOMLINK_LSL))
+    received = sum(m.raw.packets for m in results.of(PHANTOMLINK_LSL))
+    return [
+        _verdict(
+            "over LSL, interval error p99 within 2x of the bare pylsl deadline loop's",
+            estimate_ratio(ratio),
+            ratio.median,
+            lambda r: r <= 2,
+        ),
+        _verdict(
+            "over LSL, no sample missing from the grid of timestamps",
+            f"{gaps} missing in {received} samples",
+            0.0 if received else math.nan,
+            lambda _: not gaps,
+        ),
+        *(
+            _no_later(results, what, pick)
+            for what, pick in (
+                ("interval error p99", _interval_p99),
+                ("from stamp to client p50", lambda f: f.transit.p50),
+                ("left late (stamps) p99", lambda f: f.release.p99),
+            )
+        ),
+    ]
+
+
+def _no_later(results: Results, what: str, pick: Callable[[Figures], float]) -> Verdict:
+    """Whether clients over WebSocket are as punctual with inlets beside them as without."""
+    more = results.difference(BESIDE_LSL, PHANTOMLINK, pick)
+    return _verdict(
+        f"WebSocket clients no later with LSL inlets than without: {what}",
+        f"{estimate_us(more)} more; no later: the interval reaches 0, or the median is under "
+        f"{_NO_LATER_US} us",
+        more.median,
+        lambda ns: more.low <= 0 or ns < _NO_LATER_US * _US,
+    )
 
 
 def routes(cpu_seconds: dict[str, float]) -> list[Verdict]:

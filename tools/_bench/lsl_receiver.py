@@ -1,7 +1,11 @@
 """Process: receives samples through a pylsl inlet and notes when each arrived.
 
 The same talk as `receiver`: hears a config, tells when the first sample is there, hears how
-long, tells what it wrote. The first channel carries the number of the sample.
+long, tells what it wrote. Where the sender says so the first channel carries the number of the
+sample; otherwise it is counted from the timestamps, which lie on the grid of the nominal rate.
+
+Streams beside the measured one are received by liblsl alone, into its buffers: their samples are
+taken off the network as they come, and nothing of this process is awake for them.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import gc
 import os
 import time
 from array import array
+from fractions import Fraction
 from typing import Any
 
 from .receiver import wall_offset_ns
@@ -24,13 +29,11 @@ def run(config: Message, pylsl: Any) -> None:
     """Find the stream, wait for its first sample, receive for as long as told."""
     now = time.monotonic_ns
     started_ns = now()
-    found = pylsl.resolve_byprop("source_id", config["source_id"], timeout=_RESOLVE_SECONDS)
-    if not found:
-        fail(f"no LSL stream with source id {config['source_id']}")
-    inlet = pylsl.StreamInlet(found[0], max_buflen=5, recover=False)
-    inlet.open_stream(timeout=_FIRST_SAMPLE_SECONDS)
+    inlet = _open(pylsl, config["source_id"])
+    beside = [_open(pylsl, source_id) for source_id in config.get("beside", ())]
     arrival_ns, sequence, stamp = array("q"), array("q"), array("d")
-    n_channels = found[0].channel_count()
+    n_channels = inlet.channel_count
+    is_numbered = config.get("numbered", True)
     gc.disable()
 
     def receive(end_ns: int | None) -> None:
@@ -41,7 +44,7 @@ def run(config: Message, pylsl: Any) -> None:
             at_ns = now()
             if sample is not None:
                 arrival_ns.append(at_ns)
-                sequence.append(sample[0])
+                sequence.append(sample[0] if is_numbered else 0)
                 stamp.append(timestamp)
                 if end_ns is None:
                     return
@@ -58,7 +61,10 @@ def run(config: Message, pylsl: Any) -> None:
     receive(end_ns)
     cpu_seconds = time.process_time() - cpu_seconds
     offsets.append((now(), wall_offset_ns()))
-    inlet.close_stream()
+    for each in (inlet, *beside):
+        each.close_stream()
+    if not is_numbered:
+        sequence = numbers(stamp, float(Fraction(config["rate_hz"])))
     nothing = array("q", bytes(8 * len(arrival_ns)))
     with open(config["out"], "wb") as out:
         # Waiting inside liblsl is not seen from here, and a sample has no packet id.
@@ -73,6 +79,20 @@ def run(config: Message, pylsl: Any) -> None:
             "wall_offsets": offsets,
         }
     )
+
+
+def numbers(stamps: array[float], rate_hz: float) -> array[int]:
+    """Numbers of samples by their timestamps, s, from 0; a jump leaves out whole periods."""
+    return array("q", [round((stamp - stamps[0]) * rate_hz) for stamp in stamps])
+
+
+def _open(pylsl: Any, source_id: str) -> Any:
+    found = pylsl.resolve_byprop("source_id", source_id, timeout=_RESOLVE_SECONDS)
+    if not found:
+        fail(f"no LSL stream with source id {source_id}")
+    inlet = pylsl.StreamInlet(found[0], max_buflen=5, recover=False)
+    inlet.open_stream(timeout=_FIRST_SAMPLE_SECONDS)
+    return inlet
 
 
 def main() -> None:

@@ -1,10 +1,11 @@
-"""Memory of the server with 10 sessions, and of each session more."""
+"""Memory of the server with 10 sessions, of each session more, and of LSL outlets."""
 
 from __future__ import annotations
 
 import math
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from .criteria import Verdict
@@ -58,6 +59,44 @@ def measure_memory(server: Server, folder: Path) -> tuple[str, list[Verdict], di
         "uss_further_each": each,
     }
     return lines, criteria(first.rss_bytes, each), figures
+
+
+def measure_lsl_share(
+    server: Server, folder: Path, without: Mapping[str, float]
+) -> tuple[str, dict[str, float]]:
+    """Play 10 sessions with a client each on a server whose sessions have LSL outlets.
+
+    As many of them have outlets as the server's cap lets; nobody has an inlet.
+
+    Args:
+        server: of this run's own, with LSL.
+        folder: for files of the run.
+        without: the figures of `measure_memory`, of a server without LSL.
+
+    Returns:
+        Lines for people, and the figures in bytes.
+    """
+    run = uuid.uuid4().hex[:8]
+    codes = [f"m-{run}-{n}" for n in range(FIRST)]
+    receiver = _listen(server, codes, folder / "lsl.bin")
+    try:
+        usage = UsageMeter(server.process).usage(math.nan)
+        said = [server.rest.call("GET", f"/api/sessions/{code}")[1]["lsl"] or {} for code in codes]
+    finally:
+        receiver.stop()
+    n_with = sum(bool(each.get("streams")) for each in said)
+    if not n_with:
+        return f"LSL could not be had: {said[0].get('reason')}", {}
+    more_rss, more_uss = (
+        usage.rss_bytes - without["rss_first"],
+        usage.uss_bytes - without["uss_first"],
+    )
+    line = (
+        f"{FIRST} sessions, {n_with} of them with LSL outlets: resident "
+        f"{megabytes(usage.rss_bytes)}, its own {megabytes(usage.uss_bytes)}; that is "
+        f"{megabytes(more_rss)} and {megabytes(more_uss)} more"
+    )
+    return line, {"rss_lsl": usage.rss_bytes, "uss_lsl": usage.uss_bytes, "lsl_sessions": n_with}
 
 
 def _listen(server: Server, codes: list[str], out: Path) -> Child:

@@ -9,9 +9,11 @@ from . import criteria
 from .names import (
     ASYNCIO_DEADLINE,
     ASYNCIO_SLEEP,
+    BESIDE_LSL,
     CHURNED,
     FLOOR,
     PHANTOMLINK,
+    PHANTOMLINK_LSL,
     PYLSL_DEADLINE,
 )
 
@@ -34,6 +36,7 @@ class Scenario:
         slice_seconds: length of each slice.
         seam: whether sessions start just before the end of the recording.
         other_sessions: that the server has to take beside the measured ones.
+        lsl: whether the server has LSL; without, its figures are of WebSocket alone.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Scenario:
     slice_seconds: float = 15.0
     seam: bool = False
     other_sessions: int = 10
+    lsl: bool = False
 
 
 SCENARIOS = {
@@ -94,6 +98,13 @@ SCENARIOS = {
             "one session while others come and go and REST is polled",
             criteria.churn,
             contestants=(FLOOR, PHANTOMLINK, CHURNED),
+        ),
+        Scenario(
+            "lsl",
+            "one session over LSL, and over WebSocket with and without LSL inlets beside",
+            criteria.lsl,
+            contestants=(PYLSL_DEADLINE, PHANTOMLINK_LSL, PHANTOMLINK, BESIDE_LSL),
+            lsl=True,
         ),
     )
 }

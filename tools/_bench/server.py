@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from fractions import Fraction
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 
+from .lsl import write_configuration
 from .rest import Rest
 from .slices import Usage
 from .talk import ChildError
@@ -23,7 +25,13 @@ _START_SECONDS = 120.0
 _STOP_SECONDS = 20.0
 _LISTENING = re.compile(r"Listening on (http://\S+)")
 # What this run decides for the server; other settings of the environment reach it as they are.
-_OURS = ("PHANTOM_HOST", "PHANTOM_PORT", "PHANTOM_DATA_DIR", "PHANTOM_DATASET")
+_OURS = (
+    "PHANTOM_HOST",
+    "PHANTOM_PORT",
+    "PHANTOM_DATA_DIR",
+    "PHANTOM_DATASET",
+    "PHANTOM_LSL_ENABLED",
+)
 
 
 class Server:
@@ -32,6 +40,9 @@ class Server:
     Args:
         url: where it listens, http://host:port.
         process: of it; None when it is not known, and then what it uses is not either.
+
+    Attributes:
+        lsl_env: variables with which a receiver finds its LSL streams.
     """
 
     def __init__(self, url: str, process: psutil.Process | None) -> None:
@@ -40,6 +51,7 @@ class Server:
             raise ChildError(f"expected a URL like http://127.0.0.1:8000, got {url!r}")
         self.host, self.port = parts.hostname, parts.port or 80
         self.process = process
+        self.lsl_env: dict[str, str] = {}
         self.rest = Rest(self.host, self.port)
 
     @property
@@ -75,26 +87,39 @@ class StartedServer(Server):
         rate_hz: packets a second.
         max_sessions: that it takes.
         folder: for its log; its working directory, where no recording lies by chance.
+        lsl: whether its sessions are LSL outlets too, seen by this run alone.
 
     Raises:
         ChildError: it does not start.
     """
 
     def __init__(
-        self, recording: Path | None, rate_hz: Fraction, max_sessions: int, folder: Path
+        self,
+        recording: Path | None,
+        rate_hz: Fraction,
+        max_sessions: int,
+        folder: Path,
+        *,
+        lsl: bool = False,
     ) -> None:
         environment = {name: v for name, v in os.environ.items() if name not in _OURS}
+        environment["PHANTOM_LSL_ENABLED"] = str(lsl).lower()
+        lsl_env: dict[str, str] = {}
+        if lsl:
+            lsl_env = write_configuration(folder / "server_lsl_api.cfg", f"jitter-{uuid.uuid4()}")
+            environment |= lsl_env
         command = [sys.executable, "-m", "phantomlink", "serve", "--port", "0"]
         command += ["--stream-frequency-hz", str(rate_hz), "--max-connections", str(max_sessions)]
         if recording is not None:
             command.append(str(recording.resolve()))
-        self._log = folder / "server.log"
+        self._log = folder / f"server-{uuid.uuid4().hex[:8]}.log"
         with self._log.open("wb") as log:
             self._popen = subprocess.Popen(
                 command, env=environment, cwd=folder, stdout=log, stderr=log
             )
         try:
             super().__init__(self._wait_for_url(), psutil.Process(self._popen.pid))
+            self.lsl_env = lsl_env
         except BaseException:
             self._popen.kill()
             self._popen.wait()

@@ -88,6 +88,8 @@ async def live(scenario: Scenario, recording: str | None) -> AsyncIterator[Live]
         load_settings(),
         stream_frequency_hz=Fraction(scenario.rate_hz),
         max_connections=scenario.sessions,
+        # Nobody has an inlet here, and outlets would only add threads.
+        lsl_enabled=False,
     )
     logging.disable(logging.INFO)
     app = PhantomLinkApp(settings, recording)

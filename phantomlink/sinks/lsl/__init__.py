@@ -1,0 +1,1 @@
+"""Lab Streaming Layer: each session as four outlets."""

@@ -1,0 +1,335 @@
+"""The command: find the streams, receive, say what was seen; the exit code says whether all was
+well."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rich.live import Live
+from rich.text import Text
+
+from phantomlink.errors import InvalidParameterError
+from phantomlink.settings import load_settings
+from phantomlink.watch.figures import measure
+from phantomlink.watch.lsl.checks import Seen, ServerCount, judge
+from phantomlink.watch.lsl.figures import StampFigures, measure_stamps, missing_beside
+from phantomlink.watch.lsl.names import NEURAL, source_id
+from phantomlink.watch.lsl.report import LslResult, found_view, live_line, result_json, result_view
+from phantomlink.watch.lsl.server import (
+    Position,
+    ask_position,
+    ask_session,
+    count_sent,
+    has_session,
+    shifted,
+)
+from phantomlink.watch.lsl.streams import (
+    CannotWatchLslError,
+    Stream,
+    configuration,
+    find_streams,
+    load_pylsl,
+    now_ns,
+    receiving,
+)
+from phantomlink.watch.report import open_console
+from phantomlink.watch.target import parse_target
+
+_PASSED, _FAILED, _NO_STREAM = 0, 1, 2
+_REDRAW_SECONDS = 0.25
+_STEP_SECONDS = 0.02
+# What was sent before the last question is here by then.
+_LINGER_SECONDS = 0.2
+_FRESH_STEP_SECONDS, _FRESH_SECONDS = 0.001, 0.5
+_PREFIX = re.compile(r"[^'\"<>&\s]{1,64}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class LslTarget:
+    """What to watch.
+
+    Attributes:
+        code: of the session.
+        prefix: of its source ids.
+        api_url: of its server, for REST; no slash at its end.
+    """
+
+    code: str
+    prefix: str
+    api_url: str
+
+
+def parse_lsl_target(code: str, prefix: str | None, url: str | None) -> LslTarget:
+    """Check what a person typed.
+
+    Args:
+        code: of the session, or the URL of a stream of it, ws://host:port/stream/code.
+        prefix: of the source ids; None for that of the settings.
+        url: of the server, http://host:port; None for that of the settings.
+
+    Raises:
+        InvalidParameterError: one has the wrong form.
+        SettingsError: a setting in the environment has.
+    """
+    where = parse_target(code)
+    if where.made_up or where.filter:
+        raise InvalidParameterError(
+            f"cannot watch {code!r} over LSL: takes the code of a session (letters, digits, - and "
+            "_), which has one set of streams and no filters"
+        )
+    if prefix is None:
+        prefix = load_settings().lsl_source_id
+    if not _PREFIX.match(prefix):
+        raise InvalidParameterError(
+            f"--source-id: got {prefix!r}, takes 1 to 64 characters without blanks, quotes, <, > "
+            "and &"
+        )
+    api_url = where.api_url if url is None else parse_target(url).api_url
+    return LslTarget(where.code, prefix, api_url)
+
+
+def run_lsl_watch(
+    code: str,
+    *,
+    seconds: float,
+    timeout: float,
+    prefix: str | None = None,
+    url: str | None = None,
+    as_json: bool = False,
+) -> int:
+    """Watch the LSL streams of a session and print what was seen.
+
+    Args:
+        code: see `parse_lsl_target`.
+        prefix: likewise.
+        url: likewise.
+        seconds: how long; Ctrl-C ends it sooner, with what was seen until then.
+        timeout: how long to look for the streams, s.
+        as_json: print one JSON object instead of text.
+
+    Returns:
+        The exit code: 0 all checks passed, 1 one failed or no sample came, 2 no stream.
+
+    Raises:
+        InvalidParameterError: an argument has the wrong form.
+    """
+    for name, value in (("--seconds", seconds), ("--timeout", timeout)):
+        if not 0 < value < math.inf:
+            raise InvalidParameterError(f"{name}: got {value:g}, takes a number above 0")
+    target = parse_lsl_target(code, prefix, url)
+    try:
+        pylsl = load_pylsl()
+        connecting_ns = now_ns(pylsl)
+        streams = find_streams(pylsl, target.prefix, target.code, timeout)
+        if NEURAL not in streams:
+            raise _not_found(target, timeout, bool(streams))
+        result = _Watching(pylsl, target, streams, show=not as_json).run(seconds, connecting_ns)
+    except CannotWatchLslError as error:
+        if as_json:
+            _write_json(
+                {
+                    "session_code": target.code,
+                    "passed": False,
+                    "error": str(error),
+                    "cures": list(error.cures),
+                }
+            )
+        cures = "".join(f"\n  - {cure}" for cure in error.cures)
+        sys.stderr.write(f"phantomlink: {error}{cures}\n")
+        return _NO_STREAM
+    if as_json:
+        _write_json(result_json(result))
+    else:
+        open_console().print(result_view(result))
+    return _PASSED if result.passed else _FAILED
+
+
+class _Watching:
+    """One watching of streams that were found."""
+
+    def __init__(
+        self, pylsl: Any, target: LslTarget, streams: dict[str, Stream], *, show: bool
+    ) -> None:
+        self._pylsl = pylsl
+        self._target = target
+        self._streams = streams
+        self._neural = streams[NEURAL]
+        self._show = show
+        console = open_console(stderr=True)
+        self._live: Live | None = None
+        if show and console.is_terminal:
+            self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def run(self, seconds: float, connecting_ns: int) -> LslResult:
+        """Receive for so long, or until the streams end or Ctrl-C."""
+        before: Position | None = None
+        after: Position | None = None
+        interrupted = False
+        if self._show:
+            facts = {kind: stream.facts for kind, stream in self._streams.items()}
+            open_console().print(found_view(facts))
+        if self._live is not None:
+            self._live.start()
+        try:
+            with receiving(self._pylsl, list(self._streams.values()), connecting_ns):
+                try:
+                    until = time.monotonic() + seconds
+                    # Asked right after a sample: the next one is a period away, so that no
+                    # packet is under way while the server answers.
+                    self._wait(until, lambda: self._neural.n_samples >= 1)
+                    before = self._ask()
+                    self._neural.measure_offset()
+                    self._wait(until, self._all_ended)
+                    self._await_fresh()
+                    after = self._ask()
+                    time.sleep(_LINGER_SECONDS)
+                except KeyboardInterrupt:
+                    interrupted = True
+                # Long known by now, and the newest estimate is the one to have.
+                self._neural.measure_offset()
+        finally:
+            if self._live is not None:
+                self._live.stop()
+        return self._result(before, after, interrupted=interrupted)
+
+    def _ask(self) -> Position | None:
+        return ask_position(self._target.api_url, self._target.code, self._pylsl.local_clock)
+
+    def _all_ended(self) -> bool:
+        return all(stream.ended for stream in self._streams.values())
+
+    def _await_fresh(self) -> None:
+        seen = self._neural.n_samples
+        until = time.monotonic() + _FRESH_SECONDS
+        while self._neural.n_samples == seen and time.monotonic() < until:
+            time.sleep(_FRESH_STEP_SECONDS)
+
+    def _wait(self, until: float, enough: Callable[[], bool]) -> None:
+        drawn = 0.0
+        while (now := time.monotonic()) < until and not enough():
+            if self._live is not None and now - drawn >= _REDRAW_SECONDS:
+                drawn = now
+                self._live.update(self._line(), refresh=True)
+            time.sleep(_STEP_SECONDS)
+
+    def _line(self) -> Text:
+        markers = self._streams.get("markers")
+        return live_line(
+            self._neural.arrivals,
+            None if markers is None else markers.n_samples,
+            now_ns(self._pylsl),
+        )
+
+    def _result(
+        self, before: Position | None, after: Position | None, *, interrupted: bool
+    ) -> LslResult:
+        neural = self._neural
+        offset = neural.offset_seconds
+        stamps = {kind: shifted(s.stamps, offset) for kind, s in self._streams.items()}
+        regular = {k: s for k, s in self._streams.items() if s.facts.nominal_rate_hz > 0}
+        of_stream: dict[str, StampFigures] = {
+            kind: measure_stamps(s.stamps, s.received, s.facts.nominal_rate_hz, offset or 0.0)
+            for kind, s in regular.items()
+        }
+        beside = dict.fromkeys(regular, 0)
+        if neural.facts.nominal_rate_hz > 0:
+            beside = missing_beside(
+                {kind: stamps[kind] for kind in regular}, 1 / neural.facts.nominal_rate_hz
+            )
+        server: ServerCount | None = count_sent(before, after, stamps[NEURAL], neural.received)
+        neural_steps = of_stream[NEURAL].steps if NEURAL in of_stream else None
+        figures = measure(
+            neural.arrivals,
+            gaps=0 if neural_steps is None else neural_steps.gaps,
+            lost=0 if neural_steps is None else neural_steps.missing,
+        )
+        markers = self._streams.get("markers")
+        facts = {kind: stream.facts for kind, stream in self._streams.items()}
+        seen = Seen(
+            facts=facts,
+            figures=figures,
+            stamps=of_stream,
+            missing_beside=beside,
+            negative_counts=neural.negative_counts,
+            server=server,
+            ended=[kind for kind, stream in self._streams.items() if stream.ended],
+        )
+        return LslResult(
+            code=self._target.code,
+            seen=seen,
+            checks=judge(seen),
+            samples={kind: stream.n_samples for kind, stream in self._streams.items()},
+            offset_seconds=offset,
+            markers=() if markers is None else tuple(markers.markers),
+            interrupted=interrupted,
+            note=self._note(),
+        )
+
+    def _note(self) -> str | None:
+        """Why nothing comes, when nothing does."""
+        arrivals = self._neural.arrivals
+        silent_s = arrivals.silent_seconds(arrivals.ended_ns)
+        if self._neural.ended or silent_s <= 1:
+            return None
+        said = f"no sample for the last {silent_s:.1f} s"
+        session = ask_session(self._target.api_url, self._target.code)
+        if session is None:
+            return f"{said}; no server at {self._target.api_url} says why"
+        if session.get("is_paused") is True:
+            return (
+                f"{said}: the session is paused; POST {self._target.api_url}/api/control/"
+                f"{self._target.code}/resume lets it go on"
+            )
+        running = "it is running" if session.get("is_running") else "it is not running"
+        return f"{said}; the server says of the session that {running}"
+
+
+def _not_found(target: LslTarget, timeout: float, some: bool) -> CannotWatchLslError:
+    """What is missing, what the server says of it, and what can be done."""
+    wanted = source_id(target.prefix, NEURAL, target.code)
+    others = ", though other streams of the session were" if some else ""
+    found = has_session(target.api_url, target.code)
+    cures = []
+    if found is None:
+        what = f"no server answers at {target.api_url}"
+        cures.append("is the server running? --url says where it is")
+    elif not found:
+        what = f"the server at {target.api_url} has no session {target.code!r}"
+        cures.append(
+            f"make it: curl -X POST '{target.api_url}/api/sessions/create"
+            f"?custom_code={target.code}'"
+        )
+    else:
+        what = f"the server at {target.api_url} has the session"
+        streams = (ask_session(target.api_url, target.code) or {}).get("lsl")
+        reason = streams.get("reason") if isinstance(streams, dict) else "it does not say why"
+        if reason is None:
+            what += ", with its streams: they are not seen from here"
+        else:
+            what += f", without streams: {reason}"
+    cures += [
+        "source ids begin with the server's setting lsl_source_id; --source-id says another one",
+        f"SessionID has to be the same on both sides; this side is configured by "
+        f"{configuration() or 'nothing (the default)'}",
+        "a server that listens on loopback keeps LSL on its machine: watch there, or let it "
+        "listen elsewhere or set lsl_scope",
+        "a firewall must let UDP 16571 and TCP and UDP 16572 to 16604 through; where multicast "
+        "does not pass, name the server's address under KnownPeers in lsl_api.cfg",
+        "beyond some 32 outlets on a machine the rest is not found with the default port range: "
+        "PortRange under [ports], on both sides",
+    ]
+    return CannotWatchLslError(
+        f"no LSL stream with the source id {wanted} was found in {timeout:g} s{others}; {what}",
+        cures,
+    )
+
+
+def _write_json(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
