@@ -8,7 +8,6 @@ from phantomlink.source.perturb.perturbation import NO_PERTURBATION, Perturbatio
 from phantomlink.source.perturb.perturber import Perturber
 from phantomlink.source.perturb.presets import PRESETS, load_perturbation, parse_perturbation
 from phantomlink.source.perturb.schema import perturbation_schema
-from phantomlink.source.perturb.transforms import Transform
 
 __all__ = [
     "NO_PERTURBATION",
@@ -16,7 +15,6 @@ __all__ = [
     "Perturbation",
     "Perturber",
     "Step",
-    "Transform",
     "TransportPlan",
     "load_perturbation",
     "parse_perturbation",

@@ -61,7 +61,9 @@ class _Lines:
 @cache
 def _normal_lines() -> _Lines:
     edges = normal_edges()
-    heights = np.array([round(normal_quantile(*edge) * NORMAL_SCALE) for edge in edges])
+    heights = np.array(
+        [round(normal_quantile(*edge) * NORMAL_SCALE) for edge in edges], dtype=np.float64
+    )
     x = np.array([math.ldexp(m, e - _SEGMENT_BITS) for m, e in edges])
     # Widths are powers of two and heights whole numbers: neither line has a rounding.
     slope = np.diff(heights) / np.diff(x)

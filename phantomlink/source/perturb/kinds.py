@@ -7,10 +7,11 @@ from functools import cache
 from types import MappingProxyType
 from typing import get_type_hints
 
+from phantomlink.source.perturb.faults import TRANSPORT_KINDS
 from phantomlink.source.perturb.forms import Form
-from phantomlink.source.perturb.transforms import COUNT_KINDS, Transform
+from phantomlink.source.perturb.transforms import COUNT_KINDS
 
-KINDS = MappingProxyType({kind.kind: kind for kind in COUNT_KINDS})
+KINDS = MappingProxyType({kind.kind: kind for kind in (*COUNT_KINDS, *TRANSPORT_KINDS)})
 """Kinds by name, in the order in which they are listed."""
 
 

@@ -8,7 +8,7 @@ from phantomlink.errors import InvalidParameterError
 from phantomlink.source.perturb.forms import Number, listed, refuse, shown
 from phantomlink.source.perturb.kinds import KINDS, parameters_of
 from phantomlink.source.perturb.perturbation import NO_PERTURBATION, Perturbation, Step
-from phantomlink.source.perturb.transforms import LONGEST_SECONDS, Transform
+from phantomlink.source.perturb.transform import LONGEST_SECONDS, Transform
 
 MOST_TRANSFORMS = 32
 """In one step."""
@@ -45,7 +45,9 @@ def parse_among(value: object, field: str, presets: Mapping[str, Perturbation]) 
     if given == ["preset"]:
         return _preset(value["preset"], f"{field}.preset", presets)
     if given == ["transforms"]:
-        steps = (Step(0.0, _transforms(value["transforms"], f"{field}.transforms")),)
+        steps: tuple[Step, ...] = (
+            Step(0.0, _transforms(value["transforms"], f"{field}.transforms")),
+        )
     else:
         steps = _steps(value["steps"], f"{field}.steps")
     if not any(step.transforms for step in steps):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from phantomlink.source.perturb.transforms import Transform
+from phantomlink.source.perturb.transform import Transform
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Perturber:
     def __init__(
         self, perturbation: Perturbation, *, seed: int, unit_ids: Sequence[int], grid: BinGrid
     ) -> None:
-        SEEDS.parse(seed, "seed")
+        seed = SEEDS.parse(seed, "seed")
         self._n_bins = grid.n_bins
         ids = tuple(int(unit_id) for unit_id in unit_ids)
         self._stretches = [

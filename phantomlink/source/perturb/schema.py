@@ -12,7 +12,7 @@ from phantomlink.source.perturb.parse import (
     MOST_TRANSFORMS,
 )
 from phantomlink.source.perturb.presets import PRESETS
-from phantomlink.source.perturb.transforms import Transform
+from phantomlink.source.perturb.transform import Transform
 
 
 def perturbation_schema() -> dict[str, Any]:
