@@ -89,6 +89,14 @@ class Parameters:
             _refuse(name, raw, "a number")
         return self._same(name, member, None if raw is None else float(raw))
 
+    def value(self, name: str) -> object:
+        """Whatever the body says, or the text of the query; None when it was not given.
+
+        Raises:
+            InvalidParameterError: the body and the query differ.
+        """
+        return self._same(name, self.body.get(name), self._one(name))
+
     def _one(self, name: str) -> str | None:
         values = self.query.get(name, [])
         if len(values) > 1:

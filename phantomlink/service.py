@@ -14,6 +14,7 @@ import trio
 from phantomlink.engine.assemble import PacketAssembler
 from phantomlink.engine.clock import Clock, SystemClock
 from phantomlink.engine.collector import SlackCollector
+from phantomlink.engine.digest import payload_digest, runs_within
 from phantomlink.engine.fanout import Encoders
 from phantomlink.engine.os_tuning import Tuning, tune_system
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
@@ -21,21 +22,31 @@ from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.prefetch import BlockReader
 from phantomlink.engine.registry import Registry
+from phantomlink.engine.selection import Selection
 from phantomlink.engine.session import NO_FILTER, REAL_TIME, Session
-from phantomlink.errors import SessionDiffersError, UnavailableError
+from phantomlink.errors import (
+    BinRangeError,
+    InvalidParameterError,
+    SessionDiffersError,
+    UnavailableError,
+)
 from phantomlink.settings import Settings
 from phantomlink.sinks.admission import Admission, StreamRequest, admit
 from phantomlink.source.bins import Bins
 from phantomlink.source.index_progress import IndexProgress
 from phantomlink.source.locate import locate_recording
 from phantomlink.source.options import SeriesOptions
+from phantomlink.source.perturb import NO_PERTURBATION, PRESETS, Perturbation, parse_perturbation
 from phantomlink.source.recording import Recording, open_recording
+from phantomlink.source.trials import Filter
 from phantomlink.wire.packet import StreamHeader
 
 logger = logging.getLogger(__name__)
 
 _IDLE_COLLECTION_SECONDS = 1.0
 _HASH_CHUNK_BYTES = 1 << 20
+_MAX_SEED = 2**63 - 1
+_MAX_LOOP = 2**32 - 1
 
 
 class Service:
@@ -68,7 +79,10 @@ class Service:
             self._session_parts,
             max_sessions=settings.max_connections,
             ttl_seconds=settings.session_ttl_seconds,
+            perturbation=_default_perturbation(settings),
+            seed=settings.noise_seed,
         )
+        self._digests = trio.CapacityLimiter(1)
 
     @property
     def recording(self) -> Recording:
@@ -121,6 +135,8 @@ class Service:
         *,
         bin_size_ms: float | None = None,
         speed: float | None = None,
+        perturbation: object = None,
+        seed: int | None = None,
     ) -> tuple[Session, bool]:
         """The session of this code, or of a made-up one; and whether it is new.
 
@@ -128,15 +144,20 @@ class Service:
             code: its name; None for one that we make up.
             bin_size_ms: width of its bins; None for the server's.
             speed: how many times faster than recorded; None for 1.
+            perturbation: a preset's name or JSON of what is to be done to its packets; None for
+                the server's.
+            seed: of the perturbation; None for the server's.
 
         Raises:
             InvalidParameterError: something has the wrong form or is out of range.
-            SessionDiffersError: the session exists and has other bins or another speed.
+            SessionDiffersError: the session exists and is not as it was asked for.
             TooManySessionsError: there is no room.
         """
         rate_hz = self.rate_hz if bin_size_ms is None else rate_of_bin_size(bin_size_ms)
         factor = REAL_TIME if speed is None else exact_speed(speed)
         check_pace(rate_hz, factor)
+        wanted = None if perturbation is None else parse_perturbation(perturbation)
+        _check_seed(seed)
         parts = await self._parts_for(rate_hz)
         existing = None if code is None else self.registry.find(code)
         if existing is not None:
@@ -151,7 +172,54 @@ class Service:
                     f"speed: got {speed:g}, but session {code!r} plays at "
                     f"{float(existing.speed):g}; change it at /api/control/{code}/speed"
                 )
-        return self.registry.create(code, parts=parts, speed=factor)
+            _check_same_perturbation(existing, wanted, seed)
+        return self.registry.create(code, parts=parts, speed=factor, perturbation=wanted, seed=seed)
+
+    def set_perturbation(self, session: Session, perturbation: object, seed: int | None) -> int:
+        """Perturb a session's packets from its next one on.
+
+        Args:
+            session: whose.
+            perturbation: a preset's name, or JSON.
+            seed: of it; None for the one that the session has.
+
+        Returns:
+            The first `packet_id` that the unfiltered playhead sends so.
+
+        Raises:
+            InvalidParameterError: something has the wrong form or is out of range.
+        """
+        _check_seed(seed)
+        return session.set_perturbation(parse_perturbation(perturbation), seed)
+
+    async def digest(
+        self, session: Session, wanted: Filter, *, start: int, stop: int, loop: int
+    ) -> tuple[str, int]:
+        """SHA-256 of what a session's packets say, sent or not, and how many these are.
+
+        Args:
+            session: whose perturbation, seed and bins it is.
+            wanted: only packets of these trials.
+            start: first bin.
+            stop: the bin after the last one.
+            loop: in which they are sent.
+
+        Raises:
+            InvalidParameterError: there are no such packets, or too many.
+            NoMatchingBinsError: the filter matches nothing.
+            RecordingError: the recording cannot be read.
+        """
+        bins = session.parts.reader.bins
+        n_bins = bins.grid.n_bins
+        if not 0 <= start < n_bins:
+            raise BinRangeError(f"start: got {start}, takes 0 to {n_bins - 1}")
+        if not start < stop <= n_bins:
+            raise BinRangeError(f"stop: got {stop}, takes {start + 1} to {n_bins}")
+        if not 0 <= loop <= _MAX_LOOP:
+            raise InvalidParameterError(f"loop: got {loop}, takes 0 to {_MAX_LOOP}")
+        runs = runs_within(Selection(bins.trials.ranges(wanted, bins.grid)), start, stop)
+        sha256 = await payload_digest(session.parts, session.applied, runs, loop, self._digests)
+        return sha256, sum(last - first for first, last in runs)
 
     def set_speed(self, session: Session, speed: float) -> None:
         """Let a session play so many times faster than recorded, from its next packet on.
@@ -210,6 +278,8 @@ class Service:
             target_position_column=settings.target_position_column,
         )
         path = locate_recording(settings, self._wanted)
+        # Here, in the thread: it reads a file, for which no tick has the time.
+        len(PRESETS)
         with IndexProgress() as progress:
             return open_recording(path, options=options, progress=progress)
 
@@ -256,6 +326,47 @@ class Service:
             )
         except OSError as error:
             logger.warning("The SHA-256 of the recording is not known: %s", error)
+
+
+def _default_perturbation(settings: Settings) -> Perturbation:
+    if not settings.noise_injection_enabled:
+        return NO_PERTURBATION
+    noise = {"kind": "gaussian_noise", "noise_std": settings.noise_std}
+    drift = {
+        "kind": "drift",
+        "drift_amplitude": settings.drift_amplitude,
+        "drift_period_seconds": settings.drift_period_seconds,
+    }
+    return parse_perturbation({"transforms": [noise, drift]}, field="settings")
+
+
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= seed <= _MAX_SEED:
+        raise InvalidParameterError(f"seed: got {seed}, takes 0 to {_MAX_SEED}")
+
+
+def _check_same_perturbation(
+    session: Session, wanted: Perturbation | None, seed: int | None
+) -> None:
+    change = f"change it at /api/sessions/{session.code}/perturbation"
+    if wanted is not None:
+        has = NO_PERTURBATION if session.applied is None else session.applied.perturbation
+        same = has.steps == wanted.steps or (has.is_identity and wanted.is_identity)
+        if not same:
+            raise SessionDiffersError(
+                f"perturbation: got {_named(wanted)}, but session {session.code!r} has "
+                f"{_named(has)}; {change}"
+            )
+    if seed is not None and seed != session.seed:
+        raise SessionDiffersError(
+            f"seed: got {seed}, but session {session.code!r} has {session.seed}; {change}"
+        )
+
+
+def _named(perturbation: Perturbation) -> str:
+    if perturbation.is_identity:
+        return "none"
+    return "one without a name" if perturbation.name is None else repr(perturbation.name)
 
 
 def _sha256(path: Path) -> str:
