@@ -286,7 +286,13 @@ class PlaybackEngine:
             phases=PhaseBook(),
             collector=collector,
         )
-        session = Session("script", parts, self._speed or REAL_TIME)
+        session = Session(
+            "script",
+            parts,
+            self._speed or REAL_TIME,
+            perturbation=self.perturbation,
+            seed=self.seed,
+        )
         playback = session.subscribe(self._filter, session.playback(self._filter), queue)
         return _Playing(recording, session, playback, queue)
 

@@ -10,6 +10,9 @@ import trio
 from phantomlink.engine.fanout import Release
 from phantomlink.wire.encoder import WireFormat
 
+# Two packets of which the second has overtaken the first, each of them twice.
+_MOST_OF_A_TICK = 4
+
 
 class PacketQueue:
     """A sink that keeps packets until a task takes them. When it is full, the oldest goes.
@@ -76,10 +79,10 @@ class PacketQueue:
         self._taken.unpark()
         return self._releases.popleft()
 
-    async def room(self) -> None:
-        """Wait until there is room for a packet. Always a checkpoint."""
+    async def room(self, n: int) -> None:
+        """Wait until there is room for n packets. Always a checkpoint."""
         await trio.lowlevel.checkpoint()
-        while len(self._releases) >= self._size:
+        while len(self._releases) + n > self._size:
             await self._taken.park()
 
 
@@ -115,7 +118,7 @@ class DemandClock:
 
     async def wait_until(self, deadline_ns: int) -> int:
         """Wait for room in the queue; then it is the deadline."""
-        await self._queue.room()
+        await self._queue.room(_MOST_OF_A_TICK)
         self._now_ns = max(self._now_ns, deadline_ns)
         return self._now_ns
 
