@@ -191,6 +191,33 @@ async def test_the_middleware_is_the_perturbation_of_its_numbers(synthetic_recor
     assert by_middleware != await counts()
 
 
+async def test_faults_of_transport_are_there_and_cost_no_packet_in_the_queue(
+    synthetic_recording, block, autojump_clock
+):
+    faults = [
+        {"kind": "packet_loss", "probability": 0.1},
+        {"kind": "packet_duplicate", "probability": 1},
+        {"kind": "packet_reorder", "probability": 0.25},
+        {"kind": "jitter", "std_ms": 50},
+    ]
+    n = len(block.counts)
+    async with PlaybackEngine(
+        synthetic_recording, speed=None, perturbation={"transforms": faults}
+    ) as engine:
+        packets = []
+        async for packet in engine:
+            packets.append(packet)
+            await trio.sleep(1)  # so that the queue is full
+        injected = engine.timing.injected
+    assert engine.dropped == 0
+    assert injected.lost > 30
+    assert injected.reordered > 30
+    numbers = [p.sequence_number for p in packets]
+    assert numbers[::2] == numbers[1::2], "each comes twice"
+    assert len(numbers) == 2 * (n - injected.lost)
+    assert numbers != sorted(numbers)
+
+
 async def test_entered_again_it_plays_the_same(synthetic_recording):
     engine = PlaybackEngine(synthetic_recording, speed=None, perturbation="intense", seed=1)
     rounds = []
