@@ -168,7 +168,9 @@ def shown(value: object) -> str:
         return repr(_cut(value))
     try:
         return _cut(json.dumps(value))
-    except (TypeError, ValueError, RecursionError):
+    except RecursionError:
+        return "what is nested too deeply"
+    except (TypeError, ValueError):
         return _cut(repr(value))  # TOML has dates
 
 
