@@ -104,7 +104,7 @@ def test_normal_values_have_the_moments_of_the_normal_distribution() -> None:
 
 def test_the_sine_is_a_sine() -> None:
     phase = ALL_BITS.view("<u8")[:100_000]
-    turns = phase.astype(np.float64) / 2**64
+    turns = phase.astype(np.float64) / 2.0**64
     assert np.abs(exact.sine(phase) - np.sin(2 * np.pi * turns)).max() < 5e-6
     quarters = np.array([0, 2**62, 2**63, 3 * 2**62], dtype=np.uint64)
     assert exact.sine(quarters).tolist() == [0, 1, 0, -1]
