@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.test_jitter_slices import a_figure, a_slice, results
 from tools._bench import criteria
-from tools._bench.names import ASYNCIO_DEADLINE, CHURNED, FLOOR, PHANTOMLINK
+from tools._bench.names import ASYNCIO_DEADLINE, CHURNED, FLOOR, PERTURBED, PHANTOMLINK
 from tools._bench.report import text, verdicts
 from tools._bench.scenarios import SCENARIOS
 from tools._bench.series import Seam
@@ -122,6 +122,14 @@ def test_a_disturbed_session_may_be_three_times_as_late() -> None:
     assert [v.passed for v in churned(31)] == [False, True]
     assert [v.passed for v in churned(30, requests=400)] == [True, False]
     assert [v.passed for v in churned(30, operations_failed=1)] == [True, False]
+
+
+@pytest.mark.parametrize(("us", "passed"), [(10, [True, True]), (11, [False, True])])
+def test_perturbed_packets_are_no_later(us: float, passed: list[bool]) -> None:
+    beside = {PHANTOMLINK: [measured(20)] * 3, PERTURBED: [measured(20 + us)] * 3}
+    assert [v.passed for v in criteria.perturbed(results(**beside))] == passed
+    beside[PERTURBED] = [measured(121)] * 3
+    assert [v.passed for v in criteria.perturbed(results(**beside))] == [False, False]
 
 
 def test_memory_and_routes() -> None:

@@ -23,6 +23,7 @@ from .names import (
     ASYNCIO_SLEEP,
     CHURNED,
     FLOOR,
+    PERTURBED,
     PHANTOMLINK,
     PYLSL_DEADLINE,
 )
@@ -205,6 +206,22 @@ class Churned(Phantomlink):
             self._churn.stop()
 
 
+class Perturbed(Phantomlink):
+    """The same with every packet perturbed."""
+
+    name = PERTURBED
+    PERTURBATION = "extreme"
+
+    def plan(self, index: int) -> Plan:
+        """New sessions for every slice, perturbed from their first packet on."""
+        plan = super().plan(index)
+        for code in self.codes:
+            self._must("POST", "/api/sessions/create", {"custom_code": code})
+            wanted = {"perturbation": self.PERTURBATION, "seed": index}
+            self._must("PUT", f"/api/sessions/{code}/perturbation", wanted)
+        return plan
+
+
 class Sender(Contestant):
     """A process of this package that sends.
 
@@ -296,6 +313,8 @@ def start(name: str, server: Server, load: Load) -> Contestant:
         return Phantomlink(server, load)
     if name == CHURNED:
         return Churned(server, load)
+    if name == PERTURBED:
+        return Perturbed(server, load)
     if name == PYLSL_DEADLINE:
         return PylslSender(load)
     if name == FLOOR:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .names import ASYNCIO_DEADLINE, CHURNED, FLOOR, PHANTOMLINK
+from .names import ASYNCIO_DEADLINE, CHURNED, FLOOR, PERTURBED, PHANTOMLINK
 from .series import Figures
 from .slices import Measured, Results
 from .stats import Estimate, median_over_slices
@@ -135,6 +135,22 @@ def churn(results: Results) -> list[Verdict]:
             lambda share: share > 0.95 and not failed,
         ),
     ]
+
+
+def perturbed(results: Results) -> list[Verdict]:
+    """Ten sessions, 40 Hz, beside the same without a perturbation."""
+    found = []
+    for name, above_us in (("p50", 10), ("p99", 100)):
+        above = results.difference(PERTURBED, PHANTOMLINK, lambda f, n=name: getattr(f.release, n))
+        found.append(
+            _verdict(
+                f"lateness {name} at most {above_us} us above that of clean packets (from stamps)",
+                estimate_us(above),
+                above.median,
+                lambda ns, us=above_us: ns <= us * _US,
+            )
+        )
+    return found
 
 
 def routes(cpu_seconds: dict[str, float]) -> list[Verdict]:

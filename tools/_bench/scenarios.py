@@ -11,6 +11,7 @@ from .names import (
     ASYNCIO_SLEEP,
     CHURNED,
     FLOOR,
+    PERTURBED,
     PHANTOMLINK,
     PYLSL_DEADLINE,
 )
@@ -94,6 +95,13 @@ SCENARIOS = {
             "one session while others come and go and REST is polled",
             criteria.churn,
             contestants=(FLOOR, PHANTOMLINK, CHURNED),
+        ),
+        Scenario(
+            "perturbed",
+            "ten sessions with a client each, as recorded and perturbed",
+            criteria.perturbed,
+            sessions=10,
+            contestants=(FLOOR, PHANTOMLINK, PERTURBED),
         ),
     )
 }
