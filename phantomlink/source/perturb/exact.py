@@ -27,7 +27,7 @@ NORMAL_SCALE = 2**20
 """Quantiles of the normal distribution are multiples of 1 / this, standard deviations."""
 _OCTAVES, _SEGMENT_BITS = 32, 5
 _SEGMENTS = 1 << _SEGMENT_BITS
-_MANTISSA_BITS, _EXPONENT_BIAS = 52, 1023
+_MANTISSA_BITS = 52
 
 SINE_SCALE = 2**30
 """Sines are multiples of 1 / this."""
@@ -35,9 +35,9 @@ _SINE_BITS = 10
 
 
 def normal_edges() -> list[tuple[int, int]]:
-    """Where the table of quantiles has its points: x as (mantissa, exponent), x = m * 2**(e - 5).
+    """Where the table of quantiles has its points: (m, e) for x = m * 2**(e - 6).
 
-    x / 2**33 is the probability of a value further out: from 2**-33, which is 6.36 standard
+    x / 2**32 is the probability of a value further out: from 2**-33, which is 6.36 standard
     deviations, to a half. The points lie closer the rarer the value, 32 in each octave, so that
     the tails are as true as the middle.
     """
@@ -46,8 +46,8 @@ def normal_edges() -> list[tuple[int, int]]:
 
 
 def normal_quantile(mantissa: int, exponent: int) -> float:
-    """Standard deviations beyond which lies a share of x / 2**33."""
-    return -NormalDist().inv_cdf(math.ldexp(mantissa, exponent - _SEGMENT_BITS - 33))
+    """Standard deviations beyond which lies a share of x / 2**32."""
+    return -NormalDist().inv_cdf(math.ldexp(mantissa, exponent - _SEGMENT_BITS - 1 - 32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,15 +60,29 @@ class _Lines:
 
 @cache
 def _normal_lines() -> _Lines:
+    """Rolled, so that the last digits of `_index` find the line of an x."""
     edges = normal_edges()
     heights = np.array(
         [round(normal_quantile(*edge) * NORMAL_SCALE) for edge in edges], dtype=np.float64
     )
-    x = np.array([math.ldexp(m, e - _SEGMENT_BITS) for m, e in edges])
+    x = np.array([math.ldexp(m, e - _SEGMENT_BITS - 1) for m, e in edges])
     # Widths are powers of two and heights whole numbers: neither line has a rounding.
     slope = np.diff(heights) / np.diff(x)
     base = heights[:-1] - slope * x[:-1]
-    return _Lines(base / NORMAL_SCALE, slope / NORMAL_SCALE)
+    at = _index(x[:-1])
+    lines = _Lines(np.empty_like(base), np.empty_like(slope))
+    lines.base[at], lines.slope[at] = base / NORMAL_SCALE, slope / NORMAL_SCALE
+    return lines
+
+
+def _index(x: Floats) -> NDArray[np.int64]:
+    """Which line of the table: octave and segment are the first digits of a double, less the sign.
+
+    Of the exponent the last five bits tell 32 octaves apart.
+    """
+    index = x.view(np.int64) >> (_MANTISSA_BITS - _SEGMENT_BITS)
+    index &= _OCTAVES * _SEGMENTS - 1
+    return index
 
 
 def normal(bits: NDArray[np.uint32]) -> Floats:
@@ -78,17 +92,17 @@ def normal(bits: NDArray[np.uint32]) -> Floats:
         bits: any shape, uniform.
 
     Returns:
-        Same shape. The upper bit is the sign, the others the share that lies further out.
+        Same shape. As a number with a sign, a half added, the bits are the share that lies
+        further out on its side: those near 0 become the tails.
     """
     lines = _normal_lines()
-    x = ((bits << np.uint32(1)) | np.uint32(1)).astype(np.float64)
-    # The exponent and the first digits of a double are which octave and segment it lies in.
-    index = x.view(np.int64) >> (_MANTISSA_BITS - _SEGMENT_BITS)
-    index -= _EXPONENT_BIAS << _SEGMENT_BITS
-    values = lines.slope.take(index)
-    values *= x
-    values += lines.base.take(index)
-    np.copysign(values, bits.view("<i4"), out=values)
+    x = bits.view("<i4").astype(np.float64)
+    x += 0.5
+    index = _index(x)
+    values = lines.base.take(index)
+    np.copysign(values, x, out=values)
+    x *= lines.slope.take(index)
+    values += x
     return values
 
 
@@ -119,12 +133,9 @@ def sine(phase: NDArray[np.uint64]) -> Floats:
     return values
 
 
-def centred(bits: NDArray[np.uint16] | NDArray[np.uint32]) -> Floats:
-    """Uniform in (0, 1), the middle of the interval that the bits name; the same shape."""
-    values = bits.astype(np.float64)
-    values += 0.5
-    values *= 2.0 ** (-8 * bits.itemsize)
-    return values
+def uniform(bits: NDArray[np.uint16] | NDArray[np.uint32]) -> Floats:
+    """From 0 to less than 1, the bits as digits behind the point; the same shape."""
+    return np.multiply(bits, 2.0 ** (-8 * bits.itemsize), dtype=np.float64)
 
 
 def rounded_by_chance(values: Floats, bits: NDArray[np.uint16]) -> Counts:
@@ -136,8 +147,10 @@ def rounded_by_chance(values: Floats, bits: NDArray[np.uint16]) -> Counts:
     Args:
         values: any shape, at least 0; used up.
         bits: same shape, uniform.
+
+    Returns:
+        Same shape, with a mean that is low by less than 2**-16.
     """
-    values += centred(bits)
-    np.floor(values, out=values)
+    values += uniform(bits)
     np.minimum(values, MOST, out=values)
-    return values.astype(np.uint16)
+    return values.astype(np.uint16)  # which cuts off what is behind the point

@@ -9,10 +9,10 @@ from phantomlink.source.perturb.compiled import Place, Span
 from phantomlink.source.perturb.exact import (
     Counts,
     Floats,
-    centred,
     normal,
     rounded_by_chance,
     sine,
+    uniform,
 )
 from phantomlink.source.perturb.transforms import Drift, GainShift, NonstationaryRates
 from phantomlink.source.perturb.units import drawn_fraction
@@ -26,8 +26,10 @@ class DriftingGain:
     def __init__(self, asked: Drift, place: Place) -> None:
         self._n_units = place.n_units
         self._bits = place.bits(0, 2 * place.n_units)
-        factors = centred(place.bits(1, 4 * place.n_units).halves(0, 1, place.n_units)[0])
+        factors = uniform(place.bits(1, 4 * place.n_units).halves(0, 1, place.n_units)[0])
         self._factors: Floats = (0.5 + factors) * asked.drift_amplitude
+        # 1.5 + 0.15 is the most that both waves take from the gain of any unit.
+        self._may_end = asked.drift_amplitude * 1.66 > 1
         # Phases are whole numbers that wrap with the turn: nothing adds up over days but half a
         # unit of 2**-64 of a turn in each bin.
         step = round(_TURN / place.bins_in(asked.drift_period_seconds)) % _TURN
@@ -39,7 +41,8 @@ class DriftingGain:
         slow, fast = sine(times * self._steps)
         gains = (slow + 0.1 * fast)[:, None] * self._factors
         gains += 1.0
-        np.maximum(gains, 0.0, out=gains)
+        if self._may_end:
+            np.maximum(gains, 0.0, out=gains)
         gains *= counts
         bits = self._bits.quarters(span.start, span.n, self._n_units, span.loop)
         return rounded_by_chance(gains, bits)

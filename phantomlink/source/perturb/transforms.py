@@ -133,8 +133,8 @@ class Dropout(Transform):
     At any moment each unit is silent with probability `fraction`, and a silence lasts
     `mean_seconds` in the mean. A unit's state is drawn anew, silent or not, once in every cell of
     mean_seconds * (1 - fraction), at a random moment of it; both numbers follow from that, and
-    the state at any time from two cells. Cells are whole bins, so silences of few bins are as
-    long as asked for only to half a bin / (1 - fraction). Intermittent connections are the commonest
+    the state at any time from two cells. Cells are whole bins, so the mean silence is as asked
+    for only to half a bin / (1 - fraction). Connections that come and go are among the commonest
     failures of implanted arrays (Barrese et al. 2013, J Neural Eng 10:066014).
     """
 
