@@ -43,13 +43,24 @@ from phantomlink.sinks.script import DemandClock, PacketQueue
 from phantomlink.source.bins import Bins
 from phantomlink.source.index_progress import IndexProgress
 from phantomlink.source.locate import locate_recording
-from phantomlink.source.perturb import NO_PERTURBATION, Perturbation, parse_perturbation
+from phantomlink.source.perturb import (
+    NO_PERTURBATION,
+    Perturbation,
+    load_perturbation,
+    parse_perturbation,
+)
 from phantomlink.source.perturb.perturber import SEEDS
 from phantomlink.source.recording import Recording, open_recording
 from phantomlink.source.trials import Filter
 from phantomlink.wire.packet import Packet, StreamHeader, packet_data
 
-__all__ = ["NoiseInjectionMiddleware", "PlaybackEngine", "PlayedPacket"]
+__all__ = [
+    "NoiseInjectionMiddleware",
+    "Perturbation",
+    "PlaybackEngine",
+    "PlayedPacket",
+    "load_perturbation",
+]
 
 _QUEUE_SECONDS = 2
 _QUEUE_PACKETS = 16
