@@ -180,6 +180,15 @@ def test_dropout_has_its_fraction_at_every_moment_and_units_of_their_own() -> No
     assert not silent.all(axis=2).any()
 
 
+def test_silences_of_dropout_begin_at_any_moment() -> None:
+    n = 40 * 500
+    silent = seen(7, n, "dropout", fraction=0.5, mean_seconds=1) == 0  # cells of 20 bins
+    begins = (silent[1:] & ~silent[:-1]).nonzero()[0]
+    by_place = np.bincount(begins % 20, minlength=20)
+    assert by_place.sum() > 30_000
+    assert by_place / by_place.mean() == pytest.approx(np.ones(20), abs=0.12)
+
+
 def test_dropout_changes_no_count_of_a_unit_that_is_not_silent() -> None:
     assert set(np.unique(seen(7, 1000, "dropout", fraction=0.5, mean_seconds=1))) == {0, 7}
     assert (seen(7, 100, "dropout", fraction=1, mean_seconds=1) == 0).all()

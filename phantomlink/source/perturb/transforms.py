@@ -30,10 +30,10 @@ class GaussianNoise(Transform):
     """Noise of thermal and electronic origin and of sorting, on every count.
 
     c becomes round(c + noise_std * (c + 1) * z), never below 0, with z normal and new for each
-    unit and bin. That the spread grows with the count is how neurons themselves are: the
-    variance of counts grows with their mean (Churchland et al. 2010, Nat Neurosci 13:369); the
-    one beside it is the noise that is there where no spike is, which detection by a threshold
-    turns into false ones. Below 0 there is no count, so that noise adds spikes to silent units.
+    unit and bin. That noise grows with the count is how counts of neurons are: their variance
+    grows with their mean (Churchland et al. 2010, Nat Neurosci 13:369). The one beside it is the
+    noise where no spike is, which a threshold turns into false ones; since no count is below 0,
+    it adds spikes to silent units in the mean. The form itself is a stand-in of one number.
     """
 
     kind = "gaussian_noise"
@@ -158,8 +158,8 @@ class DeadUnits(Transform):
     """Electrodes that fail for good: their units count 0 from `at_seconds` on.
 
     A fraction of the units, drawn from the seed, or those named. A larger fraction with the same
-    seed holds the units of a smaller one, so that in steps units only die. Loss of units over
-    months is what ends most implants (Barrese et al. 2013, J Neural Eng 10:066014).
+    seed holds the units of a smaller one, so that in steps units only die. Leads break, and
+    tissue closes around the tips (Barrese et al. 2013, J Neural Eng 10:066014).
     """
 
     kind = "dead_units"
