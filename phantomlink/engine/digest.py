@@ -19,18 +19,18 @@ from phantomlink.engine.perturbed import AppliedPerturbation, SentRows, apply_pe
 from phantomlink.engine.selection import Selection
 from phantomlink.errors import InvalidParameterError
 from phantomlink.source.bins import Block
-from phantomlink.wire.canonical import canonical_payload
-from phantomlink.wire.packet import packet_data
+from phantomlink.wire.canonical import PayloadEncoder
 
 if TYPE_CHECKING:
     from phantomlink.engine.playback import PlaybackParts
 
 MAX_DIGEST_PACKETS = 65_536
-"""Of one digest: some ten seconds of work at 142 units."""
+"""Of one digest: some fifteen seconds at 142 units."""
 
 _BLOCK_BINS = 64
-# Long enough that another thread gets the interpreter, which releasing it alone does not promise.
-_GIVE_WAY_SECONDS = 1e-6
+# After each packet, which takes some 40 us: a thread that is always at work takes turns with the
+# event loop, and on a busy machine is preempted in the middle of its own, with the interpreter.
+_GIVE_WAY_SECONDS = 150e-6
 
 
 async def payload_digest(
@@ -42,8 +42,8 @@ async def payload_digest(
 ) -> str:
     """SHA-256 over the canonical payloads of some packets, in hexadecimal digits.
 
-    Computed in a worker thread that gives way after every packet: a tick that is due waits for
-    one of them at most.
+    Computed in a worker thread that mostly sleeps: a tick that is due waits for one packet at
+    most, and rarely.
 
     Args:
         parts: what plays the recording.
@@ -90,10 +90,9 @@ def _payloads(
     parts: PlaybackParts, applied: AppliedPerturbation | None, block: Block, loop: int
 ) -> list[bytes]:
     rows = SentRows(parts.assembler, block, loop, applied)
-    header = parts.encoders.header
+    encoder = PayloadEncoder(parts.encoders.header)
     payloads = []
     for row in range(len(rows)):
-        data = packet_data(rows.packet(row, 0), header, 0.0)
-        payloads.append(canonical_payload(data))
+        payloads.append(encoder.encode(rows.packet(row, 0)))
         time.sleep(_GIVE_WAY_SECONDS)
     return payloads

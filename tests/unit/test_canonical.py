@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phantomlink.wire.canonical import canonical_json, canonical_payload
+from phantomlink.wire.canonical import PayloadEncoder, canonical_json, canonical_payload
 from phantomlink.wire.encoder import WireFormat, packet_encoder
 from phantomlink.wire.packet import StreamHeader
 from tests.unit.test_encoder import packets
@@ -70,6 +70,7 @@ def test_a_payload_is_the_same_whichever_form_the_packet_came_in(packet, perturb
         data = decode(frame.payload)["data"]
         payloads.add(canonical_payload(data | {"sequence_number": len(payloads)}))
     (payload,) = payloads
+    assert PayloadEncoder(header).encode(packet) == payload
     said = json.loads(payload)
     assert payload.endswith(b"}\n")
     assert not {"timestamp", "sequence_number"} & set(said)
