@@ -60,7 +60,8 @@ async def play(recording, perturbation=None, seed=0):
 def onset_of(trial):
     """When the movement begins, ms from the start of the trial; None where that is not known."""
     seconds = trial.columns.get("move_onset_time")
-    return None if seconds is None else (seconds - trial.start_time) * 1000
+    # Rounded as trial_time_ms is: a bin may begin at the very edge of what is chosen.
+    return None if seconds is None else round((seconds - trial.start_time) * 1000, 3)
 
 
 def is_near(packet, onset_ms):

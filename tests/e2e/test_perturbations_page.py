@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.blocks import ROOT, blocks, run, run_block
+from tests.blocks import ROOT, blocks, run
 
 PAGE = ROOT / "docs" / "perturbations.md"
 BLOCKS = blocks(PAGE)
@@ -33,11 +33,6 @@ def folder(maze_recording, tmp_path):
     return tmp_path
 
 
-def test_a_client_checks_what_it_received(maze_server, tmp_path):
-    outcome = run_block(first_with("digest"), maze_server.address, tmp_path)
-    assert (outcome.stdout, outcome.stderr) == ("the same: True\n", "")
-
-
 def test_a_script_plays_in_real_time(folder):
     (folder / "script.py").write_text(first_with("NoiseInjectionMiddleware(").code)
     outcome = run([sys.executable, "-u", "-W", "error", "script.py"], folder)
@@ -56,7 +51,7 @@ def test_a_script_plays_a_file_of_perturbations_at_once(folder):
 
 
 def test_every_python_block_is_run_here():
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 2
 
 
 def test_the_commands_do_what_the_page_says(maze_server):
