@@ -120,7 +120,11 @@ async def test_time_stands_still_for_who_wants_all_at_once(
     began = trio.current_time()
     async with PlaybackEngine(synthetic_recording, speed=None) as engine:
         packets, _ = await take(engine)
+        timing = engine.timing
     assert trio.current_time() == began
+    assert timing.packets == len(packets)
+    assert timing.lateness.summary().max_ns == 0, "no tick is late where nobody waits for one"
+    assert (timing.stalls, timing.overruns) == (0, 0)
     assert ids(packets) == list(range(len(block.counts)))
     assert np.array_equal([p.spike_counts for p in packets], block.counts)
 
@@ -370,6 +374,14 @@ async def test_a_cancelled_wait_takes_no_packet(synthetic_recording, autojump_cl
             with trio.move_on_after(0.01):
                 packets.append(await anext(engine))
     assert ids(packets) == list(range(60))
+
+
+async def test_every_packet_is_a_checkpoint(synthetic_recording):
+    async with PlaybackEngine(synthetic_recording, speed=None) as engine:
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(3):
+            with trio.testing.assert_checkpoints():
+                await anext(engine)
 
 
 async def test_a_recording_that_cannot_be_read_any_more(synthetic_recording, monkeypatch):
