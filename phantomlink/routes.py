@@ -256,11 +256,9 @@ class _Routes:
         parameters = await _parameters()
         wanted = parameters.value("perturbation")
         if wanted is None and "perturbation" not in parameters.body:
-            raise InvalidParameterError(
-                "perturbation: got none, takes a preset or an object"
-            )
+            raise InvalidParameterError("perturbation: got none, takes a preset or an object")
         session = self._session(code)
-        packet_id = self._get_service().set_perturbation(
+        packet_id = await self._get_service().set_perturbation(
             session, wanted, parameters.integer("seed")
         )
         return _json(views.perturbed(session, packet_id))

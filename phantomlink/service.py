@@ -18,6 +18,7 @@ from phantomlink.engine.digest import payload_digest, runs_within
 from phantomlink.engine.fanout import Encoders
 from phantomlink.engine.os_tuning import Tuning, tune_system
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
+from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation, warm_up
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.prefetch import BlockReader
@@ -36,7 +37,7 @@ from phantomlink.source.bins import Bins
 from phantomlink.source.index_progress import IndexProgress
 from phantomlink.source.locate import locate_recording
 from phantomlink.source.options import SeriesOptions
-from phantomlink.source.perturb import NO_PERTURBATION, PRESETS, Perturbation, parse_perturbation
+from phantomlink.source.perturb import NO_PERTURBATION, Perturbation, parse_perturbation
 from phantomlink.source.recording import Recording, open_recording
 from phantomlink.source.trials import Filter
 from phantomlink.wire.packet import StreamHeader
@@ -82,7 +83,7 @@ class Service:
             perturbation=_default_perturbation(settings),
             seed=settings.noise_seed,
         )
-        self._digests = trio.CapacityLimiter(1)
+        self._threads = trio.CapacityLimiter(1)
 
     @property
     def recording(self) -> Recording:
@@ -156,9 +157,12 @@ class Service:
         rate_hz = self.rate_hz if bin_size_ms is None else rate_of_bin_size(bin_size_ms)
         factor = REAL_TIME if speed is None else exact_speed(speed)
         check_pace(rate_hz, factor)
-        wanted = None if perturbation is None else parse_perturbation(perturbation)
         _check_seed(seed)
         parts = await self._parts_for(rate_hz)
+        wanted, applied = None, None
+        if perturbation is not None:
+            wanted_seed = self.registry.seed if seed is None else seed
+            wanted, applied = await self._prepare(perturbation, wanted_seed, parts)
         existing = None if code is None else self.registry.find(code)
         if existing is not None:
             grid = existing.parts.reader.bins.grid
@@ -173,9 +177,13 @@ class Service:
                     f"{float(existing.speed):g}; change it at /api/control/{code}/speed"
                 )
             _check_same_perturbation(existing, wanted, seed)
-        return self.registry.create(code, parts=parts, speed=factor, perturbation=wanted, seed=seed)
+        return self.registry.create(
+            code, parts=parts, speed=factor, perturbation=wanted, seed=seed, applied=applied
+        )
 
-    def set_perturbation(self, session: Session, perturbation: object, seed: int | None) -> int:
+    async def set_perturbation(
+        self, session: Session, perturbation: object, seed: int | None
+    ) -> int:
         """Perturb a session's packets from its next one on.
 
         Args:
@@ -190,7 +198,20 @@ class Service:
             InvalidParameterError: something has the wrong form or is out of range.
         """
         _check_seed(seed)
-        return session.set_perturbation(parse_perturbation(perturbation), seed)
+        seed = session.seed if seed is None else seed
+        _, applied = await self._prepare(perturbation, seed, session.parts)
+        return session.apply(applied, seed)
+
+    async def _prepare(
+        self, perturbation: object, seed: int, parts: PlaybackParts
+    ) -> tuple[Perturbation, AppliedPerturbation | None]:
+        """What was asked for, read and made ready: in a thread, a long one takes 50 ms."""
+
+        def prepare() -> tuple[Perturbation, AppliedPerturbation | None]:
+            wanted = parse_perturbation(perturbation)
+            return wanted, apply_perturbation(wanted, seed, parts.reader.bins)
+
+        return await trio.to_thread.run_sync(prepare, limiter=self._threads)
 
     async def digest(
         self, session: Session, wanted: Filter, *, start: int, stop: int, loop: int
@@ -218,7 +239,7 @@ class Service:
         if not 0 <= loop <= _MAX_LOOP:
             raise InvalidParameterError(f"loop: got {loop}, takes 0 to {_MAX_LOOP}")
         runs = runs_within(Selection(bins.trials.ranges(wanted, bins.grid)), start, stop)
-        sha256 = await payload_digest(session.parts, session.applied, runs, loop, self._digests)
+        sha256 = await payload_digest(session.parts, session.applied, runs, loop, self._threads)
         return sha256, sum(last - first for first, last in runs)
 
     def set_speed(self, session: Session, speed: float) -> None:
@@ -251,6 +272,8 @@ class Service:
         try:
             self._recording = recording
             self._parts = await self._parts_for(self.rate_hz)
+            # In the thread: no tick has the time for it.
+            await trio.to_thread.run_sync(warm_up, self.bins, limiter=self._thread)
             self.tuning = tune_system(
                 realtime=self.settings.realtime, cpus=self.settings.cpu_affinity
             )
@@ -278,8 +301,6 @@ class Service:
             target_position_column=settings.target_position_column,
         )
         path = locate_recording(settings, self._wanted)
-        # Here, in the thread: it reads a file, for which no tick has the time.
-        len(PRESETS)
         with IndexProgress() as progress:
             return open_recording(path, options=options, progress=progress)
 

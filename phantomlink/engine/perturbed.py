@@ -11,10 +11,12 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from phantomlink.engine.assemble import PacketAssembler
 from phantomlink.engine.faults import Fault
 from phantomlink.source.bins import Bins, Block
-from phantomlink.source.perturb import Perturbation, Perturber, TransportPlan
+from phantomlink.source.perturb import PRESETS, Perturbation, Perturber, TransportPlan
 from phantomlink.wire.canonical import canonical_json
 from phantomlink.wire.packet import Packet
 
@@ -57,6 +59,16 @@ def apply_perturbation(
     said = canonical_json({"perturbation": done, "seed": seed})
     digest = hashlib.sha256(said.encode()).hexdigest()
     return AppliedPerturbation(perturbation, seed, perturber, digest[:_ID_DIGITS])
+
+
+def warm_up(bins: Bins) -> None:
+    """Do once what costs some ms the first time (reading presets, making tables)."""
+    nothing = np.zeros((1, len(bins.unit_ids)), np.uint16)
+    for preset in PRESETS.values():
+        applied = apply_perturbation(preset, 0, bins)
+        if applied is not None:
+            applied.perturber.counts(nothing, bins.grid.n_bins - 1, 0)
+            applied.perturber.transport(bins.grid.n_bins - 1, 1, 0)
 
 
 class SentRows:

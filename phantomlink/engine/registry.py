@@ -14,6 +14,7 @@ from fractions import Fraction
 import trio
 
 from phantomlink.engine.codes import make_up_code, validate_code
+from phantomlink.engine.perturbed import AppliedPerturbation
 from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.session import (
     CLOSE_GOING_AWAY,
@@ -98,6 +99,7 @@ class Registry:
         speed: Fraction = REAL_TIME,
         perturbation: Perturbation | None = None,
         seed: int | None = None,
+        applied: AppliedPerturbation | None = None,
     ) -> tuple[Session, bool]:
         """The session of this code, or of a made-up one; and whether it is new.
 
@@ -107,6 +109,7 @@ class Registry:
             speed: of a new one.
             perturbation: of a new one; None for the server's.
             seed: of a new one; None for the server's.
+            applied: both ready for use, where that has been made already.
 
         Raises:
             InvalidParameterError: it is not a code, or the perturbation does not fit.
@@ -125,6 +128,7 @@ class Registry:
             speed,
             perturbation=self.perturbation if perturbation is None else perturbation,
             seed=self.seed if seed is None else seed,
+            applied=applied,
         )
         self._make_room()
         self._sessions[code] = session

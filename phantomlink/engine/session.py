@@ -45,6 +45,7 @@ class Session:
         speed: how many times faster than it was recorded.
         perturbation: what is done to its packets.
         seed: of whatever perturbation it has, 0 to 2**63 - 1.
+        applied: the same ready for use, where that has been made already.
 
     Raises:
         InvalidParameterError: the perturbation does not fit the recording.
@@ -58,12 +59,13 @@ class Session:
         *,
         perturbation: Perturbation = NO_PERTURBATION,
         seed: int = 0,
+        applied: AppliedPerturbation | None = None,
     ) -> None:
         self.code = code
         self.parts = parts
         self.speed = speed
         self.seed = seed
-        self._applied = apply_perturbation(perturbation, seed, parts.reader.bins)
+        self._applied = applied or apply_perturbation(perturbation, seed, parts.reader.bins)
         self.created_at = datetime.now(UTC)
         self.last_accessed = self.created_at
         self.last_used = trio.current_time()
@@ -271,17 +273,17 @@ class Session:
         """
         seed = self.seed if seed is None else seed
         applied = apply_perturbation(perturbation, seed, self.parts.reader.bins)
-        self.seed = seed
-        self.apply(applied)
-        return self.main.playhead.bin_index
+        return self.apply(applied, seed)
 
-    def apply(self, applied: AppliedPerturbation | None) -> None:
+    def apply(self, applied: AppliedPerturbation | None, seed: int) -> int:
         """As `set_perturbation`, with one that is ready for use."""
+        self.seed = seed
         self._applied = applied
         for playback in self._playbacks.values():
             playback.set_perturbation(applied)
         for sink in self.sinks():
             sink.stream_changed()
+        return self.main.playhead.bin_index
 
     def close(self, code: int, reason: str) -> None:
         """End the session whoever is connected. The first reason counts."""

@@ -196,6 +196,9 @@ def test_put_get_and_delete_while_playing(server):
     assert after["packet_id"] == clean["packet_id"]
     for packet in packets:
         assert packet["kinematics"]["x"] == packet["packet_id"], "never perturbed"
+    put(server, "live", {"perturbation": "light"})
+    status, none = put(server, "live", {"perturbation": None})
+    assert (status, none["status"], none["perturbation"]) == (200, "clean", None)
 
 
 def test_what_another_client_of_a_session_asks_for_differently_is_409(server):

@@ -204,7 +204,7 @@ def planned(faults):
 @asynccontextmanager
 async def faulty(faults, **kwargs):
     async with running(**kwargs) as session:
-        session.apply(planned(faults))
+        session.apply(planned(faults), 7)
         yield session, listen(session)
 
 
@@ -241,6 +241,18 @@ async def test_a_lost_packet_leaves_a_gap_in_the_numbers_and_none_in_time(autoju
     assert sink.ids[:6] == [0, 1, 4, 5, 6, 7]
     assert sink.sequence == [0, 1, *range(4, 400), *range(401, sink.sequence[-1] + 1)]
     assert at_ticks(sink) == sink.sequence
+
+
+async def test_a_lost_packet_is_not_sent_after_a_pause_either(autojump_clock):
+    async with faulty({2: LOST, 3: LOST}) as (session, sink):
+        await trio.sleep(3.5 * PERIOD)
+        status = session.status().playbacks[0]
+        assert (status.current_packet, status.sequence_number) == (4, 4)
+        session.pause()
+        await trio.sleep(1)
+        session.resume()
+        await trio.sleep(0.1)
+    assert sink.ids[:5] == sink.sequence[:5] == [0, 1, 4, 5, 6]
 
 
 async def test_a_duplicate_comes_twice_in_its_tick(autojump_clock):
