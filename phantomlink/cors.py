@@ -14,7 +14,7 @@ from phantomlink.errors import OriginNotAllowedError
 from phantomlink.sinks.admission import is_origin_allowed
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
+_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 # "*" stands for every header but Authorization.
 _HEADERS = "*, Authorization"
 _EXPOSED = "Retry-After"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 _SUB_BITS = 3  # 8 buckets an octave: a percentile is at most 12.5 % above the true value
 _MAX_BITS = 36  # 2**36 ns is 68 s; what is longer is counted in the last bucket
@@ -59,15 +62,13 @@ class Histogram:
 
     def percentile(self, fraction: float) -> int | None:
         """Upper edge of the bucket that holds this fraction of the records; never above the max."""
-        if not self.count:
-            return None
-        wanted = math.ceil(fraction * self.count)
-        seen = 0
-        for index, n in enumerate(self._buckets):
-            seen += n
-            if seen >= wanted:
-                return min(_upper_edge(index), self._max)
-        return self._max
+        return self._percentiles((fraction,))[0] if self.count else None
+
+    def _percentiles(self, fractions: Sequence[float]) -> list[int]:
+        # One pass over the buckets for all of them: every poll of every session comes through here.
+        seen = list(accumulate(self._buckets))
+        at = (bisect_left(seen, math.ceil(fraction * self.count)) for fraction in fractions)
+        return [min(_upper_edge(index), self._max) for index in at]
 
     def summary(self) -> Summary:
         """The figures that are published."""
@@ -75,15 +76,8 @@ class Histogram:
             return Summary(0, None, None, None, None, None, None)
         mean = self._sum / self.count
         variance = max(self._sum_of_squares / self.count - mean * mean, 0.0)
-        return Summary(
-            self.count,
-            mean,
-            math.sqrt(variance),
-            self.percentile(0.5),
-            self.percentile(0.99),
-            self.percentile(0.999),
-            self._max,
-        )
+        p50, p99, p999 = self._percentiles((0.5, 0.99, 0.999))
+        return Summary(self.count, mean, math.sqrt(variance), p50, p99, p999, self._max)
 
 
 def _upper_edge(index: int) -> int:

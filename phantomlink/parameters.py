@@ -104,6 +104,14 @@ class Parameters:
         queried = None if raw is None else raw == "true"
         return self._same(name, member, queried)
 
+    def value(self, name: str) -> object:
+        """Whatever the body says, or the text of the query; None when it was not given.
+
+        Raises:
+            InvalidParameterError: the body and the query differ.
+        """
+        return self._same(name, self.body.get(name), self._one(name))
+
     def _one(self, name: str) -> str | None:
         values = self.query.get(name, [])
         if len(values) > 1:

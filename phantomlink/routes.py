@@ -20,6 +20,8 @@ from phantomlink.parameters import Parameters, client_base_url, parse_body, pars
 from phantomlink.polled import NO_PARAMETERS, GetService, PolledView
 from phantomlink.problems import register_problems, response
 from phantomlink.service import Service
+from phantomlink.source.perturb import NO_PERTURBATION
+from phantomlink.source.trials import Filter
 
 View = Callable[..., Awaitable[Response]]
 
@@ -77,6 +79,10 @@ def register_routes(app: QuartTrio, get_service: GetService) -> None:
         ("GET", "/openapi.json", routes.openapi),
         ("GET", "/stream/<code>", routes.stream),
         ("GET", "/stream/binary/<code>", routes.binary_stream),
+        ("GET", "/api/sessions/<code>/perturbation", routes.perturbation),
+        ("PUT", "/api/sessions/<code>/perturbation", routes.set_perturbation),
+        ("DELETE", "/api/sessions/<code>/perturbation", routes.clear_perturbation),
+        ("GET", "/api/sessions/<code>/digest", routes.digest),
     )
     for method, rule, view in table:
         app.add_url_rule(rule, view.__name__, view, methods=[method])
@@ -115,6 +121,8 @@ class _Routes:
             bin_size_ms=parameters.number("bin_size_ms"),
             speed=parameters.number("speed"),
             lsl=parameters.flag("lsl"),
+            perturbation=parameters.value("perturbation"),
+            seed=parameters.integer("seed"),
         )
         return _json(views.session_created(session, created=created, base_url=_base_url(service)))
 
@@ -224,6 +232,47 @@ class _Routes:
         self, view: PolledView, code: str = "", parameters: Parameters = NO_PARAMETERS
     ) -> Response:
         return response(await view(self._get_service, code, parameters))
+
+    async def perturbation(self, code: str) -> Response:
+        return _json(views.perturbation(self._session(code)))
+
+    async def set_perturbation(self, code: str) -> Response:
+        parameters = await _parameters()
+        wanted = parameters.value("perturbation")
+        if wanted is None and "perturbation" not in parameters.body:
+            raise InvalidParameterError("perturbation: got none, takes a preset or an object")
+        session = self._session(code)
+        packet_id = await self._get_service().set_perturbation(
+            session, wanted, parameters.integer("seed")
+        )
+        return _json(views.perturbed(session, packet_id))
+
+    async def clear_perturbation(self, code: str) -> Response:
+        session = self._session(code)
+        return _json(views.perturbed(session, session.set_perturbation(NO_PERTURBATION)))
+
+    async def digest(self, code: str) -> Response:
+        parameters = await _parameters()
+        session = self._session(code)
+        start, stop, loop = (parameters.integer(name) for name in ("start", "stop", "loop"))
+        bins = {
+            "start": 0 if start is None else start,
+            "stop": session.parts.reader.bins.grid.n_bins if stop is None else stop,
+            "loop": 0 if loop is None else loop,
+        }
+        wanted = Filter(
+            parameters.integer("trial_id"),
+            parameters.integer("target_id"),
+            parameters.integer("reach_id"),
+        )
+        # What it is of: this may change while it is computed.
+        of = views.perturbation(session)
+        sha256, num_packets = await self._get_service().digest(session, wanted, **bins)
+        return _json(
+            of
+            | bins
+            | {"filter": views.filter_json(wanted), "num_packets": num_packets, "sha256": sha256}
+        )
 
     def _session(self, code: str) -> Session:
         return self._get_service().registry.get(code)

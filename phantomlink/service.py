@@ -14,15 +14,23 @@ import trio
 from phantomlink.engine.assemble import PacketAssembler
 from phantomlink.engine.clock import Clock, SystemClock
 from phantomlink.engine.collector import SlackCollector
+from phantomlink.engine.digest import payload_digest, runs_within
 from phantomlink.engine.fanout import Encoders
 from phantomlink.engine.os_tuning import Tuning, tune_system
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
+from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation, warm_up
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.prefetch import BlockReader
 from phantomlink.engine.registry import Registry
+from phantomlink.engine.selection import Selection
 from phantomlink.engine.session import NO_FILTER, REAL_TIME, Session
-from phantomlink.errors import SessionDiffersError, UnavailableError
+from phantomlink.errors import (
+    BinRangeError,
+    InvalidParameterError,
+    SessionDiffersError,
+    UnavailableError,
+)
 from phantomlink.settings import Settings
 from phantomlink.sinks.admission import Admission, StreamRequest, admit
 from phantomlink.sinks.lsl.companion import LslCompanion
@@ -32,7 +40,9 @@ from phantomlink.source.bins import Bins
 from phantomlink.source.index_progress import IndexProgress
 from phantomlink.source.locate import locate_recording
 from phantomlink.source.options import SeriesOptions
+from phantomlink.source.perturb import NO_PERTURBATION, Perturbation, parse_perturbation
 from phantomlink.source.recording import Recording, open_recording
+from phantomlink.source.trials import Filter
 from phantomlink.wire.packet import StreamHeader
 
 logger = logging.getLogger(__name__)
@@ -41,6 +51,8 @@ _IDLE_COLLECTION_SECONDS = 1.0
 # Making outlets takes some 5 ms; a creation is not held up by an LSL that hangs.
 _OUTLETS_SECONDS = 5.0
 _HASH_CHUNK_BYTES = 1 << 20
+_MAX_SEED = 2**63 - 1
+_MAX_LOOP = 2**32 - 1
 
 
 class Service:
@@ -73,8 +85,11 @@ class Service:
             self._session_parts,
             max_sessions=settings.max_connections,
             ttl_seconds=settings.session_ttl_seconds,
+            perturbation=_default_perturbation(settings),
+            seed=settings.noise_seed,
         )
         self.lsl = LslManager(settings, self._describe)
+        self._threads = trio.CapacityLimiter(1)
 
     @property
     def recording(self) -> Recording:
@@ -129,6 +144,8 @@ class Service:
         bin_size_ms: float | None = None,
         speed: float | None = None,
         lsl: bool | None = None,
+        perturbation: object = None,
+        seed: int | None = None,
     ) -> tuple[Session, bool]:
         """The session of this code, or of a made-up one; and whether it is new.
 
@@ -138,17 +155,24 @@ class Service:
             speed: how many times faster than recorded; None for 1.
             lsl: whether it is LSL outlets too; None for yes, if the server has any. They exist
                 when this returns.
+            perturbation: a preset's name or JSON of what is to be done to its packets; None for
+                the server's.
+            seed: of the perturbation; None for the server's.
 
         Raises:
             InvalidParameterError: something has the wrong form or is out of range.
-            SessionDiffersError: the session exists and has other bins, another speed, or LSL
-                outlets where none were asked for (or the other way round).
+            SessionDiffersError: the session exists and is not as it was asked for.
             TooManySessionsError: there is no room.
         """
         rate_hz = self.rate_hz if bin_size_ms is None else rate_of_bin_size(bin_size_ms)
         factor = REAL_TIME if speed is None else exact_speed(speed)
         check_pace(rate_hz, factor)
+        _check_seed(seed)
         parts = await self._parts_for(rate_hz)
+        wanted, applied = None, None
+        if perturbation is not None:
+            wanted_seed = self.registry.seed if seed is None else seed
+            wanted, applied = await self._prepare(perturbation, wanted_seed, parts)
         existing = None if code is None else self.registry.find(code)
         if existing is not None:
             grid = existing.parts.reader.bins.grid
@@ -169,14 +193,82 @@ class Service:
                     f"lsl: got {str(lsl).lower()}, but session {code!r} was made {was} LSL "
                     "outlets; delete it first, or take another code"
                 )
+            _check_same_perturbation(existing, wanted, seed)
         companion = self.lsl.companion(is_wanted=lsl is not False)
         session, created = self.registry.create(
-            code, parts=parts, speed=factor, companions=(companion,)
+            code,
+            parts=parts,
+            speed=factor,
+            perturbation=wanted,
+            seed=seed,
+            applied=applied,
+            companions=(companion,),
         )
         if created:
             with trio.move_on_after(_OUTLETS_SECONDS):
                 await companion.settled.wait()
         return session, created
+
+    async def set_perturbation(
+        self, session: Session, perturbation: object, seed: int | None
+    ) -> int:
+        """Perturb a session's packets from its next one on.
+
+        Args:
+            session: whose.
+            perturbation: a preset's name, or JSON.
+            seed: of it; None for the one that the session has.
+
+        Returns:
+            The first `packet_id` that the unfiltered playhead sends so.
+
+        Raises:
+            InvalidParameterError: something has the wrong form or is out of range.
+        """
+        _check_seed(seed)
+        seed = session.seed if seed is None else seed
+        _, applied = await self._prepare(perturbation, seed, session.parts)
+        return session.apply(applied, seed)
+
+    async def _prepare(
+        self, perturbation: object, seed: int, parts: PlaybackParts
+    ) -> tuple[Perturbation, AppliedPerturbation | None]:
+        """What was asked for, read and made ready: in a thread, a long one takes 50 ms."""
+
+        def prepare() -> tuple[Perturbation, AppliedPerturbation | None]:
+            wanted = parse_perturbation(perturbation)
+            return wanted, apply_perturbation(wanted, seed, parts.reader.bins)
+
+        return await trio.to_thread.run_sync(prepare, limiter=self._threads)
+
+    async def digest(
+        self, session: Session, wanted: Filter, *, start: int, stop: int, loop: int
+    ) -> tuple[str, int]:
+        """SHA-256 of what a session's packets say, sent or not, and how many these are.
+
+        Args:
+            session: whose perturbation, seed and bins it is.
+            wanted: only packets of these trials.
+            start: first bin.
+            stop: the bin after the last one.
+            loop: in which they are sent.
+
+        Raises:
+            InvalidParameterError: there are no such packets, or too many.
+            NoMatchingBinsError: the filter matches nothing.
+            RecordingError: the recording cannot be read.
+        """
+        bins = session.parts.reader.bins
+        n_bins = bins.grid.n_bins
+        if not 0 <= start < n_bins:
+            raise BinRangeError(f"start: got {start}, takes 0 to {n_bins - 1}")
+        if not start < stop <= n_bins:
+            raise BinRangeError(f"stop: got {stop}, takes {start + 1} to {n_bins}")
+        if not 0 <= loop <= _MAX_LOOP:
+            raise InvalidParameterError(f"loop: got {loop}, takes 0 to {_MAX_LOOP}")
+        runs = runs_within(Selection(bins.trials.ranges(wanted, bins.grid)), start, stop)
+        sha256 = await payload_digest(session.parts, session.applied, runs, loop, self._threads)
+        return sha256, sum(last - first for first, last in runs)
 
     def set_speed(self, session: Session, speed: float) -> None:
         """Let a session play so many times faster than recorded, from its next packet on.
@@ -208,6 +300,8 @@ class Service:
         try:
             self._recording = recording
             self._parts = await self._parts_for(self.rate_hz)
+            # In the thread: no tick has the time for it.
+            await trio.to_thread.run_sync(warm_up, self.bins, limiter=self._thread)
             self.tuning = tune_system(
                 realtime=self.settings.realtime, cpus=self.settings.cpu_affinity
             )
@@ -299,6 +393,47 @@ class Service:
 def lsl_companion(session: Session) -> LslCompanion | None:
     """What has the session's LSL outlets; None for a session that no service has made."""
     return next((it for it in session.companions if isinstance(it, LslCompanion)), None)
+
+
+def _default_perturbation(settings: Settings) -> Perturbation:
+    if not settings.noise_injection_enabled:
+        return NO_PERTURBATION
+    noise = {"kind": "gaussian_noise", "noise_std": settings.noise_std}
+    drift = {
+        "kind": "drift",
+        "drift_amplitude": settings.drift_amplitude,
+        "drift_period_seconds": settings.drift_period_seconds,
+    }
+    return parse_perturbation({"transforms": [noise, drift]}, field="settings")
+
+
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= seed <= _MAX_SEED:
+        raise InvalidParameterError(f"seed: got {seed}, takes 0 to {_MAX_SEED}")
+
+
+def _check_same_perturbation(
+    session: Session, wanted: Perturbation | None, seed: int | None
+) -> None:
+    change = f"change it at /api/sessions/{session.code}/perturbation"
+    if wanted is not None:
+        has = NO_PERTURBATION if session.applied is None else session.applied.perturbation
+        same = has.steps == wanted.steps or (has.is_identity and wanted.is_identity)
+        if not same:
+            raise SessionDiffersError(
+                f"perturbation: got {_named(wanted)}, but session {session.code!r} has "
+                f"{_named(has)}; {change}"
+            )
+    if seed is not None and seed != session.seed:
+        raise SessionDiffersError(
+            f"seed: got {seed}, but session {session.code!r} has {session.seed}; {change}"
+        )
+
+
+def _named(perturbation: Perturbation) -> str:
+    if perturbation.is_identity:
+        return "none"
+    return "one without a name" if perturbation.name is None else repr(perturbation.name)
 
 
 def _sha256(path: Path) -> str:

@@ -81,6 +81,16 @@ def _rate(raw: str) -> Fraction:
     return value.limit_denominator(1_000_000)
 
 
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse(raw: str) -> float:
+        value = float(raw)
+        if not low <= value <= high:
+            raise ValueError(raw)
+        return value
+
+    return parse
+
+
 def _share(raw: str) -> float:
     value = float(raw)
     if not 0 <= value <= 1:
@@ -222,6 +232,30 @@ class Settings:
     )
     target_position_column: str | None = _setting(
         None, _text, "the name of a trial column", "trial column that gives the targets' places"
+    )
+    noise_injection_enabled: bool = _setting(
+        False,
+        _boolean,
+        "true or false",
+        "perturb sessions that do not say how, by the noise and drift that follow",
+    )
+    noise_std: float = _setting(
+        0.5, _number(0, 100), "a number from 0 to 100", "noise on a count c, in units of c + 1"
+    )
+    drift_amplitude: float = _setting(
+        0.3, _number(0, 1), "a number from 0 to 1", "slow drift of the units' gains, relative to 1"
+    )
+    drift_period_seconds: float = _setting(
+        60.0,
+        _number(0.1, 31_536_000),
+        "a number from 0.1 to 31536000",
+        "period of that drift, s",
+    )
+    noise_seed: int = _setting(
+        0,
+        _integer(0, 2**63 - 1),
+        "a whole number from 0 to 2**63 - 1",
+        "seed of the perturbations of sessions that name none",
     )
 
     @property

@@ -1,7 +1,8 @@
 """`GET /api/sessions/{code}/timing`: what a session has measured of its timing, and with what.
 
 Pure: reads counters, which is cheap enough to be polled. Lateness is release minus deadline,
-release being when the packet leaves the scheduler; what comes after is `send_latency`.
+release being when the packet leaves the scheduler; what comes after is `send_latency`. What was
+delayed, lost or reordered on purpose is counted as that and is no lateness.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
 from phantomlink.service import Service, lsl_companion
-from phantomlink.views import filter_json, iso
+from phantomlink.views import filter_json, injected, iso
 
 Json = dict[str, Any]
 
@@ -80,6 +81,8 @@ def _playhead(playback: Playback, wanted: Json) -> Json:
             for event in counters.events
         ],
         "lowest_prefetch_depth_bins": counters.lowest_depth,
+        "injected": injected(counters.injected)
+        | {"delay_us": _durations(counters.injected.delays)},
     }
 
 
@@ -149,6 +152,7 @@ def timing_text(report: Json) -> str:
             + ("not known yet" if drift is None else f"{drift:.3f} ppm")
             + f", at least {playhead['lowest_prefetch_depth_bins'] or 0} bins read ahead"
         )
+        lines += _injected_lines(playhead["injected"])
         for event in playhead["events"]:
             lines.append(
                 f"  {event['at']} {event['kind']}: {event['late_us'] / 1e3:.1f} ms late, "
@@ -186,6 +190,14 @@ def _shown(value: float | str | None) -> str:
     if isinstance(value, float):
         return f"{value:.3g}" if value < 1 else f"{value:.1f}"
     return str(value)
+
+
+def _injected_lines(injected: Json) -> list[str]:
+    counts = {name: n for name, n in injected.items() if name != "delay_us"}
+    if not any(counts.values()):
+        return []
+    said = ", ".join(f"{n} {name}" for name, n in counts.items())
+    return [f"  injected: {said}", _row("  injected delay", injected["delay_us"])]
 
 
 def _filter_name(wanted: Json) -> str:

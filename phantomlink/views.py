@@ -17,9 +17,11 @@ import psutil
 from phantomlink import __version__
 from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.status import PlaybackStatus, SessionStatus
+from phantomlink.engine.timing import InjectedFaults
 from phantomlink.metrics import Histogram
 from phantomlink.service import Service, lsl_companion
 from phantomlink.source.bins import BinGrid
+from phantomlink.source.perturb import Perturbation
 from phantomlink.source.recording import SeriesInfo
 from phantomlink.source.trials import Filter, Trial
 
@@ -128,6 +130,7 @@ def session_created(session: Session, *, created: bool, base_url: str) -> Json:
         "created": created,
         **_pace(session),
         "lsl": lsl(session),
+        **_perturbation(session),
     }
 
 
@@ -150,6 +153,7 @@ def session_json(session: Session) -> Json:
         **_pace(session),
         "filtered": _filtered(status, grid),
         "lsl": lsl(session),
+        **_perturbation(session),
     }
 
 
@@ -212,12 +216,14 @@ def stats(session: Session) -> Json:
         "is_playing": main.is_playing,
         "current_packet": main.current_packet,
         "total_packets": main.total_packets,
-        "elapsed_seconds": _seconds(grid, main.packets),
+        # What was lost on purpose took its time too.
+        "elapsed_seconds": _seconds(grid, main.packets + session.main.timing.injected.lost),
         "active_connections": status.active_connections,
         "packets_sent": session.packets_released,
         "dropped_packets": session.dropped_packets,
         "stalls": main.stalls,
         "overruns": main.overruns,
+        "injected": injected(session.main.timing.injected),
         "timing_error_ms": _milliseconds(session.main.timing.lateness),
         "network_latency_ms": _milliseconds(session.send_latency),
         "filtered": _filtered(status, grid),
@@ -316,6 +322,13 @@ def _basics(service: Service, session: Session | None) -> Json:
     rate_hz, speed = (
         (service.rate_hz, REAL_TIME) if session is None else (session.rate_hz, session.speed)
     )
+    registry = service.registry
+    if session is None:
+        done: Perturbation | None = registry.perturbation
+        seed = registry.seed
+    else:
+        done = None if session.applied is None else session.applied.perturbation
+        seed = session.seed
     return {
         "dataset": recording.dataset,
         "num_channels": len(recording.unit_ids),
@@ -326,6 +339,41 @@ def _basics(service: Service, session: Session | None) -> Json:
         "speed": _number(speed),
         "num_trials": len(recording.trials),
         "is_synthetic": recording.info.is_synthetic,
+        "perturbation": None if done is None or done.is_identity else done.as_json(),
+        "seed": seed,
+    }
+
+
+def perturbation(session: Session) -> Json:
+    """`GET /api/sessions/{code}/perturbation`."""
+    return {"session_code": session.code, **_perturbation(session)}
+
+
+def perturbed(session: Session, packet_id: int) -> Json:
+    """`PUT` and `DELETE` of a perturbation: what there is now, from this packet on."""
+    return {
+        "status": "perturbed" if session.applied else "clean",
+        "packet_id": packet_id,
+        **perturbation(session),
+    }
+
+
+def injected(faults: InjectedFaults) -> Json:
+    """Faults of transport that were played on purpose."""
+    return {
+        "lost": faults.lost,
+        "duplicated": faults.duplicated,
+        "reordered": faults.reordered,
+        "delayed": faults.delays.count,
+    }
+
+
+def _perturbation(session: Session) -> Json:
+    applied = session.applied
+    return {
+        "perturbation": None if applied is None else applied.perturbation.as_json(),
+        "perturbation_id": None if applied is None else applied.perturbation_id,
+        "seed": session.seed,
     }
 
 

@@ -47,8 +47,26 @@ class PacketAssembler:
         ]
         return Rows(block.start, block.counts, kinematics, block.trial_rows.tolist())
 
-    def packet(self, rows: Rows, row: int, sequence_number: int, loop: int) -> Packet:
-        """The packet of bin `rows.start + row`."""
+    def packet(
+        self,
+        rows: Rows,
+        row: int,
+        sequence_number: int,
+        loop: int,
+        *,
+        counts: NDArray[np.uint16] | None = None,
+        perturbation_id: str | None = None,
+    ) -> Packet:
+        """The packet of bin `rows.start + row`.
+
+        Args:
+            rows: that hold it.
+            row: which.
+            sequence_number: of the packet.
+            loop: of the playhead.
+            counts: (n_units,) in the place of the recording's own.
+            perturbation_id: what these come from.
+        """
         bin_index = rows.start + row
         vx, vy, x, y = rows.kinematics[row]
         trial_row = rows.trial_rows[row]
@@ -69,7 +87,7 @@ class PacketAssembler:
             packet_id=bin_index,
             sequence_number=sequence_number,
             loop=loop,
-            spike_counts=rows.counts[row],
+            spike_counts=rows.counts[row] if counts is None else counts,
             vx=vx,
             vy=vy,
             x=x,
@@ -77,4 +95,5 @@ class PacketAssembler:
             intention=intention,
             trial_id=trial_id,
             trial_time_ms=trial_time_ms,
+            perturbation_id=perturbation_id,
         )

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from typing import Protocol
 
+from phantomlink.engine.faults import Fault
 from phantomlink.wire.encoder import Frame, PacketEncoder, WireFormat, packet_encoder
 from phantomlink.wire.packet import Packet, StreamHeader
 
@@ -34,12 +35,14 @@ class Release:
         packet: what it says.
         deadline_ns: when it was due, monotonic ns; set at the tick.
         timestamp: when it left the scheduler, Unix s; set at the tick.
+        fault: what is done to it on its way on purpose; None for nothing.
     """
 
-    __slots__ = ("_encoders", "_frames", "deadline_ns", "packet", "timestamp")
+    __slots__ = ("_encoders", "_frames", "deadline_ns", "fault", "packet", "timestamp")
 
-    def __init__(self, packet: Packet, encoders: Encoders) -> None:
+    def __init__(self, packet: Packet, encoders: Encoders, fault: Fault | None = None) -> None:
         self.packet = packet
+        self.fault = fault
         self.deadline_ns = 0
         self.timestamp: float | None = None
         self._encoders = encoders

@@ -21,10 +21,12 @@ from fractions import Fraction
 
 import trio
 
-from phantomlink.engine.assemble import PacketAssembler, Rows
+from phantomlink.engine.assemble import PacketAssembler
 from phantomlink.engine.clock import Alarm, Clock
 from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.fanout import Encoders, Fanout, Release, Sink
+from phantomlink.engine.faults import NO_FAULT, Delays, Line
+from phantomlink.engine.perturbed import AppliedPerturbation, SentRows
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.prefetch import BLOCKS_BUFFERED, BlockReader, prefetch
 from phantomlink.engine.selection import Playhead, Selection
@@ -71,6 +73,7 @@ class Playback:
         from_bin: where to start: the first selected bin at or after it, wrapping.
         may_play: whether the session lets its playbacks advance now.
         on_end: called when the last bin has been played and there is no loop.
+        applied: what is done to its packets; None for nothing.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Playback:
         from_bin: int = 0,
         may_play: Callable[[], bool],
         on_end: Callable[[Playback], None],
+        applied: AppliedPerturbation | None = None,
     ) -> None:
         self._parts = parts
         self._may_play = may_play
@@ -93,6 +97,10 @@ class Playback:
         self._timeline = Timeline(rate_hz)
         self._wake = trio.Event()
         self._playing: trio.CancelScope | None = None
+        self._applied = applied
+        self._delays = Delays()
+        # Whether the packet whose tick is waited for is held back on purpose.
+        self._is_delayed = False
 
     @property
     def _block_bins(self) -> int:
@@ -140,6 +148,16 @@ class Playback:
         self._parts.phases.forget(self)
         self._cancel()
 
+    def set_perturbation(self, applied: AppliedPerturbation | None) -> int:
+        """Do this to the packets from the next one on; playhead and deadlines stay.
+
+        Returns:
+            The first `packet_id` that it is done to.
+        """
+        self._applied = applied
+        self._cancel()
+        return self.playhead.bin_index
+
     async def peek(self) -> Release:
         """The packet at the playhead, without sending it.
 
@@ -152,8 +170,8 @@ class Playback:
         block = reader.read_nowait(bin_index, bin_index + 1)
         if block is None:
             block = await reader.read(bin_index, bin_index + 1)
-        rows = self._parts.assembler.rows(block)
-        return self._build(rows, 0, self.playhead.sequence_number, self.playhead.loop)
+        rows = SentRows(self._parts.assembler, block, self.playhead.loop, self._applied)
+        return self._build(rows, 0, self.playhead.sequence_number)
 
     async def run(self) -> None:
         """Play whenever it should, until cancelled.
@@ -180,6 +198,18 @@ class Playback:
     def _cancel(self) -> None:
         if self._playing is not None:
             self._playing.cancel()
+        if self._is_delayed and self._timeline.is_anchored:
+            self._end_delay()
+
+    def _end_delay(self) -> None:
+        """The packet that is being held back will not be sent: what follows it need not wait."""
+        self._is_delayed = False
+        now_ns = self._parts.clock.now_ns()
+        if now_ns - self._timeline.deadline_ns > self._timeline.period_ns:
+            # Ticks that have gone by meanwhile would be a burst of packets of the new state.
+            self._hold()
+        else:
+            self._delays.left(now_ns)
 
     async def _play(self, alarm: Alarm) -> None:
         """Play until cancelled by `update` or `seek`, or to the end."""
@@ -207,6 +237,8 @@ class Playback:
     async def _tick_until_end(self, alarm: Alarm, blocks: trio.MemoryReceiveChannel[Block]) -> bool:
         built: deque[Release] = deque()
         builder = _Builder(self, blocks)
+        line = Line[Release]()
+        speed = float(self._rate_hz / self._parts.reader.bins.grid.rate_hz)
         clock, timeline, collector = self._parts.clock, self._timeline, self._parts.collector
         while True:
             await builder.fill(built)
@@ -216,16 +248,21 @@ class Playback:
             now_ns = clock.now_ns()
             if not timeline.is_anchored:
                 self._anchor(now_ns)
-            elif timeline.is_stalled(now_ns):
-                self._went_wrong(EventKind.STALL, now_ns)
+            due_ns = self._delays.due_ns(timeline.deadline_ns, built[0].fault, speed)
+            delayed_ns = due_ns - timeline.deadline_ns
+            if timeline.is_stalled(now_ns, delayed_ns):
+                self._went_wrong(EventKind.STALL, now_ns - due_ns)
                 self._anchor(now_ns)
-            elif builder.waited and now_ns > timeline.deadline_ns:
-                self._went_wrong(EventKind.OVERRUN, now_ns)
-            if timeline.is_stalled(await alarm.wait_until(timeline.deadline_ns)):
                 continue
+            if builder.waited and now_ns > due_ns:
+                self._went_wrong(EventKind.OVERRUN, now_ns - due_ns)
+            self._is_delayed = delayed_ns > 0
+            if timeline.is_stalled(await alarm.wait_until(due_ns), delayed_ns):
+                continue
+            self._is_delayed = False
             collector.is_tick = True
             try:
-                self._release(built.popleft())
+                self._tick(built.popleft(), due_ns, line)
             finally:
                 collector.is_tick = False
 
@@ -234,33 +271,65 @@ class Playback:
         self._timeline.anchor(parts.phases.choose(self, self._rate_hz, now_ns))
         self.timing.anchored()
 
-    def _went_wrong(self, kind: EventKind, now_ns: int) -> None:
-        late_ns = now_ns - self._timeline.deadline_ns
+    def _went_wrong(self, kind: EventKind, late_ns: int) -> None:
         wall_seconds = self._parts.clock.wall_seconds()
         self.timing.went_wrong(
             TimingEvent(kind, wall_seconds, late_ns, self.playhead.sequence_number)
         )
 
-    def _release(self, release: Release) -> None:
+    def _tick(self, release: Release, due_ns: int, line: Line[Release]) -> None:
+        release.deadline_ns = self._timeline.deadline_ns
+        if release.fault is None and line.is_empty:
+            if due_ns > release.deadline_ns:
+                self._left_late(release, due_ns)
+            self._release(release, due_ns)
+        else:
+            self._tick_with_fault(release, due_ns, line)
+        self._timeline.advance()
+
+    def _tick_with_fault(self, release: Release, due_ns: int, line: Line[Release]) -> None:
+        head, injected = self.playhead, self.timing.injected
+        ahead = 0 if line.is_empty else 1
+        is_last = not self._parts.loop and head.position + ahead == head.selection.length - 1
+        outcome = line.tick(release, release.fault or NO_FAULT, is_last=is_last)
+        injected.reordered += outcome.overtaken
+        lost = outcome.passed - len(outcome.leaving)
+        injected.lost += lost
+        if release in outcome.leaving and due_ns > release.deadline_ns:
+            self._left_late(release, due_ns)
+        for leaving in outcome.leaving:
+            self._release(leaving, due_ns)
+        for _ in range(lost):
+            head.advance()
+
+    def _left_late(self, release: Release, due_ns: int) -> None:
+        self.timing.injected.delays.record(due_ns - release.deadline_ns)
+        self._delays.left(self._parts.clock.now_ns())
+
+    def _release(self, release: Release, due_ns: int) -> None:
         clock = self._parts.clock
-        deadline_ns = self._timeline.deadline_ns
         released_ns = clock.now_ns()
-        release.stamp(deadline_ns, clock.wall_seconds())
+        release.stamp(release.deadline_ns, clock.wall_seconds())
         failed = self.fanout.offer(release)
+        is_doubled = release.fault is not None and release.fault.duplicated
+        if is_doubled:
+            self.timing.injected.duplicated += 1
+            failed += self.fanout.offer(release)
         offered_ns = clock.now_ns()
         if self.fanout.n_first and self._parts.phases.ticks_hz <= _GIVE_WAY_BELOW_HZ:
             clock.give_way()
         failed += self.fanout.offer_last(release)
-        self.timing.released(deadline_ns, released_ns, offered_ns)
-        self._timeline.advance()
+        if is_doubled:
+            failed += self.fanout.offer_last(release)
+        self.timing.released(due_ns, released_ns, offered_ns)
         self.playhead.advance()
-        for sink in failed:
+        for sink in dict.fromkeys(failed):
             self.discard(sink)
             sink.end(1011, "internal error")
 
-    def _build(self, rows: Rows, row: int, sequence_number: int, loop: int) -> Release:
-        packet = self._parts.assembler.packet(rows, row, sequence_number, loop)
-        release = Release(packet, self._parts.encoders)
+    def _build(self, rows: SentRows, row: int, sequence_number: int) -> Release:
+        packet = rows.packet(row, sequence_number)
+        release = Release(packet, self._parts.encoders, rows.fault(row))
         for wire_format in self.fanout.wire_formats:
             release.prepare(wire_format)
         return release
@@ -273,7 +342,8 @@ class _Builder:
         self._playback = playback
         self._assembler = playback._parts.assembler
         self._blocks = blocks
-        self._rows: Rows | None = None
+        self._applied = playback._applied
+        self._rows: SentRows | None = None
         self._row = 0
         head = playback.playhead
         self._sequence_number = head.sequence_number
@@ -289,10 +359,9 @@ class _Builder:
                 block = await self._next_block(built)
                 if block is None:
                     return
-                self._rows, self._row = self._assembler.rows(block), 0
-            built.append(
-                self._playback._build(self._rows, self._row, self._sequence_number, self._loop)
-            )
+                self._rows = SentRows(self._assembler, block, self._loop, self._applied)
+                self._row = 0
+            built.append(self._playback._build(self._rows, self._row, self._sequence_number))
             self._row += 1
             self._sequence_number += 1
             self._left_in_loop -= 1

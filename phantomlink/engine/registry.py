@@ -15,6 +15,7 @@ import trio
 
 from phantomlink.engine.codes import make_up_code, validate_code
 from phantomlink.engine.companion import Companion
+from phantomlink.engine.perturbed import AppliedPerturbation
 from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.session import (
     CLOSE_GOING_AWAY,
@@ -30,6 +31,7 @@ from phantomlink.errors import (
     TooManySessionsError,
     UnavailableError,
 )
+from phantomlink.source.perturb import NO_PERTURBATION, Perturbation
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +43,24 @@ class Registry:
         make_parts: what a new session is made of when nothing else is asked for.
         max_sessions: at once.
         ttl_seconds: a session without listeners or calls ends after this time.
+        perturbation: of a session that asks for none.
+        seed: of a session that names none.
     """
 
     def __init__(
-        self, make_parts: Callable[[], PlaybackParts], *, max_sessions: int, ttl_seconds: float
+        self,
+        make_parts: Callable[[], PlaybackParts],
+        *,
+        max_sessions: int,
+        ttl_seconds: float,
+        perturbation: Perturbation = NO_PERTURBATION,
+        seed: int = 0,
     ) -> None:
         self._make_parts = make_parts
         self.max_sessions = max_sessions
         self.ttl_seconds = ttl_seconds
+        self.perturbation = perturbation
+        self.seed = seed
         self._sessions: dict[str, Session] = {}
         self._nursery: trio.Nursery | None = None
         self._closing = False
@@ -87,6 +99,9 @@ class Registry:
         parts: PlaybackParts | None = None,
         speed: Fraction = REAL_TIME,
         companions: Sequence[Companion] = (),
+        perturbation: Perturbation | None = None,
+        seed: int | None = None,
+        applied: AppliedPerturbation | None = None,
     ) -> tuple[Session, bool]:
         """The session of this code, or of a made-up one; and whether it is new.
 
@@ -95,9 +110,12 @@ class Registry:
             parts: what a new one is made of; None for the usual.
             speed: of a new one.
             companions: of a new one.
+            perturbation: of a new one; None for the server's.
+            seed: of a new one; None for the server's.
+            applied: both ready for use, where that has been made already.
 
         Raises:
-            InvalidParameterError: it is not a code.
+            InvalidParameterError: it is not a code, or the perturbation does not fit.
             TooManySessionsError: every session has a listener and there is no room.
             UnavailableError: the server is starting or going away.
         """
@@ -107,8 +125,16 @@ class Registry:
             return self.get(code), False
         if self._nursery is None or self._closing:
             raise UnavailableError("the server is starting or going away: try again")
+        session = Session(
+            code,
+            parts or self._make_parts(),
+            speed,
+            perturbation=self.perturbation if perturbation is None else perturbation,
+            seed=self.seed if seed is None else seed,
+            applied=applied,
+            companions=companions,
+        )
         self._make_room()
-        session = Session(code, parts or self._make_parts(), speed, companions)
         self._sessions[code] = session
         self._nursery.start_soon(self._supervise, session)
         logger.info("Session %s created (%d in all)", code, len(self._sessions))

@@ -17,11 +17,13 @@ import trio
 
 from phantomlink.engine.companion import Companion, Observer, SessionEvent
 from phantomlink.engine.fanout import Sink
+from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
 from phantomlink.engine.playback import Playback, PlaybackParts
 from phantomlink.engine.selection import Selection
 from phantomlink.engine.status import PlaybackStatus, SessionStatus
 from phantomlink.errors import BinRangeError
 from phantomlink.metrics import Histogram
+from phantomlink.source.perturb import NO_PERTURBATION, Perturbation
 from phantomlink.source.trials import Filter
 
 NO_FILTER = Filter()
@@ -42,7 +44,13 @@ class Session:
         code: its name.
         parts: what its playbacks share.
         speed: how many times faster than it was recorded.
+        perturbation: what is done to its packets.
+        seed: of whatever perturbation it has, 0 to 2**63 - 1.
+        applied: the same ready for use, where that has been made already.
         companions: run as long as it does.
+
+    Raises:
+        InvalidParameterError: the perturbation does not fit the recording.
     """
 
     def __init__(
@@ -50,12 +58,18 @@ class Session:
         code: str,
         parts: PlaybackParts,
         speed: Fraction = REAL_TIME,
+        *,
+        perturbation: Perturbation = NO_PERTURBATION,
+        seed: int = 0,
+        applied: AppliedPerturbation | None = None,
         companions: Sequence[Companion] = (),
     ) -> None:
         self.code = code
         self.parts = parts
         self.speed = speed
         self.companions = tuple(companions)
+        self.seed = seed
+        self._applied = applied or apply_perturbation(perturbation, seed, parts.reader.bins)
         self.created_at = datetime.now(UTC)
         self.last_accessed = self.created_at
         self.last_used = trio.current_time()
@@ -73,6 +87,7 @@ class Session:
             rate_hz=self.rate_hz,
             may_play=self._may_play,
             on_end=self._on_end,
+            applied=self._applied,
         )
         self._playbacks: dict[Filter, Playback] = {NO_FILTER: self.main}
         self._scopes: dict[Playback, trio.CancelScope] = {}
@@ -154,6 +169,7 @@ class Session:
             from_bin=self.main.playhead.bin_index,
             may_play=self._may_play,
             on_end=self._on_end,
+            applied=self._applied,
         )
 
     def subscribe(self, wanted: Filter, playback: Playback, sink: Sink) -> Playback:
@@ -260,6 +276,38 @@ class Session:
         for sink in self.sinks():
             sink.stream_changed()
         self._tell(SessionEvent.PACED)
+
+    @property
+    def applied(self) -> AppliedPerturbation | None:
+        """What is done to its packets; None when they are the recording's own."""
+        return self._applied
+
+    def set_perturbation(self, perturbation: Perturbation, seed: int | None = None) -> int:
+        """Perturb the packets from the next one on, and tell the listeners.
+
+        Args:
+            perturbation: in the place of the one before.
+            seed: of it; None for the one that the session has.
+
+        Returns:
+            The first `packet_id` that the unfiltered playhead sends so.
+
+        Raises:
+            InvalidParameterError: it does not fit the recording; nothing has changed then.
+        """
+        seed = self.seed if seed is None else seed
+        applied = apply_perturbation(perturbation, seed, self.parts.reader.bins)
+        return self.apply(applied, seed)
+
+    def apply(self, applied: AppliedPerturbation | None, seed: int) -> int:
+        """As `set_perturbation`, with one that is ready for use."""
+        self.seed = seed
+        self._applied = applied
+        for playback in self._playbacks.values():
+            playback.set_perturbation(applied)
+        for sink in self.sinks():
+            sink.stream_changed()
+        return self.main.playhead.bin_index
 
     def close(self, code: int, reason: str) -> None:
         """End the session whoever is connected. The first reason counts."""

@@ -69,6 +69,11 @@ class Timeline:
         """The tick has been released; the next one is due."""
         self._tick += 1
 
-    def is_stalled(self, now_ns: int) -> bool:
-        """Whether the next tick is so late that catching up would be a burst."""
-        return now_ns - self.deadline_ns > self.stall_ns
+    def is_stalled(self, now_ns: int, delayed_ns: int = 0) -> bool:
+        """Whether the next tick is so late that catching up would be a burst.
+
+        Args:
+            now_ns: monotonic time.
+            delayed_ns: by how much it is held back on purpose.
+        """
+        return now_ns - self.deadline_ns - delayed_ns > self.stall_ns

@@ -37,6 +37,26 @@ class TimingEvent:
     sequence_number: int
 
 
+class InjectedFaults:
+    """What was done to a playback's packets on purpose.
+
+    Attributes:
+        lost: packets that nobody was given.
+        duplicated: packets that everybody was given twice.
+        reordered: packets that left after their successor.
+        delays: by how much packets left after their deadline, those that waited for a delayed one
+            included.
+    """
+
+    __slots__ = ("delays", "duplicated", "lost", "reordered")
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self.duplicated = 0
+        self.reordered = 0
+        self.delays = Histogram()
+
+
 class DriftGauge:
     """How far ticks move away from their ideal grid over time: the slope of the lower envelope.
 
@@ -81,7 +101,8 @@ class TimingCounters:
     """The figures of one playback since it was made.
 
     Attributes:
-        lateness: release minus deadline of each packet.
+        lateness: release of each packet minus when it was due: its deadline, and what it was
+            delayed on purpose.
         handover: from a packet's release to its having been offered to the last listener, which
             is the last write that a socket took at once.
         drift: of the releases against CLOCK_MONOTONIC, since the last anchor.
@@ -91,6 +112,7 @@ class TimingCounters:
         overruns: packets that were not ready at their deadline.
         events: the latest stalls and overruns, oldest first.
         lowest_depth: fewest bins that were read ahead when a tick was due; None before the first.
+        injected: faults of transport that were played on purpose.
     """
 
     __slots__ = (
@@ -98,6 +120,7 @@ class TimingCounters:
         "drift",
         "events",
         "handover",
+        "injected",
         "lateness",
         "lowest_depth",
         "overruns",
@@ -115,18 +138,19 @@ class TimingCounters:
         self.overruns = 0
         self.events: deque[TimingEvent] = deque(maxlen=_EVENTS_KEPT)
         self.lowest_depth: int | None = None
+        self.injected = InjectedFaults()
 
     def anchored(self) -> None:
         """A new grid of deadlines begins."""
         self.anchors += 1
         self.drift.restart()
 
-    def released(self, deadline_ns: int, released_ns: int, offered_ns: int) -> None:
+    def released(self, due_ns: int, released_ns: int, offered_ns: int) -> None:
         """A packet that was due has left, and has been offered to everybody."""
-        lateness_ns = released_ns - deadline_ns
+        lateness_ns = released_ns - due_ns
         self.lateness.record(lateness_ns)
         self.handover.record(offered_ns - released_ns)
-        self.drift.record(deadline_ns, lateness_ns)
+        self.drift.record(due_ns, lateness_ns)
         self.packets += 1
 
     def went_wrong(self, event: TimingEvent) -> None:

@@ -57,6 +57,7 @@ def openapi_document() -> dict[str, Any]:
         "tags": [
             {"name": "sessions", "description": "Playbacks that do not touch each other."},
             {"name": "control", "description": "Pause, resume, stop, seek, speed."},
+            {"name": "perturbation", "description": "Noise, drift, failing electrodes, losses."},
             {"name": "recording", "description": "What is played."},
             {"name": "server", "description": "How it is doing."},
             {"name": "streams", "description": "WebSockets; a browser cannot try them here."},

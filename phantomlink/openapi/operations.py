@@ -62,6 +62,7 @@ def _in_query(name: str, schema: Schema, description: str) -> Schema:
 
 _CODE = _in_path("code", {"type": "string", "pattern": CODE_PATTERN}, "of the session")
 _WHOLE = {"type": "integer"}
+_SEED = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 _KNOWN = ("404", "422", "503")
 
 
@@ -95,6 +96,8 @@ def _session_routes() -> tuple[Operation, ...]:
                 _in_query("bin_size_ms", {"type": "number"}, "as in the body; not both"),
                 _in_query("speed", {"type": "number"}, "as in the body; not both"),
                 _in_query("lsl", {"type": "boolean"}, "as in the body; not both"),
+                _in_query("perturbation", {"type": "string"}, "a preset's name, as in the body"),
+                _in_query("seed", _SEED, "as in the body; not both"),
             ),
             body="CreateSession",
             body_examples={
@@ -102,10 +105,11 @@ def _session_routes() -> tuple[Operation, ...]:
                 "for 5 ms decoding": {"custom_code": "my-decoder", "bin_size_ms": 5},
                 "ten times faster": {"speed": 10},
                 "without LSL outlets": {"lsl": False},
+                "as a failing implant": {"perturbation": "extreme", "seed": 7},
             },
             description="Without a code one is made up. A code that exists answers that session, "
-            "or 409 when it has another bin width or speed than was asked for, or LSL outlets "
-            "where none were. When there is no "
+            "or 409 when it has another bin width, speed, perturbation or seed than was asked "
+            "for, or LSL outlets where none were. When there is no "
             "room, the least recently used session without a listener goes; when all have one, "
             "503. A session sends up to 4000 packets a second.",
         ),
@@ -156,6 +160,85 @@ def _session_routes() -> tuple[Operation, ...]:
             errors=("503",),
             tag=tag,
         ),
+        *_perturbation_routes(),
+    )
+
+
+def _perturbation_routes() -> tuple[Operation, ...]:
+    path = "/api/sessions/{code}/perturbation"
+    tag = "perturbation"
+    bins = {"type": "integer", "minimum": 0}
+    return (
+        Operation(
+            "get",
+            path,
+            "What is done to a session's packets",
+            "SessionPerturbation",
+            errors=_KNOWN,
+            tag=tag,
+            parameters=(_CODE,),
+        ),
+        Operation(
+            "put",
+            path,
+            "Perturb a session's packets from the next one on",
+            "Perturbed",
+            errors=(*_KNOWN, "413", "415"),
+            tag=tag,
+            body="PutPerturbation",
+            body_examples={
+                "a preset": {"perturbation": "moderate"},
+                "noise alone": {
+                    "perturbation": {
+                        "transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}],
+                    },
+                    "seed": 7,
+                },
+            },
+            parameters=(
+                _CODE,
+                _in_query("perturbation", {"type": "string"}, "a preset's name, as in the body"),
+                _in_query("seed", _SEED, "as in the body; not both"),
+            ),
+            description="Position and deadlines stay as they are. Listeners get the metadata "
+            "message again. Kinematics and intention are never perturbed.",
+        ),
+        Operation(
+            "delete",
+            path,
+            "Send the recording's own counts from the next packet on",
+            "Perturbed",
+            errors=_KNOWN,
+            tag=tag,
+            parameters=(_CODE,),
+            description="The seed stays, for the next perturbation.",
+        ),
+        Operation(
+            "get",
+            "/api/sessions/{code}/digest",
+            "SHA-256 of what a session's packets say, sent or not",
+            "Digest",
+            errors=_KNOWN,
+            tag=tag,
+            parameters=(
+                _CODE,
+                _in_query("start", bins, "first packet_id; 0"),
+                _in_query("stop", bins, "the packet_id after the last one; the end"),
+                _in_query("loop", bins, "of the playhead; 0"),
+                *_filters(),
+            ),
+            description="Of each packet in order: its `data` without `timestamp` and "
+            "`sequence_number` as canonical JSON (RFC 8785), and a newline. Under the "
+            "perturbation and the seed that the session has now; with a filter, of the packets "
+            "of that playhead. At most 65536 packets.",
+        ),
+    )
+
+
+def _filters() -> tuple[Schema, ...]:
+    return tuple(
+        _in_query(name, {"type": "integer", "minimum": 0}, "only the bins of matching trials")
+        for name in ("trial_id", "target_id", "reach_id")
     )
 
 
@@ -294,10 +377,7 @@ def _server_routes() -> tuple[Operation, ...]:
 
 
 def _streams() -> tuple[Operation, ...]:
-    filters = tuple(
-        _in_query(name, {"type": "integer", "minimum": 0}, "only the bins of matching trials")
-        for name in ("trial_id", "target_id", "reach_id")
-    )
+    filters = _filters()
     form = _in_query(
         "format", {"type": "string", "enum": ["msgpack", "json"]}, "form of the messages"
     )

@@ -54,6 +54,11 @@ def session_code() -> Schema:
     return text("1 to 64 letters, digits, '-' or '_'", "swift-neural-42", pattern=CODE_PATTERN)
 
 
+def seed() -> Schema:
+    """A seed."""
+    return integer("of the perturbation", 7, minimum=0, maximum=2**63 - 1)
+
+
 def array(items: Schema, description: str = "", **others: Any) -> Schema:
     """A list of `items`."""
     return typed("array", description, items=items, **others)

@@ -11,9 +11,12 @@ from phantomlink.openapi.parts import (
     number,
     record,
     ref,
+    seed,
     session_code,
     text,
 )
+
+_NOT_ALWAYS = frozenset({"perturbation_id"})
 
 
 def recording_schemas() -> dict[str, Schema]:
@@ -32,6 +35,8 @@ def _basics() -> dict[str, Schema]:
         "bin_size_ms": number("width of a bin", 25.0),
         "num_trials": integer(example=100),
         "is_synthetic": flag("made by a program, and the file says so"),
+        "perturbation": nullable(ref("Perturbation")),
+        "seed": seed(),
     }
 
 
@@ -165,6 +170,10 @@ def _packet() -> dict[str, Schema]:
         "trial_id": nullable(integer("row in the trial table; null outside trials", 5)),
         "trial_time_ms": nullable(number("since the start of that trial", 412.5)),
         "loop": integer("times the playhead has wrapped", 0),
+        "perturbation_id": text(
+            "of what was done to the counts; not there when they are the recording's own",
+            "3f9a1c2b4d5e",
+        ),
     }
 
 
@@ -173,7 +182,10 @@ def _messages() -> dict[str, Schema]:
     return {
         "DataMessage": record(
             "Every WebSocket message but the first.",
-            {"type": text(const="data"), "data": record("One packet.", _packet())},
+            {
+                "type": text(const="data"),
+                "data": record("One packet.", _packet(), _NOT_ALWAYS),
+            },
         ),
         "MetadataMessage": record(
             "The first WebSocket message.",
@@ -192,6 +204,7 @@ def _messages() -> dict[str, Schema]:
                         "server_version": text(example="0.1.0"),
                     }
                     | _packet(),
+                    _NOT_ALWAYS,
                 ),
                 "session": record("", {"code": session_code(), "url": text("of the stream")}),
             },

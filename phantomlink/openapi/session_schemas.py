@@ -12,16 +12,18 @@ from phantomlink.openapi.parts import (
     number,
     record,
     ref,
+    seed,
     session_code,
     text,
     time,
     typed,
 )
+from phantomlink.source.perturb import perturbation_schema
 
 
 def session_schemas() -> dict[str, Schema]:
     """By name."""
-    return _server() | _sessions() | _figures()
+    return _server() | _sessions() | _figures() | _perturbations()
 
 
 def _server() -> dict[str, Schema]:
@@ -113,8 +115,10 @@ def _sessions() -> dict[str, Schema]:
                 "bin_size_ms": nullable(number("width of a bin, 1 to 1000; the server's", 25.0)),
                 "speed": nullable(number("times faster than recorded, 0.1 to 100; 1", 1.0)),
                 "lsl": nullable(flag("whether to have LSL outlets; true, if the server has any")),
+                "perturbation": described("Perturbation", "null: the server's"),
+                "seed": nullable(seed()),
             },
-            frozenset({"custom_code", "bin_size_ms", "speed", "lsl"}),
+            frozenset({"custom_code", "bin_size_ms", "speed", "lsl", "perturbation", "seed"}),
         ),
         "SessionCreated": record(
             "",
@@ -128,6 +132,7 @@ def _sessions() -> dict[str, Schema]:
                 "created": flag("false when the session was there already"),
                 **_pace(),
                 "lsl": lsl,
+                **_perturbation(),
             },
         ),
         "Session": record(
@@ -143,6 +148,7 @@ def _sessions() -> dict[str, Schema]:
                 **_pace(),
                 "filtered": _filtered(),
                 "lsl": lsl,
+                **_perturbation(),
             },
         ),
         "Sessions": record(
@@ -223,6 +229,63 @@ def _sessions() -> dict[str, Schema]:
     }
 
 
+def _perturbation() -> dict[str, Schema]:
+    return {
+        "perturbation": described("Perturbation", "what is done; null: nothing"),
+        "perturbation_id": nullable(
+            text("names perturbation and seed in every packet; null: none", "3f9a1c2b4d5e")
+        ),
+        "seed": seed(),
+    }
+
+
+def _perturbations() -> dict[str, Schema]:
+    return {
+        "Perturbation": perturbation_schema(),
+        "PutPerturbation": record(
+            "",
+            {"perturbation": ref("Perturbation"), "seed": nullable(seed())},
+            frozenset({"seed"}),
+        ),
+        "SessionPerturbation": record("", {"session_code": session_code(), **_perturbation()}),
+        "Perturbed": record(
+            "",
+            {
+                "status": text(enum=["perturbed", "clean"]),
+                "packet_id": integer("the first one that the unfiltered playhead sends so", 1000),
+                "session_code": session_code(),
+                **_perturbation(),
+            },
+        ),
+        "Digest": record(
+            "Of what packets say, as RFC 8785 writes it.",
+            {
+                "session_code": session_code(),
+                **_perturbation(),
+                "start": integer("first packet_id", 0),
+                "stop": integer("the packet_id after the last one", 11747),
+                "loop": integer("of the playhead", 0),
+                "filter": record(
+                    "What is null does not matter.",
+                    {name: nullable(integer()) for name in ("trial_id", "target_id", "reach_id")},
+                ),
+                "num_packets": integer("that it is of", 11747),
+                "sha256": text("hexadecimal digits", pattern="^[0-9a-f]{64}$"),
+            },
+        ),
+    }
+
+
+def injected_counts() -> dict[str, Schema]:
+    """Counts of faults of transport that were played on purpose."""
+    return {
+        "lost": integer("packets that nobody was given", 0),
+        "duplicated": integer("packets that everybody was given twice", 0),
+        "reordered": integer("packets that left after their successor", 0),
+        "delayed": integer("packets that left after their deadline", 0),
+    }
+
+
 def _stalls() -> Schema:
     return integer("times a tick was too late to catch up, so the others moved", 0)
 
@@ -265,6 +328,7 @@ def _figures() -> dict[str, Schema]:
                 **counted,
                 "stalls": _stalls(),
                 "overruns": _overruns(),
+                "injected": record("Faults that were played on purpose.", injected_counts()),
                 **durations,
                 "filtered": _filtered(),
             },

@@ -16,6 +16,7 @@ from phantomlink.openapi.parts import (
     time,
     typed,
 )
+from phantomlink.openapi.session_schemas import injected_counts
 
 
 def timing_schemas() -> dict[str, Schema]:
@@ -27,7 +28,7 @@ def timing_schemas() -> dict[str, Schema]:
     return {
         "Microseconds": record("Durations; null where none was measured.", percentiles),
         "Lateness": record(
-            "Release minus deadline of each packet, us.",
+            "Release of each packet minus when it was due, us.",
             percentiles
             | {
                 "histogram": array(
@@ -66,6 +67,10 @@ def timing_schemas() -> dict[str, Schema]:
                 ),
                 "lowest_prefetch_depth_bins": nullable(
                     integer("fewest bins that were ready beyond a packet that was sent", 43)
+                ),
+                "injected": record(
+                    "Faults that were played on purpose, and are not lateness.",
+                    injected_counts() | {"delay_us": ref("Microseconds")},
                 ),
             },
         ),

@@ -25,7 +25,14 @@ _JSON_TIMESTAMP_WIDTH = 17
 _FIXINT_END = 128  # "positive fixint": below this, an integer is one byte
 _BINARY_HEAD, _TEXT_HEAD, _CLOSE_HEAD = 0x82, 0x81, 0x88  # FIN and the opcode (RFC 6455, 5.2)
 # The keys of `data` come in this order: two numbers, the timestamp, the spikes, and these.
-_AFTER_SPIKES = ("kinematics", "intention", "trial_id", "trial_time_ms", "loop")
+_AFTER_SPIKES = (
+    "kinematics",
+    "intention",
+    "trial_id",
+    "trial_time_ms",
+    "loop",
+    "perturbation_id",
+)
 
 
 class WireFormat(Enum):
@@ -115,15 +122,19 @@ class MsgpackEncoder:
         self._distance = pack("distance_to_target")
         self._trial_id, self._trial_time = pack("trial_id"), pack("trial_time_ms")
         self._loop = pack("loop")
+        # With one member more at the end, the perturbation's.
+        self._perturbed_head = self._head.replace(b"\x89", b"\x8a")
+        self._perturbation_id = pack("perturbation_id")
 
     def encode(self, packet: Packet) -> Frame:
         """The packet's frame, its timestamp still to be stamped."""
         # Written out, without dicts in between: this is half of what building a packet costs.
         pack = self._pack
         intention = packet.intention
+        perturbed = packet.perturbation_id is not None
         before = b"".join(
             (
-                self._head,
+                self._perturbed_head if perturbed else self._head,
                 pack(packet.packet_id),
                 self._sequence_key,
                 pack(packet.sequence_number),
@@ -164,6 +175,8 @@ class MsgpackEncoder:
                 pack(packet.loop),
             )
         )
+        if perturbed:
+            payload += self._perturbation_id + pack(packet.perturbation_id)
         return Frame(payload, len(before), text=False)
 
     def _pack_counts(self, counts: NDArray[np.uint16]) -> bytes:
@@ -198,7 +211,7 @@ class JsonEncoder:
                 self._before_counts,
                 _json(data["spikes"]["spike_counts"]),
                 self._after_counts,
-                _json({key: data[key] for key in _AFTER_SPIKES})[1:],
+                _json({key: data[key] for key in _AFTER_SPIKES if key in data})[1:],
                 "}",
             )
         )

@@ -49,6 +49,7 @@ class Packet:
         intention: the target of the trial; all None outside trials.
         trial_id: row in the trial table; None outside trials.
         trial_time_ms: from the start of the trial to the start of the bin.
+        perturbation_id: what has been done to the counts; None when they are the recording's own.
     """
 
     packet_id: int
@@ -62,6 +63,7 @@ class Packet:
     intention: Intention
     trial_id: int | None
     trial_time_ms: float | None
+    perturbation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def packet_data(packet: Packet, header: StreamHeader, timestamp: float) -> dict[
         timestamp: when it left the scheduler, Unix s.
     """
     intention = packet.intention
-    return {
+    data: dict[str, Any] = {
         "packet_id": packet.packet_id,
         "sequence_number": packet.sequence_number,
         "timestamp": timestamp,
@@ -123,3 +125,6 @@ def packet_data(packet: Packet, header: StreamHeader, timestamp: float) -> dict[
         "trial_time_ms": packet.trial_time_ms,
         "loop": packet.loop,
     }
+    if packet.perturbation_id is not None:
+        data["perturbation_id"] = packet.perturbation_id
+    return data

@@ -59,7 +59,7 @@ def fitted(truth, folder):
 
 
 @pytest.fixture(scope="module")
-def outputs(maze_server, fitted, folder):
+def outputs(maze_server, maze_recording, fitted, folder):
     """What each example printed; all of them ran at the same time."""
     server = ("--url", maze_server.http)
     jobs = {
@@ -77,6 +77,8 @@ def outputs(maze_server, fitted, folder):
         }
         done = {name: job.result() for name, job in running.items()}
     done["short"] = short.result()
+    played = ("--recording", str(maze_recording), "--seeds", "2", "--plots", "plots")
+    done["perturbations.py"] = run_example("perturbations.py", folder, *played)
     done["fit_ridge_decoder.py"] = run_example("fit_ridge_decoder.py", folder, "training.npz")
     return done
 
@@ -201,6 +203,25 @@ def test_calibration_plays_each_trial_once(outputs, truth, folder):
         assert data["trial_id"].tolist() == block.trial_rows[bins].tolist()
         np.testing.assert_allclose(data["mean"], block.counts[bins].mean(axis=0))
         np.testing.assert_allclose(data["std"], block.counts[bins].std(axis=0))
+
+
+def test_a_decoder_is_worse_the_worse_the_perturbation(outputs, truth, folder):
+    head, *rows, counts_png, decoding_png = outputs["perturbations.py"].splitlines()
+    assert head.endswith("(2 seeds)")
+    names, figures = zip(
+        *((name, map(float, rest)) for name, *rest in map(str.split, rows)), strict=True
+    )
+    assert names == ("clean", "light", "moderate", "intense", "extreme")
+    spikes, r2, _ = np.array([list(row) for row in figures]).T
+    assert spikes[0] == pytest.approx(truth[0].counts.sum(axis=1).mean(), abs=0.05)
+    assert r2[0] > 0.6
+    assert (np.diff(r2) < -0.01).all(), r2
+    assert r2[-1] < 0, "extreme leaves a decoder nothing"
+    for said, name in ((counts_png, "perturbed-counts"), (decoding_png, "perturbed-decoding")):
+        assert said == f"saved plots/{name}.png"
+        picture = (folder / "plots" / f"{name}.png").read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) < 60_000
 
 
 def test_the_formats_are_compared():

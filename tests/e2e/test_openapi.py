@@ -16,6 +16,7 @@ from phantomlink.greeting import Greeter
 from phantomlink.openapi import openapi_document
 from phantomlink.settings import Settings
 from phantomlink.sinks.admission import StreamRequest
+from phantomlink.source.perturb import PRESETS
 from phantomlink.source.trials import Filter
 from phantomlink.views import stream_metadata
 from phantomlink.wire.packet import packet_data
@@ -36,7 +37,8 @@ def strict(schema):
     """The same, but for members that it does not name, which are then wrong."""
     if isinstance(schema, dict):
         schema = {key: strict(value) for key, value in schema.items()}
-        if "properties" in schema and isinstance(schema["properties"], dict):
+        # Rules between members have properties too, and no type.
+        if schema.get("type") == "object" and isinstance(schema.get("properties"), dict):
             schema.setdefault("additionalProperties", False)
     elif isinstance(schema, list):
         schema = [strict(value) for value in schema]
@@ -112,6 +114,16 @@ def test_examples_are_examples():
 
 
 PACED = {"custom_code": "paced", "bin_size_ms": 5, "speed": 2}
+PERTURBATION, DIGEST = "/api/sessions/{code}/perturbation", "/api/sessions/{code}/digest"
+PERTURBED = {"custom_code": "perturbed", "perturbation": "light", "seed": 5}
+FAULTS = {
+    "name": "a bad link",
+    "transforms": [
+        {"kind": "packet_loss", "probability": 0.1},
+        {"kind": "jitter", "std_ms": 3},
+        {"kind": "dead_units", "fraction": 0.5},
+    ],
+}
 CALLS = [
     ("get", "/health", "/health", None, 200),
     ("get", "/livez", "/livez", None, 200),
@@ -149,6 +161,24 @@ CALLS = [
     ("get", "/api/trials/by-target/{target_id}", "/api/trials/by-target/99", None, 404),
     ("get", "/stream/{code}", "/stream/a", None, 426),
     ("get", "/stream/binary/{code}", "/stream/binary/a", None, 426),
+    ("get", PERTURBATION, "/api/sessions/a/perturbation", None, 200),
+    ("put", PERTURBATION, "/api/sessions/a/perturbation", {"perturbation": "extreme"}, 200),
+    ("put", PERTURBATION, "/api/sessions/a/perturbation", {"perturbation": FAULTS}, 200),
+    ("put", PERTURBATION, "/api/sessions/a/perturbation", {"perturbation": "x"}, 422),
+    ("put", PERTURBATION, "/api/sessions/a/perturbation", {}, 422),
+    ("put", PERTURBATION, "/api/sessions/nobody/perturbation", {"perturbation": "light"}, 404),
+    ("get", PERTURBATION, "/api/sessions/a/perturbation", None, 200),
+    ("get", "/api/sessions/{code}", "/api/sessions/a", None, 200),
+    ("get", "/api/metadata", "/api/metadata?session=a", None, 200),
+    ("get", DIGEST, "/api/sessions/a/digest?start=2&stop=9&loop=3", None, 200),
+    ("get", DIGEST, "/api/sessions/a/digest?stop=200&trial_id=1", None, 200),
+    ("get", DIGEST, "/api/sessions/a/digest?start=5&stop=5", None, 422),
+    ("get", DIGEST, "/api/sessions/a/digest?trial_id=99", None, 404),
+    ("delete", PERTURBATION, "/api/sessions/a/perturbation", None, 200),
+    ("post", "/api/sessions/create", "/api/sessions/create", PERTURBED, 200),
+    ("post", "/api/sessions/create", "/api/sessions/create", PERTURBED | {"seed": 6}, 409),
+    ("get", "/api/sessions/{code}/timing", "/api/sessions/a/timing", None, 200),
+    ("get", "/api/stats/{code}", "/api/stats/a", None, 200),
     ("post", "/api/control/{code}/stop", "/api/control/a/stop", None, 200),
     ("delete", "/api/sessions/{code}", "/api/sessions/b", None, 200),
 ]
@@ -199,4 +229,14 @@ async def test_messages_of_streams_are_as_described(app):
     data = packet_data(release.packet, session.parts.encoders.header, 1.5)
     message = {"type": "data", "data": data}
     validate(message, {"$ref": "#/components/schemas/DataMessage"})
+    assert not set(stream_metadata(service, session)) & set(data)
+    session.set_perturbation(PRESETS["extreme"], 3)
+    greeting = msgpack.unpackb(await Greeter(service, "ws://localhost")(session, admission))
+    validate(greeting, {"$ref": "#/components/schemas/MetadataMessage"})
+    told = greeting["data"]
+    assert told["perturbation"] == PRESETS["extreme"].as_json()
+    assert (told["seed"], told["perturbation_id"]) == (3, session.applied.perturbation_id)
+    data = packet_data((await session.main.peek()).packet, session.parts.encoders.header, 1.5)
+    validate({"type": "data", "data": data}, {"$ref": "#/components/schemas/DataMessage"})
+    assert told["spikes"] == data["spikes"]
     assert not set(stream_metadata(service, session)) & set(data)

@@ -11,6 +11,7 @@ from tools._bench.names import (
     BESIDE_LSL,
     CHURNED,
     FLOOR,
+    PERTURBED,
     PHANTOMLINK,
     PHANTOMLINK_LSL,
     PYLSL_DEADLINE,
@@ -170,6 +171,14 @@ def test_a_difference_that_may_be_nothing_is_no_lateness() -> None:
     slices = [measured(us) for us in (10, 60, 90)]
     found = criteria.lsl(results(**{PHANTOMLINK: [measured(30)] * 3, BESIDE_LSL: slices}))
     assert [v.passed for v in found if "no later" in v.criterion] == [True] * 3
+
+
+@pytest.mark.parametrize(("us", "passed"), [(10, [True, True]), (11, [False, True])])
+def test_perturbed_packets_are_no_later(us: float, passed: list[bool]) -> None:
+    beside = {PHANTOMLINK: [measured(20)] * 3, PERTURBED: [measured(20 + us)] * 3}
+    assert [v.passed for v in criteria.perturbed(results(**beside))] == passed
+    beside[PERTURBED] = [measured(121)] * 3
+    assert [v.passed for v in criteria.perturbed(results(**beside))] == [False, False]
 
 
 def test_memory_and_routes() -> None:

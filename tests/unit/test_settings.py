@@ -23,6 +23,8 @@ def test_defaults_are_those_of_the_contract():
     assert settings.stream_frequency_hz == 40
     assert settings.session_ttl_seconds == 3600
     assert (settings.loop, settings.trust_proxy) == (True, False)
+    assert settings.noise_injection_enabled is False
+    assert settings.drift_period_seconds == 60
     assert settings.default_recording_path == Path("data/mc_maze.nwb")
 
 
@@ -51,7 +53,10 @@ def test_a_rate_is_kept_exactly():
         ("stream_frequency_hz", "nan"), ("stream_frequency_hz", "1/0"),
         ("max_connections", "0"), ("session_ttl_seconds", "0"), ("session_ttl_seconds", "inf"),
         ("loop", "maybe"), ("trust_proxy", ""), ("log_level", "LOUD"), ("dataset", "../x"),
-        ("dataset", ".."), ("data_dir", ""), ("position_series", ""),
+        ("noise_std", "-1"), ("noise_std", "nan"), ("drift_amplitude", "1.5"),
+        ("drift_period_seconds", "0"), ("noise_seed", "-1"), ("noise_seed", str(2**63)),
+        ("noise_injection_enabled", "maybe"), ("dataset", ".."), ("data_dir", ""),
+        ("position_series", ""),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("by_flag", [True, False])

@@ -10,6 +10,7 @@ import trio.testing
 
 from phantomlink import views
 from phantomlink.engine.session import NO_FILTER, Session
+from phantomlink.source.perturb import NO_PERTURBATION, PRESETS, parse_perturbation
 from phantomlink.source.trials import Filter, TrialTable
 from tests.fakes import ListSink, NamedBins, make_parts, make_trial
 
@@ -173,10 +174,50 @@ async def test_a_session_in_the_list(autojump_clock, session):
             "has_consumers": False,
             "streams": [],
         },
+        "perturbation": None,
+        "perturbation_id": None,
+        "seed": 0,
     }
     session.stop()
     shown = views.session_json(session)
     assert (shown["is_running"], shown["is_stopped"], shown["current_packet"]) == (False, True, 0)
+
+
+async def test_what_is_done_to_packets_is_shown(autojump_clock, session):
+    clean = {"perturbation": None, "perturbation_id": None, "seed": 0}
+    assert views.perturbation(session) == {"session_code": "abc", **clean}
+    packet_id = session.set_perturbation(PRESETS["light"], 11)
+    shown = views.perturbed(session, packet_id)
+    assert shown["status"] == "perturbed"
+    assert shown["perturbation"] == PRESETS["light"].as_json()
+    assert shown["seed"] == 11
+    assert re.fullmatch(r"[0-9a-f]{12}", shown["perturbation_id"])
+    sink = listen(session)
+    await trio.sleep(0.1)
+    assert {packet.perturbation_id for packet in sink.packets} == {shown["perturbation_id"]}
+    for view in (
+        views.session_json(session),
+        views.session_created(session, created=True, base_url="ws://x"),
+    ):
+        assert view.items() >= {k: v for k, v in shown.items() if k in clean}.items()
+    assert views.perturbed(session, session.set_perturbation(NO_PERTURBATION)) == {
+        "status": "clean",
+        "packet_id": len(sink.packets),
+        "session_code": "abc",
+        **clean,
+        "seed": 11,
+    }
+
+
+async def test_faults_that_are_meant_are_counted_and_take_their_time(autojump_clock, session):
+    loss = {"transforms": [{"kind": "packet_loss", "probability": 0.5}]}
+    session.set_perturbation(parse_perturbation(loss))
+    sink = await play(session, 10)
+    stats = views.stats(session)
+    lost = sink.sequence[-1] + 1 - 10
+    assert lost > 0
+    assert stats["injected"] == {"lost": lost, "duplicated": 0, "reordered": 0, "delayed": 0}
+    assert (stats["packets_sent"], stats["elapsed_seconds"]) == (10, (10 + lost) / 40)
 
 
 async def test_lateness_is_in_milliseconds(autojump_clock, session):

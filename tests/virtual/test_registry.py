@@ -14,6 +14,7 @@ from phantomlink.errors import (
     TooManySessionsError,
     UnavailableError,
 )
+from phantomlink.source.perturb import NO_PERTURBATION, PRESETS, parse_perturbation
 from tests.fakes import ListSink, NamedBins, make_parts
 
 
@@ -165,6 +166,31 @@ async def test_going_away_ends_every_session_and_makes_no_more(autojump_clock):
         assert sink.ended == (1001, "the server is going away")
         with pytest.raises(UnavailableError):
             registry.create("b")
+
+
+async def test_sessions_that_ask_for_nothing_are_as_the_server_was_told(autojump_clock):
+    light, intense = PRESETS["light"], PRESETS["intense"]
+    parts = make_parts(NamedBins())
+    registry = Registry(lambda: parts, max_sessions=9, ttl_seconds=9, perturbation=light, seed=3)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(registry.run)
+        usual, _ = registry.create("a")
+        other, _ = registry.create("b", perturbation=intense, seed=4)
+        clean, _ = registry.create("c", perturbation=NO_PERTURBATION)
+        nursery.cancel_scope.cancel()
+    assert (usual.applied.perturbation, usual.applied.seed) == (light, 3)
+    assert (other.applied.perturbation, other.applied.seed) == (intense, 4)
+    assert (clean.applied, clean.seed) == (None, 3)
+
+
+async def test_a_perturbation_that_does_not_fit_costs_no_other_its_place(autojump_clock):
+    wrong = parse_perturbation({"transforms": [{"kind": "dead_units", "unit_ids": [5]}]})
+    async with running(max_sessions=1) as registry:
+        session, _ = registry.create("a")
+        with pytest.raises(InvalidParameterError):
+            registry.create("b", perturbation=wrong)
+        assert [s.code for s in registry] == ["a"]
+        assert not session.is_closed
 
 
 async def test_before_it_runs_no_session_can_be_made(autojump_clock):

@@ -25,6 +25,7 @@ from .names import (
     BESIDE_LSL,
     CHURNED,
     FLOOR,
+    PERTURBED,
     PHANTOMLINK,
     PHANTOMLINK_LSL,
     PYLSL_DEADLINE,
@@ -300,6 +301,22 @@ def inlets(server: Server, codes: Sequence[str]) -> dict[str, Any]:
     return {"source_id": found[0], "beside": found[1:], "numbered": False}
 
 
+class Perturbed(Phantomlink):
+    """The same with every packet perturbed."""
+
+    name = PERTURBED
+    PERTURBATION = "extreme"
+
+    def plan(self, index: int) -> Plan:
+        """New sessions for every slice, perturbed from their first packet on."""
+        plan = super().plan(index)
+        for code in self.codes:
+            self._must("POST", "/api/sessions/create", {"custom_code": code})
+            wanted = {"perturbation": self.PERTURBATION, "seed": index}
+            self._must("PUT", f"/api/sessions/{code}/perturbation", wanted)
+        return plan
+
+
 class Sender(Contestant):
     """A process of this package that sends.
 
@@ -391,6 +408,8 @@ def start(name: str, server: Server, load: Load) -> Contestant:
         return Phantomlink(server, load)
     if name == CHURNED:
         return Churned(server, load)
+    if name == PERTURBED:
+        return Perturbed(server, load)
     if name == PYLSL_DEADLINE:
         return PylslSender(load)
     if name == PHANTOMLINK_LSL:

@@ -11,6 +11,7 @@ from .names import (
     BESIDE_LSL,
     CHURNED,
     FLOOR,
+    PERTURBED,
     PHANTOMLINK,
     PHANTOMLINK_LSL,
     PYLSL_DEADLINE,
@@ -188,6 +189,22 @@ def _no_later(results: Results, what: str, pick: Callable[[Figures], float]) -> 
         more.median,
         lambda ns: more.low <= 0 or ns < _NO_LATER_US * _US,
     )
+
+
+def perturbed(results: Results) -> list[Verdict]:
+    """Ten sessions, 40 Hz, beside the same without a perturbation."""
+    found = []
+    for name, above_us in (("p50", 10), ("p99", 100)):
+        above = results.difference(PERTURBED, PHANTOMLINK, lambda f, n=name: getattr(f.release, n))
+        found.append(
+            _verdict(
+                f"lateness {name} at most {above_us} us above that of clean packets (from stamps)",
+                estimate_us(above),
+                above.median,
+                lambda ns, us=above_us: ns <= us * _US,
+            )
+        )
+    return found
 
 
 def routes(cpu_seconds: dict[str, float]) -> list[Verdict]:

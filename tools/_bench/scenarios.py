@@ -12,6 +12,7 @@ from .names import (
     BESIDE_LSL,
     CHURNED,
     FLOOR,
+    PERTURBED,
     PHANTOMLINK,
     PHANTOMLINK_LSL,
     PYLSL_DEADLINE,
@@ -105,6 +106,13 @@ SCENARIOS = {
             criteria.lsl,
             contestants=(PYLSL_DEADLINE, PHANTOMLINK_LSL, PHANTOMLINK, BESIDE_LSL),
             lsl=True,
+        ),
+        Scenario(
+            "perturbed",
+            "ten sessions with a client each, as recorded and perturbed",
+            criteria.perturbed,
+            sessions=10,
+            contestants=(FLOOR, PHANTOMLINK, PERTURBED),
         ),
     )
 }

@@ -1,0 +1,136 @@
+"""A session's perturbation at work: rows of a block become the packets that are sent.
+
+Which counts a packet has depends on its loop and its bin alone, never on how it came to be built:
+blocks are perturbed a few rows at a time, since a whole one would hold the event loop for the
+length of a tick at high rates, and a row is the same in whichever few it comes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.faults import Fault
+from phantomlink.source.bins import Bins, Block
+from phantomlink.source.perturb import PRESETS, Perturbation, Perturber, TransportPlan
+from phantomlink.wire.canonical import canonical_json
+from phantomlink.wire.packet import Packet
+
+# Some 60 us at 142 units, in the time after one tick of eight.
+_CHUNK_ROWS = 8
+_CHUNK_COUNTS = 2048
+_ID_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AppliedPerturbation:
+    """A perturbation that does something, with its seed, for one recording at one bin width.
+
+    Attributes:
+        perturbation: what is done.
+        seed: what the random bits come from.
+        perturber: does it; not to be shared with another thread.
+        perturbation_id: names both in every packet.
+    """
+
+    perturbation: Perturbation
+    seed: int
+    perturber: Perturber
+    perturbation_id: str
+
+
+def apply_perturbation(
+    perturbation: Perturbation, seed: int, bins: Bins
+) -> AppliedPerturbation | None:
+    """The perturbation ready for use; None when it leaves everything as it is.
+
+    Raises:
+        InvalidParameterError: it does not fit this recording.
+    """
+    if perturbation.is_identity:
+        return None
+    perturber = Perturber(perturbation, seed=seed, unit_ids=bins.unit_ids, grid=bins.grid)
+    # Not its name: what is done is the same whatever it is called.
+    done = {name: said for name, said in perturbation.as_json().items() if name != "name"}
+    said = canonical_json({"perturbation": done, "seed": seed})
+    digest = hashlib.sha256(said.encode()).hexdigest()
+    return AppliedPerturbation(perturbation, seed, perturber, digest[:_ID_DIGITS])
+
+
+def warm_up(bins: Bins) -> None:
+    """Do once what costs some ms the first time (reading presets, making tables)."""
+    nothing = np.zeros((1, len(bins.unit_ids)), np.uint16)
+    for preset in PRESETS.values():
+        applied = apply_perturbation(preset, 0, bins)
+        if applied is not None:
+            applied.perturber.counts(nothing, bins.grid.n_bins - 1, 0)
+            applied.perturber.transport(bins.grid.n_bins - 1, 1, 0)
+
+
+class SentRows:
+    """The rows of a block as packets of one loop.
+
+    Args:
+        assembler: of the recording's packets.
+        block: its rows.
+        loop: of the playhead; a block never reaches from one into the next.
+        applied: what is done to them; None for nothing.
+    """
+
+    def __init__(
+        self,
+        assembler: PacketAssembler,
+        block: Block,
+        loop: int,
+        applied: AppliedPerturbation | None,
+    ) -> None:
+        self._assembler = assembler
+        self._rows = assembler.rows(block)
+        self._loop = loop
+        self._applied = applied
+        self._chunk = range(0)
+        self._counts = block.counts[:0]
+        self._faults: list[Fault | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def packet(self, row: int, sequence_number: int) -> Packet:
+        """The packet of a row."""
+        applied = self._applied
+        if applied is None:
+            return self._assembler.packet(self._rows, row, sequence_number, self._loop)
+        if row not in self._chunk:
+            self._perturb(applied, row)
+        return self._assembler.packet(
+            self._rows,
+            row,
+            sequence_number,
+            self._loop,
+            counts=self._counts[row - self._chunk.start],
+            perturbation_id=applied.perturbation_id,
+        )
+
+    def fault(self, row: int) -> Fault | None:
+        """What becomes of the packet of a row on its way; asked after `packet`."""
+        return None if self._faults is None else self._faults[row - self._chunk.start]
+
+    def _perturb(self, applied: AppliedPerturbation, row: int) -> None:
+        rows = self._rows
+        most = max(1, min(_CHUNK_ROWS, _CHUNK_COUNTS // rows.counts.shape[1]))
+        self._chunk = range(row, min(row + most, len(rows)))
+        start, n = rows.start + row, len(self._chunk)
+        counts = rows.counts[self._chunk.start : self._chunk.stop]
+        self._counts = applied.perturber.counts(counts, start, self._loop)
+        plan = applied.perturber.transport(start, n, self._loop)
+        self._faults = None if plan is None else list(_faults(plan))
+
+
+def _faults(plan: TransportPlan) -> Iterator[Fault | None]:
+    columns = (plan.lost, plan.duplicated, plan.swapped, plan.delay_ns)
+    for fault in zip(*(column.tolist() for column in columns), strict=True):
+        yield Fault(*fault) if any(fault) else None

@@ -1,0 +1,22 @@
+"""Perturbations: seeded transforms of spike counts, and faults of transport, as implants misbehave.
+
+`parse_perturbation` says what was asked for, `Perturber` applies it to packets of one recording.
+"""
+
+from phantomlink.source.perturb.compiled import TransportPlan
+from phantomlink.source.perturb.perturbation import NO_PERTURBATION, Perturbation, Step
+from phantomlink.source.perturb.perturber import Perturber
+from phantomlink.source.perturb.presets import PRESETS, load_perturbation, parse_perturbation
+from phantomlink.source.perturb.schema import perturbation_schema
+
+__all__ = [
+    "NO_PERTURBATION",
+    "PRESETS",
+    "Perturbation",
+    "Perturber",
+    "Step",
+    "TransportPlan",
+    "load_perturbation",
+    "parse_perturbation",
+    "perturbation_schema",
+]

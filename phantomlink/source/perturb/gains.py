@@ -1,0 +1,103 @@
+"""Transforms that multiply counts by a gain."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phantomlink.source.perturb.compiled import Place, Span
+from phantomlink.source.perturb.exact import (
+    Counts,
+    Floats,
+    normal,
+    rounded_by_chance,
+    sine,
+    uniform,
+)
+from phantomlink.source.perturb.transforms import Drift, GainShift, NonstationaryRates
+from phantomlink.source.perturb.units import drawn_fraction
+
+_TURN = 2**64
+
+
+class DriftingGain:
+    """`Drift`: a sine of stream time for all units, each following it as far as its own factor."""
+
+    def __init__(self, asked: Drift, place: Place) -> None:
+        self._n_units = place.n_units
+        self._bits = place.bits(0, 2 * place.n_units)
+        factors = uniform(place.bits(1, 4 * place.n_units).halves(0, 1, place.n_units)[0])
+        self._factors: Floats = (0.5 + factors) * asked.drift_amplitude
+        # 1.5 + 0.15 is the most that both waves take from the gain of any unit.
+        self._may_end = asked.drift_amplitude * 1.66 > 1
+        # Phases are whole numbers that wrap with the turn: nothing adds up over days but half a
+        # unit of 2**-64 of a turn in each bin.
+        step = round(_TURN / place.bins_in(asked.drift_period_seconds)) % _TURN
+        self._steps: NDArray[np.uint64] = np.array([[step], [step * 10 % _TURN]], dtype=np.uint64)
+
+    def apply(self, counts: Counts, span: Span) -> Counts:
+        """See `CountOperation`."""
+        times = np.arange(span.time, span.time + span.n, dtype=np.uint64)
+        slow, fast = sine(times * self._steps)
+        gains = (slow + 0.1 * fast)[:, None] * self._factors
+        gains += 1.0
+        if self._may_end:
+            np.maximum(gains, 0.0, out=gains)
+        gains *= counts
+        bits = self._bits.quarters(span.start, span.n, self._n_units, span.loop)
+        return rounded_by_chance(gains, bits)
+
+
+class WanderingGain:
+    """`NonstationaryRates`: normal values at the edges of cells, in between by sine and cosine."""
+
+    def __init__(self, asked: NonstationaryRates, place: Place) -> None:
+        self._std = asked.rate_std
+        self._n_units = place.n_units
+        self._bits = place.bits(0, 2 * place.n_units)
+        self._edge_bits = place.bits(1, 4 * place.n_units)
+        self._length = max(1, round(place.bins_in(asked.timescale_seconds)))
+        self._known: tuple[int, int] | None = None
+        self._edges: Floats = np.empty((0, 0))
+
+    def apply(self, counts: Counts, span: Span) -> Counts:
+        """See `CountOperation`."""
+        first = span.time // self._length
+        n_edges = (span.time + span.n - 1) // self._length - first + 2
+        if self._known != (first, n_edges):  # cells are mostly longer than blocks
+            self._edges = normal(self._edge_bits.halves(first, n_edges, self._n_units))
+            self._known = first, n_edges
+        times = np.arange(span.time, span.time + span.n, dtype=np.int64)
+        rows = times // self._length - first
+        angles = (times % self._length).astype(np.uint64) * np.uint64(_TURN // 4 // self._length)
+        left, right = sine(np.stack([angles + np.uint64(_TURN // 4), angles]))[:, :, None]
+        gains = self._edges[rows] * left
+        gains += self._edges[rows + 1] * right
+        gains *= self._std
+        gains += 1.0
+        np.maximum(gains, 0.0, out=gains)
+        gains *= counts
+        bits = self._bits.quarters(span.start, span.n, self._n_units, span.loop)
+        return rounded_by_chance(gains, bits)
+
+
+class ShiftedGain:
+    """`GainShift`."""
+
+    def __init__(self, asked: GainShift, place: Place) -> None:
+        self._gain = asked.gain
+        self._from = place.bin_from(asked.at_seconds)
+        self._n_units = place.n_units
+        self._bits = place.bits(0, 2 * place.n_units)
+        self._columns = drawn_fraction(asked.fraction, place)
+
+    def apply(self, counts: Counts, span: Span) -> Counts:
+        """See `CountOperation`."""
+        before = span.rows_before(self._from)
+        if before == span.n:
+            return counts
+        bits = self._bits.quarters(span.start, span.n, self._n_units, span.loop)
+        values = counts[before:, self._columns].astype(np.float64) * self._gain
+        counts = counts.copy()
+        counts[before:, self._columns] = rounded_by_chance(values, bits[before:, self._columns])
+        return counts

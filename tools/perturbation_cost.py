@@ -1,0 +1,174 @@
+"""Measure what perturbations cost: CPU time for each packet, more than the recording's own.
+
+    python tools/perturbation_cost.py                     # on a synthetic recording, made for it
+    python tools/perturbation_cost.py data/mc_maze.nwb --json
+
+Packets are made of blocks of a second as the engine makes them, in the slack before their tick,
+with a perturbation and without; the chunks in which rows are perturbed are the engine's too.
+Both take turns, so that a busy machine slows both, and what counts is the median over the rounds
+of the difference. Of a script of timed steps it is the step with the most transforms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.perturbed import AppliedPerturbation, SentRows, apply_perturbation
+from phantomlink.source.bins import Bins, Block
+from phantomlink.source.perturb import PRESETS, Perturbation, parse_perturbation
+from phantomlink.source.recording import open_recording
+from phantomlink.source.synthetic import synthesize
+
+FOUR = ("light", "moderate", "intense", "extreme")
+# One of each kind, with what the scripts give it where one does.
+TRANSFORMS: tuple[dict[str, Any], ...] = (
+    {"kind": "gaussian_noise", "noise_std": 0.5},
+    {"kind": "drift", "drift_amplitude": 0.3, "drift_period_seconds": 60},
+    {"kind": "nonstationary_rates", "rate_std": 0.2},
+    {"kind": "gain_shift", "gain": 0.6, "fraction": 0.4},
+    {"kind": "dropout", "fraction": 0.1, "mean_seconds": 3},
+    {"kind": "dead_units", "fraction": 0.15},
+    {"kind": "unit_swap", "fraction": 0.3},
+    {"kind": "saturation", "max_count": 3},
+    {"kind": "common_artifact", "rate_hz": 0.2, "amplitude": 3, "duration_seconds": 0.3},
+    {"kind": "packet_loss", "probability": 0.02},
+    {"kind": "packet_duplicate", "probability": 0.01},
+    {"kind": "packet_reorder", "probability": 0.01},
+    {"kind": "jitter", "std_ms": 2},
+    {"kind": "stall", "rate_hz": 0.02, "seconds": 0.5},
+)
+_SEED = 1
+_BLOCK_BINS = 40
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recording", nargs="?", type=Path, help="default: a synthetic one")
+    parser.add_argument("--blocks", type=int, default=10, help="of 40, in a round (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=21, help="(%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    arguments = parser.parse_args()
+    if arguments.blocks < 1 or arguments.rounds < 1:
+        parser.error("--blocks and --rounds take whole numbers from 1")
+    with tempfile.TemporaryDirectory() as folder:
+        path = arguments.recording
+        if path is None:
+            path = Path(folder) / "synthetic.nwb"
+            synthesize(path, trials=12)
+        with open_recording(path) as recording:
+            bins = recording.at_rate(Fraction(40))
+            result = measure(bins, arguments.blocks, arguments.rounds)
+    sys.stdout.write(json.dumps(result) + "\n" if arguments.json else table(result))
+
+
+def measure(bins: Bins, n_blocks: int, rounds: int) -> dict[str, Any]:
+    """us a packet of each preset and transform, beside packets that are left as they are."""
+    blocks = read_blocks(bins, n_blocks)
+    presets = {name: compiled(fullest_step(PRESETS[name]), bins) for name in PRESETS}
+    transforms = {
+        asked["kind"]: compiled(parse_perturbation({"transforms": [asked]}), bins)
+        for asked in TRANSFORMS
+    }
+    assembler = PacketAssembler(bins)
+    clean_us: list[float] = []
+    costs: dict[str, list[float]] = {name: [] for name in (*presets, *transforms)}
+    gc.disable()
+    for applied in (presets | transforms).values():
+        us_a_packet(assembler, blocks, applied)  # what is made when first needed
+    for round_number in range(rounds):
+        for name, applied in (presets | transforms).items():
+            if round_number % 2:
+                clean = us_a_packet(assembler, blocks, None)
+                perturbed = us_a_packet(assembler, blocks, applied)
+            else:
+                perturbed = us_a_packet(assembler, blocks, applied)
+                clean = us_a_packet(assembler, blocks, None)
+            clean_us.append(clean)
+            costs[name].append(perturbed - clean)
+    gc.enable()
+
+    def medians(names: dict[str, AppliedPerturbation]) -> dict[str, float]:
+        return {name: round(statistics.median(costs[name]), 2) for name in names}
+
+    result: dict[str, Any] = {
+        "units": len(bins.unit_ids),
+        "packets": n_blocks * _BLOCK_BINS,
+        "rounds": rounds,
+        "clean_us": round(statistics.median(clean_us), 2),
+        "presets_us": medians(presets),
+        "transforms_us": medians(transforms),
+    }
+    result["four_presets_us"] = round(sum(result["presets_us"][name] for name in FOUR), 2)
+    result["all_presets_us"] = round(sum(result["presets_us"].values()), 2)
+    return result
+
+
+def read_blocks(bins: Bins, n_blocks: int) -> list[Block]:
+    """Blocks as prefetch reads them; a short recording from its beginning again."""
+    whole = range(0, bins.grid.n_bins - _BLOCK_BINS + 1, _BLOCK_BINS)
+    if not whole:
+        raise SystemExit(f"takes a recording of {_BLOCK_BINS} bins, got {bins.grid.n_bins}")
+    starts = [whole[index % len(whole)] for index in range(n_blocks)]
+    return [bins.read(start, start + _BLOCK_BINS) for start in starts]
+
+
+def fullest_step(perturbation: Perturbation) -> Perturbation:
+    """The step with the most transforms, from the beginning on."""
+    step = max(perturbation.steps, key=lambda step: len(step.transforms))
+    return Perturbation((replace(step, at_seconds=0.0),))
+
+
+def compiled(perturbation: Perturbation, bins: Bins) -> AppliedPerturbation:
+    applied = apply_perturbation(perturbation, _SEED, bins)
+    assert applied is not None, "what is measured does something"
+    return applied
+
+
+def us_a_packet(
+    assembler: PacketAssembler, blocks: list[Block], applied: AppliedPerturbation | None
+) -> float:
+    """CPU time of this thread for each packet of the blocks."""
+    start_ns = time.thread_time_ns()
+    for block in blocks:
+        rows = SentRows(assembler, block, 0, applied)
+        for row in range(len(rows)):
+            rows.packet(row, row)
+            rows.fault(row)
+    return (time.thread_time_ns() - start_ns) / 1e3 / len(blocks) / _BLOCK_BINS
+
+
+def table(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['units']} units, {result['rounds']} rounds of {result['packets']} packets; "
+        f"making a packet that is left as it is: {result['clean_us']:.1f} us",
+        f"{'us more for each packet':>44}",
+    ]
+    for title, costs in (
+        ("presets", result["presets_us"]),
+        ("transforms", result["transforms_us"]),
+    ):
+        lines += ["", title]
+        lines += [f"  {name:32}{cost:10.1f}" for name, cost in costs.items()]
+    lines += [
+        "",
+        f"{'light to extreme together':34}{result['four_presets_us']:10.1f}",
+        f"{'all presets together':34}{result['all_presets_us']:10.1f}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
