@@ -7,13 +7,14 @@ import pytest
 
 from phantomlink.errors import InvalidParameterError
 from phantomlink.watch.figures import Arrivals, measure
+from phantomlink.watch.lsl import streams
 from phantomlink.watch.lsl.checks import Seen, ServerCount, judge
 from phantomlink.watch.lsl.command import parse_lsl_target, run_lsl_watch
 from phantomlink.watch.lsl.facts import Channel, StreamFacts, parse_facts, problems
 from phantomlink.watch.lsl.figures import measure_stamps, missing_beside, steps_of
 from phantomlink.watch.lsl.names import OUTLETS
 from phantomlink.watch.lsl.server import Position, count_sent
-from phantomlink.watch.lsl.streams import CannotWatchLslError, load_pylsl
+from phantomlink.watch.lsl.streams import CannotWatchLslError, configuration, load_pylsl
 
 PERIOD = 0.025
 XML = """<?xml version="1.0"?>
@@ -338,3 +339,27 @@ def test_without_liblsl_one_line_says_what_to_do(monkeypatch, capsys, tmp_path):
     assert out == ""
     assert err.count("\n") == 1
     assert "PYLSL_LIB" in err
+
+
+@pytest.mark.parametrize("own", [None, "variable", "file"])
+def test_a_configuration_of_a_persons_own_counts(own, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LSLAPICFG", raising=False)
+    monkeypatch.setattr(streams, "_CONFIGURATIONS", ("lsl_api.cfg",))
+    (tmp_path / "pylsl.py").write_text("told = []\nset_config_content = told.append\n")
+    monkeypatch.delitem(sys.modules, "pylsl", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    if own == "variable":
+        monkeypatch.setenv("LSLAPICFG", "/lab/lsl_api.cfg")
+    elif own == "file":
+        (tmp_path / "lsl_api.cfg").write_text("")
+    try:
+        told = load_pylsl().told
+    finally:
+        sys.modules.pop("pylsl")
+    if own is None:
+        assert configuration() is None
+        assert "PortRange = 256" in told[0]
+    else:
+        assert configuration() == {"variable": "/lab/lsl_api.cfg", "file": "lsl_api.cfg"}[own]
+        assert told == []

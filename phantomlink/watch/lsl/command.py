@@ -322,8 +322,8 @@ def _not_found(target: LslTarget, timeout: float, some: bool) -> CannotWatchLslE
         "listen elsewhere or set lsl_scope",
         "a firewall must let UDP 16571 and TCP and UDP 16572 to 16604 through; where multicast "
         "does not pass, name the server's address under KnownPeers in lsl_api.cfg",
-        "beyond some 32 outlets on a machine the rest is not found with the default port range: "
-        "PortRange under [ports], on both sides",
+        "without multicast only outlets on as many ports are found as PortRange under [ports] says "
+        "in the client's lsl_api.cfg, 32 by default; outlets of other programs take ports too",
     ]
     return CannotWatchLslError(
         f"no LSL stream with the source id {wanted} was found in {timeout:g} s{others}; {what}",

@@ -31,6 +31,9 @@ _PULL_SECONDS = 0.2
 _BUFFER_SECONDS = 30
 _MARKERS_KEPT = 1000
 _BYTES = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "float32": 4, "double64": 8}
+# Streams of a server on loopback are found by asking ports, and eight sessions take all that are
+# asked by default. Without a level it says on stderr which interfaces there are.
+_CONFIGURATION = "[ports]\nPortRange = 256\n[log]\nlevel = -2\n"
 # Where liblsl looks for its configuration, in this order.
 _CONFIGURATIONS = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.cfg")
 
@@ -60,7 +63,7 @@ def configuration() -> str | None:
 def load_pylsl() -> Any:
     """The module pylsl, imported when it is needed. It has no types.
 
-    Without a configuration of a person's own it logs errors only.
+    Without a configuration of a person's own it asks more ports, and logs errors only.
 
     Raises:
         CannotWatchLslError: there is no pylsl, or no liblsl for it.
@@ -74,9 +77,8 @@ def load_pylsl() -> Any:
             "Linux with glibc 2.35 or newer, on macOS and on Windows) and name it in PYLSL_LIB"
         ) from error
     if configuration() is None:
-        # It says on stderr which interfaces there are, otherwise. Too late when another inlet
-        # or outlet of this process came first, and then it does nothing.
-        pylsl.set_config_content("[log]\nlevel = -2\n")
+        # Does nothing when this process has had an inlet or outlet before.
+        pylsl.set_config_content(_CONFIGURATION)
     return pylsl
 
 
