@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Response, websocket
 from quart_trio import QuartTrio
 
 from phantomlink.errors import PhantomLinkError, UnavailableError
 from phantomlink.greeting import Greeter
 from phantomlink.parameters import client_base_url
+from phantomlink.polled import find_call
 from phantomlink.problems import problem_response
 from phantomlink.routes import register_routes
 from phantomlink.service import Service
@@ -34,6 +36,28 @@ class PhantomLinkApp(QuartTrio):
         self.websocket("/stream/<path:code>")(self._stream)
         self.before_serving(self._start)
         self.after_serving(self._stop)
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        """Answer one request; what is polled is answered without the framework."""
+        call = None
+        if scope["type"] == "http" and not scope.get("root_path"):
+            # Not what has been decoded: that may have been another path.
+            target = (scope.get("raw_path") or b"").decode("latin-1")
+            query = scope["query_string"].decode("latin-1")
+            call = find_call(
+                scope["method"],
+                scope["http_version"],
+                f"{target}?{query}" if query else target,
+                scope["headers"],
+            )
+        if call is None:
+            await super().__call__(scope, receive, send)
+            return
+        status, headers, body = await call.answer(self.get_service)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
     def get_service(self) -> Service:
         """The running service.

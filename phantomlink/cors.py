@@ -19,6 +19,8 @@ _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 _HEADERS = "*, Authorization"
 _EXPOSED = "Retry-After"
 _MAX_AGE_SECONDS = "600"
+# What every answer depends on.
+VARY = "Origin"
 
 
 def register_cors(app: QuartTrio) -> None:
@@ -50,15 +52,25 @@ async def _answer_preflight() -> Response | None:
     return response
 
 
-async def _allow_origin(response: Response) -> Response:
-    response.vary.add("Origin")
-    origin = request.headers.get("Origin")
+def allowing_headers(origin: str | None) -> tuple[tuple[str, str], ...]:
+    """What lets a page read the answer to its GET; nothing for a page that may not."""
     # A page of our own host needs no leave, so the host does not matter here.
     if origin is None or not is_origin_allowed(origin, host=""):
+        return ()
+    return (
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Expose-Headers", _EXPOSED),
+    )
+
+
+async def _allow_origin(response: Response) -> Response:
+    response.vary.add(VARY)
+    allowing = allowing_headers(request.headers.get("Origin"))
+    if not allowing:
         return response
     headers = response.headers
-    headers["Access-Control-Allow-Origin"] = origin
-    headers["Access-Control-Expose-Headers"] = _EXPOSED
+    for name, value in allowing:
+        headers[name] = value
     if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
         headers["Access-Control-Allow-Methods"] = _METHODS
         headers["Access-Control-Allow-Headers"] = _HEADERS

@@ -32,6 +32,7 @@ from phantomlink.engine.clock import Clock, SystemClock
 from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.fanout import Encoders
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
+from phantomlink.engine.perturbed import apply_perturbation
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import Playback, PlaybackParts
 from phantomlink.engine.prefetch import BlockReader
@@ -222,6 +223,7 @@ class PlaybackEngine:
 
         Raises:
             RecordingError: there is no such file, or it cannot be played.
+            InvalidParameterError: the perturbation does not fit the recording.
             NoMatchingBinsError: the filter matches nothing.
         """
         if self._leave is not None:
@@ -279,6 +281,10 @@ class PlaybackEngine:
         recording = await trio.to_thread.run_sync(self._open_recording, limiter=thread)
         stack.callback(recording.close)
         bins = await trio.to_thread.run_sync(recording.at_rate, self._rate_hz, limiter=thread)
+        # In the thread too: a script of many steps takes 50 ms to make ready.
+        applied = await trio.to_thread.run_sync(
+            apply_perturbation, self.perturbation, self.seed, bins, limiter=thread
+        )
         collector = SlackCollector()
         if self._speed is None:
             queue = PacketQueue(_QUEUE_PACKETS)
@@ -301,8 +307,8 @@ class PlaybackEngine:
             "script",
             parts,
             self._speed or REAL_TIME,
-            perturbation=self.perturbation,
             seed=self.seed,
+            applied=applied,
         )
         playback = session.subscribe(self._filter, session.playback(self._filter), queue)
         return _Playing(recording, session, playback, queue)

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
-from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from phantomlink import pages, views
+from phantomlink import pages, polled, views
+from phantomlink.answer import dumps, json_answer
 from phantomlink.cors import register_cors
 from phantomlink.engine.session import Session
-from phantomlink.errors import InvalidParameterError, PhantomLinkError, UnavailableError
+from phantomlink.errors import InvalidParameterError, PhantomLinkError
 from phantomlink.openapi import openapi_document
 from phantomlink.parameters import Parameters, client_base_url, parse_body, parse_integer
-from phantomlink.problems import register_problems
+from phantomlink.polled import NO_PARAMETERS, GetService, PolledView
+from phantomlink.problems import register_problems, response
 from phantomlink.service import Service
 from phantomlink.source.perturb import NO_PERTURBATION
 from phantomlink.source.trials import Filter
-from phantomlink.timing_report import timing, timing_text
 
-GetService = Callable[[], Service]
 View = Callable[..., Awaitable[Response]]
-T = TypeVar("T")
 
 # Bodies hold a code or a position.
 MAX_BODY_BYTES = 64 * 1024
-# So that what a hundred sessions say does not hold up a tick of one.
-_SESSIONS_AT_ONCE = 8
 _CACHED = {"Cache-Control": "public, max-age=3600"}
 
 
@@ -102,24 +97,16 @@ class _Routes:
         self._trials: WeakKeyDictionary[Service, bytes] = WeakKeyDictionary()
 
     async def health(self) -> Response:
-        return _json(views.health(self._get_service()))
+        return await self._polled(polled.health)
 
     async def livez(self) -> Response:
-        return _json({"status": "alive"})
+        return await self._polled(polled.livez)
 
     async def readyz(self) -> Response:
-        reason = self._get_service().not_ready_reason
-        if reason is not None:
-            raise UnavailableError(reason)
-        return _json({"status": "ready"})
+        return await self._polled(polled.readyz)
 
     async def metrics(self) -> Response:
-        memory_mb = views.memory_usage_mb()
-        return _json(
-            views.metrics(
-                await self._of_each(lambda session: views.session_metrics(session, memory_mb))
-            )
-        )
+        return await self._polled(polled.metrics)
 
     async def metadata(self) -> Response:
         code = (await _parameters()).text("session")
@@ -142,11 +129,10 @@ class _Routes:
         return _json({"cleaned_up": self._get_service().registry.cleanup()})
 
     async def sessions(self) -> Response:
-        sessions = await self._of_each(views.session_json)
-        return _json({"sessions": sessions, "total_sessions": len(sessions)})
+        return await self._polled(polled.sessions)
 
     async def session(self, code: str) -> Response:
-        return _json(views.session_json(self._session(code)))
+        return await self._polled(polled.session, code)
 
     async def delete_session(self, code: str) -> Response:
         self._get_service().registry.delete(code)
@@ -187,24 +173,16 @@ class _Routes:
         return _json(views.paced(session))
 
     async def timing(self, code: str) -> Response:
-        form = (await _parameters()).text("format") or "json"
-        if form not in {"json", "text"}:
-            raise InvalidParameterError(f"format: got {form!r}, takes json or text")
-        report = timing(self._get_service(), self._session(code))
-        if form == "text":
-            return Response(timing_text(report), content_type="text/plain; charset=utf-8")
-        return _json(report)
+        return await self._polled(polled.timing, code, await _parameters())
 
     async def position(self, code: str) -> Response:
-        return _json(views.position(self._session(code)))
+        return await self._polled(polled.position, code)
 
     async def totals(self) -> Response:
-        tallies = await self._of_each(views.tally)
-        max_sessions = self._get_service().registry.max_sessions
-        return _json(views.totals(list(tallies.values()), max_sessions=max_sessions))
+        return await self._polled(polled.totals)
 
     async def stats(self, code: str) -> Response:
-        return _json(views.stats(self._session(code)))
+        return await self._polled(polled.stats, code)
 
     async def trials(self) -> Response:
         service = self._get_service()
@@ -290,14 +268,10 @@ class _Routes:
             | {"filter": views.filter_json(wanted), "num_packets": num_packets, "sha256": sha256}
         )
 
-    async def _of_each(self, view: Callable[[Session], T]) -> dict[str, T]:
-        """What `view` says of each session, by code. A tick that is due comes in between."""
-        said = {}
-        for n, session in enumerate(self._get_service().registry, start=1):
-            said[session.code] = view(session)
-            if not n % _SESSIONS_AT_ONCE:
-                await trio.lowlevel.checkpoint()
-        return said
+    async def _polled(
+        self, view: PolledView, code: str = "", parameters: Parameters = NO_PARAMETERS
+    ) -> Response:
+        return response(await view(self._get_service, code, parameters))
 
     def _session(self, code: str) -> Session:
         return self._get_service().registry.get(code)
@@ -305,7 +279,7 @@ class _Routes:
 
 @cache
 def _openapi_bytes() -> bytes:
-    return _dumps(openapi_document()).encode()
+    return dumps(openapi_document()).encode()
 
 
 def _page(text: str) -> Response:
@@ -331,11 +305,7 @@ def _done(status: str, code: str) -> Response:
 
 
 def _json(body: object) -> Response:
-    return Response(_dumps(body), content_type="application/json")
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return response(json_answer(body))
 
 
 def _with_trials(trials: Iterable[views.Json], others: views.Json) -> bytes:
@@ -343,5 +313,5 @@ def _with_trials(trials: Iterable[views.Json], others: views.Json) -> bytes:
 
     Called in a worker thread: thousands of trials take longer to write than a tick may wait.
     """
-    listed = ",".join(_dumps(trial) for trial in trials)
-    return f'{{"trials":[{listed}],{_dumps(others)[1:]}'.encode()
+    listed = ",".join(dumps(trial) for trial in trials)
+    return f'{{"trials":[{listed}],{dumps(others)[1:]}'.encode()

@@ -1,8 +1,9 @@
 """`phantomlink serve`: one port for WebSockets and REST, signals, and one barrier a connection.
 
-hypercorn serves REST here, through its connection handler, and trio-websocket the streams.
-Whatever a connection makes either of them raise ends that connection alone: hypercorn's own
-server would end the process on a single byte behind an upgrade request.
+Routes that are polled are answered here. hypercorn serves the rest of REST, through its connection
+handler, and trio-websocket the streams. Whatever a connection makes any of them raise ends that
+connection alone: hypercorn's own server would end the process on a single byte behind an upgrade
+request.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ import h11
 import trio
 import wsproto.utilities
 from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import wrap_app
 
 from phantomlink.app import PhantomLinkApp
 from phantomlink.errors import PhantomLinkError, SettingsError
 from phantomlink.greeting import Greeter
 from phantomlink.parameters import client_base_url
+from phantomlink.polled import Call, find_call, looks_polled
 from phantomlink.service import Service
 from phantomlink.settings import Settings
+from phantomlink.sinks.admission import STREAM_PREFIX
+from phantomlink.sinks.handover import Handover
 from phantomlink.sinks.replay_stream import ReplayStream
 from phantomlink.sinks.upgrade import Head, HeadReader, problem_bytes
 from phantomlink.sinks.websocket import serve_websocket_client
@@ -36,8 +38,10 @@ logger = logging.getLogger(__name__)
 # What hypercorn's parsers let out of its handler when a client breaks their protocol.
 _PROTOCOL_ERRORS = (h11.ProtocolError, h2.exceptions.ProtocolError, wsproto.utilities.ProtocolError)
 _HEAD_SECONDS = 10.0
+_ANSWER_SECONDS = 30.0
 _GRACE_SECONDS = 5.0
 _LINGER_SECONDS = 1.0
+_READ_BYTES = 64 * 1024
 
 
 class Server:
@@ -54,8 +58,15 @@ class Server:
         self._config = Config()
         self._config.errorlog = logging.getLogger("hypercorn.error")
         self._config.include_server_header = False
-        self._asgi: AppWrapper = wrap_app(app, self._config.wsgi_max_body_size, "asgi")
         self._context = WorkerContext(None)
+        self._hypercorn = Handover(
+            wrap_app(app, self._config.wsgi_max_body_size, "asgi"),
+            self._config,
+            self._context,
+            _is_for_the_front,
+        )
+        # Of the connections that wait for a request.
+        self._waiting: set[trio.CancelScope] = set()
         self._accepting = trio.CancelScope()
         self._drained = trio.Event()
 
@@ -76,6 +87,9 @@ class Server:
         self._accepting.cancel()
         self._app.get_service().shut_down()
         await self._context.terminated.set()
+        for scope in self._waiting:
+            scope.cancel()
+        self._hypercorn.end_idle()
         with trio.move_on_after(_GRACE_SECONDS):
             await self._drained.wait()
 
@@ -93,26 +107,63 @@ class Server:
             await trio.aclose_forcefully(stream)
 
     async def _dispatch(self, stream: trio.SocketStream) -> None:
-        try:
-            with trio.fail_after(_HEAD_SECONDS):
-                head, received = await _read_head(stream)
-            if head is None:
+        """Request by request, each to the server that it is for."""
+        received, seconds = b"", _HEAD_SECONDS
+        while not self._context.terminated.is_set():
+            reader = HeadReader()
+            try:
+                head, received = await self._read_head(stream, reader, received, seconds)
+                if head is None:
+                    return
+                if head.stream_request is not None:
+                    await self._serve_stream(stream, received, head)
+                    return
+            except PhantomLinkError as error:
+                await _refuse(stream, error)
                 return
-            if head.stream_request is not None:
-                await self._serve_stream(stream, received, head)
-                return
-        except trio.TooSlowError:
-            return
-        except PhantomLinkError as error:
-            await _refuse(stream, error)
-            return
-        await TCPServer(
-            self._asgi,
-            self._config,
-            self._context,
-            ConnectionState({}),
-            ReplayStream(stream, received),  # type: ignore[arg-type]
-        )
+            call = find_call(head.method, head.http_version, head.target, head.raw_headers)
+            if call is not None:
+                if not await self._answer(stream, reader, call):
+                    return
+                received = reader.rest
+            else:
+                received = await self._hypercorn.serve(stream, received)
+                if not received:
+                    return
+            seconds = self._config.keep_alive_timeout
+
+    async def _read_head(
+        self, stream: trio.SocketStream, reader: HeadReader, received: bytes, seconds: float
+    ) -> tuple[Head | None, bytes]:
+        """The next request's head and all bytes from its first on.
+
+        None when the client left before, took too long, or the server goes away.
+        """
+        head = reader.feed(received) if received else None
+        if head is not None:
+            return head, received
+        with trio.move_on_after(seconds) as scope:
+            self._waiting.add(scope)
+            try:
+                while data := bytes(await stream.receive_some(_READ_BYTES)):
+                    received += data
+                    head = reader.feed(data)
+                    if head is not None:
+                        return head, received
+            finally:
+                self._waiting.discard(scope)
+        return None, received
+
+    async def _answer(self, stream: trio.SocketStream, reader: HeadReader, call: Call) -> bool:
+        """Answer a request; whether another may follow on this connection."""
+        status, headers, body = await call.answer(self._app.get_service)
+        # What hypercorn adds to its answers.
+        headers += self._config.response_headers("h11")
+        with trio.move_on_after(_ANSWER_SECONDS):
+            shown = b"" if call.method == "HEAD" else body
+            await stream.send_all(reader.answer(status, headers, shown))
+            return reader.stays_open
+        return False
 
     async def _serve_stream(self, stream: trio.SocketStream, received: bytes, head: Head) -> None:
         assert head.stream_request is not None
@@ -128,15 +179,8 @@ class Server:
             )
 
 
-async def _read_head(stream: trio.SocketStream) -> tuple[Head | None, bytes]:
-    """The first request's head and all bytes read; None when the client left before."""
-    reader, received = HeadReader(), b""
-    while data := bytes(await stream.receive_some()):
-        received += data
-        head = reader.feed(data)
-        if head is not None:
-            return head, received
-    return None, received
+def _is_for_the_front(data: bytes) -> bool:
+    return looks_polled(data) or data.startswith(b"GET " + STREAM_PREFIX.encode())
 
 
 async def _refuse(stream: trio.SocketStream, error: PhantomLinkError) -> None:

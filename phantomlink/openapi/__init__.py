@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from phantomlink import __version__
+from phantomlink.answer import PROBLEM_TYPE
 from phantomlink.openapi.operations import Operation, operations
 from phantomlink.openapi.parts import ref
 from phantomlink.openapi.recording_schemas import recording_schemas
 from phantomlink.openapi.session_schemas import session_schemas
 from phantomlink.openapi.timing_schemas import timing_schemas
-from phantomlink.problems import PROBLEM_TYPE
 
 _DESCRIPTION = """\
 Plays a neural recording back as if an implant were live.

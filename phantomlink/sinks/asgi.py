@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Protocol
 
 import trio
@@ -18,7 +17,7 @@ from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
 from phantomlink.sinks.admission import Admission
-from phantomlink.sinks.websocket import QUEUE_SECONDS, ClosingReason, MakeGreeting
+from phantomlink.sinks.websocket import ClosingReason, MakeGreeting, queue_frames
 from phantomlink.wire.encoder import WireFormat
 
 
@@ -51,7 +50,7 @@ class QueueSink:
 
     def __init__(self, wire_format: WireFormat, max_packets: int, latency: Histogram) -> None:
         self._wire_format = wire_format
-        self._max_packets = max_packets
+        self.max_packets = max_packets
         self._latency = latency
         self._queue: deque[tuple[int, bytes | str]] = deque()
         self._wake = trio.Event()
@@ -69,7 +68,7 @@ class QueueSink:
         payload = release.frame(self._wire_format).payload
         text = self._wire_format is WireFormat.JSON
         self._queue.append((time.monotonic_ns(), payload.decode() if text else payload))
-        if len(self._queue) > self._max_packets:
+        if len(self._queue) > self.max_packets:
             self._queue.popleft()
             self.dropped += 1
         self._wake.set()
@@ -119,15 +118,19 @@ async def serve_asgi_client(
         admission: what was decided about the request.
         make_greeting: makes the first message.
     """
-    max_packets = max(16, int(QUEUE_SECONDS * float(session.rate_hz)))
-    sink = QueueSink(admission.wire_format, max_packets, session.send_latency)
-    await websocket.send(await make_greeting(session, admission))
+    sink = QueueSink(admission.wire_format, queue_frames(session), session.send_latency)
+
+    async def greeting() -> bytes | str:
+        sink.max_packets = queue_frames(session)
+        return await make_greeting(session, admission)
+
+    await websocket.send(await greeting())
     session.subscribe(admission.filter, session.playback(admission.filter), sink)
     try:
         async with trio.open_nursery() as nursery:
             # Without a reader the leaving of the client is never told.
             nursery.start_soon(_ignore_messages, websocket)
-            await sink.send_until_ended(websocket, partial(make_greeting, session, admission))
+            await sink.send_until_ended(websocket, greeting)
             nursery.cancel_scope.cancel()
     finally:
         session.unsubscribe(sink)

@@ -46,6 +46,10 @@ class FrameStream(trio.abc.Stream):
         max_bytes: bytes that they may take.
         latency: where it is recorded how long each data frame took from being offered to having
             been taken by the kernel.
+
+    Attributes:
+        max_frames: as given; a new value holds from the next frame on.
+        dropped_frames: data frames that the client lost because it was too slow.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class FrameStream(trio.abc.Stream):
         latency: Histogram,
     ) -> None:
         self._stream = stream
-        self._max_frames = max_frames
+        self.max_frames = max_frames
         self._max_bytes = max_bytes
         self._latency = latency
         # A second handle on trio's own descriptor, for the write that does not wait.
@@ -203,7 +207,7 @@ class FrameStream(trio.abc.Stream):
         if item.droppable:
             self._queued_frames += 1
             self._queued_bytes += len(item.data)
-            while self._queued_frames > self._max_frames or self._queued_bytes > self._max_bytes:
+            while self._queued_frames > self.max_frames or self._queued_bytes > self._max_bytes:
                 if not self._drop_oldest():
                     break
         self._wake.set()

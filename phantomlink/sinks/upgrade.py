@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from dataclasses import dataclass
 
 import h11
 from werkzeug.datastructures import Headers
 
+from phantomlink.answer import error_answer
 from phantomlink.errors import PhantomLinkError
 from phantomlink.sinks.admission import STREAM_PREFIX, StreamRequest
 
@@ -43,19 +43,28 @@ class BadHeadError(PhantomLinkError):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The first request of a connection.
+    """The head of a request.
 
     Attributes:
         stream_request: what it asks of a stream; None when it is for the HTTP server.
-        headers: all of them, as the client sent them.
+        method, target, http_version: the first line, as the client sent it.
+        raw_headers: names in lower case, and values.
     """
 
     stream_request: StreamRequest | None
-    headers: Headers
+    method: str
+    target: str
+    http_version: str
+    raw_headers: tuple[tuple[bytes, bytes], ...]
+
+    @property
+    def headers(self) -> Headers:
+        """All headers, by name in any case."""
+        return _texts(self.raw_headers)
 
 
 class HeadReader:
-    """Takes bytes until the head is complete."""
+    """Takes bytes until the head is complete; then it may frame the answer to it."""
 
     def __init__(self) -> None:
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
@@ -78,51 +87,75 @@ class HeadReader:
             raise BadHeadError("the connection was closed before a request was complete")
         return _read_request(event)
 
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+        """A whole answer to the request, which must be one without a body.
+
+        It says that the connection closes if the client asked for that.
+
+        Args:
+            status: of the answer.
+            headers: of the answer, its length among them.
+            body: of that length; none for a HEAD.
+        """
+        connection = self._h11
+        end = connection.next_event()
+        assert isinstance(end, h11.EndOfMessage)
+        parts = (
+            connection.send(h11.Response(status_code=status, headers=headers)),
+            connection.send(h11.Data(data=body)),
+            connection.send(h11.EndOfMessage()),
+        )
+        return b"".join(part for part in parts if part is not None)
+
+    @property
+    def stays_open(self) -> bool:
+        """Whether another request may follow the one that was answered."""
+        return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
+
+    @property
+    def rest(self) -> bytes:
+        """What came behind the request that was answered."""
+        return bytes(self._h11.trailing_data[0])
+
 
 def problem_bytes(error: PhantomLinkError) -> bytes:
     """A whole HTTP/1.1 answer that refuses, and closes the connection."""
-    body = json.dumps(
-        {
-            "type": "about:blank",
-            "title": error.title,
-            "status": error.http_status,
-            "detail": str(error),
-        }
-    ).encode()
+    answer = error_answer(error)
     headers = [
-        ("Content-Type", "application/problem+json"),
-        ("Content-Length", str(len(body))),
+        ("Content-Type", answer.content_type),
+        ("Content-Length", str(len(answer.body))),
         ("Connection", "close"),
-        *getattr(error, "headers", ()),
+        *answer.headers,
     ]
-    retry_after = getattr(error, "retry_after_seconds", None)
-    if retry_after is not None:
-        headers.append(("Retry-After", str(retry_after)))
     connection = h11.Connection(h11.SERVER)
     # An answer without a request that h11 has seen: it may always be an error.
     parts = (
-        connection.send(h11.Response(status_code=error.http_status, headers=headers)),
-        connection.send(h11.Data(data=body)),
+        connection.send(h11.Response(status_code=answer.status, headers=headers)),
+        connection.send(h11.Data(data=answer.body)),
         connection.send(h11.EndOfMessage()),
     )
     return b"".join(part for part in parts if part is not None)
 
 
 def _read_request(request: h11.Request) -> Head:
+    raw_headers = tuple((name, value) for name, value in request.headers)
     headers: dict[bytes, list[bytes]] = {}
-    for name, value in request.headers:
+    for name, value in raw_headers:
         headers.setdefault(name, []).append(value)
-    given = Headers(
-        [(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers]
-    )
     target = request.target
+    first_line = (
+        request.method.decode("ascii"),
+        target.decode("latin-1"),
+        request.http_version.decode("ascii"),
+    )
     if b"websocket" not in _tokens(headers.get(b"upgrade", [])):
-        return Head(None, given)
+        return Head(None, *first_line, raw_headers)
     if not target.startswith(STREAM_PREFIX.encode()):
         # hypercorn would accept the connection before the application could refuse it.
         raise BadHeadError(f"no WebSocket at {target.decode('latin-1')[:80]!r}", 404)
     _check_upgrade(request, headers)
     path, _, query = target.decode("ascii").partition("?")
+    given = _texts(raw_headers)
     subprotocols = _tokens(headers.get(b"sec-websocket-protocol", []))
     asked = StreamRequest(
         path=path,
@@ -131,7 +164,11 @@ def _read_request(request: h11.Request) -> Head:
         origin=given.get("Origin"),
         subprotocols=tuple(token.decode() for token in subprotocols),
     )
-    return Head(asked, given)
+    return Head(asked, *first_line, raw_headers)
+
+
+def _texts(raw_headers: tuple[tuple[bytes, bytes], ...]) -> Headers:
+    return Headers([(name.decode("ascii"), value.decode("latin-1")) for name, value in raw_headers])
 
 
 def _check_upgrade(request: h11.Request, headers: dict[bytes, list[bytes]]) -> None:

@@ -34,6 +34,7 @@ _PING_TIMEOUT_SECONDS = 20.0
 # What may wait for a slow client, beside the kernel's own buffer, which would otherwise hide
 # five seconds of stream from us.
 QUEUE_SECONDS = 2.0
+_MIN_QUEUE_FRAMES = 16
 _MAX_QUEUE_BYTES = 4 * 2**20
 SEND_BUFFER_BYTES = 64 * 1024
 
@@ -112,10 +113,9 @@ async def serve_websocket_client(
         make_greeting: makes the first message.
     """
     _bound_send_buffer(stream)
-    rate_hz = float(session.rate_hz)
     frames = FrameStream(
         stream,
-        max_frames=max(16, int(QUEUE_SECONDS * rate_hz)),
+        max_frames=queue_frames(session),
         max_bytes=_MAX_QUEUE_BYTES,
         latency=session.send_latency,
     )
@@ -154,6 +154,7 @@ async def _stream_session(
             listening.start_soon(_until_client_leaves, websocket, listening.cancel_scope)
             listening.start_soon(_until_silent, websocket, listening.cancel_scope)
             while (reason := await sink.wait_told()) is None:
+                frames.max_frames = queue_frames(session)
                 frames.put_nowait(frame_message(await make_greeting(session, admission)))
             with trio.move_on_after(_CLOSE_SECONDS):
                 await websocket.aclose(reason.code, reason.text)
@@ -196,6 +197,11 @@ async def _until_silent(
                 await websocket.ping()
     except (trio.TooSlowError, trio_websocket.ConnectionClosed):
         scope.cancel()
+
+
+def queue_frames(session: Session) -> int:
+    """How many frames may wait for a client at the session's present rate."""
+    return max(_MIN_QUEUE_FRAMES, int(QUEUE_SECONDS * session.rate_hz))
 
 
 def _bound_send_buffer(stream: ReplayStream) -> None:

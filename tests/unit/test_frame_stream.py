@@ -110,6 +110,19 @@ async def test_bytes_bound_the_queue_too():
         assert frames.dropped_frames > 200
 
 
+async def test_a_longer_queue_holds_from_the_next_frame_on():
+    async with connected(max_frames=5) as (frames, _, _):
+        for n in range(200):
+            frames.offer_nowait(frame_message(n.to_bytes(4, "big") * 100))
+        assert frames.queued_frames == 5
+        dropped = frames.dropped_frames
+        frames.max_frames = 8
+        for n in range(4):
+            frames.offer_nowait(frame_message(n.to_bytes(4, "big") * 100))
+        assert frames.queued_frames == 8
+        assert frames.dropped_frames == dropped + 1
+
+
 async def test_control_bytes_wait_their_turn_and_are_never_dropped():
     async with connected() as (frames, client, nursery):
         frames.upgraded(bytes)
