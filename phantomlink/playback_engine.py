@@ -19,7 +19,7 @@ choice, with what follows from it when packets are taken more slowly than they c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields
 from os import PathLike, fspath
 from types import TracebackType
@@ -230,7 +230,7 @@ class PlaybackEngine:
             raise RuntimeError("this PlaybackEngine is playing already")
         async with AsyncExitStack() as stack:
             self._playing = playing = await self._open(stack)
-            nursery = await stack.enter_async_context(_open_nursery())
+            nursery = await stack.enter_async_context(trio.open_nursery())
             nursery.start_soon(_run, playing)
             self._leave = stack.pop_all()
         return self
@@ -333,10 +333,6 @@ def _perturbation(wanted: Perturbation | str | Mapping[str, Any] | None) -> Pert
     if wanted is None:
         return NO_PERTURBATION
     return wanted if isinstance(wanted, Perturbation) else parse_perturbation(wanted)
-
-
-def _open_nursery() -> AbstractAsyncContextManager[trio.Nursery]:
-    return trio.open_nursery(strict_exception_groups=True)
 
 
 async def _run(playing: _Playing) -> None:
