@@ -140,12 +140,11 @@ def plot_decoding(path, scores, true, predicted):
     names = list(scores)
     means = [np.mean(scores[name]) for name in names]
     stds = [np.std(scores[name]) for name in names]
-    # Below no variance at all it matters little how far.
-    bars.bar(names, np.maximum(means, -1), yerr=stds, color="tab:blue")
+    bars.bar(names, means, yerr=stds, color="tab:blue")
     for place, mean in enumerate(means):
         bars.annotate(f"{mean:.2f}", (place, max(mean, 0) + 0.02), ha="center")
     bars.axhline(0, color="black", linewidth=0.8)
-    bars.set_ylim(-1, 1)
+    bars.set_ylim(-1, 1)  # below 0 it matters little how far
     bars.set_ylabel("R2 of velocity, held-out trials")
     trace.plot(true, color="black", label="true")
     for name, velocity in predicted.items():

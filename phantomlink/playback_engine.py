@@ -19,7 +19,7 @@ choice, with what follows from it when packets are taken more slowly than they c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields
 from os import PathLike, fspath
 from types import TracebackType
@@ -32,6 +32,7 @@ from phantomlink.engine.clock import Clock, SystemClock
 from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.fanout import Encoders
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
+from phantomlink.engine.perturbed import apply_perturbation
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import Playback, PlaybackParts
 from phantomlink.engine.prefetch import BlockReader
@@ -222,13 +223,14 @@ class PlaybackEngine:
 
         Raises:
             RecordingError: there is no such file, or it cannot be played.
+            InvalidParameterError: the perturbation does not fit the recording.
             NoMatchingBinsError: the filter matches nothing.
         """
         if self._leave is not None:
             raise RuntimeError("this PlaybackEngine is playing already")
         async with AsyncExitStack() as stack:
             self._playing = playing = await self._open(stack)
-            nursery = await stack.enter_async_context(_open_nursery())
+            nursery = await stack.enter_async_context(trio.open_nursery())
             nursery.start_soon(_run, playing)
             self._leave = stack.pop_all()
         return self
@@ -279,6 +281,10 @@ class PlaybackEngine:
         recording = await trio.to_thread.run_sync(self._open_recording, limiter=thread)
         stack.callback(recording.close)
         bins = await trio.to_thread.run_sync(recording.at_rate, self._rate_hz, limiter=thread)
+        # In the thread too: a script of many steps takes 50 ms to make ready.
+        applied = await trio.to_thread.run_sync(
+            apply_perturbation, self.perturbation, self.seed, bins, limiter=thread
+        )
         collector = SlackCollector()
         if self._speed is None:
             queue = PacketQueue(_QUEUE_PACKETS)
@@ -301,8 +307,8 @@ class PlaybackEngine:
             "script",
             parts,
             self._speed or REAL_TIME,
-            perturbation=self.perturbation,
             seed=self.seed,
+            applied=applied,
         )
         playback = session.subscribe(self._filter, session.playback(self._filter), queue)
         return _Playing(recording, session, playback, queue)
@@ -327,10 +333,6 @@ def _perturbation(wanted: Perturbation | str | Mapping[str, Any] | None) -> Pert
     if wanted is None:
         return NO_PERTURBATION
     return wanted if isinstance(wanted, Perturbation) else parse_perturbation(wanted)
-
-
-def _open_nursery() -> AbstractAsyncContextManager[trio.Nursery]:
-    return trio.open_nursery(strict_exception_groups=True)
 
 
 async def _run(playing: _Playing) -> None:

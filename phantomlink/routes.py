@@ -228,11 +228,6 @@ class _Routes:
     async def binary_stream(self, code: str) -> Response:
         return await self.stream(f"binary/{code}")
 
-    async def _polled(
-        self, view: PolledView, code: str = "", parameters: Parameters = NO_PARAMETERS
-    ) -> Response:
-        return response(await view(self._get_service, code, parameters))
-
     async def perturbation(self, code: str) -> Response:
         return _json(views.perturbation(self._session(code)))
 
@@ -273,6 +268,11 @@ class _Routes:
             | bins
             | {"filter": views.filter_json(wanted), "num_packets": num_packets, "sha256": sha256}
         )
+
+    async def _polled(
+        self, view: PolledView, code: str = "", parameters: Parameters = NO_PARAMETERS
+    ) -> Response:
+        return response(await view(self._get_service, code, parameters))
 
     def _session(self, code: str) -> Session:
         return self._get_service().registry.get(code)

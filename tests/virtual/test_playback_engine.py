@@ -302,6 +302,14 @@ async def test_a_filter_that_matches_nothing_is_refused_and_the_file_closed(
     assert open_descriptors(synthetic_recording) == []
 
 
+async def test_a_perturbation_of_units_that_are_not_there_is_refused(synthetic_recording):
+    dead = {"kind": "dead_units", "unit_ids": [-1]}
+    engine = PlaybackEngine(synthetic_recording, perturbation={"transforms": [dead]})
+    with pytest.raises(InvalidParameterError, match=r"transforms\[0\]\.unit_ids: got -1"):
+        async with engine:
+            raise AssertionError
+
+
 async def test_it_plays_inside_its_context_and_once_at_a_time(synthetic_recording):
     engine = PlaybackEngine(synthetic_recording)
     with pytest.raises(RuntimeError, match="enter it first"):

@@ -47,7 +47,7 @@ class OutletGroup:
         self._kinematics, self._kinematics_row = by_kind[KINEMATICS], rows[KINEMATICS]
         self._intention, self._intention_row = by_kind[INTENTION], rows[INTENTION]
         self._markers = by_kind[MARKERS]
-        self._latest_marker = -math.inf
+        self._latest_sample = self._latest_marker = -math.inf
 
     def consumers(self) -> tuple[bool, ...]:
         """Which of the outlets an inlet is connected to."""
@@ -61,7 +61,9 @@ class OutletGroup:
             deadline_ns: of its tick, monotonic ns.
             wrapped: whether it is the first after the recording has wrapped.
         """
-        stamp = self._stamp(deadline_ns)
+        # A packet that was to be overtaken (a fault that is meant) has an earlier deadline than the
+        # one before it; stamps of a stream never step back.
+        stamp = self._latest_sample = max(self._stamp(deadline_ns), self._latest_sample)
         if self._neural.have_consumers():
             self._neural_row[0] = packet.spike_counts
             self._neural.push(self._neural_row, stamp)
