@@ -1,0 +1,71 @@
+"""hypercorn's Trio worker, so that a connection can only end itself.
+
+`hypercorn --worker-class trio` (0.18) runs the handlers of all connections in one nursery, and
+lets through whatever a handler raises. So each of these ends the process, and everybody's
+session: a byte or a frame behind an upgrade request, before the upgrade is answered; an upgrade
+with a body; a path that is not ASCII; a connection that is reset between being accepted and being
+asked for its address; two writers on one socket. `tests/e2e/test_hypercorn_faults.py` sends them
+to hypercorn as it comes: when it fails, hypercorn has been mended and this module can go.
+
+None of it can be caught in an ASGI application, which is called behind the code that raises. So
+the handler is replaced by one with a barrier: in the one name by which the worker refers to it,
+for the versions that are known, before the worker has begun to listen. Under asyncio each
+connection is a task of its own and nothing needs guarding; `phantomlink serve` has its own
+barrier and calls the handler by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from importlib.metadata import version
+from typing import Any
+
+import hypercorn.trio.run
+import trio
+from hypercorn.trio.tcp_server import TCPServer
+
+logger = logging.getLogger(__name__)
+
+KNOWN_VERSIONS = ("0.18.",)
+
+
+class GuardedTCPServer(TCPServer):
+    """hypercorn's connection handler; what it raises ends its connection and goes no further."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self.run().__await__()
+
+    async def run(self) -> None:
+        """Serve the connection to its end."""
+        try:
+            await super().run()
+        except* Exception as group:
+            # The application's own errors do not come here: hypercorn logs those and answers 500.
+            error = _first(group)
+            logger.warning("A connection ends on what hypercorn made of it: %r", error)
+            logger.debug("It was raised here:", exc_info=group)
+        finally:
+            await trio.aclose_forcefully(self.stream)
+
+
+def guard_hypercorn() -> bool:
+    """Guard the Trio worker of this process, if there is one; whether it is guarded now."""
+    found = version("hypercorn")
+    worker: Any = hypercorn.trio.run
+    if not found.startswith(KNOWN_VERSIONS) or not issubclass(worker.TCPServer, TCPServer):
+        logger.warning(
+            "hypercorn %s is not a version whose connections are known to need, or to take, the "
+            "guard; phantomlink serve does not depend on it",
+            found,
+        )
+        return False
+    worker.TCPServer = GuardedTCPServer
+    return True
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
