@@ -23,6 +23,7 @@ ENV_PREFIX = "PHANTOM_"
 _NOT_OURS = frozenset({"PHANTOM_TEST_RECORDINGS"})
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_FORMATS = ("text", "json")
 MIN_RATE_HZ, MAX_RATE_HZ = 1, 1000
 DEFAULT_DATA_DIR = Path("data")
 DEFAULT_DATASET = "mc_maze"
@@ -101,6 +102,13 @@ def _log_level(raw: str) -> str:
     return level
 
 
+def _log_format(raw: str) -> str:
+    form = raw.strip().lower()
+    if form not in LOG_FORMATS:
+        raise ValueError(raw)
+    return form
+
+
 def _dataset(raw: str) -> str:
     name = _text(raw).removesuffix(".nwb")
     if Path(name).name != name or name in {".", ".."}:
@@ -175,6 +183,18 @@ class Settings:
         None, _cpus, "CPU numbers, separated by commas", "CPUs to stay on"
     )
     log_level: str = _setting("INFO", _log_level, f"one of {', '.join(LOG_LEVELS)}", "log level")
+    log_format: str = _setting(
+        "text", _log_format, f"one of {', '.join(LOG_FORMATS)}", "lines for people, or JSON objects"
+    )
+    grace_seconds: float = _setting(
+        5.0,
+        _seconds,
+        "a number of seconds above 0",
+        "how long clients may take to leave when the server is told to stop",
+    )
+    state_dir: Path | None = _setting(
+        None, _path, "a directory", "where sessions are kept over a restart (default: nowhere)"
+    )
     position_series: str | None = _setting(
         None, _text, "the name or NWB path of a series", "series that gives x and y"
     )

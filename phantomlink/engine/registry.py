@@ -14,6 +14,7 @@ from fractions import Fraction
 import trio
 
 from phantomlink.engine.codes import make_up_code, validate_code
+from phantomlink.engine.ledger import Ledger
 from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.session import (
     CLOSE_GOING_AWAY,
@@ -29,6 +30,7 @@ from phantomlink.errors import (
     TooManySessionsError,
     UnavailableError,
 )
+from phantomlink.logs import bind
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Registry:
         self._make_parts = make_parts
         self.max_sessions = max_sessions
         self.ttl_seconds = ttl_seconds
+        self.ledger = Ledger()
         self._sessions: dict[str, Session] = {}
         self._nursery: trio.Nursery | None = None
         self._closing = False
@@ -107,7 +110,8 @@ class Registry:
         self._make_room()
         session = self._sessions[code] = Session(code, parts or self._make_parts(), speed)
         self._nursery.start_soon(self._supervise, session)
-        logger.info("Session %s created (%d in all)", code, len(self._sessions))
+        n = len(self._sessions)
+        logger.info("Session %s created (%d in all)", code, n, extra={"session": code})
         return session, True
 
     def delete(self, code: str) -> None:
@@ -161,10 +165,13 @@ class Registry:
     def _end(self, session: Session, code: int, reason: str) -> None:
         if self._sessions.get(session.code) is session:
             del self._sessions[session.code]
-            logger.info("Session %s ends: %s", session.code, reason)
+            self.ledger.ended(session)
+            extra = {"session": session.code}
+            logger.info("Session %s ends: %s", session.code, reason, extra=extra)
         session.close(code, reason)
 
     async def _supervise(self, session: Session) -> None:
+        bind(session=session.code, client=None)
         try:
             await session.run()
         except* RecordingError as group:

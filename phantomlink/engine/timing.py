@@ -91,6 +91,7 @@ class TimingCounters:
         overruns: packets that were not ready at their deadline.
         events: the latest stalls and overruns, oldest first.
         lowest_depth: fewest bins that were read ahead when a tick was due; None before the first.
+        latest_depth: how many there were when a block had last been used up; None before.
     """
 
     __slots__ = (
@@ -99,6 +100,7 @@ class TimingCounters:
         "events",
         "handover",
         "lateness",
+        "latest_depth",
         "lowest_depth",
         "overruns",
         "packets",
@@ -115,6 +117,7 @@ class TimingCounters:
         self.overruns = 0
         self.events: deque[TimingEvent] = deque(maxlen=_EVENTS_KEPT)
         self.lowest_depth: int | None = None
+        self.latest_depth: int | None = None
 
     def anchored(self) -> None:
         """A new grid of deadlines begins."""
@@ -139,5 +142,23 @@ class TimingCounters:
 
     def depth(self, bins_ahead: int) -> None:
         """So many bins are ready beyond the next packet."""
+        self.latest_depth = bins_ahead
         if self.lowest_depth is None or bins_ahead < self.lowest_depth:
             self.lowest_depth = bins_ahead
+
+
+class TimingSums:
+    """What the playbacks that have gone had counted, together."""
+
+    __slots__ = ("lateness", "overruns", "stalls")
+
+    def __init__(self) -> None:
+        self.lateness = Histogram()
+        self.stalls = 0
+        self.overruns = 0
+
+    def add(self, counted: TimingCounters | TimingSums) -> None:
+        """Count also what this one has."""
+        self.lateness.merge(counted.lateness)
+        self.stalls += counted.stalls
+        self.overruns += counted.overruns

@@ -14,8 +14,9 @@ from functools import partial
 import trio
 import trio_websocket
 
-from phantomlink.engine.fanout import Release
+from phantomlink.engine.fanout import Release, Sink
 from phantomlink.engine.session import CLOSE_GOING_AWAY, Session
+from phantomlink.logs import bind, next_client_id
 from phantomlink.sinks.admission import Admission
 from phantomlink.sinks.frame_stream import FrameStream
 from phantomlink.sinks.replay_stream import ReplayStream
@@ -112,6 +113,7 @@ async def serve_websocket_client(
         admission: what was decided about the request.
         make_greeting: makes the first message.
     """
+    bind(session=session.code, client=next_client_id())
     _bound_send_buffer(stream)
     frames = FrameStream(
         stream,
@@ -161,10 +163,20 @@ async def _stream_session(
             listening.cancel_scope.cancel()
     finally:
         session.unsubscribe(sink)
+        log_leaving(session, sink)
         if sink.reason is None and not websocket.closed:
             # Cancelled from outside: the server goes away.
             with trio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await websocket.aclose(CLOSE_GOING_AWAY, "the server is going away")
+
+
+def log_leaving(session: Session, sink: Sink) -> None:
+    """A client has left: say so, and what it lost."""
+    dropped: int = getattr(sink, "dropped", 0)
+    if dropped:
+        logger.info("A client of session %s was slow and lost %d packets", session.code, dropped)
+    else:
+        logger.debug("A client of session %s has left", session.code)
 
 
 def _protocol_error_frame(websocket: trio_websocket.WebSocketConnection) -> bytes:
