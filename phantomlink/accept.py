@@ -44,7 +44,7 @@ def _weight(form: Form, ranges: dict[str, float]) -> tuple[float, bool]:
     kind = form.value.partition("/")[0]
     for name, is_named in ((form.value, True), (f"{kind}/*", True), ("*/*", False)):
         if name in ranges:
-            return ranges[name], is_named
+            return ranges[name], is_named and ranges[name] > 0
     return 0.0, False
 
 

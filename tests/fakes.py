@@ -44,7 +44,7 @@ class VirtualAlarm:
         self._clock = clock
 
     async def wait_until(self, deadline_ns):
-        await trio.sleep((deadline_ns - self._clock.now_ns()) / 1_000_000_000)
+        await trio.sleep(max(deadline_ns - self._clock.now_ns(), 0) / 1_000_000_000)
         return self._clock.now_ns()
 
     def close(self):

@@ -153,8 +153,9 @@ async def _stream_session(
     session.subscribe(admission.filter, session.playback(admission.filter), sink)
     try:
         async with trio.open_nursery() as listening:
-            listening.start_soon(_until_client_leaves, websocket, listening.cancel_scope)
-            listening.start_soon(_until_silent, websocket, listening.cancel_scope)
+            leave = partial(_leave, sink, listening.cancel_scope)
+            listening.start_soon(_until_client_leaves, websocket, leave)
+            listening.start_soon(_until_silent, websocket, leave)
             while (reason := await sink.wait_told()) is None:
                 frames.max_frames = queue_frames(session)
                 frames.put_nowait(frame_message(await make_greeting(session, admission)))
@@ -187,19 +188,27 @@ def _protocol_error_frame(websocket: trio_websocket.WebSocketConnection) -> byte
     return close_frame(reason.code)
 
 
+def _leave(sink: WebSocketSink, scope: trio.CancelScope) -> None:
+    """The connection is closed, or as good as that."""
+    # Where we have begun to close it, the client's answer is waited for: to shut the socket on
+    # what it still sends would reset the connection, and it would not learn why.
+    if sink.reason is None:
+        scope.cancel()
+
+
 async def _until_client_leaves(
-    websocket: trio_websocket.WebSocketConnection, scope: trio.CancelScope
+    websocket: trio_websocket.WebSocketConnection, leave: Callable[[], None]
 ) -> None:
     """Read and ignore what the client sends; reading is also how its leaving is noticed."""
     try:
         while True:
             await websocket.get_message()
     except trio_websocket.ConnectionClosed:
-        scope.cancel()
+        leave()
 
 
 async def _until_silent(
-    websocket: trio_websocket.WebSocketConnection, scope: trio.CancelScope
+    websocket: trio_websocket.WebSocketConnection, leave: Callable[[], None]
 ) -> None:
     """Ping now and then: a client whose machine has gone sends nothing, not even a reset."""
     try:
@@ -208,7 +217,7 @@ async def _until_silent(
             with trio.fail_after(_PING_TIMEOUT_SECONDS):
                 await websocket.ping()
     except (trio.TooSlowError, trio_websocket.ConnectionClosed):
-        scope.cancel()
+        leave()
 
 
 def queue_frames(session: Session) -> int:
