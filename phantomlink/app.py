@@ -14,7 +14,7 @@ from quart_trio import QuartTrio
 from phantomlink.asyncio_bridge import AsyncioBridge
 from phantomlink.errors import PhantomLinkError, UnavailableError
 from phantomlink.greeting import Greeter
-from phantomlink.lifespan import Lifespan
+from phantomlink.lifespan import Lifespan, leaving_when_refused
 from phantomlink.parameters import client_base_url
 from phantomlink.polled import find_call
 from phantomlink.problems import problem_response
@@ -51,7 +51,7 @@ class PhantomLinkApp(QuartTrio):
     ) -> None:
         """Answer one request; what is polled is answered without the framework."""
         if sniffio.current_async_library() == "asyncio":
-            await self._bridge(scope, receive, send)
+            await self._bridge(scope, receive, leaving_when_refused(send))
             return
         call = None
         if scope["type"] == "http" and not scope.get("root_path"):

@@ -73,7 +73,8 @@ class Lifespan:
             await send({"type": "lifespan.shutdown.complete"})
         else:
             logger.error("phantomlink: %s", failure)
-            await _fail(send, failure)
+            failed: Any = {"type": "lifespan.startup.failed", "message": failure}
+            await leaving_when_refused(send)(failed)
 
     async def _run(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         async with trio.open_nursery() as nursery:
@@ -87,12 +88,20 @@ class Lifespan:
             nursery.cancel_scope.cancel()
 
 
-async def _fail(send: ASGISendCallable, message: str) -> None:
-    failed: Any = {"type": "lifespan.startup.failed", "message": message}
-    try:
-        await send(failed)
-    except Exception:  # noqa: BLE001 (hypercorn's own, which it shows with 60 lines of traceback)
-        _leave()
+def leaving_when_refused(send: ASGISendCallable) -> ASGISendCallable:
+    """The server's `send`, which ends the worker where the server raises on a failed start."""
+
+    async def send_or_leave(event: Any) -> None:
+        try:
+            await send(event)
+        except Exception:
+            # hypercorn's own, which it would show with 60 lines of traceback. Here and not where
+            # the application hears of it: in its other thread, the server goes on meanwhile.
+            if event["type"] != "lifespan.startup.failed":
+                raise
+            _leave()
+
+    return send_or_leave
 
 
 def _leave() -> NoReturn:
