@@ -2,10 +2,9 @@
 
 `hypercorn --worker-class trio` (0.18) runs the handlers of all connections in one nursery, and
 lets through whatever a handler raises. So each of these ends the process, and everybody's
-session: a byte or a frame behind an upgrade request, before the upgrade is answered; an upgrade
-with a body; a path that is not ASCII; a connection that is reset between being accepted and being
-asked for its address; two writers on one socket. `tests/e2e/test_hypercorn_faults.py` sends them
-to hypercorn as it comes: when it fails, hypercorn has been mended and this module can go.
+session: a byte or a frame in the packet of an upgrade request; an upgrade with a body or chunks; a
+sub-protocol or an extension that is not ASCII. `tests/e2e/test_hypercorn_faults.py` sends them to
+hypercorn as it comes: when it fails, hypercorn has been mended and this module can go.
 
 None of it can be caught in an ASGI application, which is called behind the code that raises. So
 the handler is replaced by one with a barrier: in the one name by which the worker refers to it,
