@@ -140,7 +140,7 @@ def read_state(path: Path, identity: RecordingIdentity) -> list[SessionState]:
     """
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return parse_state(data, identity)
 

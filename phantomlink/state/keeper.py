@@ -22,6 +22,7 @@ from phantomlink.state.file import (
     set_aside,
     write_state,
 )
+from phantomlink.state.lock import StateLock, StateLockedError
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class StateKeeper:
         self, folder: Path, identity: RecordingIdentity, sessions: Iterable[Session]
     ) -> None:
         self._path = folder / identity.file_name
+        self._lock = StateLock(self._path)
         self._identity = identity
         self._sessions = sessions
         self._written: tuple[SessionState, ...] | None = None
@@ -71,6 +73,7 @@ class StateKeeper:
             if self._last is not None:
                 with trio.move_on_after(_LAST_WRITE_SECONDS, shield=True):
                     await self._write(self._last)
+            self._lock.release()
 
     def freeze(self) -> None:
         """Keep the sessions as they are now, before the server that goes away ends them."""
@@ -91,16 +94,28 @@ class StateKeeper:
                 abandon_on_cancel=True,
             )
         except OSError as error:
-            if not self._has_failed:
-                logger.warning("Sessions are not kept over a restart now: %s", error)
-            self._has_failed = True
+            self._say_failure(error)
             return
         if self._has_failed:
             logger.info("Sessions are kept over a restart again")
         self._has_failed = False
         self._written = state
 
+    def _say_failure(self, error: OSError) -> None:
+        if not self._has_failed:
+            logger.warning("Sessions are not kept over a restart now: %s", error)
+        self._has_failed = True
+
     def _load(self) -> list[SessionState]:
+        try:
+            self._lock.acquire()
+        except StateLockedError as error:
+            self._may_write = False
+            logger.warning("Sessions are not kept over a restart: %s", error)
+            return []
+        except OSError as error:
+            # No lock, no other server: what can be written will be seen when it is.
+            self._say_failure(error)
         try:
             return read_state(self._path, self._identity)
         except (StateFormError, OSError) as error:

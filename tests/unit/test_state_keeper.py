@@ -145,7 +145,7 @@ async def test_a_file_of_the_wrong_form_is_kept_and_said_once(
     keeper = StateKeeper(tmp_path, IDENTITY, registry)
     assert await keeper.load() == []
     assert len(caplog.records) == 1
-    (kept,) = tmp_path.iterdir()
+    (kept,) = tmp_path.glob("*.kept-*")
     assert kept.name.startswith(f"{path.name}.kept-")
     assert kept.name in caplog.text
     registry.create("a")
@@ -230,3 +230,26 @@ async def test_when_there_is_room_for_fewer_the_newest_come_back(registry, caplo
 
 def test_the_file_is_for_people_too():
     assert json.loads(dump_state(IDENTITY, [state("a")]))["sessions"][0]["speed"] == "1"
+
+
+async def test_only_one_server_keeps_its_sessions_in_a_file(tmp_path, registry, writes, caplog):
+    """The lock is of the open file, so a second keeper stands for a second process."""
+    first = StateKeeper(tmp_path, IDENTITY, registry)
+    await first.load()
+    registry.create("a")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first.run)
+        await writes.reach(1)
+        second = StateKeeper(tmp_path, IDENTITY, registry)
+        assert await second.load() == []
+        assert "another server" in caplog.text
+        async with trio.open_nursery() as other:
+            other.start_soon(second.run)
+            registry.delete("a")
+            second.freeze()
+        await writes.reach(2)
+        first.freeze()
+    caplog.clear()
+    third = StateKeeper(tmp_path, IDENTITY, registry)
+    assert await third.load() == []
+    assert not caplog.records

@@ -1,6 +1,7 @@
 """The metrics for Prometheus, of sessions on a virtual clock."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -208,3 +209,20 @@ def test_the_published_edges_count_exactly(values):
 def test_an_edge_inside_a_bucket_is_refused():
     with pytest.raises(ValueError, match="1000 ns"):
         Histogram().counts_up_to([1000])
+
+
+async def test_the_page_lists_every_metric(service):
+    """docs/operations.md: name, type and labels of each."""
+    page = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- metrics -->\n")[2].partition("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")][:3] for line in table]
+    listed = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    listen(service, "a")
+    await trio.sleep(2)
+    text = (await scrape(service, Form.PROMETHEUS)).decode()
+    found = {}
+    for family in parse_text(text):
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        found[f"`{name}`"] = (family.type, labels)
+    assert listed == found
