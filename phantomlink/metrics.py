@@ -62,6 +62,8 @@ class Histogram:
 
     def merge(self, other: Histogram) -> None:
         """Count also everything that `other` has counted."""
+        if not other.count:
+            return
         self._buckets = list(map(add, self._buckets, other._buckets))
         self.count += other.count
         self._sum += other._sum

@@ -40,7 +40,7 @@ EDGES_NS = tuple(2**k - 1 for k in range(10, 32))
 _END = b"# EOF\n"
 _EDGES = tuple(str(edge_ns / 1e9) for edge_ns in EDGES_NS)
 # So many at a time that no tick waits longer than about a third of a millisecond.
-_SESSIONS_AT_ONCE = 8
+_SESSIONS_AT_ONCE = 4
 
 
 class Gauges:

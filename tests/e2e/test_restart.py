@@ -218,3 +218,16 @@ def test_prometheus_is_answered_by_both_ways_in(recording):
             sent = families["phantomlink_packets_sent"].samples[0]
             assert (sent.labels, sent.value >= 45) == ({"transport": "websocket"}, True)
             assert server.get("/metrics")[1]["metrics"]["total_sessions"] == 1
+
+
+def test_behind_hypercorn_sessions_come_back_too(recording, tmp_path):
+    env = {"PHANTOM_STATE_DIR": str(tmp_path / "state")}
+    with live_server(recording, entry="hypercorn", env=env) as server:
+        last = receive(f"{server.ws}/stream/a", 30).ids[-1]
+        server.post("/api/control/a/pause")
+        position = server.get("/api/control/a/position")[1]["current_packet"]
+        assert position > last
+        assert server.terminate() == 0
+    with live_server(recording, entry="hypercorn", env=env) as server:
+        found = server.get("/api/control/a/position")[1]
+        assert (found["current_packet"], found["is_paused"]) == (position, True)
