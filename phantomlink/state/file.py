@@ -165,6 +165,8 @@ def write_state(path: Path, identity: RecordingIdentity, sessions: Sequence[Sess
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(path, overwrite=True) as part:
+        # Whoever knows a session's code can listen to it and steer it.
+        part.touch(mode=0o600)
         part.write_bytes(dump_state(identity, sessions))
 
 

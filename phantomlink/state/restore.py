@@ -31,10 +31,12 @@ async def bring_back(
             "%d sessions of the last run do not come back: there is room for %d",
             *(len(kept) - len(newest), at_most),
         )
+    n_back = 0
     for state in newest:
         extra = {"session": state.code}
         try:
             session = await remake(state)
+            n_back += 1
             session.created_at = state.created_at
             session.put_back(
                 state.bin_index,
@@ -48,4 +50,4 @@ async def bring_back(
         except PhantomLinkError as error:
             logger.warning("Session %s does not come back: %s", state.code, error, extra=extra)
     if newest:
-        logger.info("%d sessions of the last run are back", len(newest))
+        logger.info("Sessions of the last run that are back: %d", n_back)

@@ -90,7 +90,7 @@ def test_after_a_kill_sessions_are_where_they_were(recording, tmp_path):
         again = receive(f"{server.ws}/stream/main", 20)
         assert again.ids[0] == again.sequence[0] == main["current_packet"]
         assert again.ids == list(range(again.ids[0], again.ids[0] + 20))
-        assert "4 sessions of the last run are back" in server.log
+        assert "last run that are back: 4" in server.log
         assert server.terminate() == 0
     assert state_of(tmp_path / "state")["main"]["bin_index"] == again.ids[-1] + 1
 

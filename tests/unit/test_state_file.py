@@ -144,6 +144,7 @@ def test_the_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     assert read_state(path, IDENTITY) == []
     write_state(path, IDENTITY, [STATE])
     assert read_state(path, IDENTITY) == [STATE]
+    assert path.stat().st_mode & 0o077 == 0
 
     def disk_full(*_):
         raise OSError(28, "No space left on device")
