@@ -41,6 +41,9 @@ class GuardedTCPServer(TCPServer):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._scope = trio.CancelScope()
+        self._nursery: trio.Nursery
+        self._real_app = self.app
+        self.app = self._run_app  # type: ignore[assignment]  # passes on what it is given
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self.run().__await__()
@@ -50,6 +53,7 @@ class GuardedTCPServer(TCPServer):
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
                     nursery.start_soon(self._cut_off_when_cancelled)
                     await super().run()
                     nursery.cancel_scope.cancel()
@@ -60,6 +64,22 @@ class GuardedTCPServer(TCPServer):
             logger.debug("It was raised here:", exc_info=group)
         finally:
             await trio.aclose_forcefully(self.stream)
+
+    async def _run_app(self, scope: Any, receive: Any, send: Any, *tools: Any) -> None:
+        """Run the application; what hypercorn has for it after its end is thrown away."""
+        is_told = False
+
+        async def receive_and_note() -> Any:
+            nonlocal is_told
+            event = await receive()
+            is_told = event["type"].endswith(".disconnect")
+            return event
+
+        try:
+            await self._real_app(scope, receive_and_note, send, *tools)
+        finally:
+            if not is_told:
+                self._nursery.start_soon(_throw_away, receive)
 
     async def protocol_send(self, event: Event) -> None:
         """Send, or note that the client has gone."""
@@ -116,3 +136,8 @@ def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+async def _throw_away(receive: Any) -> None:
+    while not (await receive())["type"].endswith(".disconnect"):
+        pass
