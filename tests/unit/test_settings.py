@@ -51,7 +51,8 @@ def test_a_rate_is_kept_exactly():
         ("stream_frequency_hz", "nan"), ("stream_frequency_hz", "1/0"),
         ("max_connections", "0"), ("session_ttl_seconds", "0"), ("session_ttl_seconds", "inf"),
         ("loop", "maybe"), ("trust_proxy", ""), ("log_level", "LOUD"), ("dataset", "../x"),
-        ("dataset", ".."), ("data_dir", ""), ("position_series", ""),
+        ("dataset", ".."), ("data_dir", ""), ("position_series", ""), ("state_dir", ""),
+        ("log_format", "xml"), ("grace_seconds", "0"), ("grace_seconds", "nan"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("by_flag", [True, False])
