@@ -1,14 +1,20 @@
-"""Builds the ASGI application: `hypercorn --worker-class trio phantomlink.app:app`."""
+"""Builds the ASGI application: `hypercorn --worker-class trio phantomlink.app:app`.
+
+Under asyncio, which is hypercorn's default, it runs Trio in a thread.
+"""
 
 from __future__ import annotations
 
+import sniffio
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Response, websocket
 from quart_trio import QuartTrio
 
+from phantomlink.asyncio_bridge import AsyncioBridge
 from phantomlink.errors import PhantomLinkError, UnavailableError
 from phantomlink.greeting import Greeter
+from phantomlink.lifespan import Lifespan, leaving_when_refused
 from phantomlink.parameters import client_base_url
 from phantomlink.polled import find_call
 from phantomlink.problems import problem_response
@@ -27,11 +33,14 @@ class PhantomLinkApp(QuartTrio):
         recording: path or dataset name; None for the one that the settings name.
     """
 
+    asgi_lifespan_class = Lifespan  # type: ignore[assignment]
+
     def __init__(self, settings: Settings | None = None, recording: str | None = None) -> None:
         super().__init__("phantomlink", static_folder=None)
         self._settings = settings
         self._recording = recording
         self._service: Service | None = None
+        self._bridge = AsyncioBridge(self)
         register_routes(self, self.get_service)
         self.websocket("/stream/<path:code>")(self._stream)
         self.before_serving(self._start)
@@ -41,6 +50,9 @@ class PhantomLinkApp(QuartTrio):
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
     ) -> None:
         """Answer one request; what is polled is answered without the framework."""
+        if sniffio.current_async_library() == "asyncio":
+            await self._bridge(scope, receive, leaving_when_refused(send))
+            return
         call = None
         if scope["type"] == "http" and not scope.get("root_path"):
             # Not what has been decoded: that may have been another path.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from phantomlink import __version__
 from phantomlink.errors import PhantomLinkError
-from phantomlink.settings import Settings, describe_settings, load_settings, unknown_variables
+from phantomlink.settings import describe_settings, load_settings, unknown_variables
 
 # What it imports is imported by the command that needs it: `phantomlink --help` answers at once,
 # and serving must not pay for making files.
@@ -36,13 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     import trio  # noqa: PLC0415
 
+    from phantomlink.logs import set_up_logging  # noqa: PLC0415
+
     flags = {
         info.name: value
         for info in describe_settings()
         if (value := getattr(arguments, info.name)) is not None
     }
     settings = load_settings(flags)
-    _set_up_logging(settings)
+    set_up_logging(settings.log_level, settings.log_format)
     from phantomlink.server import serve  # noqa: PLC0415
 
     for line in unknown_variables():
@@ -104,14 +106,6 @@ def _lsl_watch(arguments: argparse.Namespace) -> int:
         prefix=arguments.source_id,
         url=arguments.url,
         as_json=arguments.json,
-    )
-
-
-def _set_up_logging(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log_level,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-        stream=sys.stderr,
     )
 
 

@@ -13,18 +13,21 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from urllib.parse import parse_qs
 
 import trio
 
 from phantomlink import views
+from phantomlink.accept import Form, choose_form
 from phantomlink.answer import Answer, dumps, json_answer
 from phantomlink.cors import VARY, allowing_headers
 from phantomlink.engine.session import Session
 from phantomlink.errors import InvalidParameterError, UnavailableError
 from phantomlink.parameters import Parameters
 from phantomlink.problems import failed
+from phantomlink.prometheus import scrape
 from phantomlink.service import Service
 from phantomlink.timing_report import timing as timing_report
 from phantomlink.timing_report import timing_text
@@ -40,6 +43,7 @@ _SESSIONS_AT_ONCE = 8
 _METRICS_AT_ONCE = 4
 
 _TARGET = re.compile(r"(/[A-Za-z0-9._~/-]*)(?:\?([A-Za-z0-9._~=&-]*))?", re.ASCII)
+_VARY_ACCEPT = (("Vary", "Accept"),)
 _FIRST_LINE = re.compile(rb"(?:GET|HEAD) (/[A-Za-z0-9._~/-]*)(?:\?[!-~]*)? HTTP/1\.1\r\n")
 _METHODS = frozenset({"GET", "HEAD"})
 # A body, or something that has to be settled before there can be an answer.
@@ -65,7 +69,7 @@ async def readyz(get_service: GetService, _code: str, _parameters: Parameters) -
 
 
 async def metrics(get_service: GetService, _code: str, _parameters: Parameters) -> Answer:
-    """`GET /metrics` as JSON."""
+    """`GET /metrics` as JSON: the form for whoever asks for no other."""
     memory_mb = views.memory_usage_mb()
     texts: dict[str, str] = {}
 
@@ -77,7 +81,21 @@ async def metrics(get_service: GetService, _code: str, _parameters: Parameters) 
     body = views.metrics(await _of_each(get_service(), view, _METRICS_AT_ONCE))
     figures = body.pop("metrics")
     del figures["sessions"]
-    return Answer(_with(body, "metrics", _with(figures, "sessions", _object(texts))).encode())
+    text = _with(body, "metrics", _with(figures, "sessions", _object(texts)))
+    return Answer(text.encode(), headers=_VARY_ACCEPT)
+
+
+def metrics_in(accept: str) -> PolledView:
+    """The view that answers `GET /metrics` in the form that an Accept header asks for."""
+    form = choose_form(accept)
+    return metrics if form is Form.JSON else partial(_metrics_as_text, form)
+
+
+async def _metrics_as_text(
+    form: Form, get_service: GetService, _code: str, _parameters: Parameters
+) -> Answer:
+    text = await scrape(get_service(), form)
+    return Answer(text, content_type=form.content_type, headers=_VARY_ACCEPT)
 
 
 async def sessions(get_service: GetService, _code: str, _parameters: Parameters) -> Answer:
@@ -187,6 +205,7 @@ def find_call(
     if parts is None or found is None:
         return None
     origin = None
+    accepts: list[str] = []
     for name, value in headers:
         if name in _NOT_PLAIN:
             return None
@@ -194,13 +213,15 @@ def find_call(
             if origin is not None or not value.isascii():
                 return None
             origin = value.decode("ascii")
-        # Who asks for a text form gets it, where there is one, from the framework.
-        if name == b"accept" and found[0] is metrics and _asks_for_text(value):
-            return None
+        if name == b"accept":
+            accepts.append(value.decode("latin-1"))
     parameters = NO_PARAMETERS
     if parts[2] and found[0] is timing:
         parameters = Parameters({}, parse_qs(parts[2], keep_blank_values=True))
-    return Call(*found, parameters, origin, method, parts[1])
+    view, code = found
+    if view is metrics:
+        view = metrics_in(",".join(accepts))
+    return Call(view, code, parameters, origin, method, parts[1])
 
 
 def looks_polled(data: bytes) -> bool:
@@ -219,11 +240,6 @@ def _find_view(path: str) -> tuple[PolledView, str] | None:
             if code and "/" not in code:
                 return view, code
     return None
-
-
-def _asks_for_text(accept: bytes) -> bool:
-    accept = accept.lower()
-    return b"text" in accept or b"openmetrics" in accept
 
 
 async def _of_each(service: Service, view: Callable[[Session], T], at_once: int) -> dict[str, T]:

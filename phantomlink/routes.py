@@ -106,7 +106,8 @@ class _Routes:
         return await self._polled(polled.readyz)
 
     async def metrics(self) -> Response:
-        return await self._polled(polled.metrics)
+        accepts = ",".join(request.headers.getlist("Accept"))
+        return await self._polled(polled.metrics_in(accepts))
 
     async def metadata(self) -> Response:
         code = (await _parameters()).text("session")

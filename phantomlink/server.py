@@ -9,7 +9,6 @@ request.
 from __future__ import annotations
 
 import logging
-import signal
 from dataclasses import replace
 
 import h2.exceptions
@@ -27,6 +26,7 @@ from phantomlink.parameters import client_base_url
 from phantomlink.polled import Call, find_call, looks_polled
 from phantomlink.service import Service
 from phantomlink.settings import Settings
+from phantomlink.signals import wait_for_signal, watch_grace
 from phantomlink.sinks.admission import STREAM_PREFIX
 from phantomlink.sinks.handover import Handover
 from phantomlink.sinks.replay_stream import ReplayStream
@@ -39,7 +39,8 @@ logger = logging.getLogger(__name__)
 _PROTOCOL_ERRORS = (h11.ProtocolError, h2.exceptions.ProtocolError, wsproto.utilities.ProtocolError)
 _HEAD_SECONDS = 10.0
 _ANSWER_SECONDS = 30.0
-_GRACE_SECONDS = 5.0
+# The rest is for what has to be cut off, and for the service to end.
+_SHARE_OF_GRACE = 0.8
 _LINGER_SECONDS = 1.0
 _READ_BYTES = 64 * 1024
 
@@ -69,6 +70,8 @@ class Server:
         self._waiting: set[trio.CancelScope] = set()
         self._accepting = trio.CancelScope()
         self._drained = trio.Event()
+        self._n_streams = 0
+        self._stream_ended = trio.Event()
 
     async def run(
         self,
@@ -83,15 +86,25 @@ class Server:
         self._drained.set()
 
     async def say_goodbye(self) -> None:
-        """Take no more connections, tell every client, and give them a while to leave."""
-        self._accepting.cancel()
+        """Tell every client, and give them a while to leave.
+
+        Until the last stream has ended the port stays open, so that who asks `/readyz` is told.
+        """
         self._app.get_service().shut_down()
-        await self._context.terminated.set()
-        for scope in self._waiting:
-            scope.cancel()
-        self._hypercorn.end_idle()
-        with trio.move_on_after(_GRACE_SECONDS):
+        with trio.move_on_after(self._settings.grace_seconds * _SHARE_OF_GRACE):
+            while self._n_streams:
+                self._stream_ended = trio.Event()
+                await self._stream_ended.wait()
+            self._accepting.cancel()
+            await self._context.terminated.set()
+            for scope in self._waiting:
+                scope.cancel()
+            self._hypercorn.end_idle()
             await self._drained.wait()
+
+    def give_up(self) -> None:
+        """Say that the grace period is over. For the thread that watches it."""
+        logger.warning("The grace period of %g s is over", self._settings.grace_seconds)
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """Serve one connection; nothing that happens in it leaves this function."""
@@ -173,10 +186,15 @@ class Server:
         )
         request = replace(head.stream_request, host=base_url.partition("://")[2])
         session, admission = service.enter(request)
-        with session.reserved():
-            await serve_websocket_client(
-                ReplayStream(stream, received), session, admission, Greeter(service, base_url)
-            )
+        self._n_streams += 1
+        try:
+            with session.reserved():
+                await serve_websocket_client(
+                    ReplayStream(stream, received), session, admission, Greeter(service, base_url)
+                )
+        finally:
+            self._n_streams -= 1
+            self._stream_ended.set()
 
 
 def _is_for_the_front(data: bytes) -> bool:
@@ -211,17 +229,11 @@ async def serve(settings: Settings, recording: str | None = None) -> None:
         server = Server(app, settings)
         await nursery.start(server.run, listeners)
         _say_what_and_where(app.get_service(), listeners)
-        await _wait_for_signal()
+        await wait_for_signal()
+        watch_grace(settings.grace_seconds, server.give_up)
         await server.say_goodbye()
         await app.shutdown()
         nursery.cancel_scope.cancel()
-
-
-async def _wait_for_signal() -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for number in signals:
-            logger.info("%s: going away", signal.Signals(number).name)
-            return
 
 
 async def _listen(settings: Settings) -> list[trio.SocketListener]:

@@ -43,6 +43,9 @@ from phantomlink.source.options import SeriesOptions
 from phantomlink.source.perturb import NO_PERTURBATION, Perturbation, parse_perturbation
 from phantomlink.source.recording import Recording, open_recording
 from phantomlink.source.trials import Filter
+from phantomlink.state.file import RecordingIdentity, SessionState
+from phantomlink.state.keeper import StateKeeper
+from phantomlink.state.restore import bring_back
 from phantomlink.wire.packet import StreamHeader
 
 logger = logging.getLogger(__name__)
@@ -81,6 +84,7 @@ class Service:
         self.collector = SlackCollector()
         self.tuning: tuple[Tuning, ...] = ()
         self.sha256: str | None = None
+        self._keeper: StateKeeper | None = None
         self.registry = Registry(
             self._session_parts,
             max_sessions=settings.max_connections,
@@ -283,6 +287,8 @@ class Service:
     def shut_down(self) -> None:
         """Say that the server goes away, and end every session."""
         self._not_ready = "the server is going away"
+        if self._keeper is not None:
+            self._keeper.freeze()
         self.registry.close()
 
     def stop(self) -> None:
@@ -314,6 +320,7 @@ class Service:
                     nursery.start_soon(self._hash_file, recording.path)
                     nursery.start_soon(self._collect_when_idle)
                     await nursery.start(self.registry.run)
+                    await self._keep_sessions(nursery, recording)
                     self._not_ready = None
                     task_status.started()
                     await trio.sleep_forever()
@@ -368,6 +375,22 @@ class Service:
             rate_hz=session.rate_hz,
             lateness=[other.main.timing.lateness for other in self.registry],
         )
+
+    async def _keep_sessions(self, nursery: trio.Nursery, recording: Recording) -> None:
+        """Let the sessions of the last run come back, and keep those that there are from now on."""
+        if self.settings.state_dir is None:
+            return
+        identity = RecordingIdentity.of(recording.dataset, recording.path)
+        self._keeper = StateKeeper(self.settings.state_dir, identity, self.registry)
+        kept = await self._keeper.load()
+        await bring_back(kept, self._remake, at_most=self.registry.max_sessions)
+        nursery.start_soon(self._keeper.run)
+
+    async def _remake(self, state: SessionState) -> Session:
+        check_pace(state.rate_hz, state.speed)
+        parts = await self._parts_for(state.rate_hz)
+        session, _ = self.registry.create(state.code, parts=parts, speed=state.speed)
+        return session
 
     def _session_parts(self) -> PlaybackParts:
         if self._parts is None:

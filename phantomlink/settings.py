@@ -23,6 +23,7 @@ ENV_PREFIX = "PHANTOM_"
 _NOT_OURS = frozenset({"PHANTOM_TEST_RECORDINGS"})
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_FORMATS = ("text", "json")
 MIN_RATE_HZ, MAX_RATE_HZ = 1, 1000
 LSL_SCOPES = ("auto", "machine", "link", "site", "organization", "global")
 DEFAULT_DATA_DIR = Path("data")
@@ -117,6 +118,13 @@ def _lsl_scope(raw: str) -> str:
     if scope not in LSL_SCOPES:
         raise ValueError(raw)
     return scope
+
+
+def _log_format(raw: str) -> str:
+    form = raw.strip().lower()
+    if form not in LOG_FORMATS:
+        raise ValueError(raw)
+    return form
 
 
 def _dataset(raw: str) -> str:
@@ -221,6 +229,18 @@ class Settings:
         None, _cpus, "CPU numbers, separated by commas", "CPUs to stay on"
     )
     log_level: str = _setting("INFO", _log_level, f"one of {', '.join(LOG_LEVELS)}", "log level")
+    log_format: str = _setting(
+        "text", _log_format, f"one of {', '.join(LOG_FORMATS)}", "lines for people, or JSON objects"
+    )
+    grace_seconds: float = _setting(
+        5.0,
+        _seconds,
+        "a number of seconds above 0",
+        "how long clients may take to leave when the server is told to stop",
+    )
+    state_dir: Path | None = _setting(
+        None, _path, "a directory", "where sessions are kept over a restart (default: nowhere)"
+    )
     position_series: str | None = _setting(
         None, _text, "the name or NWB path of a series", "series that gives x and y"
     )

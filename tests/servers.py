@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ENTRIES = ("serve", "hypercorn")
+ALL_ENTRIES = (*ENTRIES, "asyncio")
 _START_SECONDS = 60
 _RUNNING = re.compile(r"(?:Listening|Running) on http://([0-9.]+:[0-9]+)")
 
@@ -69,7 +70,13 @@ class LiveServer:
 def live_server(
     recording: Path, *, entry: str = "serve", env: Mapping[str, str] | None = None
 ) -> Iterator[LiveServer]:
-    """Run `phantomlink serve` or hypercorn on any free port of 127.0.0.1 until left."""
+    """Run `phantomlink serve` or hypercorn on any free port of 127.0.0.1 until left.
+
+    Args:
+        recording: that it plays.
+        entry: "serve", "hypercorn" for its Trio worker, "asyncio" for its default one.
+        env: variables beside those that name the recording.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PHANTOM_")}
     environment |= {"PHANTOM_DATA_DIR": str(recording.parent), "PHANTOM_DATASET": recording.stem}
     # Outlets would only make the tests of everything else slower, and seen by one another.
@@ -78,7 +85,9 @@ def live_server(
     if entry == "serve":
         command = [sys.executable, "-m", "phantomlink", "serve", "--port", "0"]
     else:
-        options = ["--worker-class", "trio", "--bind", "127.0.0.1:0", "--graceful-timeout", "1"]
+        options = ["--bind", "127.0.0.1:0", "--graceful-timeout", "1"]
+        if entry == "hypercorn":
+            options += ["--worker-class", "trio"]
         command = [sys.executable, "-m", "hypercorn", *options, "phantomlink.app:app"]
     # A session of its own: hypercorn serves from a child process, which must go with it.
     process = subprocess.Popen(

@@ -15,6 +15,7 @@ import trio
 
 from phantomlink.engine.codes import make_up_code, validate_code
 from phantomlink.engine.companion import Companion
+from phantomlink.engine.ledger import Ledger
 from phantomlink.engine.perturbed import AppliedPerturbation
 from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.session import (
@@ -31,6 +32,7 @@ from phantomlink.errors import (
     TooManySessionsError,
     UnavailableError,
 )
+from phantomlink.logs import bind
 from phantomlink.source.perturb import NO_PERTURBATION, Perturbation
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class Registry:
         self.ttl_seconds = ttl_seconds
         self.perturbation = perturbation
         self.seed = seed
+        self.ledger = Ledger()
         self._sessions: dict[str, Session] = {}
         self._nursery: trio.Nursery | None = None
         self._closing = False
@@ -137,7 +140,8 @@ class Registry:
         self._make_room()
         self._sessions[code] = session
         self._nursery.start_soon(self._supervise, session)
-        logger.info("Session %s created (%d in all)", code, len(self._sessions))
+        n = len(self._sessions)
+        logger.info("Session %s created (%d in all)", code, n, extra={"session": code})
         return session, True
 
     def delete(self, code: str) -> None:
@@ -191,10 +195,13 @@ class Registry:
     def _end(self, session: Session, code: int, reason: str) -> None:
         if self._sessions.get(session.code) is session:
             del self._sessions[session.code]
-            logger.info("Session %s ends: %s", session.code, reason)
+            self.ledger.ended(session)
+            extra = {"session": session.code}
+            logger.info("Session %s ends: %s", session.code, reason, extra=extra)
         session.close(code, reason)
 
     async def _supervise(self, session: Session) -> None:
+        bind(session=session.code, client=None)
         try:
             await session.run()
         except* RecordingError as group:

@@ -8,6 +8,7 @@ the time before leaves afterwards.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
 from phantomlink.engine.playback import Playback, PlaybackParts
 from phantomlink.engine.selection import Selection
 from phantomlink.engine.status import PlaybackStatus, SessionStatus
+from phantomlink.engine.timing import TimingSums
 from phantomlink.errors import BinRangeError
 from phantomlink.metrics import Histogram
 from phantomlink.source.perturb import NO_PERTURBATION, Perturbation
@@ -95,6 +97,12 @@ class Session:
         self._observers: dict[Observer, None] = {}
         self._dropped_by_leavers = 0
         self._released_by_gone = 0
+        self._slow_leavers = 0
+        # Of the filtered playheads that have gone.
+        self.gone_timing = TimingSums()
+        # Packets by transport, of those that count for themselves; WebSocket clients are counted
+        # by `send_latency`.
+        self.sent_otherwise: Counter[str] = Counter()
 
     @property
     def rate_hz(self) -> Fraction:
@@ -121,6 +129,16 @@ class Session:
     def dropped_packets(self) -> int:
         """Packets that slow listeners lost so far, those that have left included."""
         return self._dropped_by_leavers + sum(_dropped(sink) for sink in self._clients)
+
+    @property
+    def slow_clients(self) -> int:
+        """Listeners that lost packets so far, those that have left included."""
+        return self._slow_leavers + sum(_dropped(sink) > 0 for sink in self._clients)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, its last connection too: nothing that it counts changes."""
+        return self.is_closed and not self._clients and not self.is_in_use
 
     @contextmanager
     def reserved(self) -> Iterator[None]:
@@ -207,6 +225,7 @@ class Session:
         if sink in self._clients:
             self._clients.discard(sink)
             self._dropped_by_leavers += _dropped(sink)
+            self._slow_leavers += _dropped(sink) > 0
         self._drop_unheard()
         self.touch()
 
@@ -265,6 +284,26 @@ class Session:
             )
         bin_index = grid.index_of(grid.t0_seconds + position_seconds)
         return self.seek(min(bin_index, grid.n_bins - 1))
+
+    def put_back(
+        self,
+        bin_index: int,
+        *,
+        sequence_number: int,
+        loop: int,
+        is_paused: bool,
+        is_stopped: bool,
+    ) -> None:
+        """Let a new session be where one of an earlier run of the server was.
+
+        Raises:
+            BinRangeError: the bin is not in the recording.
+        """
+        self.is_paused = is_paused
+        self.is_stopped = is_stopped
+        self.seek(bin_index)
+        self.main.playhead.sequence_number = sequence_number
+        self.main.playhead.loop = loop
 
     def set_speed(self, speed: Fraction) -> None:
         """Play so many times faster than recorded, from the next packet on; tell the listeners."""
@@ -388,6 +427,7 @@ class Session:
             if playback is not self.main and not len(playback.fanout):
                 del self._playbacks[wanted]
                 self._released_by_gone += playback.timing.packets
+                self.gone_timing.add(playback.timing)
                 playback.update()
                 scope = self._scopes.pop(playback, None)
                 if scope is not None:

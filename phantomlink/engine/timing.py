@@ -113,6 +113,7 @@ class TimingCounters:
         events: the latest stalls and overruns, oldest first.
         lowest_depth: fewest bins that were read ahead when a tick was due; None before the first.
         injected: faults of transport that were played on purpose.
+        latest_depth: how many there were when a block had last been used up; None before.
     """
 
     __slots__ = (
@@ -122,6 +123,7 @@ class TimingCounters:
         "handover",
         "injected",
         "lateness",
+        "latest_depth",
         "lowest_depth",
         "overruns",
         "packets",
@@ -139,6 +141,7 @@ class TimingCounters:
         self.events: deque[TimingEvent] = deque(maxlen=_EVENTS_KEPT)
         self.lowest_depth: int | None = None
         self.injected = InjectedFaults()
+        self.latest_depth: int | None = None
 
     def anchored(self) -> None:
         """A new grid of deadlines begins."""
@@ -163,5 +166,23 @@ class TimingCounters:
 
     def depth(self, bins_ahead: int) -> None:
         """So many bins are ready beyond the next packet."""
+        self.latest_depth = bins_ahead
         if self.lowest_depth is None or bins_ahead < self.lowest_depth:
             self.lowest_depth = bins_ahead
+
+
+class TimingSums:
+    """What the playbacks that have gone had counted, together."""
+
+    __slots__ = ("lateness", "overruns", "stalls")
+
+    def __init__(self) -> None:
+        self.lateness = Histogram()
+        self.stalls = 0
+        self.overruns = 0
+
+    def add(self, counted: TimingCounters | TimingSums) -> None:
+        """Count also what this one has."""
+        self.lateness.merge(counted.lateness)
+        self.stalls += counted.stalls
+        self.overruns += counted.overruns

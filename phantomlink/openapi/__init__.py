@@ -73,6 +73,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.success == "200":
         schema = {"type": "string"} if operation.schema is None else ref(operation.schema)
         success["content"] = {operation.media_type: _content(schema, operation.examples)}
+        for media_type in operation.texts:
+            success["content"][media_type] = {"schema": {"type": "string"}}
     responses = {operation.success: success}
     for status in sorted(operation.errors):
         responses[status] = _problem(status)

@@ -20,6 +20,7 @@ class Operation:
         summary: one line.
         schema: of a successful answer, by name; None for a text.
         media_type: of a successful answer.
+        texts: other media types that `Accept` may ask for, which are texts.
         errors: statuses that are answered with problem details.
         tag: what it is listed under.
         description: what the summary does not say.
@@ -43,6 +44,7 @@ class Operation:
     success: str = "200"
     examples: dict[str, Any] = field(default_factory=dict)
     body_examples: dict[str, Any] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
 
 
 def _in_path(name: str, schema: Schema, description: str = "") -> Schema:
@@ -361,7 +363,15 @@ def _server_routes() -> tuple[Operation, ...]:
             errors=("503",),
             description="503 while starting and from the first moment of going away.",
         ),
-        Operation("get", "/metrics", "Figures of every session", "Metrics", errors=("503",)),
+        Operation(
+            "get",
+            "/metrics",
+            "Figures of every session, or of the server for Prometheus",
+            "Metrics",
+            errors=("503",),
+            texts=("text/plain", "application/openmetrics-text"),
+            description="JSON, unless `Accept` asks for the text of Prometheus or OpenMetrics.",
+        ),
         Operation(
             "get", "/api/stats", "Figures of all sessions together", "Totals", errors=("503",)
         ),

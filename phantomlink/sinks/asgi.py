@@ -15,9 +15,10 @@ import trio
 
 from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
+from phantomlink.logs import bind, next_client_id
 from phantomlink.metrics import Histogram
 from phantomlink.sinks.admission import Admission
-from phantomlink.sinks.websocket import ClosingReason, MakeGreeting, queue_frames
+from phantomlink.sinks.websocket import ClosingReason, MakeGreeting, log_leaving, queue_frames
 from phantomlink.wire.encoder import WireFormat
 
 
@@ -119,6 +120,7 @@ async def serve_asgi_client(
         admission: what was decided about the request.
         make_greeting: makes the first message.
     """
+    bind(session=session.code, client=next_client_id())
     sink = QueueSink(admission.wire_format, queue_frames(session), session.send_latency)
 
     async def greeting() -> bytes | str:
@@ -135,6 +137,7 @@ async def serve_asgi_client(
             nursery.cancel_scope.cancel()
     finally:
         session.unsubscribe(sink)
+        log_leaving(session, sink)
 
 
 async def _ignore_messages(websocket: AsgiWebSocket) -> None:

@@ -44,8 +44,8 @@ class FrameStream(trio.abc.Stream):
         stream: the connection.
         max_frames: data frames that may wait for a slow client.
         max_bytes: bytes that they may take.
-        latency: where it is recorded how long each data frame took from being offered to having
-            been taken by the kernel.
+        latency: where it is recorded how long each packet's frame took from being offered to
+            having been taken by the kernel.
 
     Attributes:
         max_frames: as given; a new value holds from the next frame on.
@@ -197,10 +197,13 @@ class FrameStream(trio.abc.Stream):
             if self._is_gone():
                 return
             if sent == len(frame):
-                self._latency.record(_monotonic_ns() - offered_ns)
+                if droppable:
+                    self._latency.record(_monotonic_ns() - offered_ns)
                 return
             self._head_is_torn = sent > 0
-        self._append(_Item(memoryview(frame)[sent:], droppable, offered_ns))
+        # What is never dropped is no packet: what is recorded counts the packets that were sent.
+        item = _Item(memoryview(frame)[sent:], droppable, offered_ns if droppable else None)
+        self._append(item)
 
     def _append(self, item: _Item) -> None:
         self._queue.append(item)

@@ -182,7 +182,7 @@ def _check_upgrade(request: h11.Request, headers: dict[bytes, list[bytes]]) -> N
     for name in (b"host", b"origin", b"sec-websocket-key", b"sec-websocket-version"):
         if len(headers.get(name, [])) > 1:
             raise BadHeadError(f"{name.decode()}: got it more than once")
-    for name in (b"host", b"origin", b"sec-websocket-protocol"):
+    for name in (b"host", b"origin", b"sec-websocket-protocol", b"sec-websocket-extensions"):
         for value in headers.get(name, []):
             if not value.isascii():
                 raise BadHeadError(f"{name.decode()}: takes ASCII")

@@ -14,8 +14,9 @@ from functools import partial
 import trio
 import trio_websocket
 
-from phantomlink.engine.fanout import Release
+from phantomlink.engine.fanout import Release, Sink
 from phantomlink.engine.session import CLOSE_GOING_AWAY, Session
+from phantomlink.logs import bind, next_client_id
 from phantomlink.sinks.admission import Admission
 from phantomlink.sinks.frame_stream import FrameStream
 from phantomlink.sinks.replay_stream import ReplayStream
@@ -113,6 +114,7 @@ async def serve_websocket_client(
         admission: what was decided about the request.
         make_greeting: makes the first message.
     """
+    bind(session=session.code, client=next_client_id())
     _bound_send_buffer(stream)
     frames = FrameStream(
         stream,
@@ -152,8 +154,9 @@ async def _stream_session(
     session.subscribe(admission.filter, session.playback(admission.filter), sink)
     try:
         async with trio.open_nursery() as listening:
-            listening.start_soon(_until_client_leaves, websocket, listening.cancel_scope)
-            listening.start_soon(_until_silent, websocket, listening.cancel_scope)
+            leave = partial(_leave, sink, listening.cancel_scope)
+            listening.start_soon(_until_client_leaves, websocket, leave)
+            listening.start_soon(_until_silent, websocket, leave)
             while (reason := await sink.wait_told()) is None:
                 frames.max_frames = queue_frames(session)
                 frames.put_nowait(frame_message(await make_greeting(session, admission)))
@@ -162,10 +165,20 @@ async def _stream_session(
             listening.cancel_scope.cancel()
     finally:
         session.unsubscribe(sink)
+        log_leaving(session, sink)
         if sink.reason is None and not websocket.closed:
             # Cancelled from outside: the server goes away.
             with trio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await websocket.aclose(CLOSE_GOING_AWAY, "the server is going away")
+
+
+def log_leaving(session: Session, sink: Sink) -> None:
+    """A client has left: say so, and what it lost."""
+    dropped: int = getattr(sink, "dropped", 0)
+    if dropped:
+        logger.info("A client of session %s was slow and lost %d packets", session.code, dropped)
+    else:
+        logger.debug("A client of session %s has left", session.code)
 
 
 def _protocol_error_frame(websocket: trio_websocket.WebSocketConnection) -> bytes:
@@ -176,19 +189,27 @@ def _protocol_error_frame(websocket: trio_websocket.WebSocketConnection) -> byte
     return close_frame(reason.code)
 
 
+def _leave(sink: WebSocketSink, scope: trio.CancelScope) -> None:
+    """The connection is closed, or as good as that."""
+    # Where we have begun to close it, the client's answer is waited for: to shut the socket on
+    # what it still sends would reset the connection, and it would not learn why.
+    if sink.reason is None:
+        scope.cancel()
+
+
 async def _until_client_leaves(
-    websocket: trio_websocket.WebSocketConnection, scope: trio.CancelScope
+    websocket: trio_websocket.WebSocketConnection, leave: Callable[[], None]
 ) -> None:
     """Read and ignore what the client sends; reading is also how its leaving is noticed."""
     try:
         while True:
             await websocket.get_message()
     except trio_websocket.ConnectionClosed:
-        scope.cancel()
+        leave()
 
 
 async def _until_silent(
-    websocket: trio_websocket.WebSocketConnection, scope: trio.CancelScope
+    websocket: trio_websocket.WebSocketConnection, leave: Callable[[], None]
 ) -> None:
     """Ping now and then: a client whose machine has gone sends nothing, not even a reset."""
     try:
@@ -197,7 +218,7 @@ async def _until_silent(
             with trio.fail_after(_PING_TIMEOUT_SECONDS):
                 await websocket.ping()
     except (trio.TooSlowError, trio_websocket.ConnectionClosed):
-        scope.cancel()
+        leave()
 
 
 def queue_frames(session: Session) -> int:

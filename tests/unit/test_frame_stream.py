@@ -14,7 +14,7 @@ CLOSE_FRAME = b"\x88\x02\x03\xe8"
 
 
 @asynccontextmanager
-async def connected(*, received=b"", max_frames=5, max_bytes=10**9, send_buffer=4096):
+async def connected(*, received=b"", max_frames=5, max_bytes=10**9, send_buffer=4096, latency=None):
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     client = await trio.testing.open_stream_to_socket_listener(listeners[0])
     client.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
@@ -24,7 +24,7 @@ async def connected(*, received=b"", max_frames=5, max_bytes=10**9, send_buffer=
         ReplayStream(server, received),
         max_frames=max_frames,
         max_bytes=max_bytes,
-        latency=Histogram(),
+        latency=latency or Histogram(),
     )
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -224,3 +224,22 @@ async def test_closing_wakes_those_who_wait_to_send():
         await frames.aclose()
         with pytest.raises(trio.ClosedResourceError):
             await frames.send_all(b"\x8a\x00")
+
+
+async def test_every_packet_that_was_sent_is_recorded_and_nothing_else():
+    """What is counted as sent: not what was dropped, nor the first message or control frames."""
+    latency = Histogram()
+    async with connected(max_frames=5, latency=latency) as (frames, client, nursery):
+        frames.put_nowait(numbered(0))
+        await frames.send_all(b"\x89\x00")
+        for k in range(1, 100):
+            frames.offer_nowait(numbered(k))
+        frames.put_nowait(numbered(100))
+        dropped = frames.dropped_frames
+        assert 0 < dropped < 99
+        nursery.start_soon(frames.send_all, CLOSE_FRAME)
+        received = b""
+        while not received.endswith(CLOSE_FRAME):
+            received += await client.receive_some()
+        n_packets = len(parse(received)) - 4
+        assert latency.count == n_packets == 99 - dropped

@@ -57,6 +57,8 @@ def test_a_rate_is_kept_exactly():
         ("drift_period_seconds", "0"), ("noise_seed", "-1"), ("noise_seed", str(2**63)),
         ("noise_injection_enabled", "maybe"), ("dataset", ".."), ("data_dir", ""),
         ("position_series", ""),
+        ("state_dir", ""),
+        ("log_format", "xml"), ("grace_seconds", "0"), ("grace_seconds", "nan"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("by_flag", [True, False])

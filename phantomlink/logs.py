@@ -1,0 +1,111 @@
+"""The log: lines for people, or one JSON object a line for machines.
+
+`bind` says once, at the beginning of a task, whom it serves; every line that the task and those it
+starts log then has the ids of the session and the client as members.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import re
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from pythonjsonlogger.json import JsonFormatter
+
+TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+# What `Authorization` holds; whatever logs a request's headers, it must not show it.
+_BEARER = re.compile(r"(?i)\b(bearer)([\s,:'\"=]+)[\w.~+/=-]+")
+_NO_IDS: dict[str, Any] = {}
+_ids: ContextVar[dict[str, Any]] = ContextVar("phantomlink_log_ids", default=_NO_IDS)
+_clients = itertools.count(1)
+
+
+def bind(**ids: object) -> None:
+    """Let the lines of this task, and of tasks that it starts from now on, have these ids.
+
+    Args:
+        ids: by name; those that were bound before stay, None takes one away.
+    """
+    bound = {**_ids.get(), **ids}
+    _ids.set({name: value for name, value in bound.items() if value is not None})
+
+
+def next_client_id() -> int:
+    """A number for a client, 1 for the first of this process."""
+    return next(_clients)
+
+
+def without_secrets(text: str) -> str:
+    """The text with every bearer token struck out."""
+    return _BEARER.sub(r"\1\2***", text)
+
+
+class TextLines(logging.Formatter):
+    """A line for people."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXT_FORMAT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and the traceback below it."""
+        return without_secrets(super().format(record))
+
+
+class JsonLines(JsonFormatter):
+    """One JSON object: ts, level, logger, message, the bound ids, `exception` with a traceback.
+
+    What is logged with `extra` becomes a member too. ts is ISO 8601 UTC.
+    """
+
+    def __init__(self) -> None:
+        names = {"levelname": "level", "name": "logger", "exc_info": "exception"}
+        super().__init__(["levelname", "name", "message"], rename_fields=names)
+
+    def add_fields(
+        self,
+        log_data: dict[str, Any],
+        record: logging.LogRecord,
+        message_dict: dict[str, Any],
+    ) -> None:
+        """The members, in the order in which they are shown."""
+        moment = datetime.fromtimestamp(record.created, UTC)
+        log_data["ts"] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        super().add_fields(log_data, record, message_dict)
+        for name, value in _ids.get().items():
+            log_data.setdefault(name, value)
+
+    def serialize_log_record(self, log_data: dict[str, Any]) -> str:
+        """The line."""
+        clean = {
+            name: without_secrets(value) if isinstance(value, str) else value
+            for name, value in log_data.items()
+        }
+        return json.dumps(clean, default=str)
+
+
+def set_up_logging(level: str, form: str) -> None:
+    """Log to stderr from this level on, Python's warnings and errors that nobody caught included.
+
+    Args:
+        level: as `logging` names it.
+        form: "text" or "json".
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    logging.basicConfig(level=level, handlers=[handler])
+    if form == "json":
+        # In text they are what people know; among JSON they would be lines that are none.
+        logging.captureWarnings(True)
+        sys.excepthook = _log_uncaught
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    logging.getLogger("phantomlink").critical("The server failed", exc_info=(kind, error, trace))

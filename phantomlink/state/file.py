@@ -1,0 +1,238 @@
+"""The file that keeps sessions over a restart: its form, and whether to believe it. Pure.
+
+There is one file for each recording, named after its identity, so that another recording neither
+gets these positions nor loses them. A file is there whole or not at all; one of another form (an
+editor's, a newer version's, a broken disk's) is moved aside, never overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
+from phantomlink.settings import MAX_RATE_HZ, MIN_RATE_HZ
+from phantomlink.source.aside import written_aside
+
+VERSION = 1
+_FORMAT = "phantomlink-sessions"
+_CODE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
+
+
+class StateFormError(ValueError):
+    """A state file of the wrong form; says what came and what is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingIdentity:
+    """Which recording positions belong to.
+
+    Attributes:
+        dataset: its name.
+        size_bytes: of its file.
+        modified_ns: when its file was last changed, Unix ns.
+    """
+
+    dataset: str
+    size_bytes: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, dataset: str, path: Path) -> RecordingIdentity:
+        """That of a file.
+
+        Raises:
+            OSError: it is not there.
+        """
+        stat = path.stat()
+        return cls(dataset, stat.st_size, stat.st_mtime_ns)
+
+    @property
+    def file_name(self) -> str:
+        """Name of its state file."""
+        text = f"{self.dataset}\0{self.size_bytes}\0{self.modified_ns}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return f"sessions-{_NOT_PLAIN.sub('_', self.dataset)[:64]}-{digest}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What is kept of a session.
+
+    A member that a later version adds needs a default: files of earlier ones lack it, and earlier
+    versions pass over members that they do not know.
+
+    Attributes:
+        code: its name.
+        created_at: ISO 8601 UTC.
+        rate_hz: bins a second, exact.
+        speed: times faster than recorded, exact.
+        bin_index: of the next packet of the unfiltered playhead.
+        sequence_number: of that packet.
+        loop: times the playhead has wrapped.
+        is_paused, is_stopped: as they were.
+    """
+
+    code: str
+    created_at: datetime
+    rate_hz: Fraction
+    speed: Fraction
+    bin_index: int
+    sequence_number: int
+    loop: int
+    is_paused: bool
+    is_stopped: bool
+
+
+def dump_state(identity: RecordingIdentity, sessions: Sequence[SessionState]) -> bytes:
+    """The content of the file."""
+    content = {
+        "format": _FORMAT,
+        "version": VERSION,
+        "recording": asdict(identity),
+        "sessions": [asdict(session) for session in sessions],
+    }
+    return json.dumps(content, indent=1, default=_as_text).encode() + b"\n"
+
+
+def parse_state(data: bytes, identity: RecordingIdentity) -> list[SessionState]:
+    """What a file says.
+
+    Raises:
+        StateFormError: it has not the form that this version writes, or is of another recording.
+    """
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise StateFormError(f"it is not JSON ({error})") from None
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise StateFormError(f"format: takes {_FORMAT!r}")
+    version = content.get("version")
+    if version != VERSION or isinstance(version, bool):
+        raise StateFormError(f"version: got {version!r:.40}, takes {VERSION}")
+    if content.get("recording") != asdict(identity):
+        raise StateFormError(f"recording: takes {asdict(identity)}")
+    entries = content.get("sessions")
+    if not isinstance(entries, list):
+        raise StateFormError("sessions: takes a list")
+    sessions = [_session(entry, n) for n, entry in enumerate(entries)]
+    codes = [session.code for session in sessions]
+    if len(set(codes)) != len(codes):
+        raise StateFormError("sessions: a code is there twice")
+    return sessions
+
+
+def read_state(path: Path, identity: RecordingIdentity) -> list[SessionState]:
+    """What is kept; nothing where there is no file.
+
+    Raises:
+        StateFormError: the file has the wrong form.
+        OSError: it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return parse_state(data, identity)
+
+
+def set_aside(path: Path) -> Path:
+    """Move a file that is not understood out of the way; answers where it is now.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    now = datetime.now(UTC)
+    kept = path.with_name(f"{path.name}.kept-{now:%Y%m%dT%H%M%S}-{time.monotonic_ns()}")
+    path.rename(kept)
+    return kept
+
+
+def write_state(path: Path, identity: RecordingIdentity, sessions: Sequence[SessionState]) -> None:
+    """Replace the file as a whole, once the new one is on the disk.
+
+    Raises:
+        OSError: it cannot be written; the file is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_aside(path, overwrite=True) as part:
+        # Whoever knows a session's code can listen to it and steer it.
+        part.touch(mode=0o600)
+        part.write_bytes(dump_state(identity, sessions))
+
+
+def _as_text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _session(entry: object, n: int) -> SessionState:
+    if not isinstance(entry, dict):
+        raise StateFormError(f"sessions[{n}]: takes an object")
+    values: dict[str, Any] = {}
+    for name, read in _READERS.items():
+        try:
+            values[name] = read(entry[name])
+        except (KeyError, ValueError, TypeError, OverflowError, ZeroDivisionError):
+            got = f"{entry[name]!r:.40}" if name in entry else "none"
+            raise StateFormError(f"sessions[{n}].{name}: got {got}, which is wrong") from None
+    return SessionState(**values)
+
+
+def _read_code(value: Any) -> str:
+    if not isinstance(value, str) or not _CODE.fullmatch(value):
+        raise ValueError(value)
+    return value
+
+
+def _read_moment(value: Any) -> datetime:
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError(value)
+    return moment.astimezone(UTC)
+
+
+def _read_fraction(low: Fraction, high: Fraction) -> Callable[[Any], Fraction]:
+    def read(value: Any) -> Fraction:
+        # An exponent could ask for a number of a billion digits.
+        if not isinstance(value, str) or len(value) > 64 or "e" in value.lower():
+            raise ValueError(value)
+        fraction = Fraction(value)
+        if not low <= fraction <= high:
+            raise ValueError(value)
+        return fraction
+
+    return read
+
+
+def _read_count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+        raise ValueError(value)
+    return value
+
+
+def _read_flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "code": _read_code,
+    "created_at": _read_moment,
+    "rate_hz": _read_fraction(Fraction(MIN_RATE_HZ), Fraction(MAX_RATE_HZ)),
+    "speed": _read_fraction(MIN_SPEED, MAX_SPEED),
+    "bin_index": _read_count,
+    "sequence_number": _read_count,
+    "loop": _read_count,
+    "is_paused": _read_flag,
+    "is_stopped": _read_flag,
+}

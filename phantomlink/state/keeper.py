@@ -1,0 +1,162 @@
+"""Keeps sessions in their file while they play, and gives back those that it held.
+
+What is kept is looked at once in a while on the event loop, which costs some microseconds a
+session, and written in a thread of its own, so that a disk that hangs holds up nothing but the
+next writing. A failure to write is said once, and again when it works once more.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import trio
+
+from phantomlink.engine.session import Session
+from phantomlink.state.file import (
+    RecordingIdentity,
+    SessionState,
+    StateFormError,
+    read_state,
+    set_aside,
+    write_state,
+)
+from phantomlink.state.lock import StateLock, StateLockedError
+
+logger = logging.getLogger(__name__)
+
+# A second may be lost, and writing takes a part of it.
+_INTERVAL_SECONDS = 0.75
+_LAST_WRITE_SECONDS = 2.0
+# So many at a time that no tick waits longer than about a tenth of a millisecond.
+_SESSIONS_AT_ONCE = 16
+
+
+class StateKeeper:
+    """The state file of one recording.
+
+    Args:
+        folder: where it is kept; made when it is first written.
+        identity: of the recording.
+        sessions: those that there are, asked anew each time.
+    """
+
+    def __init__(
+        self, folder: Path, identity: RecordingIdentity, sessions: Iterable[Session]
+    ) -> None:
+        self._path = folder / identity.file_name
+        self._lock = StateLock(self._path)
+        self._identity = identity
+        self._sessions = sessions
+        self._written: tuple[SessionState, ...] | None = None
+        self._last: tuple[SessionState, ...] | None = None
+        self._freezing = trio.Event()
+        self._has_failed = False
+        self._may_write = True
+        self._thread = trio.CapacityLimiter(1)
+
+    async def load(self) -> list[SessionState]:
+        """What was kept before. A file of the wrong form is moved aside, with a warning."""
+        kept = await trio.to_thread.run_sync(self._load, limiter=self._thread)
+        self._written = tuple(kept)
+        return kept
+
+    async def run(self) -> None:
+        """Write whatever changes, until cancelled or frozen."""
+        try:
+            while not self._freezing.is_set():
+                state = await self._look()
+                if not self._freezing.is_set():
+                    await self._write(state)
+                with trio.move_on_after(_INTERVAL_SECONDS):
+                    await self._freezing.wait()
+        finally:
+            # Without a last state the server did not say that it goes, and what it had may be
+            # gone already: then the file as it is tells more.
+            if self._last is not None:
+                with trio.move_on_after(_LAST_WRITE_SECONDS, shield=True):
+                    await self._write(self._last)
+            self._lock.release()
+
+    def freeze(self) -> None:
+        """Keep the sessions as they are now, before the server that goes away ends them."""
+        if self._last is None:
+            self._last = tuple(map(_state_of, self._sessions))
+            self._freezing.set()
+
+    async def _look(self) -> tuple[SessionState, ...]:
+        """What there is to keep. A tick that is due comes in between."""
+        state = []
+        for n, session in enumerate(self._sessions, start=1):
+            if not session.is_closed:
+                state.append(_state_of(session))
+            if not n % _SESSIONS_AT_ONCE:
+                await trio.lowlevel.checkpoint()
+        return tuple(state)
+
+    async def _write(self, state: tuple[SessionState, ...]) -> None:
+        if state == self._written or not self._may_write:
+            return
+        try:
+            await trio.to_thread.run_sync(
+                write_state,
+                self._path,
+                self._identity,
+                state,
+                limiter=self._thread,
+                abandon_on_cancel=True,
+            )
+        except OSError as error:
+            self._say_failure(error)
+            return
+        if self._has_failed:
+            logger.info("Sessions are kept over a restart again")
+        self._has_failed = False
+        self._written = state
+
+    def _say_failure(self, error: OSError) -> None:
+        if not self._has_failed:
+            logger.warning("Sessions are not kept over a restart now: %s", error)
+        self._has_failed = True
+
+    def _load(self) -> list[SessionState]:
+        try:
+            self._lock.acquire()
+        except StateLockedError as error:
+            self._may_write = False
+            logger.warning("Sessions are not kept over a restart: %s", error)
+            return []
+        except OSError as error:
+            # No lock, no other server: what can be written will be seen when it is.
+            self._say_failure(error)
+        try:
+            return read_state(self._path, self._identity)
+        except (StateFormError, OSError) as error:
+            wrong = error
+        try:
+            kept = set_aside(self._path)
+        except OSError as error:
+            self._may_write = False
+            logger.warning(
+                "%s is not used: %s; it cannot be moved aside (%s), so sessions are not kept",
+                *(self._path, wrong, error),
+            )
+        else:
+            logger.warning("%s is not used: %s; it is kept as %s", self._path, wrong, kept.name)
+        return []
+
+
+def _state_of(session: Session) -> SessionState:
+    playhead = session.main.playhead
+    return SessionState(
+        code=session.code,
+        created_at=session.created_at,
+        rate_hz=session.parts.reader.bins.grid.rate_hz,
+        speed=session.speed,
+        bin_index=playhead.bin_index,
+        sequence_number=playhead.sequence_number,
+        loop=playhead.loop,
+        is_paused=session.is_paused,
+        is_stopped=session.is_stopped,
+    )

@@ -1,0 +1,233 @@
+"""Told to stop, killed, and started again."""
+
+import json
+import os
+import signal
+import socket
+import time
+import urllib.request
+from contextlib import ExitStack, closing, contextmanager
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from websockets.sync.client import connect
+
+from phantomlink.source.synthetic import synthesize_named
+from tests.clients import decode, listening, receive
+from tests.servers import live_server
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """200 packets of a width that fills a socket soon."""
+    path = tmp_path_factory.mktemp("named") / "named.nwb"
+    synthesize_named(path, units=200, seconds=5.0)
+    return path
+
+
+@contextmanager
+def raw_client(server, path):
+    """A WebSocket client that reads nothing but the head of the answer."""
+    host, port = server.address.split(":")
+    with closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(10)
+        connection.connect((host, int(port)))
+        head = (
+            f"GET {path} HTTP/1.1\r\nHost: {server.address}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        connection.sendall(head.encode())
+        assert connection.recv(12) == b"HTTP/1.1 101"
+        yield connection
+
+
+def state_of(folder):
+    (path,) = folder.glob("sessions-*.json")
+    return {entry["code"]: entry for entry in json.loads(path.read_text())["sessions"]}
+
+
+def wait_until(true):
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_after_a_kill_sessions_are_where_they_were(recording, tmp_path):
+    env = {"PHANTOM_STATE_DIR": str(tmp_path / "state")}
+    with live_server(recording, env=env) as server:
+        body = {"custom_code": "fast", "bin_size_ms": 5, "speed": 2}
+        server.post("/api/sessions/create", body)
+        assert receive(f"{server.ws}/stream/fast", 30).sequence == list(range(30))
+        for code, verb in (("held", "pause"), ("over", "stop")):
+            server.post("/api/sessions/create", {"custom_code": code})
+            server.post(f"/api/control/{code}/seek", {"packet_id": 150})
+            server.post(f"/api/control/{code}/{verb}")
+        with listening(f"{server.ws}/stream/main") as client:
+            # Before the recording wraps.
+            wait_until(lambda: len(client.packets) > 80)
+            killed_at = time.monotonic()
+            server.process.kill()
+            server.process.wait(20)
+        before = client.packets[-1]
+        slack = client.times[-1] - killed_at
+    with live_server(recording, env=env) as server:
+        sessions = server.get("/api/sessions")[1]["sessions"]
+        assert set(sessions) == {"fast", "held", "over", "main"}
+        main, fast, held, over = (sessions[code] for code in ("main", "fast", "held", "over"))
+        lost = before["packet_id"] + 1 - main["current_packet"]
+        assert 0 <= lost <= 40 * (1 + max(slack, 0)), "more than a second was lost"
+        assert (main["is_paused"], main["is_running"], main["active_connections"]) == (
+            False,
+        ) * 2 + (0,)
+        assert (held["is_paused"], held["current_packet"]) == (True, 150)
+        assert (over["is_stopped"], over["current_packet"]) == (True, 0)
+        assert (fast["bin_size_ms"], fast["speed"], fast["is_paused"]) == (5, 2, False)
+        assert 30 <= fast["current_packet"] < 400
+        again = receive(f"{server.ws}/stream/main", 20)
+        assert again.ids[0] == again.sequence[0] == main["current_packet"]
+        assert again.ids == list(range(again.ids[0], again.ids[0] + 20))
+        assert "last run that are back: 4" in server.log
+        assert server.terminate() == 0
+    assert state_of(tmp_path / "state")["main"]["bin_index"] == again.ids[-1] + 1
+
+
+def test_what_was_is_not_given_to_another_recording(recording, tmp_path):
+    other = tmp_path / "named.nwb"
+    synthesize_named(other, units=3, seconds=2.0)
+    env = {"PHANTOM_STATE_DIR": str(tmp_path / "state")}
+    with live_server(recording, env=env) as server:
+        receive(f"{server.ws}/stream/mine", 5)
+        assert server.terminate() == 0
+    with live_server(other, env=env) as server:
+        assert server.get("/api/sessions")[1]["total_sessions"] == 0
+        assert server.terminate() == 0
+    with live_server(recording, env=env) as server:
+        assert list(server.get("/api/sessions")[1]["sessions"]) == ["mine"]
+
+
+def test_a_folder_that_cannot_be_written_is_a_warning_and_nothing_else(recording, tmp_path):
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("somebody's")
+    env = {"PHANTOM_STATE_DIR": str(in_the_way)}
+    with live_server(recording, env=env) as server:
+        assert not receive(f"{server.ws}/stream/a", 60).gaps
+        assert server.log.count("WARNING") == 1
+        assert server.terminate() == 0
+    assert in_the_way.read_text() == "somebody's"
+
+
+def test_told_to_stop_it_says_so_and_ends_in_time_whatever_clients_do(recording):
+    """One never reads, one never closes, one holds a request open; a good one is told 1001."""
+    grace = 5.0
+    with live_server(recording) as server, ExitStack() as stack:
+        stuck = stack.enter_context(raw_client(server, "/stream/stuck"))
+        stack.enter_context(raw_client(server, "/stream/never-closes"))
+        host, port = server.address.split(":")
+        half = stack.enter_context(closing(socket.create_connection((host, int(port)))))
+        half.sendall(
+            b"POST /api/sessions/create HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+        )
+        good = stack.enter_context(listening(f"{server.ws}/stream/good"))
+        wait_until(lambda: server.get("/api/stats/stuck")[1]["dropped_packets"] > 0)
+        asked = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "going away" in server.log)
+        status, problem = server.get("/readyz")
+        assert (status, problem["detail"]) == (503, "the server is going away")
+        with pytest.raises(Exception, match="503"), connect(f"{server.ws}/stream/new"):
+            pass
+        assert server.process.wait(20) == 0
+        # The machine may be busy; a client that is waited for would take for ever.
+        assert time.monotonic() - asked < grace + 2
+        wait_until(lambda: good.close_code is not None)
+        assert good.close_code == 1001
+        stuck.settimeout(5)
+        data = b""
+        while chunk := stuck.recv(65536):
+            data += chunk
+        assert "Traceback" not in server.log, server.log
+
+
+def test_the_grace_period_is_a_setting(recording):
+    with live_server(recording, env={"PHANTOM_GRACE_SECONDS": "0.3"}) as server:
+        with raw_client(server, "/stream/never-closes"):
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(20) == 0
+        assert "Traceback" not in server.log, server.log
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(recording, second):
+    with (
+        live_server(recording, env={"PHANTOM_GRACE_SECONDS": "60"}) as server,
+        raw_client(server, "/stream/never-closes"),
+    ):
+        server.process.send_signal(signal.SIGTERM)
+        # The first has been heeded.
+        wait_until(lambda: "never-closes ends" in server.log)
+        server.process.send_signal(second)
+        assert server.process.wait(20) == 128 + second
+
+
+def test_without_clients_it_ends_without_waiting(recording):
+    with live_server(recording, env={"PHANTOM_GRACE_SECONDS": "600"}) as server:
+        server.get("/health")
+        assert server.terminate() == 0
+
+
+def test_every_line_of_the_log_is_an_object_with_ids(recording, tmp_path):
+    env = {"PHANTOM_LOG_FORMAT": "json", "PHANTOM_LOG_LEVEL": "DEBUG"}
+    headers = {"Authorization": "Bearer s3cret-token"}
+    with live_server(recording, env=env) as server:
+        with connect(f"{server.ws}/stream/a", additional_headers=headers) as websocket:
+            decode(websocket.recv())
+        server.request(
+            "POST",
+            "/api/sessions/create",
+            {"custom_code": "b"},
+            headers | {"Content-Type": "application/json"},
+        )
+        wait_until(lambda: "has left" in server.log)
+        os.kill(server.process.pid, signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        lines = [json.loads(line) for line in server.lines]
+    assert all({"ts", "level", "logger", "message"} <= line.keys() for line in lines)
+    left = next(line for line in lines if "has left" in line["message"])
+    assert (left["session"], left["client"]) == ("a", 1)
+    created = {line["session"] for line in lines if "created" in line["message"]}
+    assert created == {"a", "b"}
+    assert "s3cret" not in server.log
+
+
+def test_prometheus_is_answered_by_both_ways_in(recording):
+    accept = {"Accept": "text/plain;version=0.0.4"}
+    for entry in ("serve", "hypercorn"):
+        with live_server(recording, entry=entry) as server:
+            receive(f"{server.ws}/stream/a", 45)
+
+            request = urllib.request.Request(f"{server.http}/metrics", headers=accept)
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+                assert "Accept" in ", ".join(answer.headers.get_all("Vary"))
+                text = answer.read().decode()
+            families = {f.name: f for f in text_string_to_metric_families(text)}
+            sent = families["phantomlink_packets_sent"].samples[0]
+            assert (sent.labels, sent.value >= 45) == ({"transport": "websocket"}, True)
+            assert server.get("/metrics")[1]["metrics"]["total_sessions"] == 1
+
+
+def test_behind_hypercorn_sessions_come_back_too(recording, tmp_path):
+    env = {"PHANTOM_STATE_DIR": str(tmp_path / "state")}
+    with live_server(recording, entry="hypercorn", env=env) as server:
+        last = receive(f"{server.ws}/stream/a", 30).ids[-1]
+        server.post("/api/control/a/pause")
+        position = server.get("/api/control/a/position")[1]["current_packet"]
+        assert position > last
+        assert server.terminate() == 0
+    with live_server(recording, entry="hypercorn", env=env) as server:
+        found = server.get("/api/control/a/position")[1]
+        assert (found["current_packet"], found["is_paused"]) == (position, True)

@@ -1,0 +1,120 @@
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+import trio
+
+from phantomlink.logs import JsonLines, TextLines, bind, next_client_id, without_secrets
+
+
+def record(message="hello %s", *args, exc_info=None, **extra):
+    logger = logging.getLogger("phantomlink.test")
+    return logger.makeRecord(
+        logger.name, logging.WARNING, __file__, 1, message, args, exc_info, extra=extra
+    )
+
+
+def failed(error):
+    """What `exc_info` holds while it is handled."""
+    with pytest.raises(type(error)) as caught:
+        raise error
+    return type(error), caught.value, caught.value.__traceback__
+
+
+def line_of(record):
+    text = JsonLines().format(record)
+    assert "\n" not in text
+    return json.loads(text)
+
+
+async def test_a_line_is_one_object():
+    said = line_of(record("hello %s", "wörld\n\u2028"))
+    assert list(said) == ["ts", "level", "logger", "message"]
+    assert said["message"] == "hello wörld\n\u2028"
+    assert (said["level"], said["logger"]) == ("WARNING", "phantomlink.test")
+    assert len(said["ts"]) == len("2026-01-01T00:00:00.025Z")
+    assert said["ts"].endswith("Z")
+
+
+def test_a_traceback_is_inside_the_line():
+    error = ExceptionGroup("several", [ValueError("a\nb")])
+    said = line_of(record("it failed", exc_info=failed(error)))
+    assert said["message"] == "it failed"
+    assert "Traceback" in said["exception"]
+    assert "ValueError: a\n" in said["exception"]
+
+
+def test_what_is_said_extra_is_a_member_whatever_it_is():
+    said = line_of(record("x", session="abc", thing=object(), data=b"\xff"))
+    assert said["session"] == "abc"
+    assert said["thing"].startswith("<object")
+
+
+async def test_ids_belong_to_a_task_and_those_that_it_starts():
+    seen = {}
+
+    async def say(name):
+        seen[name] = {k: v for k, v in line_of(record("x")).items() if k in {"session", "client"}}
+
+    async def client(code, number):
+        bind(session=code, client=number)
+        await trio.lowlevel.checkpoint()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(say, number)
+
+    async def not_of_the_client():
+        bind(session="c", client=3)
+        bind(client=None)
+        await say("none")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client, "a", 1)
+        nursery.start_soon(client, "b", 2)
+        nursery.start_soon(not_of_the_client)
+    await say("outside")
+    assert seen == {
+        1: {"session": "a", "client": 1},
+        2: {"session": "b", "client": 2},
+        "none": {"session": "c"},
+        "outside": {},
+    }
+    assert next_client_id() < next_client_id()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer s3cret-token.x",
+        "headers [(b'authorization', b'bearer s3cret-token.x')]",
+        '{"authorization": "Bearer s3cret-token.x"}',
+        "bearer, s3cret-token.x, phantomlink.v1.json",
+    ],
+)
+def test_a_token_is_never_shown(text):
+    assert "s3cret" not in without_secrets(text)
+    assert "s3cret" not in TextLines().format(record("got %r", text))
+    exc_info = failed(ValueError(text))
+    shown = JsonLines().format(record("%s", text, exc_info=exc_info, header=text))
+    assert "s3cret" not in shown
+    assert "***" in shown
+
+
+def test_other_text_stays_as_it_is():
+    text = "the bearers of a token come from http://127.0.0.1:8000/docs (try phantomlink watch)"
+    assert without_secrets(text) == text
+
+
+def test_an_error_that_nobody_caught_and_a_warning_are_lines_too():
+    program = (
+        "import warnings; from phantomlink.logs import set_up_logging; "
+        "set_up_logging('INFO', 'json'); warnings.warn('odd'); 1 / 0"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    odd, failed = map(json.loads, done.stderr.splitlines())
+    assert (done.returncode, odd["level"], failed["level"]) == (1, "WARNING", "CRITICAL")
+    assert "odd" in odd["message"]
+    assert "ZeroDivisionError" in failed["exception"]
