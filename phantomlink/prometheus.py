@@ -33,7 +33,9 @@ from phantomlink.service import Service
 TRANSPORTS = (WEBSOCKET, "lsl")
 """Every value of the label `transport`: 0 is said of those that nobody uses."""
 SLOW_CLIENT = "slow_client"
-"""The value of the label `reason`: the client's queue was full."""
+"""A value of the label `reason`: the client's queue was full."""
+INJECTED = "injected"
+"""A value of the label `reason`: a perturbation lost it, to all clients at once: counted once."""
 EDGES_NS = tuple(2**k - 1 for k in range(10, 32))
 """Upper edges of the published buckets, 1 us to 2 s."""
 
@@ -108,6 +110,7 @@ def families(sums: Sums, gauges: Gauges) -> list[Metric]:
         labels=["reason"],
     )
     dropped.add_metric([SLOW_CLIENT], sums.dropped)
+    dropped.add_metric([INJECTED], sums.timing.injected_losses)
     depth = GaugeMetricFamily(
         "phantomlink_prefetch_depth_bins",
         "Fewest bins read ahead of a playhead that plays, when it last used up a block.",

@@ -389,7 +389,16 @@ class Service:
     async def _remake(self, state: SessionState) -> Session:
         check_pace(state.rate_hz, state.speed)
         parts = await self._parts_for(state.rate_hz)
-        session, _ = self.registry.create(state.code, parts=parts, speed=state.speed)
+        _, applied = await self._prepare(state.perturbation.as_json(), state.seed, parts)
+        session, _ = self.registry.create(
+            state.code,
+            parts=parts,
+            speed=state.speed,
+            perturbation=state.perturbation,
+            seed=state.seed,
+            applied=applied,
+            companions=(self.lsl.companion(is_wanted=state.has_lsl),),
+        )
         return session
 
     def _session_parts(self) -> PlaybackParts:

@@ -143,6 +143,11 @@ class TimingCounters:
         self.injected = InjectedFaults()
         self.latest_depth: int | None = None
 
+    @property
+    def injected_losses(self) -> int:
+        """Packets that nobody was given, on purpose."""
+        return self.injected.lost
+
     def anchored(self) -> None:
         """A new grid of deadlines begins."""
         self.anchors += 1
@@ -174,15 +179,17 @@ class TimingCounters:
 class TimingSums:
     """What the playbacks that have gone had counted, together."""
 
-    __slots__ = ("lateness", "overruns", "stalls")
+    __slots__ = ("injected_losses", "lateness", "overruns", "stalls")
 
     def __init__(self) -> None:
         self.lateness = Histogram()
         self.stalls = 0
         self.overruns = 0
+        self.injected_losses = 0
 
     def add(self, counted: TimingCounters | TimingSums) -> None:
         """Count also what this one has."""
         self.lateness.merge(counted.lateness)
         self.stalls += counted.stalls
         self.overruns += counted.overruns
+        self.injected_losses += counted.injected_losses

@@ -12,15 +12,17 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
+from phantomlink.errors import InvalidParameterError
 from phantomlink.settings import MAX_RATE_HZ, MIN_RATE_HZ
 from phantomlink.source.aside import written_aside
+from phantomlink.source.perturb import NO_PERTURBATION, Perturbation, parse_perturbation
 
 VERSION = 1
 _FORMAT = "phantomlink-sessions"
@@ -80,6 +82,9 @@ class SessionState:
         sequence_number: of that packet.
         loop: times the playhead has wrapped.
         is_paused, is_stopped: as they were.
+        perturbation: what is done to its packets.
+        seed: of it.
+        has_lsl: whether it was to have LSL outlets.
     """
 
     code: str
@@ -91,6 +96,9 @@ class SessionState:
     loop: int
     is_paused: bool
     is_stopped: bool
+    perturbation: Perturbation = NO_PERTURBATION
+    seed: int = 0
+    has_lsl: bool = True
 
 
 def dump_state(identity: RecordingIdentity, sessions: Sequence[SessionState]) -> bytes:
@@ -99,7 +107,7 @@ def dump_state(identity: RecordingIdentity, sessions: Sequence[SessionState]) ->
         "format": _FORMAT,
         "version": VERSION,
         "recording": asdict(identity),
-        "sessions": [asdict(session) for session in sessions],
+        "sessions": [_entry(session) for session in sessions],
     }
     return json.dumps(content, indent=1, default=_as_text).encode() + b"\n"
 
@@ -170,6 +178,11 @@ def write_state(path: Path, identity: RecordingIdentity, sessions: Sequence[Sess
         part.write_bytes(dump_state(identity, sessions))
 
 
+def _entry(session: SessionState) -> dict[str, Any]:
+    values = {field.name: getattr(session, field.name) for field in fields(session)}
+    return values | {"perturbation": session.perturbation.as_json()}
+
+
 def _as_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
@@ -179,8 +192,12 @@ def _session(entry: object, n: int) -> SessionState:
         raise StateFormError(f"sessions[{n}]: takes an object")
     values: dict[str, Any] = {}
     for name, read in _READERS.items():
+        if name in _OPTIONAL and name not in entry:
+            continue
         try:
             values[name] = read(entry[name])
+        except InvalidParameterError as error:
+            raise StateFormError(f"sessions[{n}].{error}") from None
         except (KeyError, ValueError, TypeError, OverflowError, ZeroDivisionError):
             got = f"{entry[name]!r:.40}" if name in entry else "none"
             raise StateFormError(f"sessions[{n}].{name}: got {got}, which is wrong") from None
@@ -219,6 +236,12 @@ def _read_count(value: Any) -> int:
     return value
 
 
+def _read_seed(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ValueError(value)
+    return value
+
+
 def _read_flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(value)
@@ -235,4 +258,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "loop": _read_count,
     "is_paused": _read_flag,
     "is_stopped": _read_flag,
+    "perturbation": parse_perturbation,
+    "seed": _read_seed,
+    "has_lsl": _read_flag,
 }
+_OPTIONAL = frozenset({"perturbation", "seed", "has_lsl"})

@@ -126,7 +126,9 @@ class LslCompanion:
             if not self._attendance.look(group.consumers()):
                 self._unsubscribe(session)
             elif self._sink is None:
-                self._sink = LslSink(group, self.push_duration, self._on_end)
+                self._sink = LslSink(
+                    group, self.push_duration, session.sent_otherwise, self._on_end
+                )
                 session.subscribe(NO_FILTER, session.main, self._sink)
             self._wake = trio.Event()
             with trio.move_on_after(_POLL_SECONDS):

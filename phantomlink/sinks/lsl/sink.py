@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from phantomlink.engine.fanout import Release
@@ -96,19 +97,26 @@ class LslSink:
     Args:
         group: the session's outlets.
         duration: where it is recorded how long the pushes of each tick took.
+        sent: where packets are counted by transport.
         on_end: told why no more packets come: a WebSocket close code.
     """
 
     wire_format = None
+    transport = "lsl"
     is_listening = True
     # Pushing costs many times what writing a frame to a socket does.
     comes_last = True
 
     def __init__(
-        self, group: OutletGroup, duration: Histogram, on_end: Callable[[int], None]
+        self,
+        group: OutletGroup,
+        duration: Histogram,
+        sent: Counter[str],
+        on_end: Callable[[int], None],
     ) -> None:
         self._group = group
         self._duration = duration
+        self._sent = sent
         self._on_end = on_end
         self._loop: int | None = None
 
@@ -119,6 +127,7 @@ class LslSink:
         wrapped = self._loop is not None and packet.loop != self._loop
         self._loop = packet.loop
         self._group.push(packet, release.deadline_ns, wrapped=wrapped)
+        self._sent[self.transport] += 1
         self._duration.record(time.monotonic_ns() - began_ns)
 
     def stream_changed(self) -> None:
