@@ -5,12 +5,15 @@ Under asyncio, which is hypercorn's default, it runs Trio in a thread.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sniffio
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Response, websocket
 from quart_trio import QuartTrio
 
+from phantomlink.answer import error_answer
 from phantomlink.asyncio_bridge import AsyncioBridge
 from phantomlink.errors import PhantomLinkError, UnavailableError
 from phantomlink.greeting import Greeter
@@ -23,6 +26,7 @@ from phantomlink.service import Service
 from phantomlink.settings import Settings, load_settings
 from phantomlink.sinks.admission import StreamRequest
 from phantomlink.sinks.asgi import serve_asgi_client
+from phantomlink.sinks.upgrade import BadHeadError
 
 
 class PhantomLinkApp(QuartTrio):
@@ -52,6 +56,11 @@ class PhantomLinkApp(QuartTrio):
         """Answer one request; what is polled is answered without the framework."""
         if sniffio.current_async_library() == "asyncio":
             await self._bridge(scope, receive, leaving_when_refused(send))
+            return
+        if scope["type"] == "http" and {b"content-length", b"transfer-encoding"} <= {
+            name.lower() for name, _ in scope["headers"]
+        }:
+            await _refuse_ambiguous(send)
             return
         call = None
         if scope["type"] == "http" and not scope.get("root_path"):
@@ -130,6 +139,21 @@ class PhantomLinkApp(QuartTrio):
             await websocket.accept(subprotocol=admission.subprotocol)
             await serve_asgi_client(websocket, session, admission, Greeter(service, base_url))
         return None
+
+
+async def _refuse_ambiguous(send: ASGISendCallable) -> None:
+    """Refuse a request of two lengths, and what follows it: h11 believes one, a proxy the other."""
+    answer = error_answer(
+        BadHeadError("got Content-Length and Transfer-Encoding, takes one of them")
+    )
+    headers = [
+        (b"content-type", answer.content_type.encode()),
+        (b"content-length", str(len(answer.body)).encode()),
+        (b"connection", b"close"),
+    ]
+    start: Any = {"type": "http.response.start", "status": answer.status, "headers": headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
 
 def create_app(settings: Settings | None = None, recording: str | None = None) -> PhantomLinkApp:

@@ -68,21 +68,19 @@ def test_after_a_kill_sessions_are_where_they_were(recording, tmp_path):
             server.post(f"/api/control/{code}/{verb}")
         with listening(f"{server.ws}/stream/main") as client:
             # Before the recording wraps.
-            wait_until(lambda: len(client.packets) > 80)
-            killed_at = time.monotonic()
+            wait_until(lambda: len(client.packets) > 120)
             server.process.kill()
             server.process.wait(20)
         before = client.packets[-1]
-        slack = client.times[-1] - killed_at
     with live_server(recording, env=env) as server:
         sessions = server.get("/api/sessions")[1]["sessions"]
         assert set(sessions) == {"fast", "held", "over", "main"}
         main, fast, held, over = (sessions[code] for code in ("main", "fast", "held", "over"))
         lost = before["packet_id"] + 1 - main["current_packet"]
-        assert 0 <= lost <= 40 * (1 + max(slack, 0)), "more than a second was lost"
-        assert (main["is_paused"], main["is_running"], main["active_connections"]) == (
-            False,
-        ) * 2 + (0,)
+        # A second's; half as many more for a disk that others keep busy.
+        assert 0 <= lost <= 60
+        assert not main["is_paused"]
+        assert main["active_connections"] == 0
         assert (held["is_paused"], held["current_packet"]) == (True, 150)
         assert (over["is_stopped"], over["current_packet"]) == (True, 0)
         assert (fast["bin_size_ms"], fast["speed"], fast["is_paused"]) == (5, 2, False)

@@ -7,15 +7,18 @@ import sys
 import pytest
 
 HANGS = """
-import sys, time, trio
+import sys, time, trio, trio.testing
 from phantomlink.signals import wait_for_signal, watch_grace
+
+async def announce():
+    await trio.testing.wait_all_tasks_blocked()
+    print("running", flush=True)
 
 async def main():
     async with trio.open_nursery() as nursery:
         # A read from a disk that does not answer: it cannot be cancelled.
         nursery.start_soon(trio.to_thread.run_sync, time.sleep, 60)
-        await trio.sleep(0.1)
-        print("running", flush=True)
+        nursery.start_soon(announce)
         await wait_for_signal()
         print("told", flush=True)
         watch_grace(GRACE, lambda: print("gave up", flush=True))
