@@ -33,7 +33,7 @@ from phantomlink.errors import (
 )
 from phantomlink.settings import Settings
 from phantomlink.sinks.admission import Admission, StreamRequest, admit
-from phantomlink.sinks.lsl.companion import LslCompanion
+from phantomlink.sinks.lsl.companion import lsl_companion
 from phantomlink.sinks.lsl.manager import LslManager
 from phantomlink.sinks.lsl.streams import Described
 from phantomlink.source.bins import Bins
@@ -420,11 +420,6 @@ class Service:
             )
         except OSError as error:
             logger.warning("The SHA-256 of the recording is not known: %s", error)
-
-
-def lsl_companion(session: Session) -> LslCompanion | None:
-    """What has the session's LSL outlets; None for a session that no service has made."""
-    return next((it for it in session.companions if isinstance(it, LslCompanion)), None)
 
 
 def _default_perturbation(settings: Settings) -> Perturbation:

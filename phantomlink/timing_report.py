@@ -15,7 +15,8 @@ from phantomlink.engine.clock import SystemClock
 from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
-from phantomlink.service import Service, lsl_companion
+from phantomlink.service import Service
+from phantomlink.sinks.lsl.companion import lsl_companion
 from phantomlink.views import filter_json, injected, iso
 
 Json = dict[str, Any]

@@ -19,7 +19,8 @@ from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.status import PlaybackStatus, SessionStatus
 from phantomlink.engine.timing import InjectedFaults
 from phantomlink.metrics import Histogram
-from phantomlink.service import Service, lsl_companion
+from phantomlink.service import Service
+from phantomlink.sinks.lsl.companion import lsl_companion
 from phantomlink.source.bins import BinGrid
 from phantomlink.source.perturb import Perturbation
 from phantomlink.source.recording import SeriesInfo

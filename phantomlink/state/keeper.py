@@ -14,6 +14,8 @@ from pathlib import Path
 import trio
 
 from phantomlink.engine.session import Session
+from phantomlink.sinks.lsl.companion import lsl_companion
+from phantomlink.source.perturb import NO_PERTURBATION
 from phantomlink.state.file import (
     RecordingIdentity,
     SessionState,
@@ -148,7 +150,7 @@ class StateKeeper:
 
 
 def _state_of(session: Session) -> SessionState:
-    playhead = session.main.playhead
+    playhead, applied, companion = session.main.playhead, session.applied, lsl_companion(session)
     return SessionState(
         code=session.code,
         created_at=session.created_at,
@@ -159,4 +161,7 @@ def _state_of(session: Session) -> SessionState:
         loop=playhead.loop,
         is_paused=session.is_paused,
         is_stopped=session.is_stopped,
+        perturbation=NO_PERTURBATION if applied is None else applied.perturbation,
+        seed=session.seed,
+        has_lsl=companion is None or companion.is_wanted,
     )

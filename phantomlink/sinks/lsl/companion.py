@@ -162,3 +162,8 @@ class LslCompanion:
     def _have_none(self, reason: str) -> None:
         self.reason, self.streams = reason, ()
         self.settled.set()
+
+
+def lsl_companion(session: Session) -> LslCompanion | None:
+    """What has the session's LSL outlets; None for a session that no service has made."""
+    return next((it for it in session.companions if isinstance(it, LslCompanion)), None)
