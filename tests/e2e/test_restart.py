@@ -62,6 +62,8 @@ def test_after_a_kill_sessions_are_where_they_were(recording, tmp_path):
         body = {"custom_code": "fast", "bin_size_ms": 5, "speed": 2}
         server.post("/api/sessions/create", body)
         assert receive(f"{server.ws}/stream/fast", 30).sequence == list(range(30))
+        noisy = {"custom_code": "noisy", "perturbation": "light", "seed": 7, "lsl": False}
+        server.post("/api/sessions/create", noisy)
         for code, verb in (("held", "pause"), ("over", "stop")):
             server.post("/api/sessions/create", {"custom_code": code})
             server.post(f"/api/control/{code}/seek", {"packet_id": 150})
@@ -74,7 +76,13 @@ def test_after_a_kill_sessions_are_where_they_were(recording, tmp_path):
         before = client.packets[-1]
     with live_server(recording, env=env) as server:
         sessions = server.get("/api/sessions")[1]["sessions"]
-        assert set(sessions) == {"fast", "held", "over", "main"}
+        assert set(sessions) == {"fast", "held", "over", "main", "noisy"}
+        assert (sessions["noisy"]["perturbation"]["name"], sessions["noisy"]["seed"]) == (
+            "light",
+            7,
+        )
+        # The same once more: made without outlets, which 409 would tell.
+        assert server.post("/api/sessions/create", noisy)[0] == 200
         main, fast, held, over = (sessions[code] for code in ("main", "fast", "held", "over"))
         lost = before["packet_id"] + 1 - main["current_packet"]
         # A second's; half as many more for a disk that others keep busy.
@@ -88,7 +96,7 @@ def test_after_a_kill_sessions_are_where_they_were(recording, tmp_path):
         again = receive(f"{server.ws}/stream/main", 20)
         assert again.ids[0] == again.sequence[0] == main["current_packet"]
         assert again.ids == list(range(again.ids[0], again.ids[0] + 20))
-        assert "last run that are back: 4" in server.log
+        assert "last run that are back: 5" in server.log
         assert server.terminate() == 0
     assert state_of(tmp_path / "state")["main"]["bin_index"] == again.ids[-1] + 1
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
+from phantomlink.source.perturb import NO_PERTURBATION, PRESETS
 from phantomlink.state import file
 from phantomlink.state.file import (
     RecordingIdentity,
@@ -47,6 +48,9 @@ states = st.builds(
     loop=counts,
     is_paused=st.booleans(),
     is_stopped=st.booleans(),
+    perturbation=st.sampled_from([NO_PERTURBATION, *PRESETS.values()]),
+    seed=st.integers(0, 2**63 - 1),
+    has_lsl=st.booleans(),
 )
 
 
@@ -94,7 +98,8 @@ def changed(**members):
         ("rate_hz", "1e999999999"), ("rate_hz", "nan"), ("speed", "-1"), ("speed", "101"),
         ("bin_index", -1), ("bin_index", 1.5), ("bin_index", True), ("bin_index", None),
         ("bin_index", 2**60), ("sequence_number", "5"), ("loop", -1), ("is_paused", 1),
-        ("is_stopped", None), ("is_stopped", "no"),
+        ("is_stopped", None), ("is_stopped", "no"), ("seed", -1), ("seed", 2**63), ("seed", "1"),
+        ("has_lsl", 1), ("perturbation", "loud"), ("perturbation", 5),
     ],
 )  # fmt: skip
 def test_a_member_of_the_wrong_form_is_named(name, value):
@@ -118,7 +123,7 @@ def test_a_file_of_another_kind_is_refused(member, value, said):
 
 def test_a_member_that_is_missing_is_named_and_one_that_is_not_known_passed_over():
     content = json.loads(WHOLE)
-    content["sessions"][1]["seed"] = 7
+    content["sessions"][1]["colour"] = 7
     assert parse_state(json.dumps(content).encode(), IDENTITY)[0] == STATE
     del content["sessions"][1]["loop"]
     with pytest.raises(StateFormError, match=r"sessions\[1\]\.loop: got none"):
