@@ -21,12 +21,14 @@ class Answer:
         status: of HTTP.
         content_type: of the body.
         headers: beside those.
+        vary: headers of the request that it depends on, beside those of CORS.
     """
 
     body: bytes
     status: int = 200
     content_type: str = JSON_TYPE
     headers: tuple[tuple[str, str], ...] = ()
+    vary: tuple[str, ...] = ()
 
 
 def dumps(value: Any) -> str:

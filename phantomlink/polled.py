@@ -43,7 +43,7 @@ _SESSIONS_AT_ONCE = 8
 _METRICS_AT_ONCE = 4
 
 _TARGET = re.compile(r"(/[A-Za-z0-9._~/-]*)(?:\?([A-Za-z0-9._~=&-]*))?", re.ASCII)
-_VARY_ACCEPT = (("Vary", "Accept"),)
+_VARY_ACCEPT = ("Accept",)
 _FIRST_LINE = re.compile(rb"(?:GET|HEAD) (/[A-Za-z0-9._~/-]*)(?:\?[!-~]*)? HTTP/1\.1\r\n")
 _METHODS = frozenset({"GET", "HEAD"})
 # A body, or something that has to be settled before there can be an answer.
@@ -82,7 +82,7 @@ async def metrics(get_service: GetService, _code: str, _parameters: Parameters) 
     figures = body.pop("metrics")
     del figures["sessions"]
     text = _with(body, "metrics", _with(figures, "sessions", _object(texts)))
-    return Answer(text.encode(), headers=_VARY_ACCEPT)
+    return Answer(text.encode(), vary=_VARY_ACCEPT)
 
 
 def metrics_in(accept: str) -> PolledView:
@@ -95,7 +95,7 @@ async def _metrics_as_text(
     form: Form, get_service: GetService, _code: str, _parameters: Parameters
 ) -> Answer:
     text = await scrape(get_service(), form)
-    return Answer(text, content_type=form.content_type, headers=_VARY_ACCEPT)
+    return Answer(text, content_type=form.content_type, vary=_VARY_ACCEPT)
 
 
 async def sessions(get_service: GetService, _code: str, _parameters: Parameters) -> Answer:
@@ -180,7 +180,7 @@ class Call:
             *answer.headers,
             ("content-type", answer.content_type),
             ("content-length", str(len(answer.body))),
-            ("vary", VARY),
+            ("vary", ", ".join((*answer.vary, VARY))),
             *allowing_headers(self.origin),
         )
         raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]

@@ -25,7 +25,9 @@ _INTERNAL_ERROR = "something went wrong in the server; its log says what"
 def response(answer: Answer) -> Response:
     """An answer as the framework has it."""
     headers = Headers(answer.headers)
-    return Response(answer.body, answer.status, headers, content_type=answer.content_type)
+    made = Response(answer.body, answer.status, headers, content_type=answer.content_type)
+    made.vary.update(answer.vary)
+    return made
 
 
 def problem_response(error: PhantomLinkError) -> Response:

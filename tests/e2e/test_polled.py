@@ -152,10 +152,11 @@ def without_the_moment(answer):
     """An answer without what another one, a moment later, may have otherwise."""
     status, headers, body = answer
     names = [name for name, _ in headers]
-    values = dict(headers)
-    assert len(values) == len(names)
-    assert values.pop(b"date").endswith(b" GMT")
-    length = int(values.pop(b"content-length"))
+    assert names.count(b"date") == names.count(b"content-length") == 1
+    assert dict(headers)[b"date"].endswith(b" GMT")
+    length = int(dict(headers)[b"content-length"])
+    # One that may come twice (Vary) does so in the same order.
+    values = [(name, value) for name, value in headers if name not in (b"date", b"content-length")]
     if body:
         assert length == len(body)
     if body.startswith(b"{"):
@@ -383,7 +384,7 @@ SHAPES = {
     ),
     "a length and chunks": (
         request("/livez", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
-                body="0\r\n\r\n"), [200],
+                body="0\r\n\r\n"), [400],
     ),
     "two lengths": (
         request("/livez", "Content-Length: 0\r\nContent-Length: 40\r\n", body=INNER), [400],
@@ -541,7 +542,7 @@ async def test_an_answer_that_nobody_reads_is_given_up(front, monkeypatch):
 
 
 async def test_waiting_connections_end_when_the_server_goes(front, monkeypatch):
-    monkeypatch.setattr(server, "_GRACE_SECONDS", 1000)
+    monkeypatch.setattr(front.server, "_settings", Settings(grace_seconds=1000))
     monkeypatch.setattr(server, "_HEAD_SECONDS", 1000)
     front.server._config.keep_alive_timeout = 1000
     async with front.client() as kept, front.client() as new, front.client() as lent:
