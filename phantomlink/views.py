@@ -244,14 +244,14 @@ class Tally:
 
 def tally(session: Session) -> Tally:
     """The counts of one session."""
-    status = session.status()
-    playbacks = status.playbacks
+    # Not from its status, which would say, and cost, more: this is asked of every session.
+    timings = [playback.timing for playback in session.playbacks().values()]
     return Tally(
-        status.active_connections,
+        session.n_listening,
         session.packets_released,
         session.dropped_packets,
-        sum(playback.stalls for playback in playbacks),
-        sum(playback.overruns for playback in playbacks),
+        sum(timing.stalls for timing in timings),
+        sum(timing.overruns for timing in timings),
     )
 
 
@@ -292,16 +292,15 @@ def metrics(sessions: Mapping[str, Json]) -> Json:
 
 def session_metrics(session: Session, memory_mb: float) -> Json:
     """What `metrics` says of one session; `memory_mb` is the process's."""
-    status = session.status()
     return {
         "packets_sent": session.packets_released,
         "dropped_packets": session.dropped_packets,
         "network_latency_ms": _milliseconds(session.send_latency),
         "timing_error_ms": _milliseconds(session.main.timing.lateness),
         "memory_usage_mb": memory_mb,
-        "is_running": status.is_running,
-        "is_paused": status.is_paused,
-        "connections": status.active_connections,
+        "is_running": session.is_running,
+        "is_paused": session.is_paused,
+        "connections": session.n_listening,
     }
 
 

@@ -115,6 +115,11 @@ class Session:
         return sum(playback.fanout.n_listening for playback in self._playbacks.values())
 
     @property
+    def is_running(self) -> bool:
+        """Whether it has listeners and was not stopped: it plays, or would but for a pause."""
+        return not self.is_stopped and self.n_listening > 0
+
+    @property
     def is_in_use(self) -> bool:
         """Whether somebody listens, or is about to: it must not make room for another."""
         return self._reservations > 0 or self.n_listening > 0
