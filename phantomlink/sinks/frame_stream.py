@@ -133,9 +133,6 @@ class FrameStream(trio.abc.Stream):
             self._close_sent = True
         if not self._queue:
             sent = self._send_nowait(memoryview(data))
-            # That the client is gone may turn out in this very write: what is queued then would
-            # wait for ever, since nobody empties the queue any more.
-            self._check()
             if sent == len(data):
                 return
             data = memoryview(bytes(data))[sent:]
