@@ -15,7 +15,7 @@ from phantomlink.state import keeper as keeper_module
 from phantomlink.state.file import RecordingIdentity, SessionState, dump_state, parse_state
 from phantomlink.state.keeper import StateKeeper
 from phantomlink.state.restore import bring_back
-from tests.fakes import ListSink, NamedBins, make_parts
+from tests.fakes import ListSink, NamedBins, TrioClock, make_parts
 
 IDENTITY = RecordingIdentity("named", 1, 2)
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,7 +53,7 @@ def writes(monkeypatch):
 
 @pytest.fixture
 async def registry(nursery):
-    parts = make_parts(NamedBins())
+    parts = make_parts(NamedBins(), clock=TrioClock())
     registry = Registry(lambda: parts, max_sessions=10, ttl_seconds=3600)
     await nursery.start(registry.run)
     return registry

@@ -24,7 +24,7 @@ from phantomlink.source.perturb import (
 from phantomlink.source.trials import Filter
 from phantomlink.wire.canonical import canonical_payload
 from phantomlink.wire.packet import packet_data
-from tests.fakes import ListSink, NamedBins, VirtualClock, make_parts, make_trial
+from tests.fakes import ListSink, NamedBins, TrioClock, VirtualClock, make_parts, make_trial
 
 PERIOD = 0.025
 N_UNITS = 12
@@ -476,7 +476,7 @@ def digest_of(packets, header):
 @pytest.mark.parametrize("perturbation", [EXTREME, NO_PERTURBATION])
 async def test_a_digest_is_that_of_what_is_sent(perturbation, in_memory):
     bins = named_bins(400, in_memory=in_memory)
-    parts = make_parts(bins)
+    parts = make_parts(bins, clock=TrioClock())
     limiter = trio.CapacityLimiter(1)
     applied = apply_perturbation(perturbation, 7, bins)
     with trio.fail_after(60):

@@ -49,7 +49,7 @@ class SlowSink(ListSink):
 
 
 @pytest.fixture
-async def service(autojump_clock, nursery):
+async def service(nursery):
     parts = make_parts(NamedBins(trials=TRIALS))
     registry = Registry(lambda: parts, max_sessions=100, ttl_seconds=3600)
     await nursery.start(registry.run)
@@ -78,7 +78,7 @@ def counters(samples):
 
 
 @pytest.mark.parametrize("form", [Form.PROMETHEUS, Form.OPENMETRICS])
-async def test_the_names_and_types(service, form):
+async def test_the_names_and_types(service, autojump_clock, form):
     listen(service, "secret-code")
     await trio.sleep(5)
     text = (await scrape(service, form)).decode()
@@ -102,7 +102,7 @@ async def test_the_names_and_types(service, form):
     assert labels == {"le", "transport", "reason", "version", "python"}
 
 
-async def test_the_figures(service):
+async def test_the_figures(service, autojump_clock):
     session, one = listen(service, "a")
     _, filtered = listen(service, "a", Filter(trial_id=0))
     _, other = listen(service, "b")
@@ -126,7 +126,7 @@ async def test_the_figures(service):
     assert 0 <= said["phantomlink_prefetch_depth_bins",] <= 80
 
 
-async def test_without_a_playhead_that_plays_there_is_no_depth(service):
+async def test_without_a_playhead_that_plays_there_is_no_depth(service, autojump_clock):
     session, _ = listen(service, "a")
     await trio.sleep(2)
     assert ("phantomlink_prefetch_depth_bins",) in await samples(service)
@@ -134,7 +134,7 @@ async def test_without_a_playhead_that_plays_there_is_no_depth(service):
     assert ("phantomlink_prefetch_depth_bins",) not in await samples(service)
 
 
-async def test_counters_never_go_back(service):
+async def test_counters_never_go_back(service, autojump_clock):
     """Whatever ends: filtered playheads, clients, sessions, and sessions while one is read."""
     before = counters(await samples(service))
 
@@ -173,7 +173,7 @@ async def test_counters_never_go_back(service):
     assert len(service.registry) == 0
 
 
-async def test_it_gives_way_between_sessions(service):
+async def test_it_gives_way_between_sessions(service, autojump_clock):
     """A task that is ready runs many times while a hundred sessions are read."""
     for k in range(100):
         listen(service, f"s{k}")
@@ -211,7 +211,7 @@ def test_an_edge_inside_a_bucket_is_refused():
         Histogram().counts_up_to([1000])
 
 
-async def test_the_page_lists_every_metric(service):
+async def test_the_page_lists_every_metric(service, autojump_clock):
     """docs/operations.md: name, type and labels of each."""
     page = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
     table = page.partition("<!-- metrics -->\n")[2].partition("\n\n")[0].splitlines()[2:]
