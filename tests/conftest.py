@@ -1,10 +1,16 @@
 """What the tests of several parts share."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from phantomlink.source.synthetic import synthesize
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell leaves it to what it runs in the background, and so would we to what we start;
+    # the commands under test are to end at Ctrl-C however the tests were started.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
