@@ -34,7 +34,10 @@ from phantomlink.engine.timeline import Timeline
 from phantomlink.engine.timing import EventKind, TimingCounters, TimingEvent
 from phantomlink.source.bins import Block
 
-_BUILT_AHEAD = 4
+# Built a few at a time: one after the other they find the code and the block in the CPU's caches,
+# which a hundred other sessions have been through since the last tick.
+_BUILT_AHEAD = 5
+_BUILT_LEFT = 1
 # Whoever is given way may keep the CPU for a scheduler's slice, some 3 ms on a busy machine: with
 # more ticks a second than this, that would be at the cost of the next ones.
 _GIVE_WAY_BELOW_HZ = 1000
@@ -352,8 +355,10 @@ class _Builder:
         self.waited = False
 
     async def fill(self, built: deque[Release]) -> None:
-        """Build until enough are ahead; wait for a block only when there is none at all."""
+        """Build some ahead when few are left; wait for a block only when there is none at all."""
         self.waited = False
+        if len(built) > _BUILT_LEFT:
+            return
         while len(built) < _BUILT_AHEAD:
             if self._rows is None or self._row == len(self._rows):
                 block = await self._next_block(built)

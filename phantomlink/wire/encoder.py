@@ -22,7 +22,7 @@ from phantomlink.wire.packet import Packet, StreamHeader, packet_data
 # 10 digits of seconds and 6 decimals: the same width until the year 2286.
 _JSON_TIMESTAMP = "%017.6f"
 _JSON_TIMESTAMP_WIDTH = 17
-_FIXINT_END = 128  # "positive fixint": below this, an integer is one byte
+_LITTLE_ENDIAN = np.dtype("<u2")
 _BINARY_HEAD, _TEXT_HEAD, _CLOSE_HEAD = 0x82, 0x81, 0x88  # FIN and the opcode (RFC 6455, 5.2)
 # The keys of `data` come in this order: two numbers, the timestamp, the spikes, and these.
 _AFTER_SPIKES = (
@@ -181,9 +181,13 @@ class MsgpackEncoder:
 
     def _pack_counts(self, counts: NDArray[np.uint16]) -> bytes:
         """The members of the array of counts."""
-        if not len(counts) or counts.max() < _FIXINT_END:
-            # Integers below 128 are their own byte in MessagePack.
-            return counts.astype(np.uint8).tobytes()
+        if counts.dtype == _LITTLE_ENDIAN:
+            # Integers below 128 are their own byte in MessagePack. Looked at as bytes: numpy's
+            # `max` and `astype` took a third of the time of all that is encoded here.
+            raw = counts.tobytes()
+            low, high = raw[::2], raw[1::2]
+            if low.isascii() and not high.strip(b"\0"):
+                return low
         return self._pack(counts.tolist())[len(self._counts_head) :]
 
 
