@@ -17,8 +17,8 @@ from phantomlink.source.synthetic.named import synthesize_named
 from tests.clients import listening, receive
 from tests.e2e.test_openapi import validate
 from tests.lsl_inlet import inlets
-from tests.lsl_rig import confined
 from tests.servers import ENTRIES, live_server
+from tools._bench.lsl import write_configuration
 
 KINDS = ("neural", "kinematics", "intention", "markers")
 PERIOD = 0.025
@@ -27,7 +27,9 @@ PERIOD = 0.025
 @pytest.fixture(scope="module")
 def lsl(tmp_path_factory):
     """A configuration that keeps the streams to this machine and to these tests."""
-    return confined(tmp_path_factory.mktemp("lsl") / "lsl_api.cfg", f"outlets-{os.getpid()}")
+    return write_configuration(
+        tmp_path_factory.mktemp("lsl") / "lsl_api.cfg", f"outlets-{os.getpid()}"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from tests.lsl_rig import confined, rig
+from tests.lsl_rig import rig
+from tools._bench.lsl import write_configuration
 
 COMMAND = (sys.executable, "-m", "phantomlink", "lsl-watch")
 # What a busy machine may break is not ours to judge here.
@@ -24,7 +25,9 @@ NOWHERE = ("--url", "http://127.0.0.1:9")
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory):
-    return confined(tmp_path_factory.mktemp("lsl") / "lsl_api.cfg", f"lsl-watch-{os.getpid()}")
+    return write_configuration(
+        tmp_path_factory.mktemp("lsl") / "lsl_api.cfg", f"lsl-watch-{os.getpid()}"
+    )
 
 
 def start(env, *arguments):
@@ -167,7 +170,7 @@ def test_no_stream_is_said_with_its_cures(env):
 
 
 def test_streams_of_another_lsl_session_are_not_found(env, tmp_path):
-    other = confined(tmp_path / "lsl_api.cfg", f"other-{os.getpid()}")
+    other = write_configuration(tmp_path / "lsl_api.cfg", f"other-{os.getpid()}")
     with rig(other, code="elsewhere", prefix="rig"):
         returncode, _, err = finish(start(env, "elsewhere", "--timeout", "1"))
         assert returncode == 2
