@@ -4,16 +4,15 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
+from tests import commands
+from tests.commands import finish
 from tests.lsl_rig import rig
 from tools._bench.lsl import write_configuration
 
-COMMAND = (sys.executable, "-m", "phantomlink", "lsl-watch")
 # What a busy machine may break is not ours to judge here.
 OF_THE_MACHINE = {"the rate is the nominal rate", "samples keep coming"}
 LOST = "no sample was lost"
@@ -31,19 +30,7 @@ def env(tmp_path_factory):
 
 
 def start(env, *arguments):
-    return subprocess.Popen(
-        [*COMMAND, *arguments, "--source-id", "rig", *NOWHERE],
-        env=os.environ | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process):
-    out, err = process.communicate(timeout=40)
-    assert "Traceback" not in err, err
-    return process.returncode, out, err
+    return commands.start("lsl-watch", *arguments, "--source-id", "rig", *NOWHERE, env=env)
 
 
 RIGS = {
