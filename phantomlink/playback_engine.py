@@ -27,6 +27,7 @@ from typing import Any, Self
 
 import trio
 
+from phantomlink.close_codes import CLOSE_NORMAL
 from phantomlink.engine.assemble import PacketAssembler
 from phantomlink.engine.clock import Clock, SystemClock
 from phantomlink.engine.collector import SlackCollector
@@ -36,7 +37,7 @@ from phantomlink.engine.perturbed import apply_perturbation
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import Playback, PlaybackParts
 from phantomlink.engine.prefetch import BlockReader
-from phantomlink.engine.session import CLOSE_NORMAL, REAL_TIME, Session
+from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.timing import TimingCounters
 from phantomlink.errors import InvalidParameterError, RecordingError
 from phantomlink.settings import Settings

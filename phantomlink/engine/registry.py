@@ -13,19 +13,18 @@ from fractions import Fraction
 
 import trio
 
+from phantomlink.close_codes import (
+    CLOSE_GOING_AWAY,
+    CLOSE_INTERNAL_ERROR,
+    CLOSE_SESSION_GONE,
+    CLOSE_TRY_AGAIN_LATER,
+)
 from phantomlink.engine.codes import make_up_code, validate_code
 from phantomlink.engine.companion import Companion
 from phantomlink.engine.ledger import Ledger
 from phantomlink.engine.perturbed import AppliedPerturbation
 from phantomlink.engine.playback import PlaybackParts
-from phantomlink.engine.session import (
-    CLOSE_GOING_AWAY,
-    CLOSE_INTERNAL_ERROR,
-    CLOSE_SESSION_GONE,
-    CLOSE_TRY_AGAIN_LATER,
-    REAL_TIME,
-    Session,
-)
+from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.errors import (
     RecordingError,
     SessionNotFoundError,
