@@ -5,6 +5,8 @@ A message says what came and what is allowed; it is shown to clients as it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from phantomlink.close_codes import (
     CLOSE_GOING_AWAY,
     CLOSE_INTERNAL_ERROR,
@@ -120,3 +122,12 @@ class UnavailableError(PhantomLinkError):
     close_code = CLOSE_GOING_AWAY
     title = "Not available"
     retry_after_seconds = 5
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The errors of a group, and of the groups in it, in their order."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error

@@ -18,7 +18,7 @@ choice, with what follows from it when packets are taken more slowly than they c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields
 from os import PathLike, fspath
@@ -39,7 +39,7 @@ from phantomlink.engine.playback import Playback, PlaybackParts
 from phantomlink.engine.prefetch import BlockReader
 from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.timing import TimingCounters
-from phantomlink.errors import InvalidParameterError, RecordingError
+from phantomlink.errors import InvalidParameterError, RecordingError, leaves
 from phantomlink.settings import Settings
 from phantomlink.sinks.script import DemandClock, PacketQueue
 from phantomlink.source.bins import Bins
@@ -341,12 +341,4 @@ async def _run(playing: _Playing) -> None:
     try:
         await playing.session.run()
     except* RecordingError as group:
-        playing.queue.fail(next(_leaves(group)))
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+        playing.queue.fail(next(leaves(group)))

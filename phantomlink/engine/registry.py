@@ -30,6 +30,7 @@ from phantomlink.errors import (
     SessionNotFoundError,
     TooManySessionsError,
     UnavailableError,
+    leaves,
 )
 from phantomlink.logs import bind
 from phantomlink.source.perturb import NO_PERTURBATION, Perturbation
@@ -204,17 +205,9 @@ class Registry:
         try:
             await session.run()
         except* RecordingError as group:
-            for error in _leaves(group):
+            for error in leaves(group):
                 logger.error("Session %s: %s", session.code, error)  # noqa: TRY400
             self._end(session, CLOSE_TRY_AGAIN_LATER, "the recording cannot be read")
         except* Exception:
             logger.exception("Session %s failed and ends", session.code)
             self._end(session, CLOSE_INTERNAL_ERROR, "internal error")
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
