@@ -16,6 +16,7 @@ from phantomlink.engine.fanout import Encoders
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.prefetch import BlockReader
+from phantomlink.engine.session import NO_FILTER
 from phantomlink.errors import BinRangeError, RecordingError
 from phantomlink.source.bins import BinGrid, Block
 from phantomlink.source.trials import Trial, TrialTable
@@ -143,3 +144,10 @@ class ListSink:
     @property
     def sequence(self):
         return [packet.sequence_number for packet in self.packets]
+
+
+def listen(session, wanted=NO_FILTER, **kwargs):
+    """A `ListSink`, made with `kwargs`, that listens to a session."""
+    sink = ListSink(**kwargs)
+    session.subscribe(wanted, session.playback(wanted), sink)
+    return sink
