@@ -239,12 +239,12 @@ def test_a_stopped_inlet_delays_nobody(server, recording, lsl):
 def test_after_a_restart_inlets_recover_by_the_source_id(recording, lsl):
     _, layout = recording
     with serving(recording, lsl) as first:
-        create(first, "same")
+        first.create("same")
         with inlets(lsl, *sources("same", "neural"), finish=False) as it:
             wait_until(lambda: stats(first, "same")["packets_sent"] > 20)
             assert first.terminate() == 0, first.log
             with serving(recording, lsl) as second:
-                create(second, "same")
+                second.create("same")
                 wait_until(lambda: stats(second, "same")["packets_sent"] > 40, 60)
                 it.finish()
     (neural,) = it.streams.values()
