@@ -41,6 +41,7 @@ from phantomlink.source.index_progress import IndexProgress
 from phantomlink.source.locate import locate_recording
 from phantomlink.source.options import SeriesOptions
 from phantomlink.source.perturb import NO_PERTURBATION, Perturbation, parse_perturbation
+from phantomlink.source.perturb.perturber import SEEDS
 from phantomlink.source.recording import Recording, open_recording
 from phantomlink.source.trials import Filter
 from phantomlink.state.file import RecordingIdentity, SessionState
@@ -54,7 +55,6 @@ _IDLE_COLLECTION_SECONDS = 1.0
 # Making outlets takes some 5 ms; a creation is not held up by an LSL that hangs.
 _OUTLETS_SECONDS = 5.0
 _HASH_CHUNK_BYTES = 1 << 20
-_MAX_SEED = 2**63 - 1
 _MAX_LOOP = 2**32 - 1
 
 
@@ -435,8 +435,8 @@ def _default_perturbation(settings: Settings) -> Perturbation:
 
 
 def _check_seed(seed: int | None) -> None:
-    if seed is not None and not 0 <= seed <= _MAX_SEED:
-        raise InvalidParameterError(f"seed: got {seed}, takes 0 to {_MAX_SEED}")
+    if seed is not None and not SEEDS.low <= seed <= SEEDS.high:
+        raise InvalidParameterError(f"seed: got {seed}, takes {SEEDS.low} to {SEEDS.high}")
 
 
 def _check_same_perturbation(
