@@ -27,7 +27,7 @@ from phantomlink.source.perturb.perturber import SEEDS
 
 VERSION = 1
 _FORMAT = "phantomlink-sessions"
-_MAX_COUNT = 2**53 - 1  # what JSON of any language keeps
+_MAX_COUNT = 2**53 - 1  # larger whole numbers are not exact in the JSON of every language
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
