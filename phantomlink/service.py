@@ -309,7 +309,9 @@ class Service:
             self._recording = recording
             self._parts = await self._parts_for(self.rate_hz)
             # In the thread: no tick has the time for it.
-            await trio.to_thread.run_sync(warm_up, self.bins, limiter=self._thread)
+            await trio.to_thread.run_sync(
+                warm_up, self.bins, self.registry.perturbation, limiter=self._thread
+            )
             self.tuning = tune_system(
                 realtime=self.settings.realtime, cpus=self.settings.cpu_affinity
             )

@@ -20,9 +20,12 @@ from phantomlink.source.perturb import PRESETS, Perturbation, Perturber, Transpo
 from phantomlink.wire.canonical import canonical_json
 from phantomlink.wire.packet import Packet
 
-# Some 60 us at 142 units, in the time after one tick of eight.
-_CHUNK_ROWS = 8
-_CHUNK_COUNTS = 2048
+# A chunk of few rows costs nearly as much as one of these, which tools/perturbation_cost.py
+# measures: how long it holds the event loop after one tick of sixteen, and what that is a packet.
+_CHUNK_ROWS = 16
+_CHUNK_COUNTS = 4096
+# What happens to packets on their way costs a chunk as much as many of them.
+_PLAN_ROWS = 64
 _ID_DIGITS = 12
 
 
@@ -61,11 +64,16 @@ def apply_perturbation(
     return AppliedPerturbation(perturbation, seed, perturber, digest[:_ID_DIGITS])
 
 
-def warm_up(bins: Bins) -> None:
-    """Do once what costs some ms the first time (reading presets, making tables)."""
+def warm_up(bins: Bins, usual: Perturbation) -> None:
+    """Do once what costs some ms the first time (reading presets, making tables).
+
+    Args:
+        bins: of the recording.
+        usual: the perturbation of sessions that ask for none.
+    """
     nothing = np.zeros((1, len(bins.unit_ids)), np.uint16)
-    for preset in PRESETS.values():
-        applied = apply_perturbation(preset, 0, bins)
+    for perturbation in (*PRESETS.values(), usual):
+        applied = apply_perturbation(perturbation, 0, bins)
         if applied is not None:
             applied.perturber.counts(nothing, bins.grid.n_bins - 1, 0)
             applied.perturber.transport(bins.grid.n_bins - 1, 1, 0)
@@ -94,6 +102,8 @@ class SentRows:
         self._applied = applied
         self._chunk = range(0)
         self._counts = block.counts[:0]
+        self._planned = range(0)
+        self._plan: TransportPlan | None = None
         self._faults: list[Fault | None] | None = None
 
     def __len__(self) -> int:
@@ -126,8 +136,13 @@ class SentRows:
         start, n = rows.start + row, len(self._chunk)
         counts = rows.counts[self._chunk.start : self._chunk.stop]
         self._counts = applied.perturber.counts(counts, start, self._loop)
-        plan = applied.perturber.transport(start, n, self._loop)
-        self._faults = None if plan is None else list(_faults(plan))
+        if self._chunk.stop > self._planned.stop or row < self._planned.start:
+            self._planned = range(row, min(row + max(n, _PLAN_ROWS), len(rows)))
+            self._plan = applied.perturber.transport(start, len(self._planned), self._loop)
+        self._faults = None
+        if self._plan is not None:
+            first = row - self._planned.start
+            self._faults = list(_faults(self._plan.rows(first, first + n)))
 
 
 def _faults(plan: TransportPlan) -> Iterator[Fault | None]:
