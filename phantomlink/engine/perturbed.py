@@ -8,7 +8,6 @@ length of a tick at high rates, and a row is the same in whichever few it comes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +20,8 @@ from phantomlink.wire.canonical import canonical_json
 from phantomlink.wire.packet import Packet
 
 # A chunk of few rows costs nearly as much as one of these, which tools/perturbation_cost.py
-# measures: how long it holds the event loop after one tick of sixteen, and what that is a packet.
-_CHUNK_ROWS = 16
+# measures: how long it holds the event loop after one tick of twenty, and what that is a packet.
+_CHUNK_ROWS = 20
 _CHUNK_COUNTS = 4096
 # What happens to packets on their way costs a chunk as much as many of them.
 _PLAN_ROWS = 64
@@ -103,8 +102,7 @@ class SentRows:
         self._chunk = range(0)
         self._counts = block.counts[:0]
         self._planned = range(0)
-        self._plan: TransportPlan | None = None
-        self._faults: list[Fault | None] | None = None
+        self._plan: list[tuple[bool, bool, bool, int]] | None = None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -126,26 +124,32 @@ class SentRows:
         )
 
     def fault(self, row: int) -> Fault | None:
-        """What becomes of the packet of a row on its way; asked after `packet`."""
-        return None if self._faults is None else self._faults[row - self._chunk.start]
+        """What becomes of the packet of a row on its way."""
+        applied = self._applied
+        if applied is None:
+            return None
+        if row not in self._planned:
+            self._plan_ahead(applied, row)
+        if self._plan is None:
+            return None
+        done = self._plan[row - self._planned.start]
+        return Fault(*done) if any(done) else None
 
     def _perturb(self, applied: AppliedPerturbation, row: int) -> None:
         rows = self._rows
         most = max(1, min(_CHUNK_ROWS, _CHUNK_COUNTS // rows.counts.shape[1]))
         self._chunk = range(row, min(row + most, len(rows)))
-        start, n = rows.start + row, len(self._chunk)
         counts = rows.counts[self._chunk.start : self._chunk.stop]
-        self._counts = applied.perturber.counts(counts, start, self._loop)
-        if self._chunk.stop > self._planned.stop or row < self._planned.start:
-            self._planned = range(row, min(row + max(n, _PLAN_ROWS), len(rows)))
-            self._plan = applied.perturber.transport(start, len(self._planned), self._loop)
-        self._faults = None
-        if self._plan is not None:
-            first = row - self._planned.start
-            self._faults = list(_faults(self._plan.rows(first, first + n)))
+        self._counts = applied.perturber.counts(counts, rows.start + row, self._loop)
+
+    def _plan_ahead(self, applied: AppliedPerturbation, row: int) -> None:
+        self._planned = range(row, min(row + _PLAN_ROWS, len(self._rows)))
+        start, n = self._rows.start + row, len(self._planned)
+        plan = applied.perturber.transport(start, n, self._loop)
+        self._plan = None if plan is None else _by_packet(plan)
 
 
-def _faults(plan: TransportPlan) -> Iterator[Fault | None]:
+def _by_packet(plan: TransportPlan) -> list[tuple[bool, bool, bool, int]]:
+    """What `Fault` takes, for each packet."""
     columns = (plan.lost, plan.duplicated, plan.swapped, plan.delay_ns)
-    for fault in zip(*(column.tolist() for column in columns), strict=True):
-        yield Fault(*fault) if any(fault) else None
+    return list(zip(*(column.tolist() for column in columns), strict=True))
