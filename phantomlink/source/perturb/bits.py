@@ -19,8 +19,7 @@ _WORDS = 4
 
 _LITTLE = np.dtype("<u8")
 _IS_LITTLE = _LITTLE.isnative
-HALVES, QUARTERS = np.dtype("<u4"), np.dtype("<u2")
-"""Rows viewed so are their 32-bit and 16-bit numbers."""
+_HALVES, _QUARTERS = np.dtype("<u4"), np.dtype("<u2")
 
 
 class Bits:
@@ -59,8 +58,8 @@ class Bits:
 
     def halves(self, first: int, n: int, count: int, loop: int = 0) -> NDArray[np.uint32]:
         """(n, count) 32-bit numbers of those rows; rows must have been made long enough."""
-        return self.rows(first, n, loop).view(HALVES)[:, :count]
+        return self.rows(first, n, loop).view(_HALVES)[:, :count]
 
     def quarters(self, first: int, n: int, count: int, loop: int = 0) -> NDArray[np.uint16]:
         """(n, count) 16-bit numbers of those rows; rows must have been made long enough."""
-        return self.rows(first, n, loop).view(QUARTERS)[:, :count]
+        return self.rows(first, n, loop).view(_QUARTERS)[:, :count]

@@ -14,7 +14,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.source.perturb.bits import HALVES, QUARTERS
 from phantomlink.source.perturb.compiled import Place, Span
 from phantomlink.source.perturb.exact import MOST, Counts, Floats, normal, normal_of
 from phantomlink.source.perturb.transforms import GaussianNoise
@@ -42,24 +41,23 @@ class Noise:
 
     def apply(self, counts: Counts, span: Span) -> Counts:
         """See `CountOperation`."""
-        rows = self._bits.rows(span.start, span.n, span.loop)
-        keys = counts.astype(np.int64)
-        keys <<= 16
-        keys += rows.view(QUARTERS)[:, 1 : 2 * self._n_units : 2]
-        keys >>= 16 - _KEY_BITS
+        bits = self._bits.halves(span.start, span.n, self._n_units, span.loop)
+        keys = counts.astype(np.uint32)
+        keys <<= _KEY_BITS
+        keys |= bits >> (32 - _KEY_BITS)
         # What is behind the table is as its end: not known.
         known = self._table.take(keys, mode="clip")
         found = known.tobytes()
         n_open = found.count(_NOT_KNOWN)
         if n_open > _FEW:
-            return noisy_counts(counts, rows.view(HALVES)[:, : self._n_units], self._std)
+            return noisy_counts(counts, bits, self._std)
         noisy = known.astype(np.uint16)
         at = -1
         for _ in range(n_open):
             at = found.index(_NOT_KNOWN, at + 1)
             row, column = divmod(at, self._n_units)
-            bits = rows.view(HALVES).item(row, column)
-            noisy[row, column] = noisy_count(counts.item(row, column), bits, self._std)
+            count = counts.item(row, column)
+            noisy[row, column] = noisy_count(count, bits.item(row, column), self._std)
         return noisy
 
 
