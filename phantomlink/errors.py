@@ -5,6 +5,15 @@ A message says what came and what is allowed; it is shown to clients as it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from phantomlink.close_codes import (
+    CLOSE_GOING_AWAY,
+    CLOSE_INTERNAL_ERROR,
+    CLOSE_NOT_ALLOWED,
+    CLOSE_TRY_AGAIN_LATER,
+)
+
 
 class PhantomLinkError(Exception):
     """The root of the tree.
@@ -16,7 +25,7 @@ class PhantomLinkError(Exception):
     """
 
     http_status = 500
-    close_code = 1011
+    close_code = CLOSE_INTERNAL_ERROR
     title = "Internal error"
 
 
@@ -30,7 +39,7 @@ class RecordingError(PhantomLinkError):
     """The recording cannot be opened or read, or lacks what playing needs."""
 
     http_status = 503
-    close_code = 1013
+    close_code = CLOSE_TRY_AGAIN_LATER
     title = "Recording cannot be read"
 
 
@@ -45,7 +54,7 @@ class InvalidParameterError(PhantomLinkError):
     """A body, query or path parameter of the wrong form or outside its range."""
 
     http_status = 422
-    close_code = 1008
+    close_code = CLOSE_NOT_ALLOWED
     title = "Invalid parameter"
 
 
@@ -59,7 +68,7 @@ class NotFoundError(PhantomLinkError):
     """What was named is not there."""
 
     http_status = 404
-    close_code = 1008
+    close_code = CLOSE_NOT_ALLOWED
     title = "Not found"
 
 
@@ -85,7 +94,7 @@ class SessionDiffersError(PhantomLinkError):
     """The session exists already, and not as it was asked for."""
 
     http_status = 409
-    close_code = 1008
+    close_code = CLOSE_NOT_ALLOWED
     title = "Session is another"
 
 
@@ -93,7 +102,7 @@ class OriginNotAllowedError(PhantomLinkError):
     """A page of another origin may not open this stream."""
 
     http_status = 403
-    close_code = 1008
+    close_code = CLOSE_NOT_ALLOWED
     title = "Origin not allowed"
 
 
@@ -101,7 +110,7 @@ class TooManySessionsError(PhantomLinkError):
     """Every session has a listener and there is no room for another."""
 
     http_status = 503
-    close_code = 1013
+    close_code = CLOSE_TRY_AGAIN_LATER
     title = "Too many sessions"
     retry_after_seconds = 5
 
@@ -110,6 +119,15 @@ class UnavailableError(PhantomLinkError):
     """The server is starting or going away."""
 
     http_status = 503
-    close_code = 1001
+    close_code = CLOSE_GOING_AWAY
     title = "Not available"
     retry_after_seconds = 5
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The errors of a group, and of the groups in it, in their order."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error

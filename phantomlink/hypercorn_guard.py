@@ -28,6 +28,8 @@ import trio
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.trio.tcp_server import TCPServer
 
+from phantomlink.errors import leaves
+
 logger = logging.getLogger(__name__)
 
 KNOWN_VERSIONS = ("0.18.",)
@@ -59,7 +61,7 @@ class GuardedTCPServer(TCPServer):
                     nursery.cancel_scope.cancel()
         except* Exception as group:
             # The application's own errors do not come here: hypercorn logs those and answers 500.
-            error = _first(group)
+            error = next(leaves(group))
             logger.warning("A connection ends on what hypercorn made of it: %r", error)
             logger.debug("It was raised here:", exc_info=group)
         finally:
@@ -129,13 +131,6 @@ def guard_hypercorn() -> bool:
         return False
     worker.TCPServer = GuardedTCPServer
     return True
-
-
-def _first(group: BaseExceptionGroup[Exception]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 async def _throw_away(receive: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, LifespanScope
 
-from phantomlink.errors import PhantomLinkError
+from phantomlink.errors import PhantomLinkError, leaves
 from phantomlink.hypercorn_guard import guard_hypercorn
 from phantomlink.one_worker import WorkerLock
 
@@ -68,7 +68,7 @@ class Lifespan:
         except* PhantomLinkError as group:
             if self._has_started:
                 raise
-            failure = str(_first(group))
+            failure = str(next(leaves(group)))
         if failure is None:
             await send({"type": "lifespan.shutdown.complete"})
         else:
@@ -113,10 +113,3 @@ def _leave() -> NoReturn:
     logging.shutdown()
     sys.stderr.flush()
     os._exit(_START_FAILED)
-
-
-def _first(group: BaseExceptionGroup[PhantomLinkError]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

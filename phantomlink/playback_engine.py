@@ -18,7 +18,7 @@ choice, with what follows from it when packets are taken more slowly than they c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields
 from os import PathLike, fspath
@@ -27,18 +27,17 @@ from typing import Any, Self
 
 import trio
 
-from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.close_codes import CLOSE_NORMAL
 from phantomlink.engine.clock import Clock, SystemClock
 from phantomlink.engine.collector import SlackCollector
-from phantomlink.engine.fanout import Encoders
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
+from phantomlink.engine.parts import parts_of
 from phantomlink.engine.perturbed import apply_perturbation
 from phantomlink.engine.phases import PhaseBook
-from phantomlink.engine.playback import Playback, PlaybackParts
-from phantomlink.engine.prefetch import BlockReader
-from phantomlink.engine.session import CLOSE_NORMAL, REAL_TIME, Session
+from phantomlink.engine.playback import Playback
+from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.timing import TimingCounters
-from phantomlink.errors import InvalidParameterError, RecordingError
+from phantomlink.errors import InvalidParameterError, RecordingError, leaves
 from phantomlink.settings import Settings
 from phantomlink.sinks.script import DemandClock, PacketQueue
 from phantomlink.source.bins import Bins
@@ -48,6 +47,7 @@ from phantomlink.source.perturb import (
     NO_PERTURBATION,
     Perturbation,
     load_perturbation,
+    noise_and_drift,
     parse_perturbation,
 )
 from phantomlink.source.perturb.perturber import SEEDS
@@ -111,27 +111,21 @@ class NoiseInjectionMiddleware:
 
     def __post_init__(self) -> None:
         # Also what is switched off: a wrong number must not wait for its switch.
-        _ = parse_perturbation({"transforms": [self._noise, self._drift]})
+        _ = self._of(noise=True, drift=True)
 
     @property
     def perturbation(self) -> Perturbation:
         """What it does to packets."""
-        noise = [self._noise] if self.enable_noise else []
-        drift = [self._drift] if self.enable_drift else []
-        transforms = noise + drift
-        return parse_perturbation({"transforms": transforms}) if transforms else NO_PERTURBATION
+        return self._of(noise=self.enable_noise, drift=self.enable_drift)
 
-    @property
-    def _noise(self) -> dict[str, object]:
-        return {"kind": "gaussian_noise", "noise_std": self.noise_std}
-
-    @property
-    def _drift(self) -> dict[str, object]:
-        return {
-            "kind": "drift",
-            "drift_amplitude": self.drift_amplitude,
-            "drift_period_seconds": self.drift_period_seconds,
-        }
+    def _of(self, *, noise: bool, drift: bool) -> Perturbation:
+        return noise_and_drift(
+            self.noise_std,
+            self.drift_amplitude,
+            self.drift_period_seconds,
+            noise=noise,
+            drift=drift,
+        )
 
 
 class PlaybackEngine:
@@ -294,10 +288,9 @@ class PlaybackEngine:
             queue = PacketQueue(max(_QUEUE_PACKETS, int(seconds_hz)))
             clock = self._clock or SystemClock()
             stack.enter_context(collector)
-        parts = PlaybackParts(
-            reader=BlockReader(bins, thread),
-            assembler=PacketAssembler(bins),
-            encoders=Encoders(StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)),
+        parts = parts_of(
+            bins,
+            thread,
             loop=self._loop,
             clock=clock,
             phases=PhaseBook(),
@@ -340,12 +333,4 @@ async def _run(playing: _Playing) -> None:
     try:
         await playing.session.run()
     except* RecordingError as group:
-        playing.queue.fail(next(_leaves(group)))
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+        playing.queue.fail(next(leaves(group)))

@@ -11,17 +11,15 @@ from weakref import WeakValueDictionary
 
 import trio
 
-from phantomlink.engine.assemble import PacketAssembler
 from phantomlink.engine.clock import Clock, SystemClock
 from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.digest import payload_digest, runs_within
-from phantomlink.engine.fanout import Encoders
 from phantomlink.engine.os_tuning import Tuning, tune_system
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
+from phantomlink.engine.parts import parts_of
 from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation, warm_up
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import PlaybackParts
-from phantomlink.engine.prefetch import BlockReader
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.selection import Selection
 from phantomlink.engine.session import NO_FILTER, REAL_TIME, Session
@@ -40,13 +38,18 @@ from phantomlink.source.bins import Bins
 from phantomlink.source.index_progress import IndexProgress
 from phantomlink.source.locate import locate_recording
 from phantomlink.source.options import SeriesOptions
-from phantomlink.source.perturb import NO_PERTURBATION, Perturbation, parse_perturbation
+from phantomlink.source.perturb import (
+    NO_PERTURBATION,
+    Perturbation,
+    noise_and_drift,
+    parse_perturbation,
+)
+from phantomlink.source.perturb.perturber import SEEDS
 from phantomlink.source.recording import Recording, open_recording
 from phantomlink.source.trials import Filter
 from phantomlink.state.file import RecordingIdentity, SessionState
 from phantomlink.state.keeper import StateKeeper
 from phantomlink.state.restore import bring_back
-from phantomlink.wire.packet import StreamHeader
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +57,6 @@ _IDLE_COLLECTION_SECONDS = 1.0
 # Making outlets takes some 5 ms; a creation is not held up by an LSL that hangs.
 _OUTLETS_SECONDS = 5.0
 _HASH_CHUNK_BYTES = 1 << 20
-_MAX_SEED = 2**63 - 1
 _MAX_LOOP = 2**32 - 1
 
 
@@ -307,7 +309,9 @@ class Service:
             self._recording = recording
             self._parts = await self._parts_for(self.rate_hz)
             # In the thread: no tick has the time for it.
-            await trio.to_thread.run_sync(warm_up, self.bins, limiter=self._thread)
+            await trio.to_thread.run_sync(
+                warm_up, self.bins, self.registry.perturbation, limiter=self._thread
+            )
             self.tuning = tune_system(
                 realtime=self.settings.realtime, cpus=self.settings.cpu_affinity
             )
@@ -351,10 +355,9 @@ class Service:
             bins = await trio.to_thread.run_sync(
                 self.recording.at_rate, rate_hz, limiter=self._thread
             )
-            parts = PlaybackParts(
-                reader=BlockReader(bins, self._thread),
-                assembler=PacketAssembler(bins),
-                encoders=Encoders(StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)),
+            parts = parts_of(
+                bins,
+                self._thread,
                 loop=self.settings.loop,
                 clock=self.clock,
                 phases=self._phases,
@@ -425,18 +428,17 @@ class Service:
 def _default_perturbation(settings: Settings) -> Perturbation:
     if not settings.noise_injection_enabled:
         return NO_PERTURBATION
-    noise = {"kind": "gaussian_noise", "noise_std": settings.noise_std}
-    drift = {
-        "kind": "drift",
-        "drift_amplitude": settings.drift_amplitude,
-        "drift_period_seconds": settings.drift_period_seconds,
-    }
-    return parse_perturbation({"transforms": [noise, drift]}, field="settings")
+    return noise_and_drift(
+        settings.noise_std,
+        settings.drift_amplitude,
+        settings.drift_period_seconds,
+        field="settings",
+    )
 
 
 def _check_seed(seed: int | None) -> None:
-    if seed is not None and not 0 <= seed <= _MAX_SEED:
-        raise InvalidParameterError(f"seed: got {seed}, takes 0 to {_MAX_SEED}")
+    if seed is not None and not SEEDS.low <= seed <= SEEDS.high:
+        raise InvalidParameterError(f"seed: got {seed}, takes {SEEDS.low} to {SEEDS.high}")
 
 
 def _check_same_perturbation(

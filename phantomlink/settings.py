@@ -25,6 +25,7 @@ _NOT_OURS = frozenset({"PHANTOM_TEST_RECORDINGS"})
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOG_FORMATS = ("text", "json")
 MIN_RATE_HZ, MAX_RATE_HZ = 1, 1000
+MAX_SEED = 2**63 - 1
 LSL_SCOPES = ("auto", "machine", "link", "site", "organization", "global")
 DEFAULT_DATA_DIR = Path("data")
 DEFAULT_DATASET = "mc_maze"
@@ -273,7 +274,7 @@ class Settings:
     )
     noise_seed: int = _setting(
         0,
-        _integer(0, 2**63 - 1),
+        _integer(0, MAX_SEED),
         "a whole number from 0 to 2**63 - 1",
         "seed of the perturbations of sessions that name none",
     )

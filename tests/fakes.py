@@ -10,16 +10,13 @@ import numpy as np
 import trio
 import trio.testing
 
-from phantomlink.engine.assemble import PacketAssembler
 from phantomlink.engine.collector import SlackCollector
-from phantomlink.engine.fanout import Encoders
+from phantomlink.engine.parts import parts_of
 from phantomlink.engine.phases import PhaseBook
-from phantomlink.engine.playback import PlaybackParts
-from phantomlink.engine.prefetch import BlockReader
+from phantomlink.engine.session import NO_FILTER
 from phantomlink.errors import BinRangeError, RecordingError
 from phantomlink.source.bins import BinGrid, Block
 from phantomlink.source.trials import Trial, TrialTable
-from phantomlink.wire.packet import StreamHeader
 
 
 class TrioClock:
@@ -96,10 +93,9 @@ class NamedBins:
 
 
 def make_parts(bins, *, clock=None, loop=True, phases=None):
-    return PlaybackParts(
-        reader=BlockReader(bins, trio.CapacityLimiter(1)),
-        assembler=PacketAssembler(bins),
-        encoders=Encoders(StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)),
+    return parts_of(
+        bins,
+        trio.CapacityLimiter(1),
         loop=loop,
         clock=clock or VirtualClock(),
         phases=phases or PhaseBook(),
@@ -143,3 +139,10 @@ class ListSink:
     @property
     def sequence(self):
         return [packet.sequence_number for packet in self.packets]
+
+
+def listen(session, wanted=NO_FILTER, **kwargs):
+    """A `ListSink`, made with `kwargs`, that listens to a session."""
+    sink = ListSink(**kwargs)
+    session.subscribe(wanted, session.playback(wanted), sink)
+    return sink

@@ -36,32 +36,6 @@ LABELS = {
 }
 UNITS = {"kinematics": ["mm/s", "mm/s", "mm", "mm"], "intention": ["index", "mm", "mm", "index"]}
 
-CONFIGURATION = """\
-[ports]
-IPv6 = disable
-PortRange = 256
-[multicast]
-ResolveScope = machine
-ListenAddress = 127.0.0.1
-Interfaces = {{127.0.0.1}}
-[lab]
-KnownPeers = {{127.0.0.1}}
-SessionID = {session}
-[tuning]
-MulticastMinRTT = 0.02
-MulticastMaxRTT = 0.1
-UnicastMinRTT = 0.02
-UnicastMaxRTT = 0.2
-[log]
-level = -2
-"""
-
-
-def confined(path, session):
-    """Write a configuration that never leaves this machine; the environment that names it."""
-    path.write_text(CONFIGURATION.format(session=session))
-    return {"LSLAPICFG": str(path)}
-
 
 @contextmanager
 def rig(env, **config):

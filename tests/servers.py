@@ -61,6 +61,12 @@ class LiveServer:
     def post(self, path, body=None):
         return self.request("POST", path, body)
 
+    def create(self, code, **asked):
+        """What is answered when this session, new or there already, is asked for."""
+        status, answer = self.post("/api/sessions/create", {"custom_code": code, **asked})
+        assert status == 200, answer
+        return answer
+
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(20)

@@ -8,7 +8,6 @@ length of a tick at high rates, and a row is the same in whichever few it comes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +19,12 @@ from phantomlink.source.perturb import PRESETS, Perturbation, Perturber, Transpo
 from phantomlink.wire.canonical import canonical_json
 from phantomlink.wire.packet import Packet
 
-# Some 60 us at 142 units, in the time after one tick of eight.
-_CHUNK_ROWS = 8
-_CHUNK_COUNTS = 2048
+# A chunk of few rows costs nearly as much as one of these, which tools/perturbation_cost.py
+# measures: how long it holds the event loop after one tick of twenty, and what that is a packet.
+_CHUNK_ROWS = 20
+_CHUNK_COUNTS = 4096
+# What happens to packets on their way costs a chunk as much as many of them.
+_PLAN_ROWS = 64
 _ID_DIGITS = 12
 
 
@@ -61,11 +63,16 @@ def apply_perturbation(
     return AppliedPerturbation(perturbation, seed, perturber, digest[:_ID_DIGITS])
 
 
-def warm_up(bins: Bins) -> None:
-    """Do once what costs some ms the first time (reading presets, making tables)."""
+def warm_up(bins: Bins, usual: Perturbation) -> None:
+    """Do once what costs some ms the first time (reading presets, making tables).
+
+    Args:
+        bins: of the recording.
+        usual: the perturbation of sessions that ask for none.
+    """
     nothing = np.zeros((1, len(bins.unit_ids)), np.uint16)
-    for preset in PRESETS.values():
-        applied = apply_perturbation(preset, 0, bins)
+    for perturbation in (*PRESETS.values(), usual):
+        applied = apply_perturbation(perturbation, 0, bins)
         if applied is not None:
             applied.perturber.counts(nothing, bins.grid.n_bins - 1, 0)
             applied.perturber.transport(bins.grid.n_bins - 1, 1, 0)
@@ -94,7 +101,8 @@ class SentRows:
         self._applied = applied
         self._chunk = range(0)
         self._counts = block.counts[:0]
-        self._faults: list[Fault | None] | None = None
+        self._planned = range(0)
+        self._plan: list[tuple[bool, bool, bool, int]] | None = None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -116,21 +124,32 @@ class SentRows:
         )
 
     def fault(self, row: int) -> Fault | None:
-        """What becomes of the packet of a row on its way; asked after `packet`."""
-        return None if self._faults is None else self._faults[row - self._chunk.start]
+        """What becomes of the packet of a row on its way."""
+        applied = self._applied
+        if applied is None:
+            return None
+        if row not in self._planned:
+            self._plan_ahead(applied, row)
+        if self._plan is None:
+            return None
+        done = self._plan[row - self._planned.start]
+        return Fault(*done) if any(done) else None
 
     def _perturb(self, applied: AppliedPerturbation, row: int) -> None:
         rows = self._rows
         most = max(1, min(_CHUNK_ROWS, _CHUNK_COUNTS // rows.counts.shape[1]))
         self._chunk = range(row, min(row + most, len(rows)))
-        start, n = rows.start + row, len(self._chunk)
         counts = rows.counts[self._chunk.start : self._chunk.stop]
-        self._counts = applied.perturber.counts(counts, start, self._loop)
+        self._counts = applied.perturber.counts(counts, rows.start + row, self._loop)
+
+    def _plan_ahead(self, applied: AppliedPerturbation, row: int) -> None:
+        self._planned = range(row, min(row + _PLAN_ROWS, len(self._rows)))
+        start, n = self._rows.start + row, len(self._planned)
         plan = applied.perturber.transport(start, n, self._loop)
-        self._faults = None if plan is None else list(_faults(plan))
+        self._plan = None if plan is None else _by_packet(plan)
 
 
-def _faults(plan: TransportPlan) -> Iterator[Fault | None]:
+def _by_packet(plan: TransportPlan) -> list[tuple[bool, bool, bool, int]]:
+    """What `Fault` takes, for each packet."""
     columns = (plan.lost, plan.duplicated, plan.swapped, plan.delay_ns)
-    for fault in zip(*(column.tolist() for column in columns), strict=True):
-        yield Fault(*fault) if any(fault) else None
+    return list(zip(*(column.tolist() for column in columns), strict=True))

@@ -21,6 +21,7 @@ from fractions import Fraction
 
 import trio
 
+from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
 from phantomlink.engine.assemble import PacketAssembler
 from phantomlink.engine.clock import Alarm, Clock
 from phantomlink.engine.collector import SlackCollector
@@ -328,7 +329,7 @@ class Playback:
         self.playhead.advance()
         for sink in dict.fromkeys(failed):
             self.discard(sink)
-            sink.end(1011, "internal error")
+            sink.end(CLOSE_INTERNAL_ERROR, "internal error")
 
     def _build(self, rows: SentRows, row: int, sequence_number: int) -> Release:
         packet = rows.packet(row, sequence_number)

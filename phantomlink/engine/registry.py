@@ -13,24 +13,24 @@ from fractions import Fraction
 
 import trio
 
+from phantomlink.close_codes import (
+    CLOSE_GOING_AWAY,
+    CLOSE_INTERNAL_ERROR,
+    CLOSE_SESSION_GONE,
+    CLOSE_TRY_AGAIN_LATER,
+)
 from phantomlink.engine.codes import make_up_code, validate_code
 from phantomlink.engine.companion import Companion
 from phantomlink.engine.ledger import Ledger
 from phantomlink.engine.perturbed import AppliedPerturbation
 from phantomlink.engine.playback import PlaybackParts
-from phantomlink.engine.session import (
-    CLOSE_GOING_AWAY,
-    CLOSE_INTERNAL_ERROR,
-    CLOSE_SESSION_GONE,
-    CLOSE_TRY_AGAIN_LATER,
-    REAL_TIME,
-    Session,
-)
+from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.errors import (
     RecordingError,
     SessionNotFoundError,
     TooManySessionsError,
     UnavailableError,
+    leaves,
 )
 from phantomlink.logs import bind
 from phantomlink.source.perturb import NO_PERTURBATION, Perturbation
@@ -205,17 +205,9 @@ class Registry:
         try:
             await session.run()
         except* RecordingError as group:
-            for error in _leaves(group):
+            for error in leaves(group):
                 logger.error("Session %s: %s", session.code, error)  # noqa: TRY400
             self._end(session, CLOSE_TRY_AGAIN_LATER, "the recording cannot be read")
         except* Exception:
             logger.exception("Session %s failed and ends", session.code)
             self._end(session, CLOSE_INTERNAL_ERROR, "internal error")
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error

@@ -16,6 +16,7 @@ from fractions import Fraction
 
 import trio
 
+from phantomlink.close_codes import CLOSE_NORMAL
 from phantomlink.engine.companion import Companion, Observer, SessionEvent
 from phantomlink.engine.fanout import Sink
 from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
@@ -30,13 +31,6 @@ from phantomlink.source.trials import Filter
 
 NO_FILTER = Filter()
 REAL_TIME = Fraction(1)
-
-# WebSocket close codes of the contract.
-CLOSE_NORMAL = 1000
-CLOSE_GOING_AWAY = 1001
-CLOSE_INTERNAL_ERROR = 1011
-CLOSE_TRY_AGAIN_LATER = 1013
-CLOSE_SESSION_GONE = 4410
 
 
 class Session:

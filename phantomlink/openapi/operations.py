@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phantomlink.openapi.parts import CODE_PATTERN, Schema
+from phantomlink.source.perturb.perturber import SEEDS
 
 _BODY_ERRORS = ("413", "415", "422")
 
@@ -64,7 +65,7 @@ def _in_query(name: str, schema: Schema, description: str) -> Schema:
 
 _CODE = _in_path("code", {"type": "string", "pattern": CODE_PATTERN}, "of the session")
 _WHOLE = {"type": "integer"}
-_SEED = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+_SEED = {"type": "integer", "minimum": SEEDS.low, "maximum": SEEDS.high}
 _KNOWN = ("404", "422", "503")
 
 

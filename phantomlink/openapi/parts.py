@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from phantomlink.source.perturb.perturber import SEEDS
+
 Schema = dict[str, Any]
 
 CODE_PATTERN = "^[A-Za-z0-9_-]{1,64}$"
@@ -56,7 +58,7 @@ def session_code() -> Schema:
 
 def seed() -> Schema:
     """A seed."""
-    return integer("of the perturbation", 7, minimum=0, maximum=2**63 - 1)
+    return integer("of the perturbation", 7, minimum=SEEDS.low, maximum=SEEDS.high)
 
 
 def array(items: Schema, description: str = "", **others: Any) -> Schema:

@@ -7,6 +7,7 @@ from collections import deque
 
 import trio
 
+from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
 from phantomlink.engine.fanout import Release
 from phantomlink.wire.encoder import WireFormat
 
@@ -56,7 +57,7 @@ class PacketQueue:
     def fail(self, error: BaseException) -> None:
         """As `end`, but behind what is kept comes this error."""
         self._failure = error
-        self.end(1011, str(error))
+        self.end(CLOSE_INTERNAL_ERROR, str(error))
 
     def clear(self) -> None:
         """Nothing that is kept is wanted any more."""

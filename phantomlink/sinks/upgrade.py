@@ -16,6 +16,7 @@ import h11
 from werkzeug.datastructures import Headers
 
 from phantomlink.answer import error_answer
+from phantomlink.close_codes import CLOSE_NOT_ALLOWED
 from phantomlink.errors import PhantomLinkError
 from phantomlink.sinks.admission import STREAM_PREFIX, StreamRequest
 
@@ -30,7 +31,7 @@ class BadHeadError(PhantomLinkError):
     """
 
     http_status = 400
-    close_code = 1008
+    close_code = CLOSE_NOT_ALLOWED
     title = "Bad request"
 
     def __init__(

@@ -14,8 +14,9 @@ from functools import partial
 import trio
 import trio_websocket
 
+from phantomlink.close_codes import CLOSE_GOING_AWAY
 from phantomlink.engine.fanout import Release, Sink
-from phantomlink.engine.session import CLOSE_GOING_AWAY, Session
+from phantomlink.engine.session import Session
 from phantomlink.logs import bind, next_client_id
 from phantomlink.sinks.admission import Admission
 from phantomlink.sinks.frame_stream import FrameStream

@@ -23,9 +23,11 @@ from phantomlink.errors import InvalidParameterError
 from phantomlink.settings import MAX_RATE_HZ, MIN_RATE_HZ
 from phantomlink.source.aside import written_aside
 from phantomlink.source.perturb import NO_PERTURBATION, Perturbation, parse_perturbation
+from phantomlink.source.perturb.perturber import SEEDS
 
 VERSION = 1
 _FORMAT = "phantomlink-sessions"
+_MAX_COUNT = 2**53 - 1  # larger whole numbers are not exact in the JSON of every language
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
@@ -230,16 +232,13 @@ def _read_fraction(low: Fraction, high: Fraction) -> Callable[[Any], Fraction]:
     return read
 
 
-def _read_count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise ValueError(value)
-    return value
+def _read_whole(high: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
+            raise ValueError(value)
+        return value
 
-
-def _read_seed(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise ValueError(value)
-    return value
+    return read
 
 
 def _read_flag(value: Any) -> bool:
@@ -253,13 +252,13 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "created_at": _read_moment,
     "rate_hz": _read_fraction(Fraction(MIN_RATE_HZ), Fraction(MAX_RATE_HZ)),
     "speed": _read_fraction(MIN_SPEED, MAX_SPEED),
-    "bin_index": _read_count,
-    "sequence_number": _read_count,
-    "loop": _read_count,
+    "bin_index": _read_whole(_MAX_COUNT),
+    "sequence_number": _read_whole(_MAX_COUNT),
+    "loop": _read_whole(_MAX_COUNT),
     "is_paused": _read_flag,
     "is_stopped": _read_flag,
     "perturbation": parse_perturbation,
-    "seed": _read_seed,
+    "seed": _read_whole(SEEDS.high),
     "has_lsl": _read_flag,
 }
 _OPTIONAL = frozenset({"perturbation", "seed", "has_lsl"})

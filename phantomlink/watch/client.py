@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import time
-import urllib.request
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,6 +16,7 @@ import trio_websocket
 from phantomlink.errors import PhantomLinkError
 from phantomlink.watch.checks import StreamChecker
 from phantomlink.watch.figures import Arrivals
+from phantomlink.watch.rest import REST_SECONDS, call, json_object
 from phantomlink.watch.target import Target
 from phantomlink.watch.verdicts import Closed
 
@@ -26,7 +24,6 @@ from phantomlink.watch.verdicts import Closed
 _MAX_MESSAGE_BYTES = 16 * 2**20
 _CONNECT_SECONDS = 10.0
 _DISCONNECT_SECONDS = 2.0
-_REST_SECONDS = 2.0
 _ABNORMAL_CLOSURE = 1006
 
 OnMessage = Callable[[int, dict[str, Any] | None], bool]
@@ -140,7 +137,7 @@ async def _receive(
 
 def _cannot_watch(target: Target, error: trio_websocket.HandshakeError) -> CannotWatchError:
     if isinstance(error, trio_websocket.ConnectionRejected):
-        problem = _problem(error.body or b"")
+        problem = json_object(error.body or b"")
         said = problem.get("detail") or problem.get("title") if problem else None
         what = f": {said}" if said else ""
         return CannotWatchError(
@@ -170,26 +167,7 @@ def _reason(error: BaseException) -> str:
     return error.strerror or str(error)
 
 
-def _problem(body: bytes) -> dict[str, Any] | None:
-    try:
-        problem = json.loads(body)
-    except ValueError:
-        return None
-    return problem if isinstance(problem, dict) else None
-
-
 async def _rest(method: str, url: str) -> dict[str, Any] | None:
-    with trio.move_on_after(_REST_SECONDS):
-        return await trio.to_thread.run_sync(partial(_call, method, url), abandon_on_cancel=True)
+    with trio.move_on_after(REST_SECONDS):
+        return await trio.to_thread.run_sync(partial(call, url, method), abandon_on_cancel=True)
     return None
-
-
-def _call(method: str, url: str) -> dict[str, Any] | None:
-    # Without proxies: the stream itself was reached without one.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(url, method=method)
-    try:
-        with opener.open(request, timeout=_REST_SECONDS) as answer:
-            return _problem(answer.read())
-    except (OSError, ValueError, http.client.HTTPException):
-        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import sys
@@ -16,6 +15,7 @@ from phantomlink.errors import InvalidParameterError
 from phantomlink.watch.checks import StreamChecker
 from phantomlink.watch.client import CannotWatchError, ask_session, end_session, listen
 from phantomlink.watch.figures import Arrivals, measure
+from phantomlink.watch.outcome import FAILED, NO_STREAM, PASSED, write_json
 from phantomlink.watch.report import (
     WatchResult,
     live_line,
@@ -26,10 +26,10 @@ from phantomlink.watch.report import (
     stream_facts,
     summary_view,
 )
+from phantomlink.watch.rest import why_silent
 from phantomlink.watch.target import Target, parse_target
 from phantomlink.watch.verdicts import Closed
 
-_PASSED, _FAILED, _NO_STREAM = 0, 1, 2
 _REDRAW_NS = 250_000_000
 _REDRAW_WHEN_SILENT_SECONDS = 1.0
 
@@ -57,7 +57,7 @@ def run_watch(target: str | None, *, seconds: float, as_json: bool, sample: bool
         trio.run(watching.run)
     except CannotWatchError as error:
         if as_json:
-            _write_json(
+            write_json(
                 {
                     "target": where.url,
                     "session_code": where.code,
@@ -68,7 +68,7 @@ def run_watch(target: str | None, *, seconds: float, as_json: bool, sample: bool
                 }
             )
         sys.stderr.write(f"phantomlink: {error}\n")
-        return _NO_STREAM
+        return NO_STREAM
     return _print_sample(watching, as_json=as_json) if sample else _print(watching, as_json=as_json)
 
 
@@ -178,29 +178,23 @@ def _silence_note(watching: _Watching, session: dict[str, Any] | None) -> str:
     target = watching.target
     if session is None:
         return f"{said}; {target.api_url}/api/sessions/{target.code} does not say why"
-    if session.get("is_paused") is True:
-        return (
-            f"{said}: the session is paused; "
-            f"POST {target.api_url}/api/control/{target.code}/resume lets it go on"
-        )
-    running = "it is running" if session.get("is_running") else "it is not running"
-    return f"{said}; the server says of the session that {running}"
+    return why_silent(said, session, target.api_url, target.code)
 
 
 def _print(watching: _Watching, *, as_json: bool) -> int:
     result = watching.result()
     if as_json:
-        _write_json(result_json(result))
+        write_json(result_json(result))
     else:
         open_console().print(result_view(result))
-    return _PASSED if result.passed else _FAILED
+    return PASSED if result.passed else FAILED
 
 
 def _print_sample(watching: _Watching, *, as_json: bool) -> int:
     metadata, packet = watching.metadata, watching.first_packet
     if as_json:
         facts = None if metadata is None else stream_facts(metadata)
-        _write_json({"metadata": facts, "packet": packet, "note": watching.note})
+        write_json({"metadata": facts, "packet": packet, "note": watching.note})
     else:
         open_console().print(summary_view(watching.target, metadata))
         if packet is not None:
@@ -208,9 +202,5 @@ def _print_sample(watching: _Watching, *, as_json: bool) -> int:
     if packet is None:
         note = watching.note or "no packet came"
         sys.stderr.write(f"phantomlink: {note}\n")
-        return _FAILED
-    return _PASSED
-
-
-def _write_json(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
+        return FAILED
+    return PASSED

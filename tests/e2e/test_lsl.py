@@ -17,8 +17,8 @@ from phantomlink.source.synthetic.named import synthesize_named
 from tests.clients import listening, receive
 from tests.e2e.test_openapi import validate
 from tests.lsl_inlet import inlets
-from tests.lsl_rig import confined
 from tests.servers import ENTRIES, live_server
+from tools._bench.lsl import write_configuration
 
 KINDS = ("neural", "kinematics", "intention", "markers")
 PERIOD = 0.025
@@ -27,7 +27,9 @@ PERIOD = 0.025
 @pytest.fixture(scope="module")
 def lsl(tmp_path_factory):
     """A configuration that keeps the streams to this machine and to these tests."""
-    return confined(tmp_path_factory.mktemp("lsl") / "lsl_api.cfg", f"outlets-{os.getpid()}")
+    return write_configuration(
+        tmp_path_factory.mktemp("lsl") / "lsl_api.cfg", f"outlets-{os.getpid()}"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +53,6 @@ def server(recording, lsl):
 
 def sources(code, *kinds):
     return [f"phantomlink-{kind}-{code}" for kind in kinds or KINDS]
-
-
-def create(server, code, **body):
-    status, created = server.post("/api/sessions/create", {"custom_code": code} | body)
-    assert status == 200, created
-    return created
 
 
 def wait_until(condition, seconds=20.0):
@@ -94,7 +90,7 @@ def test_inlets_of_two_sessions_get_what_their_websocket_clients_get(server, rec
     _, layout = recording
     codes = ("one", "two")
     for code in codes:
-        created = create(server, code)
+        created = server.create(code)
         validate(created, {"$ref": "#/components/schemas/SessionCreated"})
         assert [s["source_id"] for s in created["lsl"]["streams"]] == sources(code)
     server.post("/api/control/two/seek", {"packet_id": 700})
@@ -168,7 +164,7 @@ def test_inlets_of_two_sessions_get_what_their_websocket_clients_get(server, rec
 @pytest.mark.slow
 def test_a_session_plays_for_an_inlet_alone_and_stop_holds_it(server, recording, lsl):
     _, layout = recording
-    create(server, "alone")
+    server.create("alone")
     with inlets(lsl, *sources("alone", "neural", "markers")) as it:
         wait_until(lambda: stats(server, "alone")["packets_sent"] > 40)
         server.post("/api/control/alone/pause")
@@ -200,7 +196,7 @@ def test_a_session_plays_for_an_inlet_alone_and_stop_holds_it(server, recording,
 @pytest.mark.slow
 def test_inlets_recover_after_a_change_of_speed_and_miss_nothing(server, recording, lsl):
     _, layout = recording
-    create(server, "paced")
+    server.create("paced")
     with inlets(lsl, *sources("paced", "neural")) as it:
         wait_until(lambda: stats(server, "paced")["packets_sent"] > 40)
         server.post("/api/control/paced/speed", {"speed": 2})
@@ -217,7 +213,7 @@ def test_inlets_recover_after_a_change_of_speed_and_miss_nothing(server, recordi
 @pytest.mark.slow
 def test_a_stopped_inlet_delays_nobody(server, recording, lsl):
     _, layout = recording
-    create(server, "stuck")
+    server.create("stuck")
     process = psutil.Process(server.process.pid)
     with inlets(lsl, *sources("stuck"), finish=False) as stuck:
         wait_until(lambda: listeners(server, "stuck") == 1)
@@ -243,12 +239,12 @@ def test_a_stopped_inlet_delays_nobody(server, recording, lsl):
 def test_after_a_restart_inlets_recover_by_the_source_id(recording, lsl):
     _, layout = recording
     with serving(recording, lsl) as first:
-        create(first, "same")
+        first.create("same")
         with inlets(lsl, *sources("same", "neural"), finish=False) as it:
             wait_until(lambda: stats(first, "same")["packets_sent"] > 20)
             assert first.terminate() == 0, first.log
             with serving(recording, lsl) as second:
-                create(second, "same")
+                second.create("same")
                 wait_until(lambda: stats(second, "same")["packets_sent"] > 40, 60)
                 it.finish()
     (neural,) = it.streams.values()
@@ -262,7 +258,7 @@ def test_after_a_restart_inlets_recover_by_the_source_id(recording, lsl):
 def test_a_session_deleted_and_made_anew_has_working_outlets(server, recording, lsl):
     _, layout = recording
     for _ in range(3):
-        assert create(server, "again")["lsl"]["is_available"] is True
+        assert server.create("again")["lsl"]["is_available"] is True
         with inlets(lsl, *sources("again", "neural")) as it:
             wait_until(lambda: stats(server, "again")["packets_sent"] > 10)
         assert bins_of(layout, it.streams[sources("again", "neural")[0]].values)[0] == 0
@@ -272,13 +268,13 @@ def test_a_session_deleted_and_made_anew_has_working_outlets(server, recording, 
 def test_threads_and_descriptors_return_to_where_they_were(recording, lsl):
     with serving(recording, lsl) as server:
         process = psutil.Process(server.process.pid)
-        create(server, "warm")
+        server.create("warm")
         server.request("DELETE", "/api/sessions/warm")
         # A while without work, and the worker threads of trio go.
         wait_until(lambda: process.num_threads() <= 2, 40)
         n_fds = process.num_fds()
         for n in range(30):
-            assert create(server, f"churn-{n}")["lsl"]["is_available"] is True
+            assert server.create(f"churn-{n}")["lsl"]["is_available"] is True
             assert server.request("DELETE", f"/api/sessions/churn-{n}")[0] == 200
         wait_until(lambda: process.num_threads() <= 2, 40)
         assert process.num_fds() <= n_fds
@@ -286,20 +282,20 @@ def test_threads_and_descriptors_return_to_where_they_were(recording, lsl):
 
 def test_the_cap_and_what_a_session_says_that_has_none(recording, lsl):
     with serving(recording, lsl, PHANTOM_LSL_MAX_SESSIONS="1") as server:
-        assert create(server, "a")["lsl"]["is_available"] is True
-        refused = create(server, "b")["lsl"]
+        assert server.create("a")["lsl"]["is_available"] is True
+        refused = server.create("b")["lsl"]
         assert refused["streams"] == []
         assert "PHANTOM_LSL_MAX_SESSIONS" in refused["reason"]
         validate(refused, {"$ref": "#/components/schemas/Lsl"})
-        assert create(server, "a")["lsl"]["is_available"] is True
-        without = create(server, "c", lsl=False)["lsl"]
+        assert server.create("a")["lsl"]["is_available"] is True
+        without = server.create("c", lsl=False)["lsl"]
         assert without["reason"] == "the session was asked for without"
         status, problem = server.post("/api/sessions/create", {"custom_code": "a", "lsl": False})
         assert (status, problem["title"]) == (409, "Session is another")
         status, problem = server.post("/api/sessions/create", {"lsl": "no"})
         assert (status, problem["detail"]) == (422, "lsl: got 'no', takes true or false")
         server.request("DELETE", "/api/sessions/a")
-        assert create(server, "d")["lsl"]["is_available"] is True
+        assert server.create("d")["lsl"]["is_available"] is True
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -322,7 +318,7 @@ def test_without_liblsl_it_says_so_once_and_serves(recording, lsl, tmp_path):
     broken.write_text("not a library")
     with serving(recording, lsl, PYLSL_LIB=str(broken)) as server:
         for code in ("a", "b"):
-            told = create(server, code)["lsl"]
+            told = server.create(code)["lsl"]
             assert told["is_available"] is False
             assert "PYLSL_LIB" in told["reason"]
         got = receive(f"{server.ws}/stream/binary/a", 20)
@@ -339,7 +335,7 @@ def test_a_client_without_a_configuration_finds_a_server_of_this_machine(recordi
     here = {"LSLAPICFG": "", "HOME": str(tmp_path)}
     settings = {"PHANTOM_LSL_ENABLED": "true", "PHANTOM_LSL_SOURCE_ID": f"plain-{os.getpid()}"}
     with live_server(path, env=here | settings) as server:
-        streams = create(server, "plain")["lsl"]["streams"]
+        streams = server.create("plain")["lsl"]["streams"]
         assert "LSL: scope machine" in server.log
         wanted = [stream["source_id"] for stream in streams]
         with inlets(here, *wanted) as it:
@@ -352,7 +348,7 @@ def test_a_client_without_a_configuration_finds_a_server_of_this_machine(recordi
 def test_float32_for_tools_that_want_it(recording, lsl):
     _, layout = recording
     with serving(recording, lsl, PHANTOM_LSL_FLOAT32="true") as server:
-        (neural, *_) = create(server, "float")["lsl"]["streams"]
+        (neural, *_) = server.create("float")["lsl"]["streams"]
         assert neural["channel_format"] == "float32"
         with inlets(lsl, neural["source_id"]) as it:
             wait_until(lambda: stats(server, "float")["packets_sent"] > 20)
@@ -363,7 +359,7 @@ def test_float32_for_tools_that_want_it(recording, lsl):
 
 
 def test_json_of_a_session_and_of_its_creation_agree(server):
-    created = create(server, "shown")
+    created = server.create("shown")
     _, shown = server.get("/api/sessions/shown")
     assert shown["lsl"] == created["lsl"]
     validate(shown, {"$ref": "#/components/schemas/Session"})

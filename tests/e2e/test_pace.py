@@ -21,16 +21,10 @@ def server(tmp_path_factory):
         yield server
 
 
-def create(server, code, **asked):
-    status, answer = server.post("/api/sessions/create", {"custom_code": code, **asked})
-    assert status == 200, answer
-    return answer
-
-
 @pytest.mark.parametrize(("bin_size_ms", "n_bins"), [(5, 2000), (12.5, 800), (100, 100)])
 def test_a_session_at_another_bin_width(server, bin_size_ms, n_bins):
     code = f"width-{n_bins}"
-    answer = create(server, code, bin_size_ms=bin_size_ms)
+    answer = server.create(code, bin_size_ms=bin_size_ms)
     assert answer["bin_size_ms"] == bin_size_ms
     assert answer["frequency_hz"] == 1000 / bin_size_ms
     n = 12 if bin_size_ms == 100 else 60
@@ -52,7 +46,7 @@ def test_counts_are_binned_anew_from_the_spikes(tmp_path):
     synthesize(path, units=20, trials=2, seed=5)
     counts, _, n_bins = expected_bins(path)
     with live_server(path, env={"PHANTOM_LOOP": "false"}) as server:
-        create(server, "fine", bin_size_ms=1, speed=4)
+        server.create("fine", bin_size_ms=1, speed=4)
         fine = receive(f"{server.ws}/stream/fine")
     assert fine.close_code == 1000
     received = np.array([packet["spikes"]["spike_counts"] for packet in fine.packets])
@@ -63,7 +57,7 @@ def test_counts_are_binned_anew_from_the_spikes(tmp_path):
 
 
 def test_speed_changes_while_playing_and_the_metadata_comes_again(server):
-    create(server, "speed", speed=2)
+    server.create("speed", speed=2)
     with listening(f"{server.ws}/stream/speed") as got:
         time.sleep(0.5)
         status, answer = server.post("/api/control/speed/speed", {"speed": 10})
@@ -99,9 +93,9 @@ def test_what_is_out_of_range_is_refused_by_name(server, asked, field):
 
 
 def test_a_session_that_exists_and_is_another_is_409(server):
-    create(server, "other", bin_size_ms=5)
-    assert create(server, "other")["created"] is False
-    assert create(server, "other", bin_size_ms=5)["created"] is False
+    server.create("other", bin_size_ms=5)
+    assert server.create("other")["created"] is False
+    assert server.create("other", bin_size_ms=5)["created"] is False
     for asked, word in (({"bin_size_ms": 10}, "bins of 5 ms"), ({"speed": 2}, "plays at 1")):
         status, problem = server.post("/api/sessions/create", {"custom_code": "other", **asked})
         assert status == 409
@@ -109,7 +103,7 @@ def test_a_session_that_exists_and_is_another_is_409(server):
 
 
 def test_a_thousand_packets_a_second(server):
-    create(server, "fast", bin_size_ms=1)
+    server.create("fast", bin_size_ms=1)
     got = receive(f"{server.ws}/stream/fast", 2000)
     assert not got.gaps
     assert got.ids == list(range(2000))
@@ -118,7 +112,7 @@ def test_a_thousand_packets_a_second(server):
 
 
 def test_the_timing_report_counts_what_was_sent(server):
-    create(server, "timed")
+    server.create("timed")
     assert len(receive(f"{server.ws}/stream/timed?trial_id=2", 50).ids) == 50
     deadline = time.monotonic() + 5
     while len((report := server.get("/api/sessions/timed/timing")[1])["playheads"]) > 1:

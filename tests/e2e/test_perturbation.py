@@ -53,12 +53,6 @@ def server(recording):
         yield server
 
 
-def create(server, code, **asked):
-    status, answer = server.post("/api/sessions/create", {"custom_code": code, **asked})
-    assert status == 200, answer
-    return answer
-
-
 def put(server, code, body):
     return server.request("PUT", f"/api/sessions/{code}/perturbation", body)
 
@@ -89,7 +83,7 @@ def test_two_servers_send_the_same_whatever_happens_to_their_sessions(recording,
     asked = {"perturbation": ASKED, "seed": 2**62 + 3}
     with live_server(recording) as other, ExitStack() as stack:
         for each in (server, other):
-            create(each, "same", **asked)
+            each.create("same", **asked)
         calm = stack.enter_context(listening(f"{server.ws}/stream/same?format=json"))
         part = stack.enter_context(listening(f"{server.ws}/stream/same?target_id=0"))
         time.sleep(0.3)
@@ -144,7 +138,7 @@ def test_two_servers_send_the_same_whatever_happens_to_their_sessions(recording,
 
 
 def test_the_digest_of_a_clean_stream_and_of_part_of_it(server):
-    create(server, "clean", speed=10)
+    server.create("clean", speed=10)
     got = receive(f"{server.ws}/stream/clean", N_BINS)
     payloads = [canonical_payload(packet) for packet in got.packets]
     whole = server.get("/api/sessions/clean/digest")[1]
@@ -158,7 +152,7 @@ def test_the_digest_of_a_clean_stream_and_of_part_of_it(server):
 
 
 def test_put_get_and_delete_while_playing(server):
-    create(server, "live")
+    server.create("live")
     url = "/api/sessions/live/perturbation"
     with listening(f"{server.ws}/stream/live?format=json") as got:
         wait_for(lambda: len(got.packets) > 5)
@@ -202,9 +196,9 @@ def test_put_get_and_delete_while_playing(server):
 
 
 def test_what_another_client_of_a_session_asks_for_differently_is_409(server):
-    create(server, "mine", perturbation="moderate", seed=4)
+    server.create("mine", perturbation="moderate", seed=4)
     for asked in ({}, {"perturbation": "moderate"}, {"seed": 4}):
-        assert create(server, "mine", **asked)["created"] is False
+        assert server.create("mine", **asked)["created"] is False
     for asked, words in (
         ({"perturbation": "light"}, ("perturbation: got 'light'", "'moderate'")),
         ({"perturbation": {"transforms": []}}, ("perturbation: got none",)),
@@ -241,7 +235,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("asked", "got", "takes"), REFUSED)
 def test_what_is_wrong_is_refused_by_name_value_and_range(server, asked, got, takes):
-    create(server, "there", perturbation="light")
+    server.create("there", perturbation="light")
     before = server.get("/api/sessions/there/perturbation")[1]
     answers = [
         server.post("/api/sessions/create", {"custom_code": "refused", **asked}),
@@ -269,7 +263,7 @@ def test_what_is_wrong_is_refused_by_name_value_and_range(server, asked, got, ta
     ],
 )
 def test_a_digest_of_what_is_not_there_is_refused(server, query, status, words):
-    create(server, "there", perturbation="light")
+    server.create("there", perturbation="light")
     answer, problem = server.get(f"/api/sessions/there/digest?{query}")
     assert answer == status
     assert all(word in problem["detail"] for word in words), problem["detail"]
@@ -277,7 +271,7 @@ def test_a_digest_of_what_is_not_there_is_refused(server, query, status, words):
 
 def test_faults_of_the_link_are_seen_and_are_told_to_be_meant(server):
     loss = {"kind": "packet_loss", "probability": 0.2}
-    create(server, "link", perturbation={"transforms": [loss, *LINK]}, seed=3)
+    server.create("link", perturbation={"transforms": [loss, *LINK]}, seed=3)
     with listening(f"{server.ws}/stream/link") as got:
         wait_for(lambda: got.packets and got.packets[-1]["sequence_number"] > 150)
         assert server.post("/api/control/link/pause")[0] == 200
@@ -311,7 +305,7 @@ def test_the_server_can_be_told_to_perturb_what_says_nothing(recording):
     ]
     with live_server(recording, env=env) as server:
         got = receive(f"{server.ws}/stream/unknown", 20)
-        create(server, "clean", perturbation={"transforms": []})
+        server.create("clean", perturbation={"transforms": []})
         clean = receive(f"{server.ws}/stream/clean", 20)
         answer = server.get("/api/sessions/unknown/digest?stop=20")[1]
         metadata = server.get("/api/metadata")[1]
@@ -324,7 +318,7 @@ def test_the_server_can_be_told_to_perturb_what_says_nothing(recording):
 
 
 def test_the_first_message_is_of_the_perturbed_packet(server):
-    create(server, "first", perturbation="extreme")
+    server.create("first", perturbation="extreme")
     server.post("/api/control/first/seek", {"packet_id": 50})
     got = receive(f"{server.ws}/stream/first", 1)
     told = got.metadata["data"]

@@ -1,11 +1,8 @@
 """`phantomlink watch` as a person runs it: against the live server, and against others."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -15,26 +12,16 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
 
-COMMAND = (sys.executable, "-m", "phantomlink", "watch")
+from tests import commands
+from tests.commands import finish
+
 RATE = "the rate is frequency_hz"
 # Fewer than 100 packets, for which the tolerance is wider: 48 ms of a busy machine.
 SECONDS = "2.4"
 
 
 def start(*arguments, env=None):
-    return subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=os.environ | dict(env or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process):
-    out, err = process.communicate(timeout=40)
-    assert "Traceback" not in err, err
-    return process.returncode, out, err
+    return commands.start("watch", *arguments, env=env)
 
 
 def watch(*arguments, env=None):

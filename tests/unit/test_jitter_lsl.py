@@ -13,8 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.lsl_rig import confined, rig
+from tests.lsl_rig import rig
 from tools._bench import contestants as who
+from tools._bench.lsl import write_configuration
 from tools._bench.lsl_receiver import numbers
 from tools._bench.scenarios import SCENARIOS
 from tools._bench.server import StartedServer
@@ -135,7 +136,7 @@ def test_the_server_is_started_with_lsl_or_without(lsl, tmp_path, monkeypatch):
 
 
 def test_the_receiver_writes_what_came(tmp_path):
-    env = confined(tmp_path / "lsl_api.cfg", f"jitter-test-{os.getpid()}")
+    env = write_configuration(tmp_path / "lsl_api.cfg", f"jitter-test-{os.getpid()}")
     config = {
         "source_id": "jit-neural-a",
         "beside": ["jit-kinematics-a", "jit-markers-a"],

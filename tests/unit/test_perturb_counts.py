@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from phantomlink.errors import InvalidParameterError
+from phantomlink.source.perturb.bits import Bits
+from phantomlink.source.perturb.noise import noise_table, noisy_counts
 from tests.perturbing import N_UNITS, UNIT_IDS, make_perturber, runs, same_counts, seen
 
 IDENTITIES = [
@@ -73,6 +75,38 @@ def test_gaussian_noise_grows_with_the_count() -> None:
 def test_gaussian_noise_is_never_negative_and_ends_at_the_most_a_count_holds() -> None:
     assert seen(0, 500, "gaussian_noise", noise_std=100).min() == 0
     assert seen(60_000, 100, "gaussian_noise", noise_std=1).max() == 65_535
+
+
+@pytest.mark.parametrize("std", [1e-9, 0.2, 2.0, 37.0, 100.0])
+@pytest.mark.parametrize("n", [1, 300])
+def test_gaussian_noise_is_its_formula_whichever_way_it_is_come_by(std: float, n: int) -> None:
+    """A table has most of it; what it has not is done one by one, or all at once."""
+    asked = [{"kind": "gaussian_noise", "noise_std": std}]
+    values = np.array([0, 0, 0, 1, 0, 2, 3, 7, 8, 254, 255, 256, 65535], dtype=np.uint16)
+    bits = Bits(1, 1 << 48, 4 * N_UNITS).halves(0, 600, N_UNITS)
+    for counts in (
+        same_counts(0, 600),
+        np.resize(values, (600, N_UNITS)),
+        np.resize(values[:8], (600, N_UNITS)),
+    ):
+        perturber = make_perturber(asked)
+        parts = [perturber.counts(counts[k : k + n], k, 0) for k in range(0, 600, n)]
+        assert (np.concatenate(parts) == noisy_counts(counts, bits, std)).all()
+
+
+@pytest.mark.parametrize("std", [0.2, 2.0, 100.0])
+def test_the_table_of_noise_says_what_is_so_for_all_bits_that_begin_so(std: float) -> None:
+    table = noise_table(std)
+    assert table[-1] == 255, "what is behind it is not known"
+    keys = np.arange(table.size - 1)
+    counts = (keys >> 14).astype(np.uint16)
+    others = np.random.default_rng(3).integers(0, 2**18, (20, keys.size))
+    bits = ((keys & 0x3FFF) * 2**18 + others).astype(np.uint32)
+    known = np.flatnonzero(table[:-1] < 255)
+    expected = noisy_counts(np.broadcast_to(counts[known], (20, known.size)), bits[:, known], std)
+    assert (expected == table[known]).all()
+    if std <= 2:
+        assert known.size > 0.99 * keys.size
 
 
 def test_gaussian_noise_of_units_and_bins_has_nothing_in_common() -> None:

@@ -36,6 +36,10 @@ def test_a_row_does_not_depend_on_what_was_read_before_or_with_it() -> None:
     whole = bits.rows(0, 30)
     assert (bits.rows(17, 4) == whole[17:21]).all()
     assert (bits.rows(2, 1) == whole[2:3]).all()
+    # Behind it, which is read without going there; in another loop, which is somewhere else.
+    assert (bits.rows(3, 2) == whole[3:5]).all()
+    assert not np.isin(bits.rows(5, 2, loop=1), whole).any()
+    assert (bits.rows(7, 2) == whole[7:9]).all()
     assert (
         bits.halves(2, 1, 12).tolist()[0]
         == [half for word in whole[2].tolist() for half in (word & 0xFFFFFFFF, word >> 32)][:12]
@@ -91,6 +95,21 @@ def test_normal_values_have_tails() -> None:
     assert 6.3 < ends[0] < 6.4
     assert 0 < ends[2] < 1e-6
     assert ends[3] == -ends[2]
+
+
+def test_a_normal_value_of_its_own_is_that_of_an_array() -> None:
+    joints = [round(math.ldexp(m, e - 6)) + d for m, e in exact.normal_edges() for d in (-1, 0, 1)]
+    inner = [each for each in joints if 0 <= each < 2**31]
+    bits = np.array([*inner, *(2**32 - 1 - x for x in inner), 2**31 - 1, 2**31], dtype=np.uint32)
+    bits = np.concatenate([bits, ALL_BITS[:20_000]])
+    assert [exact.normal_of(each) for each in bits.tolist()] == exact.normal(bits).tolist()
+
+
+def test_normal_values_never_grow_with_their_bits() -> None:
+    joints = [round(math.ldexp(m, e - 6)) + d for m, e in exact.normal_edges() for d in (-1, 0, 1)]
+    inner = [each for each in joints if 0 <= each < 2**31]
+    bits = [*inner, *(2**32 - 1 - each for each in inner), *ALL_BITS[:100_000].tolist()]
+    assert (np.diff(exact.normal(np.array(sorted(bits), dtype=np.uint32))) <= 0).all()
 
 
 def test_normal_values_have_the_moments_of_the_normal_distribution() -> None:

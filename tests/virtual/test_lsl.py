@@ -10,13 +10,12 @@ import trio
 import trio.testing
 
 from phantomlink.engine.registry import Registry
-from phantomlink.engine.session import NO_FILTER
 from phantomlink.settings import Settings
 from phantomlink.sinks.lsl.manager import LslManager
 from phantomlink.sinks.lsl.streams import Described
 from phantomlink.source.trials import Filter
 from tests.fake_lsl import FakeLibrary
-from tests.fakes import ListSink, NamedBins, make_parts, make_trial
+from tests.fakes import NamedBins, listen, make_parts, make_trial
 
 PERIOD = 0.025
 TRIALS = (
@@ -37,8 +36,8 @@ async def at_once(call, *, may_be_left=False):
 class Rig:
     """A registry whose sessions have fake outlets."""
 
-    def __init__(self, registry, manager, library):
-        self.registry, self.manager, self.library = registry, manager, library
+    def __init__(self, registry, manager, liblsl):
+        self.registry, self.manager, self.liblsl = registry, manager, liblsl
 
     async def session(self, code="a", **kwargs):
         companion = self.manager.companion(**kwargs)
@@ -49,13 +48,13 @@ class Rig:
         return session, companion
 
     def connect(self, code="a", *kinds):
-        for kind, outlet in self.library.of(code).items():
+        for kind, outlet in self.liblsl.of(code).items():
             if not kinds or kind in kinds:
                 outlet.has_consumer = True
-        return self.library.of(code)
+        return self.liblsl.of(code)
 
     def leave(self, code="a"):
-        for outlet in self.library.of(code).values():
+        for outlet in self.liblsl.of(code).values():
             outlet.has_consumer = False
 
 
@@ -90,12 +89,6 @@ async def rig(bins=None, *, loop=True, library=None, max_sessions=20, **settings
         await trio.sleep(1)
         assert library.n_living == 0, "outlets outlive their sessions"
         nursery.cancel_scope.cancel()
-
-
-def listen(session, wanted=NO_FILTER):
-    sink = ListSink()
-    session.subscribe(wanted, session.playback(wanted), sink)
-    return sink
 
 
 def ids(outlets):
@@ -319,7 +312,7 @@ async def test_another_speed_has_other_outlets_of_the_same_names(autojump_clock)
         await trio.sleep(1)
         session.set_speed(Fraction(2))
         await trio.sleep(1)
-        new = it.library.of("a")
+        new = it.liblsl.of("a")
         assert all(outlet.is_destroyed for outlet in old.values())
         assert new["neural"] is not old["neural"]
         assert [o.spec.source_id for o in new.values()] == [o.spec.source_id for o in old.values()]
@@ -379,14 +372,14 @@ async def test_the_cap_is_on_sessions_that_live(autojump_clock):
         _, four = await it.session("four")
         assert four.reason is None
         assert three.reason is not None
-        assert it.library.n_living == 8
+        assert it.liblsl.n_living == 8
 
 
 async def test_a_session_can_be_made_without(autojump_clock):
     async with rig() as it:
         session, companion = await it.session("a", is_wanted=False)
         assert companion.reason == "the session was asked for without"
-        assert it.library.made == []
+        assert it.liblsl.made == []
         sink = listen(session)
         await trio.sleep(1)
         assert len(sink.packets) >= 40
@@ -396,7 +389,7 @@ async def test_switched_off_nothing_is_loaded(autojump_clock):
     async with rig(lsl_enabled=False) as it:
         _, companion = await it.session()
         assert "PHANTOM_LSL_ENABLED" in companion.reason
-        assert it.library.scopes == []
+        assert it.liblsl.scopes == []
 
 
 async def test_an_outlet_that_cannot_be_made_costs_the_session_only_its_outlets(
@@ -419,10 +412,10 @@ async def test_a_push_that_fails_costs_only_the_outlets(autojump_clock, caplog):
         sink = listen(session)
         it.connect()
         await trio.sleep(1)
-        it.library.of("a")["neural"].fails = True
+        it.liblsl.of("a")["neural"].fails = True
         await trio.sleep(1)
         assert companion.reason == "pushing to them has failed; the log says how"
-        assert it.library.n_living == 0
+        assert it.liblsl.n_living == 0
         assert sink.ids == list(range(len(sink.ids)))
         assert len(sink.ids) >= 79
         assert session.n_listening == 1
@@ -434,7 +427,7 @@ async def test_a_code_used_again_at_once_waits_for_the_old_outlets(autojump_cloc
         await it.session("a")
         it.connect("a")
         await trio.sleep(0.3)
-        old = it.library.of("a")
+        old = it.liblsl.of("a")
         it.registry.delete("a")
         companion = it.manager.companion()
         session, _ = it.registry.create("a", companions=(companion,))

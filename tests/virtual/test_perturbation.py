@@ -12,7 +12,7 @@ import trio
 from phantomlink.engine.digest import MAX_DIGEST_PACKETS, payload_digest, runs_within
 from phantomlink.engine.faults import Fault
 from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
-from phantomlink.engine.session import NO_FILTER, Session
+from phantomlink.engine.session import Session
 from phantomlink.errors import InvalidParameterError
 from phantomlink.source.perturb import (
     NO_PERTURBATION,
@@ -24,7 +24,7 @@ from phantomlink.source.perturb import (
 from phantomlink.source.trials import Filter
 from phantomlink.wire.canonical import canonical_payload
 from phantomlink.wire.packet import packet_data
-from tests.fakes import ListSink, NamedBins, TrioClock, VirtualClock, make_parts, make_trial
+from tests.fakes import NamedBins, TrioClock, VirtualClock, listen, make_parts, make_trial
 
 PERIOD = 0.025
 N_UNITS = 12
@@ -44,12 +44,6 @@ async def running(bins=None, *, perturbation=NO_PERTURBATION, seed=7, **kwargs):
         nursery.start_soon(session.run)
         yield session
         session.close(1001, "test over")
-
-
-def listen(session, wanted=NO_FILTER, **kwargs):
-    sink = ListSink(**kwargs)
-    session.subscribe(wanted, session.playback(wanted), sink)
-    return sink
 
 
 def expected_counts(bins, perturbation, seed, loop):

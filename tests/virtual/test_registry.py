@@ -7,7 +7,6 @@ import pytest
 import trio
 
 from phantomlink.engine.registry import Registry
-from phantomlink.engine.session import NO_FILTER
 from phantomlink.errors import (
     InvalidParameterError,
     SessionNotFoundError,
@@ -15,7 +14,7 @@ from phantomlink.errors import (
     UnavailableError,
 )
 from phantomlink.source.perturb import NO_PERTURBATION, PRESETS, parse_perturbation
-from tests.fakes import ListSink, NamedBins, make_parts
+from tests.fakes import NamedBins, listen, make_parts
 
 
 @asynccontextmanager
@@ -26,12 +25,6 @@ async def running(bins=None, *, max_sessions=3, ttl_seconds=3600.0):
         await nursery.start(registry.run)
         yield registry
         nursery.cancel_scope.cancel()
-
-
-def listen(session):
-    sink = ListSink()
-    session.subscribe(NO_FILTER, session.playback(NO_FILTER), sink)
-    return sink
 
 
 async def test_a_code_that_exists_is_the_same_session(autojump_clock):

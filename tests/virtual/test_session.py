@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 import trio
 
-from phantomlink.engine.session import NO_FILTER, Session
+from phantomlink.engine.session import Session
 from phantomlink.engine.timing import EventKind
 from phantomlink.errors import BinRangeError, NoMatchingBinsError, RecordingError
 from phantomlink.source.trials import Filter
-from tests.fakes import ListSink, NamedBins, make_parts, make_trial
+from tests.fakes import ListSink, NamedBins, listen, make_parts, make_trial
 
 PERIOD = 0.025
 
@@ -24,12 +24,6 @@ async def running(bins=None, **kwargs):
         await trio.testing.wait_all_tasks_blocked()
         yield session
         session.close(1001, "test over")
-
-
-def listen(session, wanted=NO_FILTER, **kwargs):
-    sink = ListSink(**kwargs)
-    session.subscribe(wanted, session.playback(wanted), sink)
-    return sink
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Lab Streaming Layer for the benchmark: confined to this machine and to this run."""
+"""Lab Streaming Layer for the benchmark and for tests: confined to this machine and to one run."""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
 from phantomlink.engine.companion import SessionEvent
-from phantomlink.engine.session import CLOSE_INTERNAL_ERROR, NO_FILTER, Session
+from phantomlink.engine.session import NO_FILTER, Session
 from phantomlink.errors import LslUnavailableError
 from phantomlink.metrics import Histogram
 from phantomlink.sinks.lsl.attendance import Attendance

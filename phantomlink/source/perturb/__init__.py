@@ -6,7 +6,12 @@
 from phantomlink.source.perturb.compiled import TransportPlan
 from phantomlink.source.perturb.perturbation import NO_PERTURBATION, Perturbation, Step
 from phantomlink.source.perturb.perturber import Perturber
-from phantomlink.source.perturb.presets import PRESETS, load_perturbation, parse_perturbation
+from phantomlink.source.perturb.presets import (
+    PRESETS,
+    load_perturbation,
+    noise_and_drift,
+    parse_perturbation,
+)
 from phantomlink.source.perturb.schema import perturbation_schema
 
 __all__ = [
@@ -17,6 +22,7 @@ __all__ = [
     "Step",
     "TransportPlan",
     "load_perturbation",
+    "noise_and_drift",
     "parse_perturbation",
     "perturbation_schema",
 ]

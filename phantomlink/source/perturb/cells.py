@@ -8,13 +8,14 @@ bin without the bins before it.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.source.perturb.compiled import Place, Span
 
-_NEVER = -(2**62)
+_CELLS_AHEAD = 256
 
 
 class Events:
@@ -35,6 +36,8 @@ class Events:
         per_cell = min(length * rate_hz / float(place.grid.rate_hz), 1.0)
         self._share = np.uint64(threshold(per_cell))
         self._bits = place.bits(purpose, 8)
+        self._cells = range(0)
+        self._starts: list[int] = []
 
     def bins_since(self, span: Span) -> NDArray[np.int64] | None:
         """How many bins ago that which is on began: (n,), -1 where nothing is on.
@@ -42,54 +45,67 @@ class Events:
         Returns:
             None when nothing is on in any of them.
         """
-        first = span.time // self._length
-        n_cells = (span.time + span.n - 1) // self._length - first + 2
-        # Row c + 1 is cell c: the one before the first has bits too.
-        bits = self._bits.halves(first, n_cells, 2).astype(np.uint64)
-        begins = bits[:, 0] < self._share
-        if not begins.any():
-            return None
-        starts = place_in_cell(bits[:, 1], self._length)
-        starts += np.arange(first - 1, first - 1 + n_cells, dtype=np.int64) * self._length
-        starts[~begins] = _NEVER
-        times = np.arange(span.time, span.time + span.n, dtype=np.int64)
-        rows = times // self._length - (first - 1)
-        own, before = times - starts[rows], times - starts[rows - 1]
-        since = np.where((own >= 0) & (own < self._length), own, before)
-        since[since >= self._length] = -1
+        first, last = span.time // self._length - 1, (span.time + span.n - 1) // self._length
+        if first < self._cells.start or last >= self._cells.stop:
+            self._cells = range(first, max(last + 1, first + _CELLS_AHEAD))
+            self._starts = self._starts_in(self._cells)
+        since: NDArray[np.int64] | None = None
+        for index in range(bisect_right(self._starts, span.time - self._length), len(self._starts)):
+            ago = span.time - self._starts[index]
+            row, stop = max(-ago, 0), min(self._length - ago, span.n)
+            if row >= span.n:
+                break
+            if since is None:
+                since = np.full(span.n, -1, dtype=np.int64)
+            # Over the one before, where that has not ended.
+            since[row:stop] = np.arange(ago + row, ago + stop)
         return since
+
+    def _starts_in(self, cells: range) -> list[int]:
+        """When those of these cells begin, in bins, in their order."""
+        # Row c + 1 is cell c: the one before the first has bits too.
+        bits = self._bits.halves(cells.start + 1, len(cells), 2).astype(np.uint64)
+        begins = np.flatnonzero(bits[:, 0] < self._share)
+        starts = place_in_cell(bits[begins, 1], self._length)
+        starts += (begins + cells.start) * self._length
+        moments: list[int] = starts.tolist()
+        return moments
 
 
 class Renewals:
-    """For each unit a value that is drawn anew once in every cell, at a bin drawn evenly.
+    """For each unit a yes or no that is drawn anew once in every cell, at a bin drawn evenly.
 
     Args:
         place: where the transform stands.
         purpose: of the random bits.
         length: bins in a cell, at least 1; at most 2**32.
+        probability: of no.
     """
 
-    def __init__(self, place: Place, purpose: int, length: int) -> None:
+    def __init__(self, place: Place, purpose: int, length: int, probability: float) -> None:
         self._length = length
         self._n_units = place.n_units
+        self._share = np.uint64(threshold(probability))
         self._bits = place.bits(purpose, 8 * place.n_units)
         self._known: tuple[int, int] | None = None
         self._moments: NDArray[np.int64] = np.empty((0, 0), dtype=np.int64)
-        self._values: NDArray[np.uint64] = np.empty((0, 0), dtype=np.uint64)
+        self._drawn: NDArray[np.bool_] = np.empty((0, 0), dtype=np.bool_)
 
-    def values(self, span: Span) -> NDArray[np.uint64]:
-        """(n, n_units) values of 32 bits, uniform, that hold at each bin."""
+    def holds(self, span: Span) -> NDArray[np.bool_]:
+        """(n, n_units), what holds at each bin."""
         first = span.time // self._length
         n_cells = (span.time + span.n - 1) // self._length - first + 2
         if self._known != (first, n_cells):  # cells are mostly longer than blocks
             bits = self._bits.halves(first, n_cells, 2 * self._n_units).astype(np.uint64)
             self._moments = place_in_cell(bits[:, : self._n_units], self._length)
-            self._values = bits[:, self._n_units :]
+            self._drawn = bits[:, self._n_units :] >= self._share
             self._known = first, n_cells
-        times = np.arange(span.time, span.time + span.n, dtype=np.int64)
-        rows = times // self._length - (first - 1)
-        drawn = (times % self._length)[:, None] >= self._moments[rows]
-        return np.where(drawn, self._values[rows], self._values[rows - 1])
+        within = np.arange(span.n, dtype=np.int64) + (span.time - first * self._length)
+        # One row for all where the span does not leave its first cell.
+        rows = 1 if n_cells == 2 else within // self._length + 1
+        is_new = (within % self._length)[:, None] >= self._moments[rows]
+        holds: NDArray[np.bool_] = np.where(is_new, self._drawn[rows], self._drawn[rows - 1])
+        return holds
 
 
 def threshold(probability: float) -> int:

@@ -106,6 +106,17 @@ def normal(bits: NDArray[np.uint32]) -> Floats:
     return values
 
 
+def normal_of(bits: int) -> float:
+    """As `normal`, of one number of 32 bits: in less time than it takes arrays to do little."""
+    lines = _normal_lines()
+    share = bits + 0.5 if bits < 2**31 else 2**32 - bits - 0.5
+    mantissa, exponent = math.frexp(share)  # from a half to 1, where a double has 1 to 2
+    octave = (exponent - 2) % _OCTAVES
+    index = octave * _SEGMENTS + int(mantissa * 2 * _SEGMENTS) - _SEGMENTS
+    height = lines.base.item(index) + lines.slope.item(index) * share
+    return height if bits < 2**31 else -height
+
+
 @cache
 def _sine_lines() -> _Lines:
     points = 1 << _SINE_BITS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,29 @@ from phantomlink.source.perturb.transforms import Drift, GainShift, Nonstationar
 from phantomlink.source.perturb.units import drawn_fraction
 
 _TURN = 2**64
+_BINS_AHEAD = 256
+
+
+class _Course:
+    """A function of stream time, known some bins ahead: many values cost little more than few.
+
+    Args:
+        make: from (n,) stream times in bins to values whose last axis is n.
+    """
+
+    def __init__(self, make: Callable[[NDArray[np.uint64]], Floats]) -> None:
+        self._make = make
+        self._start = 0
+        self._values: Floats = np.empty(0)
+
+    def of(self, span: Span) -> Floats:
+        """Values at the bins of a span, its last axis; not to be written to."""
+        first = span.time - self._start
+        if first < 0 or first + span.n > self._values.shape[-1]:
+            stop = span.time + max(span.n, _BINS_AHEAD)
+            self._values = self._make(np.arange(span.time, stop, dtype=np.uint64))
+            self._start, first = span.time, 0
+        return self._values[..., first : first + span.n]
 
 
 class DriftingGain:
@@ -33,13 +58,18 @@ class DriftingGain:
         # Phases are whole numbers that wrap with the turn: nothing adds up over days but half a
         # unit of 2**-64 of a turn in each bin.
         step = round(_TURN / place.bins_in(asked.drift_period_seconds)) % _TURN
-        self._steps: NDArray[np.uint64] = np.array([[step], [step * 10 % _TURN]], dtype=np.uint64)
+        steps = np.array([[step], [step * 10 % _TURN]], dtype=np.uint64)
+
+        def waves(times: NDArray[np.uint64]) -> Floats:
+            slow, fast = sine(times * steps)
+            both: Floats = slow + 0.1 * fast
+            return both
+
+        self._waves = _Course(waves)
 
     def apply(self, counts: Counts, span: Span) -> Counts:
         """See `CountOperation`."""
-        times = np.arange(span.time, span.time + span.n, dtype=np.uint64)
-        slow, fast = sine(times * self._steps)
-        gains = (slow + 0.1 * fast)[:, None] * self._factors
+        gains = self._waves.of(span)[:, None] * self._factors
         gains += 1.0
         if self._may_end:
             np.maximum(gains, 0.0, out=gains)
@@ -56,7 +86,13 @@ class WanderingGain:
         self._n_units = place.n_units
         self._bits = place.bits(0, 2 * place.n_units)
         self._edge_bits = place.bits(1, 4 * place.n_units)
-        self._length = max(1, round(place.bins_in(asked.timescale_seconds)))
+        self._length = length = max(1, round(place.bins_in(asked.timescale_seconds)))
+
+        def weights(times: NDArray[np.uint64]) -> Floats:
+            angles = (times % np.uint64(length)) * np.uint64(_TURN // 4 // length)
+            return sine(np.stack([angles + np.uint64(_TURN // 4), angles]))
+
+        self._weights = _Course(weights)
         self._known: tuple[int, int] | None = None
         self._edges: Floats = np.empty((0, 0))
 
@@ -69,8 +105,7 @@ class WanderingGain:
             self._known = first, n_edges
         times = np.arange(span.time, span.time + span.n, dtype=np.int64)
         rows = times // self._length - first
-        angles = (times % self._length).astype(np.uint64) * np.uint64(_TURN // 4 // self._length)
-        left, right = sine(np.stack([angles + np.uint64(_TURN // 4), angles]))[:, :, None]
+        left, right = self._weights.of(span)[:, :, None]
         gains = self._edges[rows] * left
         gains += self._edges[rows + 1] * right
         gains *= self._std

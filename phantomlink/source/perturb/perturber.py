@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from phantomlink.settings import MAX_SEED
 from phantomlink.source.bins import BinGrid
 from phantomlink.source.perturb.compiled import (
     CountOperation,
@@ -23,7 +24,7 @@ from phantomlink.source.perturb.forms import Whole
 from phantomlink.source.perturb.operations import COUNT_OPERATIONS, TRANSPORT_OPERATIONS
 from phantomlink.source.perturb.perturbation import Perturbation, Step
 
-SEEDS = Whole(0, 2**63 - 1, "seed of everything that is random in a perturbation")
+SEEDS = Whole(0, MAX_SEED, "seed of everything that is random in a perturbation")
 """What a seed may be."""
 
 

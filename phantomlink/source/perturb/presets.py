@@ -11,7 +11,7 @@ from pathlib import Path
 
 from phantomlink.errors import InvalidParameterError
 from phantomlink.source.perturb.parse import parse_among
-from phantomlink.source.perturb.perturbation import Perturbation
+from phantomlink.source.perturb.perturbation import NO_PERTURBATION, Perturbation
 
 PRESETS_FILE = "presets.toml"
 
@@ -73,3 +73,41 @@ def load_perturbation(path: Path) -> Perturbation:
         form = "TOML" if is_toml else "JSON"
         raise InvalidParameterError(f"{path}: not {form} ({error})") from None
     return parse_perturbation(value, field=str(path))
+
+
+def noise_and_drift(
+    noise_std: float,
+    drift_amplitude: float,
+    drift_period_seconds: float,
+    *,
+    noise: bool = True,
+    drift: bool = True,
+    field: str = "perturbation",
+) -> Perturbation:
+    """The transforms `gaussian_noise` and `drift`, by their parameters alone.
+
+    Args:
+        noise_std: standard deviation of the noise where no spike is, spikes per bin.
+        drift_amplitude: of the mean unit's gain, relative to 1.
+        drift_period_seconds: of its slow wave, s of stream time.
+        noise: whether to have the noise.
+        drift: whether to have the drift.
+        field: what to call them in messages.
+
+    Raises:
+        InvalidParameterError: a number of what is to be had is out of its range.
+    """
+    transforms: list[dict[str, object]] = []
+    if noise:
+        transforms.append({"kind": "gaussian_noise", "noise_std": noise_std})
+    if drift:
+        transforms.append(
+            {
+                "kind": "drift",
+                "drift_amplitude": drift_amplitude,
+                "drift_period_seconds": drift_period_seconds,
+            }
+        )
+    if not transforms:
+        return NO_PERTURBATION
+    return parse_perturbation({"transforms": transforms}, field=field)

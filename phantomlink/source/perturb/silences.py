@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from phantomlink.source.perturb.cells import Renewals, threshold
+from phantomlink.source.perturb.cells import Renewals
 from phantomlink.source.perturb.compiled import Place, Span
 from phantomlink.source.perturb.exact import Counts
 from phantomlink.source.perturb.transforms import DeadUnits, Dropout, Saturation, UnitSwap
@@ -23,12 +23,11 @@ class Silences:
 
     def __init__(self, asked: Dropout, place: Place) -> None:
         length = place.bins_in(asked.mean_seconds) * (1 - asked.fraction)
-        self._renewals = Renewals(place, 0, max(1, math.floor(length + 0.5)))
-        self._share = np.uint64(threshold(asked.fraction))
+        self._heard = Renewals(place, 0, max(1, math.floor(length + 0.5)), asked.fraction)
 
     def apply(self, counts: Counts, span: Span) -> Counts:
         """See `CountOperation`."""
-        return counts * (self._renewals.values(span) >= self._share)
+        return counts * self._heard.holds(span)
 
 
 class Deaths:

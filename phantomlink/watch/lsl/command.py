@@ -3,7 +3,6 @@ well."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import sys
@@ -39,10 +38,11 @@ from phantomlink.watch.lsl.streams import (
     now_ns,
     receiving,
 )
+from phantomlink.watch.outcome import FAILED, NO_STREAM, PASSED, write_json
 from phantomlink.watch.report import open_console
+from phantomlink.watch.rest import why_silent
 from phantomlink.watch.target import parse_target
 
-_PASSED, _FAILED, _NO_STREAM = 0, 1, 2
 _REDRAW_SECONDS = 0.25
 _STEP_SECONDS = 0.02
 # What was sent before the last question is here by then.
@@ -133,7 +133,7 @@ def run_lsl_watch(
         result = _Watching(pylsl, target, streams, show=not as_json).run(seconds, connecting_ns)
     except CannotWatchLslError as error:
         if as_json:
-            _write_json(
+            write_json(
                 {
                     "session_code": target.code,
                     "passed": False,
@@ -143,12 +143,12 @@ def run_lsl_watch(
             )
         cures = "".join(f"\n  - {cure}" for cure in error.cures)
         sys.stderr.write(f"phantomlink: {error}{cures}\n")
-        return _NO_STREAM
+        return NO_STREAM
     if as_json:
-        _write_json(result_json(result))
+        write_json(result_json(result))
     else:
         open_console().print(result_view(result))
-    return _PASSED if result.passed else _FAILED
+    return PASSED if result.passed else FAILED
 
 
 class _Watching:
@@ -282,13 +282,7 @@ class _Watching:
         session = ask_session(self._target.api_url, self._target.code)
         if session is None:
             return f"{said}; no server at {self._target.api_url} says why"
-        if session.get("is_paused") is True:
-            return (
-                f"{said}: the session is paused; POST {self._target.api_url}/api/control/"
-                f"{self._target.code}/resume lets it go on"
-            )
-        running = "it is running" if session.get("is_running") else "it is not running"
-        return f"{said}; the server says of the session that {running}"
+        return why_silent(said, session, self._target.api_url, self._target.code)
 
 
 def _not_found(target: LslTarget, timeout: float, some: bool) -> CannotWatchLslError:
@@ -329,7 +323,3 @@ def _not_found(target: LslTarget, timeout: float, some: bool) -> CannotWatchLslE
         f"no LSL stream with the source id {wanted} was found in {timeout:g} s{others}; {what}",
         cures,
     )
-
-
-def _write_json(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +11,7 @@ import numpy as np
 
 from phantomlink.watch.lsl.checks import ServerCount
 from phantomlink.watch.lsl.figures import Seconds
-
-_REST_SECONDS = 2.0
+from phantomlink.watch.rest import call
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ class Position:
 def ask_position(api_url: str, code: str, clock: Callable[[], float]) -> Position | None:
     """`GET /api/control/{code}/position`; None when the server does not say."""
     asked = clock()
-    answer = get(f"{api_url}/api/control/{quote(code)}/position")
+    answer = call(f"{api_url}/api/control/{quote(code)}/position")
     answered = clock()
     names = ("sequence_number", "current_packet", "total_packets")
     values = [None if answer is None else answer.get(name) for name in names]
@@ -49,12 +45,12 @@ def ask_position(api_url: str, code: str, clock: Callable[[], float]) -> Positio
 
 def ask_session(api_url: str, code: str) -> dict[str, Any] | None:
     """`GET /api/sessions/{code}`; None when the server does not answer, or has no such session."""
-    return get(f"{api_url}/api/sessions/{quote(code)}")
+    return call(f"{api_url}/api/sessions/{quote(code)}")
 
 
 def has_session(api_url: str, code: str) -> bool | None:
     """Whether the server has the session; None when no server answers."""
-    sessions = get(f"{api_url}/api/sessions")
+    sessions = call(f"{api_url}/api/sessions")
     if sessions is None or not isinstance(sessions.get("sessions"), Mapping):
         return None
     return code in sessions["sessions"]
@@ -94,17 +90,6 @@ def count_sent(
         next_packet_id=after.packet_id,
         follows=(steps - sent) % before.total_packets == 0,
     )
-
-
-def get(url: str) -> dict[str, Any] | None:
-    """The JSON object at a URL; None when there is none."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=_REST_SECONDS) as answer:
-            value = json.loads(answer.read())
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def shifted(stamps: Seconds, offset_seconds: float | None) -> Seconds:

@@ -1,0 +1,10 @@
+"""WebSocket close codes of the contract."""
+
+from __future__ import annotations
+
+CLOSE_NORMAL = 1000
+CLOSE_GOING_AWAY = 1001
+CLOSE_NOT_ALLOWED = 1008
+CLOSE_INTERNAL_ERROR = 1011
+CLOSE_TRY_AGAIN_LATER = 1013
+CLOSE_SESSION_GONE = 4410
