@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from phantomlink.engine.codes import shown_code
 from phantomlink.engine.companion import SessionEvent
 from phantomlink.engine.session import CLOSE_INTERNAL_ERROR, NO_FILTER, Session
 from phantomlink.errors import LslUnavailableError
@@ -93,7 +94,7 @@ class LslCompanion:
                     group = await self._manager.make(session)
                     await self._serve(session, group)
         except LslUnavailableError as error:
-            logger.warning("Session %s has no LSL outlets: %s", session.code, error)
+            logger.warning("Session %s has no LSL outlets: %s", shown_code(session.code), error)
             self._have_none(str(error))
         finally:
             self._manager.leave(session)
