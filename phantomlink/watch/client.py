@@ -85,6 +85,9 @@ async def listen(
             max_message_size=_MAX_MESSAGE_BYTES,
             connect_timeout=_CONNECT_SECONDS,
             disconnect_timeout=_DISCONNECT_SECONDS,
+            extra_headers=[
+                (name.encode(), value.encode()) for name, value in target.headers.items()
+            ],
         ) as connection:
             opened = True
             arrivals.opened_ns = arrivals.ended_ns = time.monotonic_ns()
@@ -107,12 +110,12 @@ async def listen(
 
 async def ask_session(target: Target) -> dict[str, Any] | None:
     """What the server's REST says of the session; None when it does not say."""
-    return await _rest("GET", f"{target.api_url}/api/sessions/{quote(target.code)}")
+    return await _rest("GET", target, f"/api/sessions/{quote(target.code)}")
 
 
 async def end_session(target: Target) -> None:
     """End the session, if the server lets us: it was made for this watching alone."""
-    await _rest("DELETE", f"{target.api_url}/api/sessions/{quote(target.code)}")
+    await _rest("DELETE", target, f"/api/sessions/{quote(target.code)}")
 
 
 async def _receive(
@@ -178,16 +181,17 @@ def _problem(body: bytes) -> dict[str, Any] | None:
     return problem if isinstance(problem, dict) else None
 
 
-async def _rest(method: str, url: str) -> dict[str, Any] | None:
+async def _rest(method: str, target: Target, path: str) -> dict[str, Any] | None:
+    call = partial(_call, method, target.api_url + path, target.headers)
     with trio.move_on_after(_REST_SECONDS):
-        return await trio.to_thread.run_sync(partial(_call, method, url), abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(call, abandon_on_cancel=True)
     return None
 
 
-def _call(method: str, url: str) -> dict[str, Any] | None:
+def _call(method: str, url: str, headers: dict[str, str]) -> dict[str, Any] | None:
     # Without proxies: the stream itself was reached without one.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(url, method=method)
+    request = urllib.request.Request(url, headers=headers, method=method)
     try:
         with opener.open(request, timeout=_REST_SECONDS) as answer:
             return _problem(answer.read())

@@ -14,6 +14,7 @@ import numpy as np
 
 from phantomlink.watch.lsl.checks import ServerCount
 from phantomlink.watch.lsl.figures import Seconds
+from phantomlink.watch.target import bearer
 
 _REST_SECONDS = 2.0
 
@@ -35,10 +36,12 @@ class Position:
     total_packets: int
 
 
-def ask_position(api_url: str, code: str, clock: Callable[[], float]) -> Position | None:
+def ask_position(
+    api_url: str, code: str, clock: Callable[[], float], token: str | None = None
+) -> Position | None:
     """`GET /api/control/{code}/position`; None when the server does not say."""
     asked = clock()
-    answer = get(f"{api_url}/api/control/{quote(code)}/position")
+    answer = get(f"{api_url}/api/control/{quote(code)}/position", token)
     answered = clock()
     names = ("sequence_number", "current_packet", "total_packets")
     values = [None if answer is None else answer.get(name) for name in names]
@@ -47,14 +50,14 @@ def ask_position(api_url: str, code: str, clock: Callable[[], float]) -> Positio
     return Position(asked, answered, *(int(value) for value in values if value is not None))
 
 
-def ask_session(api_url: str, code: str) -> dict[str, Any] | None:
+def ask_session(api_url: str, code: str, token: str | None = None) -> dict[str, Any] | None:
     """`GET /api/sessions/{code}`; None when the server does not answer, or has no such session."""
-    return get(f"{api_url}/api/sessions/{quote(code)}")
+    return get(f"{api_url}/api/sessions/{quote(code)}", token)
 
 
-def has_session(api_url: str, code: str) -> bool | None:
+def has_session(api_url: str, code: str, token: str | None = None) -> bool | None:
     """Whether the server has the session; None when no server answers."""
-    sessions = get(f"{api_url}/api/sessions")
+    sessions = get(f"{api_url}/api/sessions", token)
     if sessions is None or not isinstance(sessions.get("sessions"), Mapping):
         return None
     return code in sessions["sessions"]
@@ -96,11 +99,12 @@ def count_sent(
     )
 
 
-def get(url: str) -> dict[str, Any] | None:
+def get(url: str, token: str | None = None) -> dict[str, Any] | None:
     """The JSON object at a URL; None when there is none."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, headers=bearer(token))
     try:
-        with opener.open(url, timeout=_REST_SECONDS) as answer:
+        with opener.open(request, timeout=_REST_SECONDS) as answer:
             value = json.loads(answer.read())
     except (OSError, ValueError, http.client.HTTPException):
         return None
