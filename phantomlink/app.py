@@ -13,13 +13,15 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Response, websocket
 from quart_trio import QuartTrio
 
+from phantomlink.access.door import Door
+from phantomlink.access.visitor import Visitor, read_visitor
 from phantomlink.answer import error_answer
 from phantomlink.asyncio_bridge import AsyncioBridge
 from phantomlink.errors import PhantomLinkError, UnavailableError
 from phantomlink.greeting import Greeter
 from phantomlink.lifespan import Lifespan, leaving_when_refused
 from phantomlink.parameters import client_base_url
-from phantomlink.polled import find_call
+from phantomlink.polled import find_call, raw_answer
 from phantomlink.problems import problem_response
 from phantomlink.routes import register_routes
 from phantomlink.service import Service
@@ -45,7 +47,8 @@ class PhantomLinkApp(QuartTrio):
         self._recording = recording
         self._service: Service | None = None
         self._bridge = AsyncioBridge(self)
-        register_routes(self, self.get_service)
+        self._early_door: Door | None = None
+        register_routes(self, self.get_service, lambda: self.get_door().origins)
         self.websocket("/stream/<path:code>")(self._stream)
         self.before_serving(self._start)
         self.after_serving(self._stop)
@@ -57,11 +60,19 @@ class PhantomLinkApp(QuartTrio):
         if sniffio.current_async_library() == "asyncio":
             await self._bridge(scope, receive, leaving_when_refused(send))
             return
+        if scope["type"] == "lifespan":
+            await super().__call__(scope, receive, send)
+            return
         if scope["type"] == "http" and {b"content-length", b"transfer-encoding"} <= {
             name.lower() for name, _ in scope["headers"]
         }:
             await _refuse_ambiguous(send)
             return
+        door = self.get_door()
+        # Behind another server, this is when it is learned where that listens.
+        if (server := scope.get("server")) is not None:
+            door.warn_if_exposed(server[0])
+        visitor = self._visitor(scope, door)
         call = None
         if scope["type"] == "http" and not scope.get("root_path"):
             # Not what has been decoded: that may have been another path.
@@ -74,9 +85,14 @@ class PhantomLinkApp(QuartTrio):
                 scope["headers"],
             )
         if call is None:
+            try:
+                door.check(visitor)
+            except PhantomLinkError as error:
+                await _refuse(scope, receive, send, error, door)
+                return
             await super().__call__(scope, receive, send)
             return
-        status, headers, body = await call.answer(self.get_service)
+        status, headers, body = await call.answer(self.get_service, door, visitor)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
@@ -90,6 +106,18 @@ class PhantomLinkApp(QuartTrio):
             raise UnavailableError("the server is starting: try again")
         return self._service
 
+    def get_door(self) -> Door:
+        """What lets requests in; also before the start, when there is little to be let in to.
+
+        Raises:
+            SettingsError: the environment has a setting of the wrong form.
+        """
+        if self._service is not None:
+            return self._service.door
+        if self._early_door is None:
+            self._early_door = Door(self._settings or load_settings())
+        return self._early_door
+
     async def run_service(
         self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -100,8 +128,21 @@ class PhantomLinkApp(QuartTrio):
             RecordingError: the recording cannot be opened.
         """
         settings = self._settings if self._settings is not None else load_settings()
+        self.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
         self._service = Service(settings, self._recording)
         await self._service.run(task_status)
+
+    def _visitor(self, scope: Any, door: Door) -> Visitor:
+        """Whose request this is."""
+        client = scope.get("client")
+        return read_visitor(
+            scope.get("method", "GET"),
+            scope["path"],
+            scope["headers"],
+            None if client is None else client[0],
+            is_websocket=scope["type"] == "websocket",
+            trust_proxy=door.trusts_proxy,
+        )
 
     async def _start(self) -> None:
         # Not a background task of the framework's making: a failure there takes the application
@@ -131,14 +172,46 @@ class PhantomLinkApp(QuartTrio):
             origin=websocket.headers.get("Origin"),
             subprotocols=websocket.requested_subprotocols,
         )
+        address = self._visitor(scope, service.door).address
         try:
-            session, admission = service.enter(request)
+            session, admission = service.enter(request, address)
         except PhantomLinkError as error:
             return problem_response(error)
-        with session.reserved():
+        with session.reserved(), service.door.crowd.counted(address, session.code):
             await websocket.accept(subprotocol=admission.subprotocol)
-            await serve_asgi_client(websocket, session, admission, Greeter(service, base_url))
+            await serve_asgi_client(
+                websocket,
+                session,
+                admission,
+                Greeter(service, base_url),
+                max_message_bytes=settings.max_message_bytes,
+            )
         return None
+
+
+async def _refuse(
+    scope: Any,
+    receive: ASGIReceiveCallable,
+    send: ASGISendCallable,
+    error: PhantomLinkError,
+    door: Door,
+) -> None:
+    """Answer a request, or an upgrade that has not happened, with a problem."""
+    origins = [value for name, value in scope["headers"] if name == b"origin"]
+    origin = origins[0].decode("ascii") if len(origins) == 1 and origins[0].isascii() else None
+    status, headers, body = raw_answer(error_answer(error), origin, door.origins)
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        await receive()  # websocket.connect
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            closing: Any = {"type": "websocket.close", "code": error.close_code}
+            await send(closing)
+            return
+        kind = "websocket.http.response"
+    start: Any = {"type": f"{kind}.start", "status": status, "headers": headers}
+    content: Any = {"type": f"{kind}.body", "body": body, "more_body": False}
+    await send(start)
+    await send(content)
 
 
 async def _refuse_ambiguous(send: ASGISendCallable) -> None:

@@ -93,6 +93,7 @@ def _watch(arguments: argparse.Namespace) -> int:
         seconds=arguments.seconds,
         as_json=arguments.json,
         sample=arguments.sample,
+        token=arguments.token,
     )
 
 
@@ -105,6 +106,7 @@ def _lsl_watch(arguments: argparse.Namespace) -> int:
         timeout=arguments.timeout,
         prefix=arguments.source_id,
         url=arguments.url,
+        token=arguments.token,
         as_json=arguments.json,
     )
 
@@ -174,6 +176,7 @@ def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     watch.add_argument(
         "--seconds", type=float, default=10.0, help="how long (default: %(default)s)"
     )
+    _add_token(watch)
     watch.add_argument("--json", action="store_true", help="print the result as JSON")
     watch.add_argument("--sample", action="store_true", help="print one packet and stop")
     watch.set_defaults(run=_watch)
@@ -207,8 +210,17 @@ def _add_lsl_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "--url",
         help="the server, asked for its position (default: that of PHANTOM_HOST and PHANTOM_PORT)",
     )
+    _add_token(watch)
     watch.add_argument("--json", action="store_true", help="print the result as JSON")
     watch.set_defaults(run=_lsl_watch)
+
+
+def _add_token(watch: argparse.ArgumentParser) -> None:
+    watch.add_argument(
+        "--token",
+        help="of the server, where it has one (default: that of PHANTOM_API_TOKEN or "
+        "PHANTOM_API_TOKEN_FILE)",
+    )
 
 
 def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

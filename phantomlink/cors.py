@@ -1,44 +1,72 @@
-"""Which pages may call this: those of localhost and our own, and never with credentials.
+"""Which pages may call this: our own, those of localhost, those named, and never with cookies.
 
 A page of another origin may not read an answer, nor change anything. The rule is that of the
-WebSockets, `is_origin_allowed`. (quart-cors takes lists and patterns of origins, no function, so
-it would need the rule a second time.)
+WebSockets, `OriginRule`. (quart-cors takes lists and patterns of origins, no function, so it would
+need the rule a second time.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from phantomlink.access.origins import OriginRule
 from phantomlink.errors import OriginNotAllowedError
-from phantomlink.sinks.admission import is_origin_allowed
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 # "*" stands for every header but Authorization.
 _HEADERS = "*, Authorization"
-_EXPOSED = "Retry-After"
+_EXPOSED = "Retry-After, WWW-Authenticate"
 _MAX_AGE_SECONDS = "600"
 # What every answer depends on.
 VARY = "Origin"
 
 
-def register_cors(app: QuartTrio) -> None:
-    """Answer preflights, and name the allowed origin in every answer to it."""
-    app.before_request(_refuse_foreign_writes)
+def register_cors(app: QuartTrio, get_origins: Callable[[], OriginRule]) -> None:
+    """Answer preflights, and name the allowed origin in every answer to it.
+
+    Args:
+        app: the application.
+        get_origins: gives the rule.
+    """
+    cors = _Cors(get_origins)
+    app.before_request(cors.refuse_foreign_writes)
     app.before_request(_answer_preflight)
-    app.after_request(_allow_origin)
+    app.after_request(cors.allow_origin)
 
 
-async def _refuse_foreign_writes() -> None:
-    """A browser lets any page send a simple POST; only the answer would be kept from it."""
-    origin = request.headers.get("Origin")
-    if origin is None or request.method in _SAFE_METHODS:
-        return
-    if not is_origin_allowed(origin, request.host):
-        raise OriginNotAllowedError(
-            f"origin: got {origin!r}, takes this server's own or one on localhost"
-        )
+class _Cors:
+    """What is done before and after each request."""
+
+    def __init__(self, get_origins: Callable[[], OriginRule]) -> None:
+        self._get_origins = get_origins
+
+    async def refuse_foreign_writes(self) -> None:
+        """A browser lets any page send a simple POST; only the answer would be kept from it."""
+        origin = request.headers.get("Origin")
+        if origin is None or request.method in _SAFE_METHODS:
+            return
+        origins = self._get_origins()
+        if not origins.allows(origin, request.host):
+            raise OriginNotAllowedError(f"origin: got {origin[:80]!r}, takes {origins.takes}")
+
+    async def allow_origin(self, response: Response) -> Response:
+        """Let a page of an allowed origin read the answer."""
+        response.vary.add(VARY)
+        allowing = allowing_headers(request.headers.get("Origin"), self._get_origins())
+        if not allowing:
+            return response
+        headers = response.headers
+        for name, value in allowing:
+            headers[name] = value
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            headers["Access-Control-Allow-Methods"] = _METHODS
+            headers["Access-Control-Allow-Headers"] = _HEADERS
+            headers["Access-Control-Max-Age"] = _MAX_AGE_SECONDS
+        return response
 
 
 async def _answer_preflight() -> Response | None:
@@ -52,27 +80,12 @@ async def _answer_preflight() -> Response | None:
     return response
 
 
-def allowing_headers(origin: str | None) -> tuple[tuple[str, str], ...]:
+def allowing_headers(origin: str | None, origins: OriginRule) -> tuple[tuple[str, str], ...]:
     """What lets a page read the answer to its GET; nothing for a page that may not."""
     # A page of our own host needs no leave, so the host does not matter here.
-    if origin is None or not is_origin_allowed(origin, host=""):
+    if origin is None or not origins.allows(origin, host=""):
         return ()
     return (
         ("Access-Control-Allow-Origin", origin),
         ("Access-Control-Expose-Headers", _EXPOSED),
     )
-
-
-async def _allow_origin(response: Response) -> Response:
-    response.vary.add(VARY)
-    allowing = allowing_headers(request.headers.get("Origin"))
-    if not allowing:
-        return response
-    headers = response.headers
-    for name, value in allowing:
-        headers[name] = value
-    if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-        headers["Access-Control-Allow-Methods"] = _METHODS
-        headers["Access-Control-Allow-Headers"] = _HEADERS
-        headers["Access-Control-Max-Age"] = _MAX_AGE_SECONDS
-    return response

@@ -106,6 +106,47 @@ class OriginNotAllowedError(PhantomLinkError):
     title = "Origin not allowed"
 
 
+class NotAuthorizedError(PhantomLinkError):
+    """A request without the server's token.
+
+    Attributes:
+        headers: of the answer: which kind of token it takes (RFC 6750).
+    """
+
+    http_status = 401
+    close_code = 1008
+    title = "Not authorized"
+
+    def __init__(self, message: str, *, is_wrong: bool = False) -> None:
+        super().__init__(message)
+        challenge = 'Bearer realm="phantomlink"'
+        self.headers = (("WWW-Authenticate", challenge + ', error="invalid_token"' * is_wrong),)
+
+
+class TooManyRequestsError(PhantomLinkError):
+    """An address asks more often than it may."""
+
+    http_status = 429
+    close_code = 1013
+    title = "Too many requests"
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyClientsError(PhantomLinkError):
+    """There is no room for another WebSocket client: in all, of its session or from its address."""
+
+    close_code = 1013
+    title = "Too many clients"
+    retry_after_seconds = 5
+
+    def __init__(self, message: str, http_status: int) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+
+
 class TooManySessionsError(PhantomLinkError):
     """Every session has a listener and there is no room for another."""
 

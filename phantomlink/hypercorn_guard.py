@@ -62,7 +62,9 @@ class GuardedTCPServer(TCPServer):
         except* Exception as group:
             # The application's own errors do not come here: hypercorn logs those and answers 500.
             error = next(leaves(group))
-            logger.warning("A connection ends on what hypercorn made of it: %r", error)
+            # Not its repr, which has the bytes that could not be decoded: a token may be in them.
+            what = f"{type(error).__name__}: {error}"
+            logger.warning("A connection ends on what hypercorn made of it: %s", what)
             logger.debug("It was raised here:", exc_info=group)
         finally:
             await trio.aclose_forcefully(self.stream)

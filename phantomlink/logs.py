@@ -19,8 +19,11 @@ from typing import Any
 from pythonjsonlogger.json import JsonFormatter
 
 TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
-# What `Authorization` holds; whatever logs a request's headers, it must not show it.
-_BEARER = re.compile(r"(?i)\b(bearer)([\s,:'\"=]+)[\w.~+/=-]+")
+# What `Authorization` or a sub-protocol holds; whatever logs a request's headers, it must not show
+# it.
+_BEARER = re.compile(r"(?i)\b(bearer)([\s,:'\"=]+|\.)[\w.~+/=-]+")
+# The end of a private session's code.
+_PRIVATE = re.compile(r"(private-[0-9a-f]{6})-[0-9a-f]{32}(?![0-9a-f])")
 _NO_IDS: dict[str, Any] = {}
 _ids: ContextVar[dict[str, Any]] = ContextVar("phantomlink_log_ids", default=_NO_IDS)
 _clients = itertools.count(1)
@@ -42,8 +45,8 @@ def next_client_id() -> int:
 
 
 def without_secrets(text: str) -> str:
-    """The text with every bearer token struck out."""
-    return _BEARER.sub(r"\1\2***", text)
+    """The text with every bearer token struck out, and the codes of private sessions shortened."""
+    return _PRIVATE.sub(r"\1...", _BEARER.sub(r"\1\2***", text))
 
 
 class TextLines(logging.Formatter):

@@ -21,8 +21,12 @@ import trio
 
 from phantomlink import views
 from phantomlink.accept import Form, choose_form
+from phantomlink.access.door import Door
+from phantomlink.access.origins import OriginRule
+from phantomlink.access.visitor import Visitor
 from phantomlink.answer import Answer, dumps, json_answer
 from phantomlink.cors import VARY, allowing_headers
+from phantomlink.engine.codes import is_private, shown_code
 from phantomlink.engine.session import Session
 from phantomlink.errors import InvalidParameterError, UnavailableError
 from phantomlink.parameters import Parameters
@@ -34,6 +38,7 @@ from phantomlink.timing_report import timing_text
 
 GetService = Callable[[], Service]
 PolledView = Callable[[GetService, str, Parameters], Awaitable[Answer]]
+RawAnswer = tuple[int, list[tuple[bytes, bytes]], bytes]
 T = TypeVar("T")
 
 NO_PARAMETERS = Parameters({}, {})
@@ -75,7 +80,7 @@ async def metrics(get_service: GetService, _code: str, _parameters: Parameters) 
 
     def view(session: Session) -> views.Json:
         said = views.session_metrics(session, memory_mb)
-        texts[session.code] = dumps(said)
+        texts[shown_code(session.code)] = dumps(said)
         return said
 
     body = views.metrics(await _of_each(get_service(), view, _METRICS_AT_ONCE))
@@ -99,10 +104,11 @@ async def _metrics_as_text(
 
 
 async def sessions(get_service: GetService, _code: str, _parameters: Parameters) -> Answer:
-    """`GET /api/sessions`."""
-    texts = await _of_each(
+    """`GET /api/sessions`: those whose codes are no secrets."""
+    said = await _of_each(
         get_service(), lambda session: dumps(views.session_json(session)), _SESSIONS_AT_ONCE
     )
+    texts = {code: text for code, text in said.items() if not is_private(code)}
     return Answer(f'{{"sessions":{_object(texts)},"total_sessions":{len(texts)}}}'.encode())
 
 
@@ -166,25 +172,36 @@ class Call:
     method: str
     path: str
 
-    async def answer(self, get_service: GetService) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def answer(self, get_service: GetService, door: Door, visitor: Visitor) -> RawAnswer:
         """Status, headers and body, as the framework would answer; never raises an error.
 
         The body is that of a GET also for a HEAD. To leave it away then, and to add the date, is
         for the server that sends it, as it is with the framework's answers.
+
+        Args:
+            get_service: gives the running service, or raises UnavailableError.
+            door: lets the request in, or not.
+            visitor: whose request it is.
         """
         try:
+            door.check(visitor)
             answer = await self.view(get_service, self.code, self.parameters)
         except Exception as error:  # noqa: BLE001 - a boundary, as the framework's is
             answer = failed(self.method, self.path, error)
-        headers = (
-            *answer.headers,
-            ("content-type", answer.content_type),
-            ("content-length", str(len(answer.body))),
-            ("vary", ", ".join((*answer.vary, VARY))),
-            *allowing_headers(self.origin),
-        )
-        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
-        return answer.status, raw, answer.body
+        return raw_answer(answer, self.origin, door.origins)
+
+
+def raw_answer(answer: Answer, origin: str | None, origins: OriginRule) -> RawAnswer:
+    """Status, headers and body of an answer to a request of this origin."""
+    headers = (
+        *answer.headers,
+        ("content-type", answer.content_type),
+        ("content-length", str(len(answer.body))),
+        ("vary", ", ".join((*answer.vary, VARY))),
+        *allowing_headers(origin, origins),
+    )
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    return answer.status, raw, answer.body
 
 
 def find_call(

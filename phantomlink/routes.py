@@ -11,6 +11,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from phantomlink import pages, polled, views
+from phantomlink.access.origins import OriginRule
 from phantomlink.answer import dumps, json_answer
 from phantomlink.cors import register_cors
 from phantomlink.engine.session import Session
@@ -25,8 +26,6 @@ from phantomlink.source.trials import Filter
 
 View = Callable[..., Awaitable[Response]]
 
-# Bodies hold a code or a position.
-MAX_BODY_BYTES = 64 * 1024
 _CACHED = {"Cache-Control": "public, max-age=3600"}
 
 
@@ -39,16 +38,18 @@ class UpgradeRequiredError(PhantomLinkError):
     headers = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
 
 
-def register_routes(app: QuartTrio, get_service: GetService) -> None:
+def register_routes(
+    app: QuartTrio, get_service: GetService, get_origins: Callable[[], OriginRule]
+) -> None:
     """Add every route of the REST interface, its errors and CORS to the application.
 
     Args:
         app: the application.
         get_service: gives the running service, or raises UnavailableError.
+        get_origins: gives the rule about pages that may call.
     """
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     register_problems(app)
-    register_cors(app)
+    register_cors(app, get_origins)
     routes = _Routes(get_service)
     table: tuple[tuple[str, str, View], ...] = (
         ("GET", "/health", routes.health),
@@ -124,6 +125,7 @@ class _Routes:
             lsl=parameters.flag("lsl"),
             perturbation=parameters.value("perturbation"),
             seed=parameters.integer("seed"),
+            private=parameters.flag("private"),
         )
         return _json(views.session_created(session, created=created, base_url=_base_url(service)))
 

@@ -19,6 +19,7 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import wrap_app
 
+from phantomlink.access.visitor import Visitor, read_visitor
 from phantomlink.app import PhantomLinkApp
 from phantomlink.errors import PhantomLinkError, SettingsError
 from phantomlink.greeting import Greeter
@@ -59,6 +60,7 @@ class Server:
         self._config = Config()
         self._config.errorlog = logging.getLogger("hypercorn.error")
         self._config.include_server_header = False
+        self._config.h11_max_incomplete_size = settings.max_head_bytes
         self._context = WorkerContext(None)
         self._hypercorn = Handover(
             wrap_app(app, self._config.wsgi_max_body_size, "asgi"),
@@ -123,7 +125,7 @@ class Server:
         """Request by request, each to the server that it is for."""
         received, seconds = b"", _HEAD_SECONDS
         while not self._context.terminated.is_set():
-            reader = HeadReader()
+            reader = HeadReader(self._settings.max_head_bytes)
             try:
                 head, received = await self._read_head(stream, reader, received, seconds)
                 if head is None:
@@ -136,7 +138,7 @@ class Server:
                 return
             call = find_call(head.method, head.http_version, head.target, head.raw_headers)
             if call is not None:
-                if not await self._answer(stream, reader, call):
+                if not await self._answer(stream, reader, call, self._visitor(stream, head)):
                     return
                 received = reader.rest
             else:
@@ -167,9 +169,27 @@ class Server:
                 self._waiting.discard(scope)
         return None, received
 
-    async def _answer(self, stream: trio.SocketStream, reader: HeadReader, call: Call) -> bool:
+    def _visitor(self, stream: trio.SocketStream, head: Head) -> Visitor:
+        try:
+            peer = stream.socket.getpeername()[0]
+        except OSError:
+            # It has gone already.
+            peer = None
+        return read_visitor(
+            head.method,
+            head.target.partition("?")[0],
+            head.raw_headers,
+            peer,
+            is_websocket=head.stream_request is not None,
+            trust_proxy=self._settings.trust_proxy,
+        )
+
+    async def _answer(
+        self, stream: trio.SocketStream, reader: HeadReader, call: Call, visitor: Visitor
+    ) -> bool:
         """Answer a request; whether another may follow on this connection."""
-        status, headers, body = await call.answer(self._app.get_service)
+        app = self._app
+        status, headers, body = await call.answer(app.get_service, app.get_door(), visitor)
         # What hypercorn adds to its answers.
         headers += self._config.response_headers("h11")
         with trio.move_on_after(_ANSWER_SECONDS):
@@ -181,16 +201,22 @@ class Server:
     async def _serve_stream(self, stream: trio.SocketStream, received: bytes, head: Head) -> None:
         assert head.stream_request is not None
         service = self._app.get_service()
+        visitor = self._visitor(stream, head)
+        service.door.check(visitor)
         base_url = client_base_url(
             head.headers, "ws", stream.socket.getsockname(), trust_proxy=self._settings.trust_proxy
         )
         request = replace(head.stream_request, host=base_url.partition("://")[2])
-        session, admission = service.enter(request)
+        session, admission = service.enter(request, visitor.address)
         self._n_streams += 1
         try:
-            with session.reserved():
+            with session.reserved(), service.door.crowd.counted(visitor.address, session.code):
                 await serve_websocket_client(
-                    ReplayStream(stream, received), session, admission, Greeter(service, base_url)
+                    ReplayStream(stream, received),
+                    session,
+                    admission,
+                    Greeter(service, base_url),
+                    max_message_bytes=self._settings.max_message_bytes,
                 )
         finally:
             self._n_streams -= 1
@@ -263,6 +289,7 @@ def _say_what_and_where(service: Service, listeners: list[trio.SocketListener]) 
     url = ""
     for listener in listeners:
         address, port = listener.socket.getsockname()[:2]
+        service.door.warn_if_exposed(address)
         shown = f"[{address}]" if ":" in address else address
         url = f"http://{shown}:{port}"
         logger.info("Listening on %s (try %s/docs in a browser)", url, url)

@@ -11,7 +11,10 @@ from weakref import WeakValueDictionary
 
 import trio
 
+from phantomlink.access.door import Door
+from phantomlink.access.visitor import UNKNOWN_ADDRESS
 from phantomlink.engine.clock import Clock, SystemClock
+from phantomlink.engine.codes import is_private, make_private_code
 from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.digest import payload_digest, runs_within
 from phantomlink.engine.os_tuning import Tuning, tune_system
@@ -73,6 +76,7 @@ class Service:
         self, settings: Settings, recording: str | None = None, clock: Clock | None = None
     ) -> None:
         self.settings = settings
+        self.door = Door(settings)
         self._wanted = recording
         self.clock = clock or SystemClock(settings.spin_share)
         self._recording: Recording | None = None
@@ -127,19 +131,28 @@ class Service:
         """Why no session can be served now; None when one can."""
         return self._not_ready
 
-    def enter(self, request: StreamRequest) -> tuple[Session, Admission]:
+    def enter(
+        self, request: StreamRequest, address: str = UNKNOWN_ADDRESS
+    ) -> tuple[Session, Admission]:
         """Let a client in to a stream; a session that does not exist yet is created.
+
+        Args:
+            request: what it asks for; the door has let it pass.
+            address: whose it is, see `address_key`.
 
         Raises:
             PhantomLinkError: why it may not come in, with the HTTP status to answer.
         """
-        admission = admit(request)
+        admission = admit(request, self.door.origins)
+        # Before a session is made for it.
+        self.door.crowd.check(address, admission.code)
         existing = self.registry.find(admission.code)
         bins = self.bins if existing is None else existing.parts.reader.bins
         if admission.filter != NO_FILTER:
             # Before a session is made: a filter that matches nothing must not leave one behind.
             bins.trials.ranges(admission.filter, bins.grid)
-        companions = (self.lsl.companion(),) if existing is None else ()
+        companion = self.lsl.companion(is_wanted=not is_private(admission.code))
+        companions = (companion,) if existing is None else ()
         session, _ = self.registry.create(admission.code, companions=companions)
         return session, admission
 
@@ -152,6 +165,7 @@ class Service:
         lsl: bool | None = None,
         perturbation: object = None,
         seed: int | None = None,
+        private: bool | None = None,
     ) -> tuple[Session, bool]:
         """The session of this code, or of a made-up one; and whether it is new.
 
@@ -164,12 +178,25 @@ class Service:
             perturbation: a preset's name or JSON of what is to be done to its packets; None for
                 the server's.
             seed: of the perturbation; None for the server's.
+            private: make up a code that is a secret, for a session that is not listed; it has no
+                outlets, whose names would tell the code.
 
         Raises:
             InvalidParameterError: something has the wrong form or is out of range.
             SessionDiffersError: the session exists and is not as it was asked for.
             TooManySessionsError: there is no room.
         """
+        if private:
+            if code is not None:
+                raise InvalidParameterError(
+                    "custom_code: got it with private, takes one of them: a private code is made up"
+                )
+            code = make_private_code()
+        has_secret = code is not None and is_private(code)
+        if has_secret and lsl:
+            raise InvalidParameterError(
+                "lsl: got true for a private session, takes false: outlets tell their code"
+            )
         rate_hz = self.rate_hz if bin_size_ms is None else rate_of_bin_size(bin_size_ms)
         factor = REAL_TIME if speed is None else exact_speed(speed)
         check_pace(rate_hz, factor)
@@ -200,7 +227,7 @@ class Service:
                     "outlets; delete it first, or take another code"
                 )
             _check_same_perturbation(existing, wanted, seed)
-        companion = self.lsl.companion(is_wanted=lsl is not False)
+        companion = self.lsl.companion(is_wanted=lsl is not False and not has_secret)
         session, created = self.registry.create(
             code,
             parts=parts,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
@@ -30,6 +31,14 @@ LSL_SCOPES = ("auto", "machine", "link", "site", "organization", "global")
 DEFAULT_DATA_DIR = Path("data")
 DEFAULT_DATASET = "mc_maze"
 
+# What may stand in a header and in a sub-protocol alike.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+-]{16,256}\Z", re.ASCII)
+_TOKEN_TAKES = "16 to 256 letters, digits, '-', '.', '_', '~' or '+'"
+_MAX_TOKEN_FILE_BYTES = 4096
+_ORIGIN = re.compile(
+    r"https?://(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?\Z", re.ASCII
+)
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -41,6 +50,7 @@ class _Form:
     parse: Callable[[str], Any]
     takes: str
     help: str
+    is_secret: bool = False
 
 
 def _text(raw: str) -> str:
@@ -139,13 +149,30 @@ def _path(raw: str) -> Path:
     return Path(_text(raw)).expanduser()
 
 
+def _token(raw: str) -> str:
+    token = raw.strip()
+    if not _TOKEN.match(token):
+        raise ValueError
+    return token
+
+
+def _origins(raw: str) -> tuple[str, ...]:
+    origins = tuple(part.strip().lower() for part in raw.split(","))
+    if not all(origin == "*" or _ORIGIN.match(origin) for origin in origins):
+        raise ValueError(raw)
+    return origins
+
+
 def _setting(
     default: Any,
     parse: Callable[[str], Any],
     takes: str,
     help: str,
+    *,
+    is_secret: bool = False,
 ) -> Any:
-    return field(default=default, metadata={"form": _Form(parse, takes, help)})
+    form = _Form(parse, takes, help, is_secret)
+    return field(default=default, repr=not is_secret, metadata={"form": form})
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +211,69 @@ class Settings:
         False,
         _boolean,
         "true or false",
-        "believe X-Forwarded-Proto and X-Forwarded-Host in stream_url",
+        "believe X-Forwarded-Proto and X-Forwarded-Host in stream_url, and the last "
+        "X-Forwarded-For",
+    )
+    api_token: str | None = _setting(
+        None,
+        _token,
+        _TOKEN_TAKES,
+        "token that every request must have (default: none is needed)",
+        is_secret=True,
+    )
+    api_token_file: Path | None = _setting(
+        None, _path, "a file", "where that token is read from, at the start"
+    )
+    allowed_origins: tuple[str, ...] | None = _setting(
+        None,
+        _origins,
+        "origins like https://lab.example, separated by commas, or *",
+        "whose pages may use the server, beside its own and those of localhost",
+    )
+    max_clients: int = _setting(
+        1000, _integer(1, 100_000), "a whole number from 1 to 100000", "WebSocket clients at once"
+    )
+    max_clients_per_session: int = _setting(
+        1000,
+        _integer(1, 100_000),
+        "a whole number from 1 to 100000",
+        "WebSocket clients of one session at once",
+    )
+    max_clients_per_address: int = _setting(
+        500,
+        _integer(1, 100_000),
+        "a whole number from 1 to 100000",
+        "WebSocket clients from one address at once",
+    )
+    max_requests_per_second: float = _setting(
+        200.0,
+        _number(0, 1_000_000),
+        "a number from 0 to 1000000 (0: any number)",
+        "requests that one address may go on sending",
+    )
+    request_burst: int = _setting(
+        1000,
+        _integer(1, 1_000_000),
+        "a whole number from 1 to 1000000",
+        "requests that one address may send at once before that counts",
+    )
+    max_body_bytes: int = _setting(
+        65536,
+        _integer(1024, 2**30),
+        "a whole number from 1024 to 1073741824",
+        "size of the body of a request",
+    )
+    max_message_bytes: int = _setting(
+        65536,
+        _integer(125, 2**30),
+        "a whole number from 125 to 1073741824",
+        "size of a message that a WebSocket client sends",
+    )
+    max_head_bytes: int = _setting(
+        65536,
+        _integer(4096, 2**24),
+        "a whole number from 4096 to 16777216",
+        "size of the first line and headers of a request",
     )
     lsl_enabled: bool = _setting(
         True, _boolean, "true or false", "let sessions be Lab Streaming Layer outlets too"
@@ -351,8 +440,32 @@ def load_settings(
         try:
             values[f.name] = form.parse(raw)
         except (ValueError, ZeroDivisionError) as error:
-            raise SettingsError(f"{source}: got {raw!r}, takes {form.takes}") from error
+            got = "something else" if form.is_secret else repr(raw)
+            cause = None if form.is_secret else error
+            raise SettingsError(f"{source}: got {got}, takes {form.takes}") from cause
+    if "api_token_file" in values:
+        if "api_token" in values:
+            raise SettingsError("api_token and api_token_file: got both, takes one of them")
+        values["api_token"] = read_token_file(values["api_token_file"])
     return Settings(**values)
+
+
+def read_token_file(path: Path) -> str:
+    """The token in a file, without the blanks around it.
+
+    Raises:
+        SettingsError: the file cannot be read, or has something else in it.
+    """
+    try:
+        with path.open("rb") as file:
+            return _token(file.read(_MAX_TOKEN_FILE_BYTES).decode())
+    except OSError as error:
+        raise SettingsError(f"the token file {path}: {error.strerror or error}") from error
+    except ValueError:
+        # Without what is there, and what it came from: it may be nearly the token.
+        raise SettingsError(
+            f"the token file {path}: got something else, takes {_TOKEN_TAKES}"
+        ) from None
 
 
 def unknown_variables(env: Mapping[str, str] | None = None) -> tuple[str, ...]:

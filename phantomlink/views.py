@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from phantomlink import __version__
+from phantomlink.engine.codes import is_private
 from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.status import PlaybackStatus, SessionStatus
 from phantomlink.engine.timing import InjectedFaults
@@ -129,6 +130,7 @@ def session_created(session: Session, *, created: bool, base_url: str) -> Json:
         "stream_url": f"{base_url}/stream/{session.code}",
         "created_at": iso(session.created_at),
         "created": created,
+        "is_private": is_private(session.code),
         **_pace(session),
         "lsl": lsl(session),
         **_perturbation(session),
@@ -141,6 +143,7 @@ def session_json(session: Session) -> Json:
     main = status.playbacks[0]
     return {
         "session_code": status.code,
+        "is_private": is_private(status.code),
         "created_at": iso(status.created_at),
         "last_accessed": iso(status.last_accessed),
         "active_connections": status.active_connections,

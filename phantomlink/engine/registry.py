@@ -19,7 +19,7 @@ from phantomlink.close_codes import (
     CLOSE_SESSION_GONE,
     CLOSE_TRY_AGAIN_LATER,
 )
-from phantomlink.engine.codes import make_up_code, validate_code
+from phantomlink.engine.codes import make_up_code, shown_code, validate_code
 from phantomlink.engine.companion import Companion
 from phantomlink.engine.ledger import Ledger
 from phantomlink.engine.perturbed import AppliedPerturbation
@@ -141,7 +141,8 @@ class Registry:
         self._sessions[code] = session
         self._nursery.start_soon(self._supervise, session)
         n = len(self._sessions)
-        logger.info("Session %s created (%d in all)", code, n, extra={"session": code})
+        shown = shown_code(code)
+        logger.info("Session %s created (%d in all)", shown, n, extra={"session": shown})
         return session, True
 
     def delete(self, code: str) -> None:
@@ -189,25 +190,26 @@ class Registry:
                 "delete one, or let the server have more (PHANTOM_MAX_CONNECTIONS)"
             )
         oldest = min(idle, key=lambda session: session.last_used)
-        logger.info("Session %s makes room for a new one", oldest.code)
+        logger.info("Session %s makes room for a new one", shown_code(oldest.code))
         self._end(oldest, CLOSE_SESSION_GONE, "session evicted")
 
     def _end(self, session: Session, code: int, reason: str) -> None:
         if self._sessions.get(session.code) is session:
             del self._sessions[session.code]
             self.ledger.ended(session)
-            extra = {"session": session.code}
-            logger.info("Session %s ends: %s", session.code, reason, extra=extra)
+            shown = shown_code(session.code)
+            logger.info("Session %s ends: %s", shown, reason, extra={"session": shown})
         session.close(code, reason)
 
     async def _supervise(self, session: Session) -> None:
-        bind(session=session.code, client=None)
+        shown = shown_code(session.code)
+        bind(session=shown, client=None)
         try:
             await session.run()
         except* RecordingError as group:
             for error in leaves(group):
-                logger.error("Session %s: %s", session.code, error)  # noqa: TRY400
+                logger.error("Session %s: %s", shown, error)  # noqa: TRY400
             self._end(session, CLOSE_TRY_AGAIN_LATER, "the recording cannot be read")
         except* Exception:
-            logger.exception("Session %s failed and ends", session.code)
+            logger.exception("Session %s failed and ends", shown)
             self._end(session, CLOSE_INTERNAL_ERROR, "internal error")

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from phantomlink import __version__
+from phantomlink.access.token import OPEN_PATHS, SUBPROTOCOL_PREFIX
 from phantomlink.answer import PROBLEM_TYPE
 from phantomlink.openapi.operations import Operation, operations
 from phantomlink.openapi.parts import ref
@@ -29,9 +30,10 @@ is going away; 1008 not allowed; 1009 message too big; 1011 our bug; 1013 try ag
 too slow; 4410 session expired or deleted.
 
 **Errors** are problem details (RFC 9457). Every `GET` answers `HEAD` too. Pages of localhost \
-may call all of this from a browser (CORS), never with credentials."""
+may call all of this from a browser (CORS), never with cookies."""
 
 _ERRORS = {
+    "401": "the server has a token, and the request has not",
     "403": "a page of another origin asks",
     "404": "there is nothing of this name",
     "409": "the session exists and is another than was asked for",
@@ -39,11 +41,17 @@ _ERRORS = {
     "415": "the body is not JSON",
     "422": "a parameter has the wrong form or is out of range",
     "426": "not a WebSocket upgrade",
+    "429": "too many requests, or WebSocket clients, from one address",
     "503": "not available now",
 }
 _RETRY_AFTER = {
     "Retry-After": {"description": "seconds to wait", "schema": {"type": "integer"}},
 }
+_CHALLENGE = {
+    "WWW-Authenticate": {"description": "takes a bearer token", "schema": {"type": "string"}},
+}
+_HEADERS = {"401": _CHALLENGE, "429": _RETRY_AFTER, "503": _RETRY_AFTER}
+_TOKEN = "token"
 
 
 def openapi_document() -> dict[str, Any]:
@@ -64,7 +72,22 @@ def openapi_document() -> dict[str, Any]:
             {"name": "pages", "description": "For people."},
         ],
         "paths": paths,
-        "components": {"schemas": session_schemas() | timing_schemas() | recording_schemas()},
+        # With a token where the server has one, and without where it has none.
+        "security": [{_TOKEN: []}, {}],
+        "components": {
+            "schemas": session_schemas() | timing_schemas() | recording_schemas(),
+            "securitySchemes": {_TOKEN: _security_scheme()},
+        },
+    }
+
+
+def _security_scheme() -> dict[str, Any]:
+    return {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The token of the server (PHANTOM_API_TOKEN), where it has one. A page "
+        "that opens a WebSocket sends it as the first sub-protocol, "
+        f"`{SUBPROTOCOL_PREFIX.decode()}TOKEN`, before the one of the form that it wants.",
     }
 
 
@@ -76,7 +99,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         for media_type in operation.texts:
             success["content"][media_type] = {"schema": {"type": "string"}}
     responses = {operation.success: success}
-    for status in sorted(operation.errors):
+    # Whatever is asked passes the door first.
+    is_open = operation.path in OPEN_PATHS
+    door = ("429",) if is_open else ("401", "429")
+    for status in sorted({*operation.errors, *door}):
         responses[status] = _problem(status)
     described: dict[str, Any] = {
         "operationId": _operation_id(operation),
@@ -84,6 +110,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "summary": operation.summary,
         "responses": responses,
     }
+    if is_open:
+        described["security"] = []
     if operation.description:
         described["description"] = operation.description
     if operation.parameters:
@@ -113,4 +141,4 @@ def _problem(status: str) -> dict[str, Any]:
         "description": _ERRORS[status],
         "content": {PROBLEM_TYPE: {"schema": ref("Problem")}},
     }
-    return problem | {"headers": _RETRY_AFTER} if status == "503" else problem
+    return problem | {"headers": _HEADERS[status]} if status in _HEADERS else problem

@@ -101,6 +101,7 @@ def _session_routes() -> tuple[Operation, ...]:
                 _in_query("lsl", {"type": "boolean"}, "as in the body; not both"),
                 _in_query("perturbation", {"type": "string"}, "a preset's name, as in the body"),
                 _in_query("seed", _SEED, "as in the body; not both"),
+                _in_query("private", {"type": "boolean"}, "as in the body; not both"),
             ),
             body="CreateSession",
             body_examples={
@@ -108,13 +109,15 @@ def _session_routes() -> tuple[Operation, ...]:
                 "for 5 ms decoding": {"custom_code": "my-decoder", "bin_size_ms": 5},
                 "ten times faster": {"speed": 10},
                 "without LSL outlets": {"lsl": False},
+                "nobody else's": {"private": True},
                 "as a failing implant": {"perturbation": "extreme", "seed": 7},
             },
             description="Without a code one is made up. A code that exists answers that session, "
             "or 409 when it has another bin width, speed, perturbation or seed than was asked "
             "for, or LSL outlets where none were. When there is no "
             "room, the least recently used session without a listener goes; when all have one, "
-            "503. A session sends up to 4000 packets a second.",
+            "503. A private session has a code of 128 secret bits and no LSL outlets, whose "
+            "names would tell it, and is not listed. A session sends up to 4000 packets a second.",
         ),
         Operation(
             "get", "/api/sessions", "List the sessions", "Sessions", errors=("503",), tag=tag

@@ -117,8 +117,13 @@ def _sessions() -> dict[str, Schema]:
                 "lsl": nullable(flag("whether to have LSL outlets; true, if the server has any")),
                 "perturbation": described("Perturbation", "null: the server's"),
                 "seed": nullable(seed()),
+                "private": nullable(
+                    flag("make up a code that cannot be guessed, for a session that is not listed")
+                ),
             },
-            frozenset({"custom_code", "bin_size_ms", "speed", "lsl", "perturbation", "seed"}),
+            frozenset(
+                {"private", "custom_code", "bin_size_ms", "speed", "lsl", "perturbation", "seed"}
+            ),
         ),
         "SessionCreated": record(
             "",
@@ -130,6 +135,7 @@ def _sessions() -> dict[str, Schema]:
                 ),
                 "created_at": time(),
                 "created": flag("false when the session was there already"),
+                "is_private": flag("the code is a secret, and the session is not listed"),
                 **_pace(),
                 "lsl": lsl,
                 **_perturbation(),
@@ -139,6 +145,7 @@ def _sessions() -> dict[str, Schema]:
             "Position and packets are those of the unfiltered playhead.",
             {
                 "session_code": session_code(),
+                "is_private": flag("the code is a secret, and the session is not listed"),
                 "created_at": time(),
                 "last_accessed": time(),
                 "active_connections": integer("listeners of all its playheads", 1),
@@ -155,9 +162,11 @@ def _sessions() -> dict[str, Schema]:
             "",
             {
                 "sessions": typed(
-                    "object", "sessions by code", additionalProperties=ref("Session")
+                    "object",
+                    "sessions by code, without private ones",
+                    additionalProperties=ref("Session"),
                 ),
-                "total_sessions": integer(example=1),
+                "total_sessions": integer("of those", 1),
             },
         ),
         "CleanedUp": record("", {"cleaned_up": integer("sessions ended", 0)}),
@@ -370,7 +379,9 @@ def _figures() -> dict[str, Schema]:
                         "active_sessions": integer("sessions that somebody listens to", 1),
                         "total_connections": integer("listeners now", 1),
                         "sessions": typed(
-                            "object", "by code", additionalProperties=ref("SessionMetrics")
+                            "object",
+                            "by code; that of a private one is shortened, with dots at its end",
+                            additionalProperties=ref("SessionMetrics"),
                         ),
                     },
                 ),

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
+from phantomlink.access.origins import OriginRule
 from phantomlink.engine.codes import validate_code
 from phantomlink.errors import InvalidParameterError, NotFoundError, OriginNotAllowedError
 from phantomlink.source.trials import Filter
@@ -18,7 +19,7 @@ from phantomlink.wire.encoder import WireFormat
 
 STREAM_PREFIX = "/stream/"
 _BINARY_PREFIX = "/stream/binary/"
-_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_OWN_AND_LOCALHOST = OriginRule()
 _INTEGER = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 _FILTERS = ("trial_id", "target_id", "reach_id")
 
@@ -59,18 +60,20 @@ class Admission:
     subprotocol: str | None
 
 
-def admit(request: StreamRequest) -> Admission:
+def admit(request: StreamRequest, origins: OriginRule = _OWN_AND_LOCALHOST) -> Admission:
     """Decide about one request for a stream.
+
+    Args:
+        request: what the client asked for.
+        origins: which pages may ask.
 
     Raises:
         OriginNotAllowedError: a page of a foreign origin asks.
         NotFoundError: the path is not that of a stream.
         InvalidParameterError: the code, a filter or the format has the wrong form.
     """
-    if request.origin is not None and not is_origin_allowed(request.origin, request.host):
-        raise OriginNotAllowedError(
-            f"origin: got {request.origin!r}, takes this server's own or one on localhost"
-        )
+    if request.origin is not None and not origins.allows(request.origin, request.host):
+        raise OriginNotAllowedError(f"origin: got {request.origin[:80]!r}, takes {origins.takes}")
     binary = request.path.startswith(_BINARY_PREFIX)
     prefix = _BINARY_PREFIX if binary else STREAM_PREFIX
     if not request.path.startswith(prefix):
@@ -89,26 +92,6 @@ def admit(request: StreamRequest) -> Admission:
     # A browser's WebSocket hands a page text unless it asks for more, so that is its default.
     default = WireFormat.MSGPACK if request.origin is None else WireFormat.JSON
     return Admission(code, wanted, asked or default, None)
-
-
-def is_origin_allowed(origin: str, host: str) -> bool:
-    """Whether a page of `origin` may use a server that it called `host`."""
-    try:
-        parts = urlsplit(origin)
-        hostname = (parts.hostname or "").lower()
-        port = parts.port
-    except ValueError:
-        return False
-    if parts.scheme not in {"http", "https"} or not hostname:
-        return False
-    if hostname in _LOOPBACK_HOSTS or hostname.endswith(".localhost"):
-        return True
-    shown = f"[{hostname}]" if ":" in hostname else hostname
-    default_port = 443 if parts.scheme == "https" else 80
-    same = {f"{shown}:{port or default_port}"}
-    if port in (None, default_port):
-        same.add(shown)
-    return host.lower() in same
 
 
 def _one(query: Mapping[str, list[str]], name: str) -> str | None:

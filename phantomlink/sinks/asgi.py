@@ -13,12 +13,20 @@ from typing import Protocol
 
 import trio
 
+from phantomlink.engine.codes import shown_code
 from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
 from phantomlink.logs import bind, next_client_id
 from phantomlink.metrics import Histogram
 from phantomlink.sinks.admission import Admission
-from phantomlink.sinks.websocket import ClosingReason, MakeGreeting, log_leaving, queue_frames
+from phantomlink.sinks.websocket import (
+    CLOSE_TOO_BIG,
+    MAX_MESSAGE_BYTES,
+    ClosingReason,
+    MakeGreeting,
+    log_leaving,
+    queue_frames,
+)
 from phantomlink.wire.encoder import WireFormat
 
 
@@ -110,7 +118,12 @@ class QueueSink:
 
 
 async def serve_asgi_client(
-    websocket: AsgiWebSocket, session: Session, admission: Admission, make_greeting: MakeGreeting
+    websocket: AsgiWebSocket,
+    session: Session,
+    admission: Admission,
+    make_greeting: MakeGreeting,
+    *,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
 ) -> None:
     """Stream a session to one accepted client until either side ends it.
 
@@ -119,8 +132,10 @@ async def serve_asgi_client(
         session: that it listens to; reserved by the caller.
         admission: what was decided about the request.
         make_greeting: makes the first message.
+        max_message_bytes: that the client may send; a larger message closes with 1009, once the
+            server in front has taken it.
     """
-    bind(session=session.code, client=next_client_id())
+    bind(session=shown_code(session.code), client=next_client_id())
     sink = QueueSink(admission.wire_format, queue_frames(session), session.send_latency)
 
     async def greeting() -> bytes | str:
@@ -132,7 +147,7 @@ async def serve_asgi_client(
     try:
         async with trio.open_nursery() as nursery:
             # Without a reader the leaving of the client is never told.
-            nursery.start_soon(_ignore_messages, websocket)
+            nursery.start_soon(_ignore_messages, websocket, sink, max_message_bytes)
             await sink.send_until_ended(websocket, greeting)
             nursery.cancel_scope.cancel()
     finally:
@@ -140,6 +155,13 @@ async def serve_asgi_client(
         log_leaving(session, sink)
 
 
-async def _ignore_messages(websocket: AsgiWebSocket) -> None:
+async def _ignore_messages(
+    websocket: AsgiWebSocket, sink: QueueSink, max_message_bytes: int
+) -> None:
     while True:
-        await websocket.receive()
+        # An empty binary message arrives as None.
+        message = await websocket.receive() or b""
+        size_bytes = len(message.encode() if isinstance(message, str) else message)
+        if size_bytes > max_message_bytes:
+            got = f"got {size_bytes} bytes, takes {max_message_bytes}"
+            sink.end(CLOSE_TOO_BIG, f"message too big: {got}")

@@ -21,6 +21,7 @@ from phantomlink.errors import PhantomLinkError
 from phantomlink.sinks.admission import STREAM_PREFIX, StreamRequest
 
 MAX_HEAD_BYTES = 64 * 1024
+_TOO_LARGE = 431
 
 
 class BadHeadError(PhantomLinkError):
@@ -65,10 +66,15 @@ class Head:
 
 
 class HeadReader:
-    """Takes bytes until the head is complete; then it may frame the answer to it."""
+    """Takes bytes until the head is complete; then it may frame the answer to it.
 
-    def __init__(self) -> None:
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+    Args:
+        max_head_bytes: that an incomplete head may have.
+    """
+
+    def __init__(self, max_head_bytes: int = MAX_HEAD_BYTES) -> None:
+        self._max_head_bytes = max_head_bytes
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=max_head_bytes)
 
     def feed(self, data: bytes) -> Head | None:
         """The head, or None when more bytes are needed.
@@ -81,7 +87,12 @@ class HeadReader:
             event = self._h11.next_event()
         except h11.RemoteProtocolError as error:
             status = error.error_status_hint
-            raise BadHeadError(f"not a request that can be read: {error}", status) from error
+            if status == _TOO_LARGE:
+                what = f"first line and headers: takes {self._max_head_bytes} bytes at most"
+                raise BadHeadError(f"{what} (PHANTOM_MAX_HEAD_BYTES)", status) from error
+            # Without the line that h11 quotes: it may be the one with the token.
+            said = str(error).partition(": b")[0]
+            raise BadHeadError(f"not a request that can be read: {said}", status) from None
         if event is h11.NEED_DATA:
             return None
         if not isinstance(event, h11.Request):

@@ -15,6 +15,7 @@ import trio
 import trio_websocket
 
 from phantomlink.close_codes import CLOSE_GOING_AWAY
+from phantomlink.engine.codes import shown_code
 from phantomlink.engine.fanout import Release, Sink
 from phantomlink.engine.session import Session
 from phantomlink.logs import bind, next_client_id
@@ -27,10 +28,11 @@ logger = logging.getLogger(__name__)
 
 # Nothing that a client sends is used: enough for a ping or a wordy hello.
 MAX_MESSAGE_BYTES = 64 * 1024
+CLOSE_TOO_BIG = 1009
 _HANDSHAKE_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 # Close codes by which the WebSocket parser names what a client did wrong (RFC 6455, 7.4.1).
-_PROTOCOL_ERRORS = frozenset({1002, 1003, 1007, 1009})
+_PROTOCOL_ERRORS = frozenset({1002, 1003, 1007, CLOSE_TOO_BIG})
 _PING_INTERVAL_SECONDS = 20.0
 _PING_TIMEOUT_SECONDS = 20.0
 # What may wait for a slow client, beside the kernel's own buffer, which would otherwise hide
@@ -106,6 +108,8 @@ async def serve_websocket_client(
     session: Session,
     admission: Admission,
     make_greeting: MakeGreeting,
+    *,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
 ) -> None:
     """Stream a session to one client until either side ends it. Closes the connection.
 
@@ -114,8 +118,9 @@ async def serve_websocket_client(
         session: that it listens to; reserved by the caller until this returns or is streaming.
         admission: what was decided about the request.
         make_greeting: makes the first message.
+        max_message_bytes: that the client may send; a larger message closes with 1009.
     """
-    bind(session=session.code, client=next_client_id())
+    bind(session=shown_code(session.code), client=next_client_id())
     _bound_send_buffer(stream)
     frames = FrameStream(
         stream,
@@ -128,7 +133,7 @@ async def serve_websocket_client(
         try:
             with trio.fail_after(_HANDSHAKE_SECONDS):
                 request = await trio_websocket.wrap_server_stream(
-                    nursery, frames, max_message_size=MAX_MESSAGE_BYTES
+                    nursery, frames, max_message_size=max_message_bytes
                 )
                 websocket = await request.accept(subprotocol=admission.subprotocol)
             frames.upgraded(partial(_protocol_error_frame, websocket))
@@ -175,11 +180,12 @@ async def _stream_session(
 
 def log_leaving(session: Session, sink: Sink) -> None:
     """A client has left: say so, and what it lost."""
+    shown = shown_code(session.code)
     dropped: int = getattr(sink, "dropped", 0)
     if dropped:
-        logger.info("A client of session %s was slow and lost %d packets", session.code, dropped)
+        logger.info("A client of session %s was slow and lost %d packets", shown, dropped)
     else:
-        logger.debug("A client of session %s has left", session.code)
+        logger.debug("A client of session %s has left", shown)
 
 
 def _protocol_error_frame(websocket: trio_websocket.WebSocketConnection) -> bytes:

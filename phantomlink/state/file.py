@@ -18,6 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from phantomlink.engine.codes import is_code
 from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
 from phantomlink.errors import InvalidParameterError
 from phantomlink.settings import MAX_RATE_HZ, MIN_RATE_HZ
@@ -28,7 +29,6 @@ from phantomlink.source.perturb.perturber import SEEDS
 VERSION = 1
 _FORMAT = "phantomlink-sessions"
 _MAX_COUNT = 2**53 - 1  # larger whole numbers are not exact in the JSON of every language
-_CODE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
 
@@ -207,9 +207,9 @@ def _session(entry: object, n: int) -> SessionState:
 
 
 def _read_code(value: Any) -> str:
-    if not isinstance(value, str) or not _CODE.fullmatch(value):
+    if not is_code(value):
         raise ValueError(value)
-    return value
+    return str(value)
 
 
 def _read_moment(value: Any) -> datetime:

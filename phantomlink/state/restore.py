@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from phantomlink.engine.codes import shown_code
 from phantomlink.engine.session import Session
 from phantomlink.errors import BinRangeError, PhantomLinkError
 from phantomlink.state.file import SessionState
@@ -33,7 +34,8 @@ async def bring_back(
         )
     n_back = 0
     for state in newest:
-        extra = {"session": state.code}
+        shown = shown_code(state.code)
+        extra = {"session": shown}
         try:
             session = await remake(state)
             n_back += 1
@@ -46,8 +48,8 @@ async def bring_back(
                 is_stopped=state.is_stopped,
             )
         except BinRangeError as error:
-            logger.warning("Session %s begins anew: %s", state.code, error, extra=extra)
+            logger.warning("Session %s begins anew: %s", shown, error, extra=extra)
         except PhantomLinkError as error:
-            logger.warning("Session %s does not come back: %s", state.code, error, extra=extra)
+            logger.warning("Session %s does not come back: %s", shown, error, extra=extra)
     if newest:
         logger.info("Sessions of the last run that are back: %d", n_back)

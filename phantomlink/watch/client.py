@@ -82,6 +82,9 @@ async def listen(
             max_message_size=_MAX_MESSAGE_BYTES,
             connect_timeout=_CONNECT_SECONDS,
             disconnect_timeout=_DISCONNECT_SECONDS,
+            extra_headers=[
+                (name.encode(), value.encode()) for name, value in target.headers.items()
+            ],
         ) as connection:
             opened = True
             arrivals.opened_ns = arrivals.ended_ns = time.monotonic_ns()
@@ -104,12 +107,12 @@ async def listen(
 
 async def ask_session(target: Target) -> dict[str, Any] | None:
     """What the server's REST says of the session; None when it does not say."""
-    return await _rest("GET", f"{target.api_url}/api/sessions/{quote(target.code)}")
+    return await _rest("GET", target, f"/api/sessions/{quote(target.code)}")
 
 
 async def end_session(target: Target) -> None:
     """End the session, if the server lets us: it was made for this watching alone."""
-    await _rest("DELETE", f"{target.api_url}/api/sessions/{quote(target.code)}")
+    await _rest("DELETE", target, f"/api/sessions/{quote(target.code)}")
 
 
 async def _receive(
@@ -167,7 +170,8 @@ def _reason(error: BaseException) -> str:
     return error.strerror or str(error)
 
 
-async def _rest(method: str, url: str) -> dict[str, Any] | None:
+async def _rest(method: str, target: Target, path: str) -> dict[str, Any] | None:
+    asked = partial(call, target.api_url + path, method, target.headers)
     with trio.move_on_after(REST_SECONDS):
-        return await trio.to_thread.run_sync(partial(call, url, method), abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(asked, abandon_on_cancel=True)
     return None

@@ -6,6 +6,7 @@ import math
 import signal
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -27,14 +28,21 @@ from phantomlink.watch.report import (
     summary_view,
 )
 from phantomlink.watch.rest import why_silent
-from phantomlink.watch.target import Target, parse_target
+from phantomlink.watch.target import Target, parse_target, parse_token
 from phantomlink.watch.verdicts import Closed
 
 _REDRAW_NS = 250_000_000
 _REDRAW_WHEN_SILENT_SECONDS = 1.0
 
 
-def run_watch(target: str | None, *, seconds: float, as_json: bool, sample: bool) -> int:
+def run_watch(
+    target: str | None,
+    *,
+    seconds: float,
+    as_json: bool,
+    sample: bool,
+    token: str | None = None,
+) -> int:
     """Watch a stream and print what was seen.
 
     Args:
@@ -42,16 +50,17 @@ def run_watch(target: str | None, *, seconds: float, as_json: bool, sample: bool
         seconds: how long; Ctrl-C ends it sooner, with what was seen until then.
         as_json: print one JSON object instead of text.
         sample: print the metadata's summary and the first packet, and check nothing.
+        token: of the server; None for that of the environment, if there is one.
 
     Returns:
         The exit code: 0 all checks passed, 1 one failed or no packet came, 2 no stream.
 
     Raises:
-        InvalidParameterError: the target or the seconds have the wrong form.
+        InvalidParameterError: the target, the seconds or the token have the wrong form.
     """
     if math.isnan(seconds) or seconds <= 0:
         raise InvalidParameterError(f"--seconds: got {seconds:g}, takes a number above 0")
-    where = parse_target(target)
+    where = replace(parse_target(target), token=parse_token(token))
     watching = _Watching(where, seconds, sample=sample, show=not (as_json or sample))
     try:
         trio.run(watching.run)

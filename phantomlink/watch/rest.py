@@ -5,16 +5,19 @@ from __future__ import annotations
 import http.client
 import json
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 REST_SECONDS = 2.0
 
 
-def call(url: str, method: str = "GET") -> dict[str, Any] | None:
+def call(
+    url: str, method: str = "GET", headers: Mapping[str, str] | None = None
+) -> dict[str, Any] | None:
     """The JSON object that a URL answers with; None when there is none. Blocks."""
     # Without proxies: the stream itself was reached without one.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    request = urllib.request.Request(url, method=method)
+    request = urllib.request.Request(url, headers=dict(headers or {}), method=method)
     try:
         with opener.open(request, timeout=REST_SECONDS) as answer:
             return json_object(answer.read())

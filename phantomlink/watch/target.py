@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
-from phantomlink.errors import InvalidParameterError
+from phantomlink.errors import InvalidParameterError, SettingsError
 from phantomlink.settings import load_settings
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,64}\Z", re.ASCII)
@@ -29,6 +29,7 @@ class Target:
         api_url: of the server, for REST; no slash at its end.
         filter: what the URL asks for, by name: trial_id, target_id, reach_id.
         made_up: whether the session is only for this watching, and may go with it.
+        token: of the server; None where it has none.
     """
 
     url: str
@@ -36,6 +37,37 @@ class Target:
     api_url: str
     filter: Mapping[str, int]
     made_up: bool = False
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request to the server says beside what it asks."""
+        return bearer(self.token)
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    """The header that shows a token."""
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+def parse_token(token: str | None, env: Mapping[str, str] | None = None) -> str | None:
+    """The token to show: what a person typed, else that of the environment; None for none.
+
+    Args:
+        token: as typed.
+        env: the environment, for PHANTOM_API_TOKEN and PHANTOM_API_TOKEN_FILE; `os.environ` when
+            left out.
+
+    Raises:
+        InvalidParameterError: what was typed can be no token.
+        SettingsError: what the environment names can be none.
+    """
+    if token is None:
+        return load_settings(env=env).api_token
+    try:
+        return load_settings({"api_token": token}, {}).api_token
+    except SettingsError as error:
+        raise InvalidParameterError(str(error).replace("--api-token", "--token")) from None
 
 
 def parse_target(text: str | None, env: Mapping[str, str] | None = None) -> Target:

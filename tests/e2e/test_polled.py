@@ -12,6 +12,7 @@ import trio
 from quart_trio import QuartTrio
 
 from phantomlink import polled, server, views
+from phantomlink.access.visitor import UNKNOWN_ADDRESS, Visitor
 from phantomlink.app import create_app
 from phantomlink.engine.session import NO_FILTER
 from phantomlink.settings import Settings
@@ -415,9 +416,9 @@ async def test_what_is_not_plain_is_not_the_fronts_to_answer(front, monkeypatch,
     answered = []
     answer = polled.Call.answer
 
-    async def note(self, get_service):
+    async def note(self, *args):
         answered.append(self.path)
-        return await answer(self, get_service)
+        return await answer(self, *args)
 
     monkeypatch.setattr(polled.Call, "answer", note)
     raw, statuses = SHAPES[shape]
@@ -580,7 +581,9 @@ async def test_a_hundred_sessions_are_told_of_bit_by_bit(front, path, stretches,
     await trio.lowlevel.checkpoint()
     call = polled.find_call("GET", "1.1", path, [])
     before = turns
-    _, _, body = await call.answer(front.app.get_service)
+    door = front.app.get_door()
+    visitor = Visitor("GET", path, UNKNOWN_ADDRESS)
+    _, _, body = await call.answer(front.app.get_service, door, visitor)
     assert turns - before >= stretches
     session.unsubscribe(sink)
     said = json.loads(body)

@@ -2,13 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phantomlink.access.origins import OriginRule
 from phantomlink.errors import (
     InvalidParameterError,
     NotFoundError,
     OriginNotAllowedError,
     PhantomLinkError,
 )
-from phantomlink.sinks.admission import Admission, StreamRequest, admit, is_origin_allowed
+from phantomlink.sinks.admission import Admission, StreamRequest, admit
 from phantomlink.source.trials import Filter
 from phantomlink.wire.encoder import WireFormat
 
@@ -99,7 +100,7 @@ def test_another_path_is_no_stream():
     ],
 )  # fmt: skip
 def test_origins(origin, host, allowed):
-    assert is_origin_allowed(origin, host) is allowed
+    assert OriginRule().allows(origin, host) is allowed
     if not allowed:
         with pytest.raises(OriginNotAllowedError):
             admit(StreamRequest("/stream/a", host=host, origin=origin))

@@ -58,6 +58,11 @@ def test_a_rate_is_kept_exactly():
         ("noise_injection_enabled", "maybe"), ("dataset", ".."), ("data_dir", ""),
         ("position_series", ""),
         ("state_dir", ""),
+        ("allowed_origins", "lab.example"), ("allowed_origins", "https://a/b"),
+        ("allowed_origins", "null"), ("allowed_origins", "https://a,,"), ("max_clients", "0"),
+        ("max_requests_per_second", "-1"), ("max_requests_per_second", "nan"),
+        ("request_burst", "0"), ("max_body_bytes", "1"), ("max_message_bytes", "x"),
+        ("max_head_bytes", "100"), ("api_token_file", ""),
         ("log_format", "xml"), ("grace_seconds", "0"), ("grace_seconds", "nan"),
     ],
 )  # fmt: skip
@@ -71,6 +76,60 @@ def test_a_value_of_the_wrong_form_is_one_line_that_names_it(name, value, by_fla
     message = str(caught.value)
     assert message.startswith(f"{source}: got {value!r}, takes ")
     assert "\n" not in message
+
+
+TOKEN = "correct-horse-battery-staple"
+
+
+class TestToken:
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "short", "", "x" * 257, "fifteen-letters", "a" * 20 + " b", "a" * 20 + "/=",
+            "caf\xe9" * 10, "a" * 20 + "\nb",
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("by_flag", [True, False])
+    def test_a_wrong_one_is_not_shown(self, value, by_flag):
+        flags, env = ({"api_token": value}, {}) if by_flag else ({}, {"PHANTOM_API_TOKEN": value})
+        with pytest.raises(SettingsError, match="got something else, takes 16 to 256") as caught:
+            load_settings(flags, env)
+        assert value == "" or value not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+    def test_from_a_variable_or_a_file(self, tmp_path):
+        path = tmp_path / "token"
+        path.write_text(f"\n {TOKEN}\r\n")
+        assert load_settings(env={"PHANTOM_API_TOKEN": TOKEN}).api_token == TOKEN
+        settings = load_settings(env={"PHANTOM_API_TOKEN_FILE": str(path)})
+        assert settings.api_token == TOKEN
+        assert TOKEN not in repr(settings)
+
+    def test_both_are_one_too_many(self, tmp_path):
+        (tmp_path / "token").write_text(TOKEN)
+        with pytest.raises(SettingsError, match="got both"):
+            load_settings({"api_token_file": str(tmp_path / "token")}, {"PHANTOM_API_TOKEN": TOKEN})
+
+    @pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 30, b"x" * 5000, None])
+    def test_a_file_without_one_stops_the_start(self, tmp_path, content):
+        path = tmp_path / "token"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(SettingsError, match="the token file") as caught:
+            load_settings(env={"PHANTOM_API_TOKEN_FILE": str(path)})
+        assert "short" not in str(caught.value)
+
+
+def test_origins_are_read_as_a_list():
+    def origins(raw):
+        return load_settings({"allowed_origins": raw}, {}).allowed_origins
+
+    assert origins("https://Lab.example, http://10.0.0.5:3000") == (
+        "https://lab.example",
+        "http://10.0.0.5:3000",
+    )
+    assert origins("http://[2001:db8::1]:80") == ("http://[2001:db8::1]:80",)
+    assert origins("*") == ("*",)
 
 
 def test_misspelt_variables_are_noticed():

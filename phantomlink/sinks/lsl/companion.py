@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
+from phantomlink.engine.codes import shown_code
 from phantomlink.engine.companion import SessionEvent
 from phantomlink.engine.session import NO_FILTER, Session
 from phantomlink.errors import LslUnavailableError
@@ -94,7 +95,7 @@ class LslCompanion:
                     group = await self._manager.make(session)
                     await self._serve(session, group)
         except LslUnavailableError as error:
-            logger.warning("Session %s has no LSL outlets: %s", session.code, error)
+            logger.warning("Session %s has no LSL outlets: %s", shown_code(session.code), error)
             self._have_none(str(error))
         finally:
             self._manager.leave(session)

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.live import Live
@@ -41,7 +41,7 @@ from phantomlink.watch.lsl.streams import (
 from phantomlink.watch.outcome import FAILED, NO_STREAM, PASSED, write_json
 from phantomlink.watch.report import open_console
 from phantomlink.watch.rest import why_silent
-from phantomlink.watch.target import parse_target
+from phantomlink.watch.target import parse_target, parse_token
 
 _REDRAW_SECONDS = 0.25
 _STEP_SECONDS = 0.02
@@ -59,20 +59,25 @@ class LslTarget:
         code: of the session.
         prefix: of its source ids.
         api_url: of its server, for REST; no slash at its end.
+        token: of its server; None where it has none.
     """
 
     code: str
     prefix: str
     api_url: str
+    token: str | None = field(default=None, repr=False)
 
 
-def parse_lsl_target(code: str, prefix: str | None, url: str | None) -> LslTarget:
+def parse_lsl_target(
+    code: str, prefix: str | None, url: str | None, token: str | None = None
+) -> LslTarget:
     """Check what a person typed.
 
     Args:
         code: of the session, or the URL of a stream of it, ws://host:port/stream/code.
         prefix: of the source ids; None for that of the settings.
         url: of the server, http://host:port; None for that of the settings.
+        token: of the server; None for that of the settings.
 
     Raises:
         InvalidParameterError: one has the wrong form.
@@ -92,7 +97,7 @@ def parse_lsl_target(code: str, prefix: str | None, url: str | None) -> LslTarge
             "and &"
         )
     api_url = where.api_url if url is None else parse_target(url).api_url
-    return LslTarget(where.code, prefix, api_url)
+    return LslTarget(where.code, prefix, api_url, parse_token(token))
 
 
 def run_lsl_watch(
@@ -102,6 +107,7 @@ def run_lsl_watch(
     timeout: float,
     prefix: str | None = None,
     url: str | None = None,
+    token: str | None = None,
     as_json: bool = False,
 ) -> int:
     """Watch the LSL streams of a session and print what was seen.
@@ -110,6 +116,7 @@ def run_lsl_watch(
         code: see `parse_lsl_target`.
         prefix: likewise.
         url: likewise.
+        token: likewise.
         seconds: how long; Ctrl-C ends it sooner, with what was seen until then.
         timeout: how long to look for the streams, s.
         as_json: print one JSON object instead of text.
@@ -123,7 +130,7 @@ def run_lsl_watch(
     for name, value in (("--seconds", seconds), ("--timeout", timeout)):
         if not 0 < value < math.inf:
             raise InvalidParameterError(f"{name}: got {value:g}, takes a number above 0")
-    target = parse_lsl_target(code, prefix, url)
+    target = parse_lsl_target(code, prefix, url, token)
     try:
         pylsl = load_pylsl()
         connecting_ns = now_ns(pylsl)
@@ -200,7 +207,8 @@ class _Watching:
         return self._result(before, after, interrupted=interrupted)
 
     def _ask(self) -> Position | None:
-        return ask_position(self._target.api_url, self._target.code, self._pylsl.local_clock)
+        target = self._target
+        return ask_position(target.api_url, target.code, self._pylsl.local_clock, target.token)
 
     def _all_ended(self) -> bool:
         return all(stream.ended for stream in self._streams.values())
@@ -279,7 +287,7 @@ class _Watching:
         if self._neural.ended or silent_s <= 1:
             return None
         said = f"no sample for the last {silent_s:.1f} s"
-        session = ask_session(self._target.api_url, self._target.code)
+        session = ask_session(self._target.api_url, self._target.code, self._target.token)
         if session is None:
             return f"{said}; no server at {self._target.api_url} says why"
         return why_silent(said, session, self._target.api_url, self._target.code)
@@ -289,11 +297,13 @@ def _not_found(target: LslTarget, timeout: float, some: bool) -> CannotWatchLslE
     """What is missing, what the server says of it, and what can be done."""
     wanted = source_id(target.prefix, NEURAL, target.code)
     others = ", though other streams of the session were" if some else ""
-    found = has_session(target.api_url, target.code)
+    found = has_session(target.api_url, target.code, target.token)
     cures = []
     if found is None:
         what = f"no server answers at {target.api_url}"
-        cures.append("is the server running? --url says where it is")
+        cures.append(
+            "is the server running? --url says where it is, --token its token, if it has one"
+        )
     elif not found:
         what = f"the server at {target.api_url} has no session {target.code!r}"
         cures.append(
@@ -302,7 +312,7 @@ def _not_found(target: LslTarget, timeout: float, some: bool) -> CannotWatchLslE
         )
     else:
         what = f"the server at {target.api_url} has the session"
-        streams = (ask_session(target.api_url, target.code) or {}).get("lsl")
+        streams = (ask_session(target.api_url, target.code, target.token) or {}).get("lsl")
         reason = streams.get("reason") if isinstance(streams, dict) else "it does not say why"
         if reason is None:
             what += ", with its streams: they are not seen from here"

@@ -12,6 +12,7 @@ import numpy as np
 from phantomlink.watch.lsl.checks import ServerCount
 from phantomlink.watch.lsl.figures import Seconds
 from phantomlink.watch.rest import call
+from phantomlink.watch.target import bearer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,12 @@ class Position:
     total_packets: int
 
 
-def ask_position(api_url: str, code: str, clock: Callable[[], float]) -> Position | None:
+def ask_position(
+    api_url: str, code: str, clock: Callable[[], float], token: str | None = None
+) -> Position | None:
     """`GET /api/control/{code}/position`; None when the server does not say."""
     asked = clock()
-    answer = call(f"{api_url}/api/control/{quote(code)}/position")
+    answer = call(f"{api_url}/api/control/{quote(code)}/position", headers=bearer(token))
     answered = clock()
     names = ("sequence_number", "current_packet", "total_packets")
     values = [None if answer is None else answer.get(name) for name in names]
@@ -43,14 +46,14 @@ def ask_position(api_url: str, code: str, clock: Callable[[], float]) -> Positio
     return Position(asked, answered, *(int(value) for value in values if value is not None))
 
 
-def ask_session(api_url: str, code: str) -> dict[str, Any] | None:
+def ask_session(api_url: str, code: str, token: str | None = None) -> dict[str, Any] | None:
     """`GET /api/sessions/{code}`; None when the server does not answer, or has no such session."""
-    return call(f"{api_url}/api/sessions/{quote(code)}")
+    return call(f"{api_url}/api/sessions/{quote(code)}", headers=bearer(token))
 
 
-def has_session(api_url: str, code: str) -> bool | None:
+def has_session(api_url: str, code: str, token: str | None = None) -> bool | None:
     """Whether the server has the session; None when no server answers."""
-    sessions = call(f"{api_url}/api/sessions")
+    sessions = call(f"{api_url}/api/sessions", headers=bearer(token))
     if sessions is None or not isinstance(sessions.get("sessions"), Mapping):
         return None
     return code in sessions["sessions"]

@@ -1,0 +1,382 @@
+"""Who may come in: the deciders, without a server."""
+
+import hashlib
+import hmac
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phantomlink.access import token as token_module
+from phantomlink.access.crowd import Crowd
+from phantomlink.access.door import Door
+from phantomlink.access.exposure import is_exposed
+from phantomlink.access.origins import OriginRule
+from phantomlink.access.rates import RequestRates
+from phantomlink.access.token import TokenCheck
+from phantomlink.access.visitor import UNKNOWN_ADDRESS, address_key, read_visitor
+from phantomlink.errors import (
+    NotAuthorizedError,
+    PhantomLinkError,
+    TooManyClientsError,
+    TooManyRequestsError,
+)
+from phantomlink.settings import Settings
+
+TOKEN = "correct-horse-battery-staple"
+RIGHT = b"Bearer " + TOKEN.encode()
+AUTH = b"authorization"
+PROTOCOL = b"sec-websocket-protocol"
+BEARER = b"phantomlink.bearer." + TOKEN.encode()
+
+
+def visitor(*headers, method="GET", path="/health", peer="10.0.0.1", **how):
+    return read_visitor(method, path, headers, peer, **how)
+
+
+def passes(*headers, **how):
+    """Whether a request has the token; when not, nothing of what it had is said."""
+    check = TokenCheck(TOKEN)
+    try:
+        check.check(visitor(*headers, **how))
+    except NotAuthorizedError as error:
+        assert error.http_status == 401
+        assert dict(error.headers)["WWW-Authenticate"].startswith('Bearer realm="phantomlink"')
+        said = f"{error}{error.headers}".encode()
+        for _, value in headers:
+            assert value not in said or len(value) < 8
+        assert TOKEN.encode() not in said
+        return False
+    return True
+
+
+class TestToken:
+    @pytest.mark.parametrize(
+        "header",
+        [RIGHT, RIGHT.replace(b"Bearer", b"bearer"), RIGHT.replace(b"Bearer ", b"BEARER   ")],
+    )
+    def test_the_header(self, header):
+        assert passes((AUTH, header))
+        assert passes((AUTH, header), is_websocket=True)
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            b"", b"Bearer", b"Bearer ", TOKEN.encode(), b"Basic " + TOKEN.encode(),
+            b"Bearer" + TOKEN.encode(), b"Bearer=" + TOKEN.encode(), RIGHT[:-1], RIGHT + b"x",
+            RIGHT + b", " + RIGHT, RIGHT.upper(), b"Bearer \xe9\xff" + TOKEN.encode(),
+            b"Bearer " + b"x" * 60_000, b"Bearer " + TOKEN.encode() * 2_000, b"Token " + RIGHT,
+            b"Bearer\t" + TOKEN.encode(), b"Bearer \x00", b'Bearer "' + TOKEN.encode() + b'"',
+        ],
+    )  # fmt: skip
+    def test_anything_else(self, header):
+        assert not passes((AUTH, header))
+        # Where there is a header, that is what counts.
+        assert not passes((AUTH, header), (PROTOCOL, BEARER), is_websocket=True)
+
+    def test_two_headers_are_never_right(self):
+        assert not passes((AUTH, RIGHT), (AUTH, RIGHT))
+        assert not passes((AUTH, RIGHT), (AUTH, b"Bearer other"))
+
+    @pytest.mark.parametrize("rest", [b"", b", phantomlink.v1.json", b",a,b", b" ,x"])
+    def test_the_first_subprotocol_of_a_websocket(self, rest):
+        assert passes((PROTOCOL, BEARER + rest), is_websocket=True)
+        assert passes((PROTOCOL, BEARER), (PROTOCOL, b"x"), is_websocket=True)
+        # Of a plain request it means nothing.
+        assert not passes((PROTOCOL, BEARER + rest))
+
+    @pytest.mark.parametrize(
+        "protocol",
+        [
+            b"", b",", b"phantomlink.bearer.", BEARER[:-1], BEARER + b"x", BEARER.upper(),
+            b"phantomlink.v1.json, " + BEARER, b"bearer." + TOKEN.encode(), TOKEN.encode(),
+            b"x," + BEARER, b"phantomlink.bearer.caf\xe9", b"phantomlink.bearer." + b"x" * 60_000,
+        ],
+    )  # fmt: skip
+    def test_any_other_subprotocol(self, protocol):
+        assert not passes((PROTOCOL, protocol), is_websocket=True)
+        assert not passes((PROTOCOL, protocol), (PROTOCOL, BEARER), is_websocket=True)
+
+    @given(st.binary(max_size=80), st.booleans())
+    def test_whatever_comes_is_not_the_token(self, value, is_websocket):
+        headers = [(AUTH, value), (AUTH, b"Bearer " + value)]
+        for one in headers:
+            assert not passes(one, is_websocket=is_websocket)
+        if is_websocket:
+            assert not passes((PROTOCOL, b"phantomlink.bearer." + value), is_websocket=True)
+
+    def test_it_is_compared_in_constant_time(self, monkeypatch):
+        compared, compare_digest = [], hmac.compare_digest
+
+        def compare(left, right):
+            compared.append((left, right))
+            return compare_digest(left, right)
+
+        monkeypatch.setattr(token_module.hmac, "compare_digest", compare)
+        assert not passes((AUTH, b"Bearer c"))
+        assert passes((AUTH, RIGHT))
+        digest = hashlib.sha256(TOKEN.encode()).digest()
+        assert compared == [(hashlib.sha256(b"c").digest(), digest), (digest, digest)]
+
+    @pytest.mark.parametrize("path", ["/livez", "/readyz"])
+    def test_what_machines_ask_is_open(self, path):
+        for method in ("GET", "HEAD"):
+            assert passes(path=path, method=method)
+            assert passes((AUTH, b"Basic x"), path=path, method=method)
+        assert not passes(path=path, method="POST")
+        assert not passes(path=path + "/")
+        assert not passes(path=path.upper())
+        assert not passes(path="/x" + path)
+
+    def test_the_question_before_a_request_of_a_page_is_open(self):
+        asks = (b"access-control-request-method", b"POST")
+        origin = (b"origin", b"http://localhost:3000")
+        assert passes(asks, origin, method="OPTIONS")
+        assert not passes(asks, method="OPTIONS")
+        assert not passes(origin, method="OPTIONS")
+        assert not passes(asks, origin, method="GET")
+        assert not passes(asks, origin, method="POST")
+
+
+@pytest.mark.parametrize(
+    ("peer", "key"),
+    [
+        ("127.0.0.1", "127.0.0.1"), ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"), ("::1", "::1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("2001:DB8:1:2::9", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::9", "2001:db8:1:3::/64"), ("fe80::1%eth0", "fe80::/64"),
+        (None, UNKNOWN_ADDRESS), ("", UNKNOWN_ADDRESS), ("lab.example", UNKNOWN_ADDRESS),
+        ("1.2.3", UNKNOWN_ADDRESS), ("1" * 100_000, UNKNOWN_ADDRESS),
+    ],
+)  # fmt: skip
+def test_addresses_are_counted_by_network(peer, key):
+    assert address_key(peer) == key
+
+
+def test_a_proxy_is_believed_only_when_told_to_and_only_in_what_it_added():
+    forwarded = (b"x-forwarded-for", b"1.1.1.1, 2.2.2.2 , 203.0.113.7")
+    assert visitor(forwarded).address == "10.0.0.1"
+    assert visitor(forwarded, trust_proxy=True).address == "203.0.113.7"
+    # A second header is the later part of the list.
+    second = (b"x-forwarded-for", b"203.0.113.8")
+    assert visitor(forwarded, second, trust_proxy=True).address == "203.0.113.8"
+    assert visitor(trust_proxy=True).address == "10.0.0.1"
+    broken = (b"x-forwarded-for", b"1.1.1.1, <script>\xff")
+    assert visitor(broken, trust_proxy=True).address == UNKNOWN_ADDRESS
+
+
+class TestOrigins:
+    """Those of the server itself and of localhost are in test_admission.py."""
+
+    RULE = OriginRule(("https://lab.example", "http://10.0.0.5:3000", "http://[2001:db8::1]"))
+
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            "https://lab.example", "https://LAB.example", "https://lab.example:443",
+            "http://10.0.0.5:3000", "http://[2001:db8::1]:80", "http://localhost:5173",
+        ],
+    )  # fmt: skip
+    def test_those_named_are_allowed_whatever_the_host(self, origin):
+        assert self.RULE.allows(origin, "127.0.0.1:8000")
+        assert self.RULE.allows(origin, "")
+
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            "http://lab.example", "https://lab.example:8443", "https://a.lab.example",
+            "https://lab.example.evil.example", "https://evil.example/https://lab.example",
+            "http://10.0.0.5", "null", "", "*", "file://", "https://", "https://lab.example\\@x",
+            "https://x@evil.example",
+        ],
+    )  # fmt: skip
+    def test_others_are_not(self, origin):
+        assert not self.RULE.allows(origin, "127.0.0.1:8000")
+        assert OriginRule("*").allows(origin, "127.0.0.1:8000")
+
+    @given(st.text(max_size=60), st.text(max_size=60))
+    def test_nothing_breaks_it(self, origin, host):
+        assert self.RULE.allows(origin, host) in (True, False)
+
+    def test_messages_say_what_is_taken(self):
+        assert OriginRule().takes == "this server's own or one on localhost"
+        assert self.RULE.takes.endswith("or one of PHANTOM_ALLOWED_ORIGINS")
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class TestRates:
+    def test_a_burst_then_a_rate(self):
+        clock = Clock()
+        rates = RequestRates(10, 5, clock)
+        assert [rates.take("a") for _ in range(5)] == [0] * 5
+        assert rates.take("a") == pytest.approx(0.1)
+        clock.now += 0.05
+        assert rates.take("a") == pytest.approx(0.05)
+        assert rates.take("b") == 0
+        clock.now += 0.06
+        assert rates.take("a") == 0
+        assert rates.take("a") > 0
+        clock.now += 1e6
+        assert [rates.take("a") == 0 for _ in range(6)] == [True] * 5 + [False]
+
+    def test_without_a_limit_nothing_is_remembered(self):
+        rates = RequestRates(0, 1)
+        assert not any(rates.take("a") for _ in range(100))
+        assert len(rates) == 0
+
+    @given(
+        st.floats(0.1, 1000),
+        st.integers(1, 50),
+        st.lists(st.floats(0, 10), min_size=1, max_size=200),
+    )
+    def test_never_more_than_the_burst_and_the_rate_allow(self, per_second, burst, waits):
+        clock = Clock()
+        rates = RequestRates(per_second, burst, clock)
+        begun, passed = clock.now, 0
+        for wait in waits:
+            clock.now += wait
+            passed += rates.take("a") == 0
+            assert passed <= burst + (clock.now - begun) * per_second + 1e-6
+
+    @given(st.floats(0.1, 1000), st.integers(1, 50))
+    def test_who_waits_as_told_is_let_in(self, per_second, burst):
+        clock = Clock()
+        rates = RequestRates(per_second, burst, clock)
+        for _ in range(burst):
+            assert rates.take("a") == 0
+        clock.now += rates.take("a") + 1e-6
+        assert rates.take("a") == 0
+
+    def test_memory_is_bounded_and_the_longest_silent_is_forgotten(self):
+        clock = Clock()
+        rates = RequestRates(1, 1, clock, max_addresses=100)
+        for n in range(1000):
+            rates.take(f"address-{n}")
+            assert (rates.take("busy") == 0) == (n == 0)
+        assert len(rates) == 100
+        # It came all the time, so it is still known for what it is.
+        assert rates.take("busy") > 0
+
+
+class TestCrowd:
+    def test_each_limit_says_which_it_is(self):
+        crowd = Crowd(3, 2, 2)
+        with crowd.counted("a", "s"), crowd.counted("a", "t"):
+            with pytest.raises(TooManyClientsError, match=r"from a: there are 2.*PER_ADDRESS") as c:
+                crowd.check("a", "u")
+            assert c.value.http_status == 429
+            with crowd.counted("b", "s"):
+                with pytest.raises(TooManyClientsError, match=r"in all: there are 3") as c:
+                    crowd.check("c", "u")
+                assert (c.value.http_status, c.value.retry_after_seconds) == (503, 5)
+            crowd.check("b", "s")
+            with (
+                Crowd.counted(crowd, "b", "s"),
+                pytest.raises(TooManyClientsError),
+            ):
+                crowd.check("b", "s")
+        crowd.check("a", "s")
+        assert crowd.n_clients == 0
+
+    def test_the_limit_of_a_session(self):
+        crowd = Crowd(100, 1, 100)
+        with crowd.counted("a", "s"):
+            with pytest.raises(TooManyClientsError, match="of this session: there are 1") as caught:
+                crowd.check("b", "s")
+            assert caught.value.http_status == 503
+            crowd.check("b", "t")
+
+    def test_those_who_left_are_forgotten(self):
+        crowd = Crowd(10, 10, 10)
+        for n in range(1000):
+            with crowd.counted(f"a{n}", f"s{n}"):
+                pass
+        assert not crowd._of_session
+        assert not crowd._from_address
+        with pytest.raises(RuntimeError), crowd.counted("a", "s"):
+            raise RuntimeError
+        assert (crowd.n_clients, len(crowd._from_address)) == (0, 0)
+
+    def test_asking_is_not_remembered(self):
+        crowd = Crowd(10, 10, 10)
+        for n in range(1000):
+            crowd.check(f"a{n}", f"s{n}")
+        assert not crowd._of_session
+        assert not crowd._from_address
+
+
+@pytest.mark.parametrize(
+    ("address", "exposed"),
+    [
+        ("127.0.0.1", False), ("127.8.8.8", False), ("::1", False), ("::ffff:127.0.0.1", False),
+        ("0.0.0.0", True), ("::", True), ("192.168.1.5", True), ("fe80::1%eth0", True),
+        ("::ffff:10.0.0.1", True), ("/run/phantom.sock", False), ("", False),
+    ],
+)  # fmt: skip
+def test_where_others_can_reach_it(address, exposed):
+    assert is_exposed(address) is exposed
+
+
+class TestDoor:
+    def test_without_a_token_everybody_is_let_in(self):
+        Door(Settings()).check(visitor((AUTH, b"nonsense")))
+
+    def test_wrong_tokens_use_up_requests_too(self):
+        clock = Clock()
+        door = Door(Settings(api_token=TOKEN, max_requests_per_second=0.5, request_burst=3), clock)
+        for _ in range(3):
+            with pytest.raises(NotAuthorizedError):
+                door.check(visitor((AUTH, b"Bearer guess")))
+        with pytest.raises(TooManyRequestsError) as caught:
+            door.check(visitor((AUTH, RIGHT)))
+        error = caught.value
+        assert (error.http_status, error.retry_after_seconds) == (429, 2)
+        assert str(error).startswith(
+            "requests from 10.0.0.1: got more than 0.5 a second after 3 at once"
+        )
+        door.check(visitor((AUTH, RIGHT), peer="10.0.0.2"))
+        clock.now += 2
+        door.check(visitor((AUTH, RIGHT)))
+
+    def test_the_open_routes_count_too(self):
+        door = Door(Settings(request_burst=2), Clock())
+        for _ in range(2):
+            door.check(visitor(path="/livez"))
+        with pytest.raises(TooManyRequestsError):
+            door.check(visitor(path="/livez"))
+
+    def test_it_warns_once_and_only_where_it_is_open(self, caplog):
+        caplog.set_level(logging.WARNING)
+        locked, opened = Door(Settings(api_token=TOKEN)), Door(Settings())
+        locked.warn_if_exposed("0.0.0.0")
+        opened.warn_if_exposed("127.0.0.1")
+        assert caplog.text == ""
+        opened.warn_if_exposed("192.168.1.5")
+        opened.warn_if_exposed("192.168.1.5")
+        assert caplog.text.count("Listening on 192.168.1.5, beyond this machine") == 1
+
+    @given(
+        st.text(max_size=10),
+        st.text(max_size=20),
+        st.lists(st.tuples(st.sampled_from([AUTH, PROTOCOL, b"origin"]), st.binary(max_size=50))),
+        st.none() | st.text(max_size=50),
+        st.booleans(),
+        st.booleans(),
+    )
+    def test_whatever_comes_is_let_in_or_refused_and_nothing_else(
+        self, method, path, headers, peer, is_websocket, trust_proxy
+    ):
+        door = Door(Settings(api_token=TOKEN))
+        who = read_visitor(
+            method, path, headers, peer, is_websocket=is_websocket, trust_proxy=trust_proxy
+        )
+        with pytest.raises(PhantomLinkError):
+            door.check(who)
