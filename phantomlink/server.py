@@ -28,6 +28,7 @@ from phantomlink.service import Service
 from phantomlink.settings import Settings
 from phantomlink.signals import wait_for_signal, watch_grace
 from phantomlink.sinks.admission import STREAM_PREFIX
+from phantomlink.sinks.client_limits import ClientLimits
 from phantomlink.sinks.handover import Handover
 from phantomlink.sinks.replay_stream import ReplayStream
 from phantomlink.sinks.upgrade import Head, HeadReader, problem_bytes
@@ -56,6 +57,7 @@ class Server:
     def __init__(self, app: PhantomLinkApp, settings: Settings) -> None:
         self._app = app
         self._settings = settings
+        self._limits = ClientLimits.of(settings)
         self._config = Config()
         self._config.errorlog = logging.getLogger("hypercorn.error")
         self._config.include_server_header = False
@@ -190,7 +192,11 @@ class Server:
         try:
             with session.reserved():
                 await serve_websocket_client(
-                    ReplayStream(stream, received), session, admission, Greeter(service, base_url)
+                    ReplayStream(stream, received),
+                    session,
+                    admission,
+                    Greeter(service, base_url),
+                    self._limits,
                 )
         finally:
             self._n_streams -= 1
