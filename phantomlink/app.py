@@ -19,6 +19,7 @@ from phantomlink.answer import error_answer
 from phantomlink.asyncio_bridge import AsyncioBridge
 from phantomlink.errors import PhantomLinkError, UnavailableError
 from phantomlink.greeting import Greeter
+from phantomlink.hypercorn_guard import CUT_OFF
 from phantomlink.lifespan import Lifespan, leaving_when_refused
 from phantomlink.parameters import client_base_url
 from phantomlink.polled import find_call, raw_answer
@@ -27,7 +28,8 @@ from phantomlink.routes import register_routes
 from phantomlink.service import Service
 from phantomlink.settings import Settings, load_settings
 from phantomlink.sinks.admission import StreamRequest
-from phantomlink.sinks.asgi import serve_asgi_client
+from phantomlink.sinks.asgi import CutOff, serve_asgi_client
+from phantomlink.sinks.client_limits import ClientLimits
 from phantomlink.sinks.upgrade import BadHeadError
 
 
@@ -165,6 +167,8 @@ class PhantomLinkApp(QuartTrio):
             scope.get("server") or (settings.host, settings.port),
             trust_proxy=settings.trust_proxy,
         )
+        extensions: dict[str, Any] = scope.get("extensions") or {}
+        cut_off: CutOff | None = extensions.get(CUT_OFF)
         request = StreamRequest(
             path=websocket.path,
             query=scope["query_string"].decode("latin-1"),
@@ -184,7 +188,8 @@ class PhantomLinkApp(QuartTrio):
                 session,
                 admission,
                 Greeter(service, base_url),
-                max_message_bytes=settings.max_message_bytes,
+                ClientLimits.of(settings),
+                cut_off,
             )
         return None
 

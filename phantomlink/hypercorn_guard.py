@@ -33,6 +33,8 @@ from phantomlink.errors import leaves
 logger = logging.getLogger(__name__)
 
 KNOWN_VERSIONS = ("0.18.",)
+CUT_OFF = "phantomlink.cut_off"
+"""Name of an ASGI extension: a function that ends the connection, whatever it is stuck in."""
 # For an application that is told of the end to do what it does then.
 _OVER_SECONDS = 5.0
 
@@ -72,6 +74,9 @@ class GuardedTCPServer(TCPServer):
     async def _run_app(self, scope: Any, receive: Any, send: Any, *tools: Any) -> None:
         """Run the application; what hypercorn has for it after its end is thrown away."""
         is_told = False
+        # Of WebSockets only: there an application can be stuck in a `send` that it cannot cancel.
+        if scope["type"] == "websocket":
+            scope["extensions"] = {**(scope.get("extensions") or {}), CUT_OFF: self._scope.cancel}
 
         async def receive_and_note() -> Any:
             nonlocal is_told

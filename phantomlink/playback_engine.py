@@ -39,6 +39,7 @@ from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.timing import TimingCounters
 from phantomlink.errors import InvalidParameterError, RecordingError, leaves
 from phantomlink.settings import Settings
+from phantomlink.sinks.client_limits import QUEUE_PACKETS, queue_packets
 from phantomlink.sinks.script import DemandClock, PacketQueue
 from phantomlink.source.bins import Bins
 from phantomlink.source.index_progress import IndexProgress
@@ -63,8 +64,6 @@ __all__ = [
     "load_perturbation",
 ]
 
-_QUEUE_SECONDS = 2
-_QUEUE_PACKETS = 16
 _PACKET_FIELDS = tuple(each.name for each in fields(Packet))
 
 
@@ -281,11 +280,10 @@ class PlaybackEngine:
         )
         collector = SlackCollector()
         if self._speed is None:
-            queue = PacketQueue(_QUEUE_PACKETS)
+            queue = PacketQueue(QUEUE_PACKETS)
             clock: Clock = DemandClock(queue)
         else:
-            seconds_hz = self._rate_hz * self._speed * _QUEUE_SECONDS
-            queue = PacketQueue(max(_QUEUE_PACKETS, int(seconds_hz)))
+            queue = PacketQueue(queue_packets(self._rate_hz * self._speed))
             clock = self._clock or SystemClock()
             stack.enter_context(collector)
         parts = parts_of(

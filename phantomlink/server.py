@@ -29,6 +29,7 @@ from phantomlink.service import Service
 from phantomlink.settings import Settings
 from phantomlink.signals import wait_for_signal, watch_grace
 from phantomlink.sinks.admission import STREAM_PREFIX
+from phantomlink.sinks.client_limits import ClientLimits
 from phantomlink.sinks.handover import Handover
 from phantomlink.sinks.replay_stream import ReplayStream
 from phantomlink.sinks.upgrade import Head, HeadReader, problem_bytes
@@ -57,6 +58,7 @@ class Server:
     def __init__(self, app: PhantomLinkApp, settings: Settings) -> None:
         self._app = app
         self._settings = settings
+        self._limits = ClientLimits.of(settings)
         self._config = Config()
         self._config.errorlog = logging.getLogger("hypercorn.error")
         self._config.include_server_header = False
@@ -216,7 +218,7 @@ class Server:
                     session,
                     admission,
                     Greeter(service, base_url),
-                    max_message_bytes=self._settings.max_message_bytes,
+                    self._limits,
                 )
         finally:
             self._n_streams -= 1

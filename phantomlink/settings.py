@@ -328,6 +328,39 @@ class Settings:
         "a number of seconds above 0",
         "how long clients may take to leave when the server is told to stop",
     )
+    client_queue_seconds: float = _setting(
+        2.0,
+        _seconds,
+        "a number of seconds above 0",
+        "packets of this time may wait for a WebSocket client that is slow; then the oldest go",
+    )
+    client_queue_packets: int = _setting(
+        16,
+        _integer(1, 100_000),
+        "a whole number from 1 to 100000",
+        "so many packets may wait for it where that is more",
+    )
+    client_queue_bytes: int = _setting(
+        4 * 2**20,
+        _integer(2**20, 2**30),
+        "a whole number from 1048576 to 1073741824",
+        "bytes that may wait for it in all",
+    )
+    client_behind_seconds: float = _setting(
+        2.0,
+        _seconds,
+        "a number of seconds above 0",
+        "a client for which packets have been waiting for this time is closed with 4408",
+    )
+    ping_interval_seconds: float = _setting(
+        20.0, _seconds, "a number of seconds above 0", "how often a WebSocket client is pinged"
+    )
+    ping_timeout_seconds: float = _setting(
+        20.0,
+        _seconds,
+        "a number of seconds above 0",
+        "a client that has not answered a ping in this time is closed",
+    )
     state_dir: Path | None = _setting(
         None, _path, "a directory", "where sessions are kept over a restart (default: nowhere)"
     )

@@ -17,7 +17,7 @@ from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
 from phantomlink.service import Service
 from phantomlink.sinks.lsl.companion import lsl_companion
-from phantomlink.views import filter_json, injected, iso
+from phantomlink.views import filter_json, injected, iso, slowness
 
 Json = dict[str, Any]
 
@@ -41,7 +41,7 @@ def timing(service: Service, session: Session) -> Json:
         ],
         "send_latency_us": _durations(session.send_latency),
         "lsl_push_us": _durations(Histogram() if companion is None else companion.push_duration),
-        "dropped_packets": session.dropped_packets,
+        **slowness(session),
         "server": {
             "clock": _clock(service),
             "gc_pauses_us": _durations(collector.pauses),
@@ -164,8 +164,10 @@ def timing_text(report: Json) -> str:
     clock = ", ".join(f"{name} {_shown(value)}" for name, value in server["clock"].items())
     lines += [
         "",
-        f"{report['dropped_packets']} packets dropped for slow clients; "
+        f"{report['dropped_packets']} packets dropped for {report['slow_clients']} slow clients, "
+        f"of whom {report['slow_clients_closed']} were closed; "
         f"{server['gc_pauses_in_ticks']} collections inside ticks",
+        *(_behind_line(client) for client in report["slow_clients_now"]),
         f"clock: {clock}",
     ]
     settings = ", ".join(f"{name} {_shown(value)}" for name, value in server["settings"].items())
@@ -191,6 +193,15 @@ def _shown(value: float | str | None) -> str:
     if isinstance(value, float):
         return f"{value:.3g}" if value < 1 else f"{value:.1f}"
     return str(value)
+
+
+def _behind_line(client: Json) -> str:
+    behind = client["behind_seconds"]
+    return (
+        f"  client {client['client_id']}: {client['dropped_packets']} packets dropped, "
+        + ("keeps up" if behind is None else f"behind for {behind:.1f} s")
+        + f", {client['queued_packets']} packets wait ({client['queued_bytes']} bytes)"
+    )
 
 
 def _injected_lines(injected: Json) -> list[str]:

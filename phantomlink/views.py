@@ -224,13 +224,34 @@ def stats(session: Session) -> Json:
         "elapsed_seconds": _seconds(grid, main.packets + session.main.timing.injected.lost),
         "active_connections": status.active_connections,
         "packets_sent": session.packets_released,
-        "dropped_packets": session.dropped_packets,
+        **slowness(session),
         "stalls": main.stalls,
         "overruns": main.overruns,
         "injected": injected(session.main.timing.injected),
         "timing_error_ms": _milliseconds(session.main.timing.lateness),
         "network_latency_ms": _milliseconds(session.send_latency),
         "filtered": _filtered(status, grid),
+    }
+
+
+def slowness(session: Session) -> Json:
+    """What was lost on the way to clients that are too slow, and who is behind."""
+    return {
+        "dropped_packets": session.dropped_packets,
+        "slow_clients": session.slow_clients,
+        "slow_clients_closed": session.clients_given_up,
+        "slow_clients_now": [
+            {
+                "client_id": each.client_id,
+                "queued_packets": each.queued_packets,
+                "queued_bytes": each.queued_bytes,
+                "dropped_packets": each.dropped_packets,
+                "behind_seconds": None
+                if each.behind_seconds is None
+                else round(each.behind_seconds, 3),
+            }
+            for each in session.backlogs()
+        ],
     }
 
 

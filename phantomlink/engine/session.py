@@ -22,7 +22,7 @@ from phantomlink.engine.fanout import Sink
 from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
 from phantomlink.engine.playback import Playback, PlaybackParts
 from phantomlink.engine.selection import Selection
-from phantomlink.engine.status import PlaybackStatus, SessionStatus
+from phantomlink.engine.status import ClientBacklog, PlaybackStatus, SessionStatus
 from phantomlink.engine.timing import TimingSums
 from phantomlink.errors import BinRangeError
 from phantomlink.metrics import Histogram
@@ -92,6 +92,8 @@ class Session:
         self._dropped_by_leavers = 0
         self._released_by_gone = 0
         self._slow_leavers = 0
+        # Clients that were closed because they were too slow.
+        self.clients_given_up = 0
         # Of the filtered playheads that have gone.
         self.gone_timing = TimingSums()
         # Packets by transport, of those that count for themselves; WebSocket clients are counted
@@ -132,7 +134,13 @@ class Session:
     @property
     def slow_clients(self) -> int:
         """Listeners that lost packets so far, those that have left included."""
-        return self._slow_leavers + sum(_dropped(sink) > 0 for sink in self._clients)
+        return self._slow_leavers + sum(_is_slow(sink) for sink in self._clients)
+
+    def backlogs(self) -> list[ClientBacklog]:
+        """What waits for each client that is behind now or has lost packets."""
+        found = [getattr(sink, "backlog", None) for sink in self._clients]
+        slow = [each for each in found if each is not None and each.is_worth_telling]
+        return sorted(slow, key=lambda each: each.client_id)
 
     @property
     def is_over(self) -> bool:
@@ -224,7 +232,8 @@ class Session:
         if sink in self._clients:
             self._clients.discard(sink)
             self._dropped_by_leavers += _dropped(sink)
-            self._slow_leavers += _dropped(sink) > 0
+            self._slow_leavers += _is_slow(sink)
+            self.clients_given_up += _was_given_up(sink)
         self._drop_unheard()
         self.touch()
 
@@ -457,3 +466,12 @@ def _dropped(sink: Sink) -> int:
     """What a sink has dropped; 0 for one that never drops."""
     dropped: int = getattr(sink, "dropped", 0)
     return dropped
+
+
+def _was_given_up(sink: Sink) -> bool:
+    """Whether its connection is closed because it was too slow."""
+    return bool(getattr(sink, "was_given_up", False))
+
+
+def _is_slow(sink: Sink) -> bool:
+    return _dropped(sink) > 0 or _was_given_up(sink)

@@ -37,6 +37,30 @@ class PlaybackStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientBacklog:
+    """What waits for one client at one moment.
+
+    Attributes:
+        client_id: number of its connection, as the log has it.
+        queued_packets: that wait.
+        queued_bytes: that all that waits takes.
+        dropped_packets: that it has lost because it was too slow.
+        behind_seconds: for how long something has been waiting; None when nothing is.
+    """
+
+    client_id: int
+    queued_packets: int
+    queued_bytes: int
+    dropped_packets: int
+    behind_seconds: float | None
+
+    @property
+    def is_worth_telling(self) -> bool:
+        """Whether it is not simply one that keeps up."""
+        return self.dropped_packets > 0 or self.behind_seconds is not None
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStatus:
     """A session at one moment. The first playback is the unfiltered one."""
 

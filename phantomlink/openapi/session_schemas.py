@@ -285,6 +285,30 @@ def _perturbations() -> dict[str, Schema]:
     }
 
 
+def slowness() -> dict[str, Schema]:
+    """What was lost on the way to clients that are too slow, and who is behind."""
+    return {
+        "dropped_packets": integer("packets that slow clients lost, summed over clients", 0),
+        "slow_clients": integer("clients that lost packets, those that have left included", 0),
+        "slow_clients_closed": integer("clients that were closed with 4408", 0),
+        "slow_clients_now": array(
+            record(
+                "",
+                {
+                    "client_id": integer("number of the connection, as in the log", 17),
+                    "queued_packets": integer("packets that wait for it", 3),
+                    "queued_bytes": integer("bytes that all that waits for it takes", 2100),
+                    "dropped_packets": integer("packets that it has lost", 0),
+                    "behind_seconds": nullable(
+                        number("since something has been waiting for it; null when nothing is")
+                    ),
+                },
+            ),
+            "clients that are connected and are behind or have lost packets",
+        ),
+    }
+
+
 def injected_counts() -> dict[str, Schema]:
     """Counts of faults of transport that were played on purpose."""
     return {
@@ -335,6 +359,7 @@ def _figures() -> dict[str, Schema]:
                 "elapsed_seconds": number("stream time: packets released by their width", 30.85),
                 "active_connections": integer(example=1),
                 **counted,
+                **slowness(),
                 "stalls": _stalls(),
                 "overruns": _overruns(),
                 "injected": record("Faults that were played on purpose.", injected_counts()),

@@ -16,7 +16,7 @@ from phantomlink.openapi.parts import (
     time,
     typed,
 )
-from phantomlink.openapi.session_schemas import injected_counts
+from phantomlink.openapi.session_schemas import injected_counts, slowness
 
 
 def timing_schemas() -> dict[str, Schema]:
@@ -87,7 +87,7 @@ def timing_schemas() -> dict[str, Schema]:
                 "lsl_push_us": described(
                     "Microseconds", "pushing a packet to its LSL outlets, after all other sending"
                 ),
-                "dropped_packets": integer("that slow clients lost", 0),
+                **slowness(),
                 "server": record(
                     "Of the process, which sessions share.",
                     {

@@ -2,6 +2,13 @@
 
 Here a client has a task that awaits `send`. Under hypercorn that `send` cannot be cancelled, so
 the packets wait in a bounded queue, and a client that is too slow loses the oldest.
+
+A client is behind while its sender has anything to send. A second task looks when one that is may
+have been it for too long: every two seconds, not at every packet. It then has the client closed,
+but the close waits behind the `send` that is stuck, and ASGI knows no way around that. So where the
+server offers one of its own (our guard of hypercorn's Trio worker does), the connection is cut off
+when the close has not been sent after a while. Elsewhere it stays until the client reads or leaves;
+it gets no packets and nothing is kept for it.
 """
 
 from __future__ import annotations
@@ -13,21 +20,26 @@ from typing import Protocol
 
 import trio
 
+from phantomlink.close_codes import CLOSE_TOO_SLOW
 from phantomlink.engine.codes import shown_code
 from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
+from phantomlink.engine.status import ClientBacklog
 from phantomlink.logs import bind, next_client_id
 from phantomlink.metrics import Histogram
 from phantomlink.sinks.admission import Admission
+from phantomlink.sinks.client_limits import ClientLimits
 from phantomlink.sinks.websocket import (
+    CLOSE_SECONDS,
     CLOSE_TOO_BIG,
-    MAX_MESSAGE_BYTES,
     ClosingReason,
     MakeGreeting,
     log_leaving,
-    queue_frames,
 )
 from phantomlink.wire.encoder import WireFormat
+
+CutOff = Callable[[], None]
+"""Ends a connection however stuck it is."""
 
 
 class AsgiWebSocket(Protocol):
@@ -51,18 +63,34 @@ class QueueSink:
 
     Args:
         wire_format: of its messages.
-        max_packets: that may wait; then the oldest go and are counted.
+        limits: how slow it may be; when the queue is full the oldest go and are counted.
         latency: where it is recorded how long each took from being offered to having been sent.
+        client_id: number of its connection.
+
+    Attributes:
+        max_packets: that may wait.
+        behind_since: since when its sender has been sending without a break, trio's clock, s;
+            None while it has nothing to send.
     """
 
     is_listening = True
     comes_last = False
 
-    def __init__(self, wire_format: WireFormat, max_packets: int, latency: Histogram) -> None:
+    def __init__(
+        self,
+        wire_format: WireFormat,
+        limits: ClientLimits,
+        latency: Histogram,
+        client_id: int = 0,
+    ) -> None:
         self._wire_format = wire_format
-        self.max_packets = max_packets
+        self._limits = limits
+        self.max_packets = limits.queue_packets
         self._latency = latency
+        self._client_id = client_id
         self._queue: deque[tuple[int, bytes | str]] = deque()
+        self._queued_bytes = 0
+        self.behind_since: float | None = None
         self._wake = trio.Event()
         self._has_changed = False
         self.reason: ClosingReason | None = None
@@ -73,20 +101,48 @@ class QueueSink:
         """The form of its messages."""
         return self._wire_format
 
+    @property
+    def was_given_up(self) -> bool:
+        """Whether it is closed because it was too slow."""
+        return self.reason is not None and self.reason.code == CLOSE_TOO_SLOW
+
+    @property
+    def backlog(self) -> ClientBacklog:
+        """What waits for it, beside the message that is being sent."""
+        since = self.behind_since
+        return ClientBacklog(
+            client_id=self._client_id,
+            queued_packets=len(self._queue),
+            queued_bytes=self._queued_bytes,
+            dropped_packets=self.dropped,
+            behind_seconds=None if since is None else trio.current_time() - since,
+        )
+
     def offer_nowait(self, release: Release) -> None:
-        """Queue the packet; the oldest goes when there is no room."""
+        """Queue the packet; the oldest go when there is no room. The newest always has it."""
         payload = release.frame(self._wire_format).payload
         text = self._wire_format is WireFormat.JSON
         self._queue.append((time.monotonic_ns(), payload.decode() if text else payload))
-        if len(self._queue) > self.max_packets:
-            self._queue.popleft()
+        self._queued_bytes += len(payload)
+        while len(self._queue) > 1 and (
+            len(self._queue) > self.max_packets or self._queued_bytes > self._limits.queue_bytes
+        ):
+            self._take()
             self.dropped += 1
         self._wake.set()
 
     def end(self, code: int, reason: str) -> None:
-        """Close after what has been taken."""
-        self.reason = ClosingReason(code, reason)
-        self._wake.set()
+        """Close after what has been taken. The first reason counts."""
+        if self.reason is None:
+            self.reason = ClosingReason(code, reason)
+            self._wake.set()
+
+    def give_up(self) -> None:
+        """Close behind what is being sent: it is too slow."""
+        self.dropped += len(self._queue)
+        self._queue.clear()
+        self._queued_bytes = 0
+        self.end(CLOSE_TOO_SLOW, self._limits.too_slow(self.dropped))
 
     def stream_changed(self) -> None:
         """Let the client have the metadata again."""
@@ -103,18 +159,35 @@ class QueueSink:
             greeting: makes the metadata message, for when the stream has changed.
         """
         while True:
+            if self.behind_since is None:
+                self.behind_since = trio.current_time()
             if self._has_changed:
                 self._has_changed = False
                 await websocket.send(await greeting())
             while self._queue:
-                offered_ns, message = self._queue.popleft()
+                offered_ns, message = self._take()
                 await websocket.send(message)
                 self._latency.record(time.monotonic_ns() - offered_ns)
             if self.reason is not None:
                 await websocket.close(self.reason.code, self.reason.text)
                 return
+            self.behind_since = None
             self._wake = trio.Event()
             await self._wake.wait()
+
+    async def until_too_slow(self) -> None:
+        """Wait until it has been behind for too long."""
+        while True:
+            again_at = self._limits.look_again_at(trio.current_time(), self.behind_since)
+            if again_at is None:
+                return
+            await trio.sleep_until(again_at)
+
+    def _take(self) -> tuple[int, bytes | str]:
+        offered_ns, message = self._queue.popleft()
+        # JSON of ours is ASCII: as many characters as bytes.
+        self._queued_bytes -= len(message)
+        return offered_ns, message
 
 
 async def serve_asgi_client(
@@ -122,8 +195,8 @@ async def serve_asgi_client(
     session: Session,
     admission: Admission,
     make_greeting: MakeGreeting,
-    *,
-    max_message_bytes: int = MAX_MESSAGE_BYTES,
+    limits: ClientLimits,
+    cut_off: CutOff | None = None,
 ) -> None:
     """Stream a session to one accepted client until either side ends it.
 
@@ -132,14 +205,16 @@ async def serve_asgi_client(
         session: that it listens to; reserved by the caller.
         admission: what was decided about the request.
         make_greeting: makes the first message.
-        max_message_bytes: that the client may send; a larger message closes with 1009, once the
+        limits: what the client is granted; a message that is larger closes with 1009 once the
             server in front has taken it.
+        cut_off: where the server has a way to end a connection that takes nothing.
     """
-    bind(session=shown_code(session.code), client=next_client_id())
-    sink = QueueSink(admission.wire_format, queue_frames(session), session.send_latency)
+    client_id = next_client_id()
+    bind(session=shown_code(session.code), client=client_id)
+    sink = QueueSink(admission.wire_format, limits, session.send_latency, client_id)
 
     async def greeting() -> bytes | str:
-        sink.max_packets = queue_frames(session)
+        sink.max_packets = limits.packets_at(session.rate_hz)
         return await make_greeting(session, admission)
 
     await websocket.send(await greeting())
@@ -147,12 +222,23 @@ async def serve_asgi_client(
     try:
         async with trio.open_nursery() as nursery:
             # Without a reader the leaving of the client is never told.
-            nursery.start_soon(_ignore_messages, websocket, sink, max_message_bytes)
+            nursery.start_soon(_ignore_messages, websocket, sink, limits.message_bytes)
+            nursery.start_soon(_give_up_when_too_slow, sink, session, cut_off)
             await sink.send_until_ended(websocket, greeting)
             nursery.cancel_scope.cancel()
     finally:
         session.unsubscribe(sink)
         log_leaving(session, sink)
+
+
+async def _give_up_when_too_slow(sink: QueueSink, session: Session, cut_off: CutOff | None) -> None:
+    await sink.until_too_slow()
+    sink.give_up()
+    # Nothing more is for it; it must not keep a playhead going while it is being closed.
+    session.unsubscribe(sink)
+    if cut_off is not None:
+        await trio.sleep(CLOSE_SECONDS)
+        cut_off()
 
 
 async def _ignore_messages(

@@ -8,14 +8,21 @@ take more. trio-websocket, which answers pings and closes, writes to the same st
 writer, and a frame is never torn: one that the socket took a part of is always finished first.
 When the queue is full the oldest whole data frames go, and are counted; control frames and what
 was sent in part never go. After a close frame nothing more is written.
+
+A client is behind while anything is in its queue. The flusher task, which is awake only then, holds
+the deadline: to be punctual about slow clients costs the tick nothing. When it passes, the frames
+that wait go too, so that the close frame comes right behind the one that is torn; and the kernel is
+given room for these two, so that a client which was only stopped learns why when it reads again.
 """
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
@@ -26,6 +33,10 @@ from phantomlink.sinks.replay_stream import ReplayStream
 # MSG_DONTWAIT says it again: trio's sockets do not block.
 _SEND_FLAGS = getattr(socket, "MSG_DONTWAIT", 0) | getattr(socket, "MSG_NOSIGNAL", 0)
 _CLOSE_OPCODE = 0x8
+# How long the kernel may keep the end of the stream for a client that has been given up, after the
+# socket has been closed. Linux only; elsewhere the kernel decides.
+_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+_FAREWELL_MS = 20_000
 _monotonic_ns = time.monotonic_ns
 
 
@@ -42,14 +53,17 @@ class FrameStream(trio.abc.Stream):
 
     Args:
         stream: the connection.
-        max_frames: data frames that may wait for a slow client.
-        max_bytes: bytes that they may take.
+        max_frames: data frames that may wait for a slow client; the newest always may.
+        max_bytes: bytes that all that waits may take.
+        behind_seconds: how long the client may be behind.
         latency: where it is recorded how long each packet's frame took from being offered to
             having been taken by the kernel.
 
     Attributes:
         max_frames: as given; a new value holds from the next frame on.
         dropped_frames: data frames that the client lost because it was too slow.
+        behind_since: since when something has been waiting for the client, trio's clock, s; None
+            when nothing is.
     """
 
     def __init__(
@@ -59,10 +73,12 @@ class FrameStream(trio.abc.Stream):
         max_frames: int,
         max_bytes: int,
         latency: Histogram,
+        behind_seconds: float = math.inf,
     ) -> None:
         self._stream = stream
         self.max_frames = max_frames
         self._max_bytes = max_bytes
+        self._behind_seconds = behind_seconds
         self._latency = latency
         # A second handle on trio's own descriptor, for the write that does not wait.
         self._socket = socket.socket(fileno=stream.socket.fileno())
@@ -73,25 +89,38 @@ class FrameStream(trio.abc.Stream):
         self._head_is_torn = False
         self._wake = trio.Event()
         self._last_words: Callable[[], bytes] | None = None
+        self._too_slow: Callable[[], None] | None = None
+        self._is_overfull = False
         self._close_sent = False
         self._closed = False
         self._broken = False
         self.dropped_frames = 0
+        self.behind_since: float | None = None
 
     @property
     def queued_frames(self) -> int:
-        """Data frames that wait for the client."""
+        """Packets that wait for the client."""
         return self._queued_frames
 
-    def upgraded(self, last_words: Callable[[], bytes]) -> None:
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait for the client: of packets, first messages and control frames."""
+        return self._queued_bytes
+
+    def upgraded(
+        self, last_words: Callable[[], bytes], too_slow: Callable[[], None] | None = None
+    ) -> None:
         """The handshake is over: from here on, bytes are frames.
 
         Args:
             last_words: asked when the connection is closed without a close frame: the bytes to
                 send then, if any. trio-websocket drops a client that breaks the protocol without
                 telling it why.
+            too_slow: called by the flusher when the client has been behind for too long; what was
+                waiting has been dropped then. It is to have the connection closed.
         """
         self._last_words = last_words
+        self._too_slow = too_slow
 
     def offer_nowait(self, frame: bytes | bytearray) -> None:
         """Send a whole data frame, or queue it, dropping the oldest when there is no room."""
@@ -133,6 +162,9 @@ class FrameStream(trio.abc.Stream):
             self._close_sent = True
         if not self._queue:
             sent = self._send_nowait(memoryview(data))
+            # That the client is gone may turn out in this very write. What is queued then would
+            # wait for ever: the flusher has ended.
+            self._check()
             if sent == len(data):
                 return
             data = memoryview(bytes(data))[sent:]
@@ -165,18 +197,48 @@ class FrameStream(trio.abc.Stream):
     async def flush_forever(self) -> None:
         """Empty the queue whenever the socket takes more; run beside everything else.
 
-        Returns when the connection is closed or the client is gone.
+        And give the client up when that takes too long, or when there is too much that may not be
+        dropped. Returns when the connection is closed or the client is gone.
         """
         while not self._is_gone():
             if not self._queue:
+                self.behind_since = None
                 self._wake = trio.Event()
                 await self._wake.wait()
                 continue
-            try:
-                await trio.lowlevel.wait_writable(self._stream.socket)
-            except (trio.ClosedResourceError, OSError):
-                return
-            self._flush_nowait()
+            if self.behind_since is None:
+                self.behind_since = trio.current_time()
+            # One that is being closed has a deadline of its own.
+            may_give_up = self._too_slow is not None and not self._close_sent
+            deadline = self.behind_since + self._behind_seconds if may_give_up else math.inf
+            with trio.CancelScope(deadline=-math.inf if self._is_overfull else deadline) as waiting:
+                try:
+                    await trio.lowlevel.wait_writable(self._stream.socket)
+                except (trio.ClosedResourceError, OSError):
+                    return
+            if waiting.cancelled_caught:
+                self._give_up()
+            else:
+                self._flush_nowait()
+
+    def _give_up(self) -> None:
+        """Make room for the close frame, and have the connection closed."""
+        assert self._too_slow is not None
+        too_slow, self._too_slow = self._too_slow, None
+        self._is_overfull = False
+        head = self._queue[0] if self._head_is_torn else None
+        for item in [item for item in self._queue if item is not head and item.done is None]:
+            self._queue.remove(item)
+            self._forget(item)
+            self.dropped_frames += item.droppable
+        with suppress(OSError):
+            # Linux doubles what it is given, for its own bookkeeping.
+            room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room + self._queued_bytes)
+            if _USER_TIMEOUT is not None:
+                self._socket.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, _FAREWELL_MS)
+        self._flush_nowait()
+        too_slow()
 
     def _is_gone(self) -> bool:
         return self._closed or self._broken
@@ -207,21 +269,24 @@ class FrameStream(trio.abc.Stream):
 
     def _append(self, item: _Item) -> None:
         self._queue.append(item)
-        if item.droppable:
-            self._queued_frames += 1
-            self._queued_bytes += len(item.data)
-            while self._queued_frames > self.max_frames or self._queued_bytes > self._max_bytes:
-                if not self._drop_oldest():
-                    break
+        self._queued_frames += item.droppable
+        self._queued_bytes += len(item.data)
+        while self._queued_frames > self.max_frames or self._queued_bytes > self._max_bytes:
+            if not self._drop_oldest():
+                # What is never dropped is too much by itself.
+                self._is_overfull = self._queued_bytes > self._max_bytes and not item.droppable
+                break
         self._wake.set()
 
     def _drop_oldest(self) -> bool:
-        for index, item in enumerate(self._queue):
-            if item.droppable and not (index == 0 and self._head_is_torn):
-                del self._queue[index]
-                self._forget(item)
-                self.dropped_frames += 1
-                return True
+        """Drop the oldest packet but the newest, if there is one; whether there was."""
+        if self._queued_frames > 1:
+            for index, item in enumerate(self._queue):
+                if item.droppable and not (index == 0 and self._head_is_torn):
+                    del self._queue[index]
+                    self._forget(item)
+                    self.dropped_frames += 1
+                    return True
         return False
 
     def _flush_nowait(self) -> None:
@@ -233,8 +298,7 @@ class FrameStream(trio.abc.Stream):
             if sent < len(item.data):
                 if sent:
                     self._head_is_torn = True
-                    if item.droppable:
-                        self._queued_bytes -= sent
+                    self._queued_bytes -= sent
                     item.data = item.data[sent:]
                 return
             self._queue.popleft()
@@ -246,9 +310,8 @@ class FrameStream(trio.abc.Stream):
                 item.done.set()
 
     def _forget(self, item: _Item) -> None:
-        if item.droppable:
-            self._queued_frames -= 1
-            self._queued_bytes -= len(item.data)
+        self._queued_frames -= item.droppable
+        self._queued_bytes -= len(item.data)
 
     def _send_nowait(self, data: memoryview) -> int:
         try:

@@ -19,6 +19,8 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from phantomlink.sinks.replay_stream import ReplayStream
 
 _IDLE = {h11.CLIENT: h11.IDLE, h11.SERVER: h11.IDLE}
+# For an application that is told of the end to do what it does then.
+_OVER_SECONDS = 5.0
 
 
 class Handover:
@@ -102,6 +104,18 @@ class _LentStream(ReplayStream):
             # Both must never read the same request.
             await trio.sleep_forever()
         return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """As the connection has it; a client that has gone is noted.
+
+        hypercorn (0.18) then forgets that requests were pipelined behind the one that it could not
+        answer, and waits for ever until that has been answered.
+        """
+        try:
+            await super().send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.scope.deadline = min(self.scope.deadline, trio.current_time() + _OVER_SECONDS)
+            raise
 
     async def send_eof(self) -> None:
         """As the connection has it, while it is lent."""

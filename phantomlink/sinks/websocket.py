@@ -14,32 +14,26 @@ from functools import partial
 import trio
 import trio_websocket
 
-from phantomlink.close_codes import CLOSE_GOING_AWAY
+from phantomlink.close_codes import CLOSE_GOING_AWAY, CLOSE_TOO_SLOW
 from phantomlink.engine.codes import shown_code
 from phantomlink.engine.fanout import Release, Sink
 from phantomlink.engine.session import Session
+from phantomlink.engine.status import ClientBacklog
 from phantomlink.logs import bind, next_client_id
 from phantomlink.sinks.admission import Admission
+from phantomlink.sinks.client_limits import ClientLimits
 from phantomlink.sinks.frame_stream import FrameStream
 from phantomlink.sinks.replay_stream import ReplayStream
 from phantomlink.wire.encoder import WireFormat, close_frame, frame_message
 
 logger = logging.getLogger(__name__)
 
-# Nothing that a client sends is used: enough for a ping or a wordy hello.
-MAX_MESSAGE_BYTES = 64 * 1024
 CLOSE_TOO_BIG = 1009
 _HANDSHAKE_SECONDS = 10.0
-_CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 2.0
 # Close codes by which the WebSocket parser names what a client did wrong (RFC 6455, 7.4.1).
 _PROTOCOL_ERRORS = frozenset({1002, 1003, 1007, CLOSE_TOO_BIG})
-_PING_INTERVAL_SECONDS = 20.0
-_PING_TIMEOUT_SECONDS = 20.0
-# What may wait for a slow client, beside the kernel's own buffer, which would otherwise hide
-# five seconds of stream from us.
-QUEUE_SECONDS = 2.0
-_MIN_QUEUE_FRAMES = 16
-_MAX_QUEUE_BYTES = 4 * 2**20
+# The kernel's own buffer would otherwise hide five seconds of stream from us.
 SEND_BUFFER_BYTES = 64 * 1024
 
 MakeGreeting = Callable[[Session, Admission], Awaitable[bytes | str]]
@@ -60,9 +54,10 @@ class WebSocketSink:
     is_listening = True
     comes_last = False
 
-    def __init__(self, stream: FrameStream, wire_format: WireFormat) -> None:
+    def __init__(self, stream: FrameStream, wire_format: WireFormat, client_id: int = 0) -> None:
         self._stream = stream
         self._wire_format = wire_format
+        self._client_id = client_id
         self._told = trio.Event()
         self._has_changed = False
         self.reason: ClosingReason | None = None
@@ -77,14 +72,32 @@ class WebSocketSink:
         """Packets that it lost because it was too slow."""
         return self._stream.dropped_frames
 
+    @property
+    def was_given_up(self) -> bool:
+        """Whether it is closed because it was too slow, or silent."""
+        return self.reason is not None and self.reason.code == CLOSE_TOO_SLOW
+
+    @property
+    def backlog(self) -> ClientBacklog:
+        """What waits for it."""
+        since = self._stream.behind_since
+        return ClientBacklog(
+            client_id=self._client_id,
+            queued_packets=self._stream.queued_frames,
+            queued_bytes=self._stream.queued_bytes,
+            dropped_packets=self.dropped,
+            behind_seconds=None if since is None else trio.current_time() - since,
+        )
+
     def offer_nowait(self, release: Release) -> None:
         """Write the frame, or queue it behind those that wait."""
         self._stream.offer_nowait(release.frame(self._wire_format).buffer)
 
     def end(self, code: int, reason: str) -> None:
-        """Close after what has been taken."""
-        self.reason = ClosingReason(code, reason)
-        self._told.set()
+        """Close after what has been taken. The first reason counts."""
+        if self.reason is None:
+            self.reason = ClosingReason(code, reason)
+            self._told.set()
 
     def stream_changed(self) -> None:
         """Let the client have the metadata again."""
@@ -108,8 +121,7 @@ async def serve_websocket_client(
     session: Session,
     admission: Admission,
     make_greeting: MakeGreeting,
-    *,
-    max_message_bytes: int = MAX_MESSAGE_BYTES,
+    limits: ClientLimits,
 ) -> None:
     """Stream a session to one client until either side ends it. Closes the connection.
 
@@ -118,32 +130,47 @@ async def serve_websocket_client(
         session: that it listens to; reserved by the caller until this returns or is streaming.
         admission: what was decided about the request.
         make_greeting: makes the first message.
-        max_message_bytes: that the client may send; a larger message closes with 1009.
+        limits: what the client is granted; a message that is larger closes with 1009.
     """
-    bind(session=shown_code(session.code), client=next_client_id())
+    client_id = next_client_id()
+    bind(session=shown_code(session.code), client=client_id)
     _bound_send_buffer(stream)
     frames = FrameStream(
         stream,
-        max_frames=queue_frames(session),
-        max_bytes=_MAX_QUEUE_BYTES,
+        max_frames=limits.packets_at(session.rate_hz),
+        max_bytes=limits.queue_bytes,
         latency=session.send_latency,
+        behind_seconds=limits.behind_seconds,
     )
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(frames.flush_forever)
-        try:
-            with trio.fail_after(_HANDSHAKE_SECONDS):
-                request = await trio_websocket.wrap_server_stream(
-                    nursery, frames, max_message_size=max_message_bytes
+    sink = WebSocketSink(frames, admission.wire_format, client_id)
+
+    def give_up() -> None:
+        sink.end(CLOSE_TOO_SLOW, limits.too_slow(sink.dropped))
+        # Nothing more is for it; it must not keep a playhead going while it is being closed.
+        session.unsubscribe(sink)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(frames.flush_forever)
+            try:
+                with trio.fail_after(_HANDSHAKE_SECONDS):
+                    request = await trio_websocket.wrap_server_stream(
+                        nursery, frames, max_message_size=limits.message_bytes
+                    )
+                    websocket = await request.accept(subprotocol=admission.subprotocol)
+                frames.upgraded(partial(_protocol_error_frame, websocket), give_up)
+                await _stream_session(
+                    websocket, frames, session, admission, make_greeting, limits, sink
                 )
-                websocket = await request.accept(subprotocol=admission.subprotocol)
-            frames.upgraded(partial(_protocol_error_frame, websocket))
-            await _stream_session(websocket, frames, session, admission, make_greeting)
-        except (trio.TooSlowError, trio_websocket.ConnectionClosed):
-            logger.debug("A WebSocket client went away during the handshake")
-        finally:
-            with trio.CancelScope(shield=True):
-                await frames.aclose()
-            nursery.cancel_scope.cancel()
+            except (trio.TooSlowError, trio_websocket.ConnectionClosed):
+                logger.debug("A WebSocket client went away during the handshake")
+            finally:
+                with trio.CancelScope(shield=True):
+                    await frames.aclose()
+                nursery.cancel_scope.cancel()
+    except* trio_websocket.ConnectionClosed:
+        # Out of trio-websocket's reader, which would have told the client what it did wrong.
+        logger.debug("A WebSocket client broke the protocol and was gone before it was told")
 
 
 async def _stream_session(
@@ -152,8 +179,9 @@ async def _stream_session(
     session: Session,
     admission: Admission,
     make_greeting: MakeGreeting,
+    limits: ClientLimits,
+    sink: WebSocketSink,
 ) -> None:
-    sink = WebSocketSink(frames, admission.wire_format)
     greeting = frame_message(await make_greeting(session, admission))
     # The greeting and the first packet behind it: nothing may come between.
     frames.put_nowait(greeting)
@@ -162,11 +190,11 @@ async def _stream_session(
         async with trio.open_nursery() as listening:
             leave = partial(_leave, sink, listening.cancel_scope)
             listening.start_soon(_until_client_leaves, websocket, leave)
-            listening.start_soon(_until_silent, websocket, leave)
+            listening.start_soon(_until_silent, websocket, sink, limits, leave)
             while (reason := await sink.wait_told()) is None:
-                frames.max_frames = queue_frames(session)
+                frames.max_frames = limits.packets_at(session.rate_hz)
                 frames.put_nowait(frame_message(await make_greeting(session, admission)))
-            with trio.move_on_after(_CLOSE_SECONDS):
+            with trio.move_on_after(CLOSE_SECONDS):
                 await websocket.aclose(reason.code, reason.text)
             listening.cancel_scope.cancel()
     finally:
@@ -174,7 +202,7 @@ async def _stream_session(
         log_leaving(session, sink)
         if sink.reason is None and not websocket.closed:
             # Cancelled from outside: the server goes away.
-            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await websocket.aclose(CLOSE_GOING_AWAY, "the server is going away")
 
 
@@ -182,7 +210,10 @@ def log_leaving(session: Session, sink: Sink) -> None:
     """A client has left: say so, and what it lost."""
     shown = shown_code(session.code)
     dropped: int = getattr(sink, "dropped", 0)
-    if dropped:
+    if getattr(sink, "was_given_up", False):
+        reason: ClosingReason = sink.reason  # type: ignore[attr-defined]
+        logger.info("A client of session %s is closed: %s", shown, reason.text)
+    elif dropped:
         logger.info("A client of session %s was slow and lost %d packets", shown, dropped)
     else:
         logger.debug("A client of session %s has left", shown)
@@ -216,21 +247,21 @@ async def _until_client_leaves(
 
 
 async def _until_silent(
-    websocket: trio_websocket.WebSocketConnection, leave: Callable[[], None]
+    websocket: trio_websocket.WebSocketConnection,
+    sink: WebSocketSink,
+    limits: ClientLimits,
+    leave: Callable[[], None],
 ) -> None:
     """Ping now and then: a client whose machine has gone sends nothing, not even a reset."""
     try:
         while True:
-            await trio.sleep(_PING_INTERVAL_SECONDS)
-            with trio.fail_after(_PING_TIMEOUT_SECONDS):
+            await trio.sleep(limits.ping_interval_seconds)
+            with trio.fail_after(limits.ping_timeout_seconds):
                 await websocket.ping()
-    except (trio.TooSlowError, trio_websocket.ConnectionClosed):
+    except trio.TooSlowError:
+        sink.end(CLOSE_TOO_SLOW, limits.silent())
+    except trio_websocket.ConnectionClosed:
         leave()
-
-
-def queue_frames(session: Session) -> int:
-    """How many frames may wait for a client at the session's present rate."""
-    return max(_MIN_QUEUE_FRAMES, int(QUEUE_SECONDS * session.rate_hz))
 
 
 def _bound_send_buffer(stream: ReplayStream) -> None:

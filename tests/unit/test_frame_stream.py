@@ -210,6 +210,21 @@ async def test_a_client_that_is_gone_breaks_only_its_own_stream():
         assert frames.queued_frames == 0
 
 
+async def test_a_write_that_finds_the_client_gone_does_not_wait():
+    async with connected() as (frames, client, _):
+        client.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        await client.aclose()
+        # Nothing else is written: the first of these meets the reset.
+        with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+            await send_again_and_again(frames)
+
+
+async def send_again_and_again(frames):
+    while True:
+        await frames.send_all(b"\x8a\x00")
+        await trio.sleep(0.01)
+
+
 async def test_closing_wakes_those_who_wait_to_send():
     async with connected() as (frames, _, nursery):
         for k in range(50):
