@@ -8,8 +8,10 @@ the file, found by bisection and read at once.
 
 from __future__ import annotations
 
+import os
 import shutil
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -57,6 +59,7 @@ class SpikeIndex:
         self._header = header
         self._starts = directory["seconds"].astype(np.float64)
         self._crcs: list[int] = directory["crc"].tolist()
+        self._is_damaged = False
 
     @property
     def n_spikes(self) -> int:
@@ -102,9 +105,32 @@ class SpikeIndex:
         inside = slice(*np.searchsorted(bins, (0, stop - start)))
         return count_spikes(bins[inside], units[near][inside], (stop - start, self.n_units))
 
+    def check(self) -> None:
+        """Whether the file is as long as it was.
+
+        Raises:
+            RecordingError: it is not, or is closed.
+        """
+        try:
+            size = os.fstat(self._file.fileno()).st_size
+        except (OSError, ValueError) as error:
+            raise RecordingError(
+                f"{self._place}: the index of the spikes cannot be read: {one_line(error)}"
+            ) from error
+        if size != self._header.file_bytes:
+            raise RecordingError(
+                f"{self._place}: the index of the spikes was cut: {size} of "
+                f"{self._header.file_bytes} bytes are left"
+            )
+
     def close(self) -> None:
-        """Close the file; closing twice is fine."""
+        """Close the file, and delete it if it was found to be damaged; twice is fine."""
         self._file.close()
+        if self._is_damaged:
+            # Its head is as it should be, so it would be believed once more.
+            with suppress(OSError):
+                self._place.unlink(missing_ok=True)
+            self._is_damaged = False
 
     def _spikes(
         self, first: int, end: int
@@ -121,6 +147,7 @@ class SpikeIndex:
         view = memoryview(raw)
         for k in range(n):
             if zlib.crc32(view[k * size : (k + 1) * size]) != self._crcs[first + k]:
+                self._is_damaged = True
                 raise RecordingError(
                     f"{self._place}: the index of the spikes was damaged; delete this file and "
                     "start again"
