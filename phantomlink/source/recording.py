@@ -107,6 +107,7 @@ class Recording:
         options: SeriesOptions,
         cache_dir: Path | None,
         progress: ProgressCallback | None,
+        spikes: SpikeSource | None = None,
     ) -> None:
         self._unchanged = Unchanged(file)
         self._original = Original(path, self._unchanged.identity)
@@ -124,7 +125,7 @@ class Recording:
         self.trials, self.target_columns, left_out = _trials(file, options)
         self._behaviour = BehaviourSource(found, options)
         self.behaviour = self._behaviour.summary
-        self._spikes: SpikeSource = _spikes(path, file, self.units, cache_dir, progress)
+        self._spikes = spikes or _spikes(path, file, self.units, cache_dir, progress)
         self.n_spikes = self._spikes.n_spikes
         self.t0_seconds, self.last_event_seconds = self._ends()
         self.missing = (*_missing(self), *self.units.notes, *unusable, *left_out)
@@ -221,11 +222,17 @@ class Recording:
             RecordingError: there is nothing under its name, or another file, or it cannot be read.
         """
         with self._lock:
-            self._original.check(sha256)
+            identity = self._original.check(sha256)
             self._lost = f"{self.path}: is being opened again"
-            self.close()
+            self._file.close()
+            # To sort the spikes again would take seconds; only a time of change that nobody can
+            # account for makes an index doubtful.
+            is_known = sha256 is not None or identity.content == self.identity.content
+            kept = self._spikes if is_known and _is_whole(self._spikes) else None
+            if kept is None:
+                self._spikes.close()
             try:
-                again = open_recording(self.path, options=self._options, cache_dir=self._cache_dir)
+                again = _open(self.path, self._options, self._cache_dir, None, kept)
                 try:
                     again.check_like(self)
                 except BaseException:
@@ -313,13 +320,32 @@ def open_recording(
     Raises:
         RecordingError: one line that names the file and what is wrong or missing.
     """
+    return _open(path, options, cache_dir, progress)
+
+
+def _open(
+    path: Path,
+    options: SeriesOptions,
+    cache_dir: Path | None,
+    progress: ProgressCallback | None,
+    spikes: SpikeSource | None = None,
+) -> Recording:
+    """As `open_recording`; with the spikes of another opening, where there are any."""
     file = open_nwb(path)
     try:
         with reading(path):
-            return Recording(path, file, options, cache_dir, progress)
+            return Recording(path, file, options, cache_dir, progress, spikes)
     except BaseException:
         file.close()
         raise
+
+
+def _is_whole(spikes: SpikeSource) -> bool:
+    try:
+        spikes.check()
+    except RecordingError:
+        return False
+    return True
 
 
 def _info(file: h5py.File) -> RecordingInfo:

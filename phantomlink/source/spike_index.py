@@ -60,6 +60,7 @@ class SpikeIndex:
         self._starts = directory["seconds"].astype(np.float64)
         self._crcs: list[int] = directory["crc"].tolist()
         self._is_damaged = False
+        self._has_failed = False
 
     @property
     def n_spikes(self) -> int:
@@ -106,11 +107,13 @@ class SpikeIndex:
         return count_spikes(bins[inside], units[near][inside], (stop - start, self.n_units))
 
     def check(self) -> None:
-        """Whether the file is as long as it was.
+        """Whether the file is as long as it was, and every read so far has worked.
 
         Raises:
-            RecordingError: it is not, or is closed.
+            RecordingError: it is not, or is closed, or one has not.
         """
+        if self._has_failed:
+            raise RecordingError(f"{self._place}: reading the index of the spikes failed before")
         try:
             size = os.fstat(self._file.fileno()).st_size
         except (OSError, ValueError) as error:
@@ -141,13 +144,14 @@ class SpikeIndex:
         try:
             raw = read_exactly(self._file, n * size, HEADER_BYTES + first * size)
         except (OSError, ValueError) as error:
+            self._has_failed = True
             raise RecordingError(
                 f"{self._place}: the index of the spikes cannot be read: {one_line(error)}"
             ) from error
         view = memoryview(raw)
         for k in range(n):
             if zlib.crc32(view[k * size : (k + 1) * size]) != self._crcs[first + k]:
-                self._is_damaged = True
+                self._is_damaged = self._has_failed = True
                 raise RecordingError(
                     f"{self._place}: the index of the spikes was damaged; delete this file and "
                     "start again"

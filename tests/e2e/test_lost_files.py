@@ -180,6 +180,16 @@ def test_deleted_or_replaced_by_a_rename_it_plays_on(recording, expected):
     assert log.count("was deleted or moved away") == 1
 
 
+def test_touched_it_plays_on(recording, expected):
+    with playing(recording) as (server, got):
+        assert until(lambda: server.get("/api/metadata")[1]["sha256"], "the SHA-256")
+        os.utime(recording)
+        until(lambda: "can be read again" in server.log, "being looked at")
+        goes_on(got, 150)
+        assert is_ready(server)
+    check(got, expected)
+
+
 @pytest.mark.parametrize("fault", ["cut", "damaged"])
 def test_an_index_that_is_lost_is_made_again(fault, recording, expected):
     with playing(recording) as (server, got):

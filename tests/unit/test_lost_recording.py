@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -208,6 +209,45 @@ def test_touched_it_is_looked_at_and_plays_on(playing, path):
     assert whole(bins) == before
 
 
+def test_an_index_that_is_whole_is_not_made_again(playing, path, monkeypatch):
+    recording, bins, before, sha256 = playing
+    os.utime(path, ns=(1, 1))
+
+    def build(*_):
+        raise AssertionError("the spikes of a large recording take seconds")
+
+    monkeypatch.setattr("phantomlink.source.spike_index.build_index", build)
+    recording.reopen(sha256)
+    assert whole(bins) == before
+
+
+def test_an_index_is_made_again_where_only_its_recording_looks_the_same(playing, path):
+    recording, bins, before, _ = playing
+    index = places(path, path.parent / "cache")[0]
+    was = index.stat().st_ino
+    os.utime(path, ns=(1, 1))
+    recording.reopen(None)
+    assert index.stat().st_ino != was
+    assert whole(bins) == before
+
+
+def test_an_index_that_failed_once_is_opened_again(playing, path, monkeypatch):
+    recording, bins, before, sha256 = playing
+
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("phantomlink.source.spike_index.read_exactly", fail)
+        with pytest.raises(RecordingError, match="Input/output error"):
+            bins.read(0, 40)
+    with pytest.raises(RecordingError, match="failed before"):
+        recording.check()
+    recording.reopen(sha256)
+    recording.check()
+    assert whole(bins) == before
+
+
 def test_the_index_deleted_plays_on(playing, path):
     recording, bins, before, _ = playing
     places(path, path.parent / "cache")[0].unlink()
@@ -277,3 +317,17 @@ def test_an_identity_is_of_a_path_or_a_descriptor(tmp_path):
     path.write_bytes(b"abc")
     with path.open("rb") as file:
         assert FileIdentity.of(path) == FileIdentity.of(file.fileno())
+
+
+def test_no_room_for_the_index_is_a_reason_and_room_is_the_end_of_it(playing, path, monkeypatch):
+    recording, bins, before, sha256 = playing
+    os.truncate(places(path, path.parent / "cache")[0], 0)
+    free = [0]
+    usage = "phantomlink.source.spike_index.shutil.disk_usage"
+    monkeypatch.setattr(usage, lambda folder: SimpleNamespace(free=free[0]))
+    for look in (lambda: recording.reopen(sha256), lambda: bins.read(0, 40)):
+        with pytest.raises(RecordingError, match=r"can be written nowhere .*free some space"):
+            look()
+    free[0] = 10**9
+    recording.reopen(sha256)
+    assert whole(bins) == before
