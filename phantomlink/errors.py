@@ -36,11 +36,23 @@ class SettingsError(PhantomLinkError):
 
 
 class RecordingError(PhantomLinkError):
-    """The recording cannot be opened or read, or lacks what playing needs."""
+    """The recording cannot be opened or read, or lacks what playing needs.
+
+    Attributes:
+        is_final: waiting is of no use: it is not the file that may come back.
+    """
+
+    is_final = False
 
     http_status = 503
     close_code = CLOSE_TRY_AGAIN_LATER
     title = "Recording cannot be read"
+
+
+class TooManySpikesError(RecordingError):
+    """A bin cannot be counted, whatever becomes of the file."""
+
+    is_final = True
 
 
 class LslUnavailableError(PhantomLinkError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from fractions import Fraction
 from functools import partial
@@ -26,9 +25,11 @@ from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.selection import Selection
 from phantomlink.engine.session import NO_FILTER, REAL_TIME, Session
+from phantomlink.engine.supply import Supply
 from phantomlink.errors import (
     BinRangeError,
     InvalidParameterError,
+    RecordingError,
     SessionDiffersError,
     UnavailableError,
 )
@@ -38,6 +39,7 @@ from phantomlink.sinks.lsl.companion import lsl_companion
 from phantomlink.sinks.lsl.manager import LslManager
 from phantomlink.sinks.lsl.streams import Described
 from phantomlink.source.bins import Bins
+from phantomlink.source.identity import FileIdentity, sha256_of
 from phantomlink.source.index_progress import IndexProgress
 from phantomlink.source.locate import locate_recording
 from phantomlink.source.options import SeriesOptions
@@ -59,7 +61,7 @@ logger = logging.getLogger(__name__)
 _IDLE_COLLECTION_SECONDS = 1.0
 # Making outlets takes some 5 ms; a creation is not held up by an LSL that hangs.
 _OUTLETS_SECONDS = 5.0
-_HASH_CHUNK_BYTES = 1 << 20
+_CLOSE_SECONDS = 1.0
 _MAX_LOOP = 2**32 - 1
 
 
@@ -90,6 +92,8 @@ class Service:
         self.collector = SlackCollector()
         self.tuning: tuple[Tuning, ...] = ()
         self.sha256: str | None = None
+        # None when nothing is read from the recording any more.
+        self._supply: Supply | None = None
         self._keeper: StateKeeper | None = None
         self.registry = Registry(
             self._session_parts,
@@ -129,7 +133,7 @@ class Service:
     @property
     def not_ready_reason(self) -> str | None:
         """Why no session can be served now; None when one can."""
-        return self._not_ready
+        return self._not_ready or (self._supply.reason if self._supply else None)
 
     def enter(
         self, request: StreamRequest, address: str = UNKNOWN_ADDRESS
@@ -146,6 +150,8 @@ class Service:
         admission = admit(request, self.door.origins)
         # Before a session is made for it.
         self.door.crowd.check(address, admission.code)
+        if self._supply is not None and self._supply.lost is not None:
+            raise UnavailableError(f"the recording cannot be read: {self._supply.lost}")
         existing = self.registry.find(admission.code)
         bins = self.bins if existing is None else existing.parts.reader.bins
         if admission.filter != NO_FILTER:
@@ -334,6 +340,8 @@ class Service:
         recording = await trio.to_thread.run_sync(self._open, limiter=self._thread)
         try:
             self._recording = recording
+            if not recording.in_memory:
+                self._supply = Supply(recording, self._thread, lambda: self.sha256)
             self._parts = await self._parts_for(self.rate_hz)
             # In the thread: no tick has the time for it.
             await trio.to_thread.run_sync(
@@ -348,8 +356,10 @@ class Service:
             await self.lsl.start()
             with self._scope, self.collector:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._hash_file, recording.path)
+                    nursery.start_soon(self._hash_file, recording.path, recording.identity)
                     nursery.start_soon(self._collect_when_idle)
+                    if self._supply is not None:
+                        nursery.start_soon(self._supply.run)
                     await nursery.start(self.registry.run)
                     await self._keep_sessions(nursery, recording)
                     self._not_ready = None
@@ -357,7 +367,11 @@ class Service:
                     await trio.sleep_forever()
         finally:
             self._not_ready = "the server is going away"
-            recording.close()
+            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+                # Not here: a read that hangs has HDF5's lock. What is not closed ends with us.
+                await trio.to_thread.run_sync(
+                    recording.close, limiter=self._thread, abandon_on_cancel=True
+                )
 
     def _open(self) -> Recording:
         settings = self.settings
@@ -385,6 +399,7 @@ class Service:
             parts = parts_of(
                 bins,
                 self._thread,
+                supply=self._supply,
                 loop=self.settings.loop,
                 clock=self.clock,
                 phases=self._phases,
@@ -442,13 +457,13 @@ class Service:
             await trio.sleep(_IDLE_COLLECTION_SECONDS)
             self.collector.offer()
 
-    async def _hash_file(self, path: Path) -> None:
+    async def _hash_file(self, path: Path, identity: FileIdentity) -> None:
         """Learn the file's SHA-256, without haste: a large file takes seconds."""
         try:
             self.sha256 = await trio.to_thread.run_sync(
-                partial(_sha256, path), abandon_on_cancel=True
+                partial(_sha256, path, identity), abandon_on_cancel=True
             )
-        except OSError as error:
+        except (OSError, RecordingError) as error:
             logger.warning("The SHA-256 of the recording is not known: %s", error)
 
 
@@ -492,9 +507,8 @@ def _named(perturbation: Perturbation) -> str:
     return "one without a name" if perturbation.name is None else repr(perturbation.name)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _sha256(path: Path, identity: FileIdentity) -> str:
+    sha256 = sha256_of(path)
+    if FileIdentity.of(path) != identity:
+        raise RecordingError(f"{path} is not any more what was opened")
+    return sha256

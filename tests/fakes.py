@@ -14,6 +14,7 @@ from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.parts import parts_of
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.session import NO_FILTER
+from phantomlink.engine.supply import Supply
 from phantomlink.errors import BinRangeError, RecordingError
 from phantomlink.source.bins import BinGrid, Block
 from phantomlink.source.trials import Trial, TrialTable
@@ -92,10 +93,58 @@ class NamedBins:
         return Block(start, counts, kinematics, self.trials.rows_at(starts))
 
 
-def make_parts(bins, *, clock=None, loop=True, phases=None):
+class FakeFile:
+    """What a supply sees of a recording: `lost` says why it cannot be opened again."""
+
+    def __init__(self):
+        self.lost = None
+        self.damage = None
+        self.moved = None
+        self.opened = 0
+
+    def reopen(self, sha256):
+        if self.lost:
+            raise RecordingError(self.lost)
+        self.opened += 1
+
+    def check(self):
+        if self.damage:
+            raise RecordingError(self.damage)
+
+    def whereabouts(self):
+        return self.moved
+
+
+class VirtualSupply(Supply):
+    """Reads on the event loop: virtual time must not leap while a thread is at work.
+
+    Attributes:
+        limiter: of the reads.
+        stall: an event that reads which begin now wait for; None for none.
+    """
+
+    def __init__(self, file):
+        self.limiter = trio.CapacityLimiter(1)
+        super().__init__(file, self.limiter, lambda: "ab" * 32)
+        self.stall = None
+
+    async def _call(self, read, work):
+        async with self.limiter:
+            read.is_running = True
+            try:
+                if self.stall is not None:
+                    await self.stall.wait()
+                await trio.lowlevel.checkpoint()
+                return work()
+            finally:
+                read.is_done = True
+
+
+def make_parts(bins, *, clock=None, loop=True, phases=None, supply=None):
     return parts_of(
         bins,
         trio.CapacityLimiter(1),
+        supply=supply,
         loop=loop,
         clock=clock or VirtualClock(),
         phases=phases or PhaseBook(),

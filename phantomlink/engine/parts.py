@@ -11,6 +11,7 @@ from phantomlink.engine.fanout import Encoders
 from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.prefetch import BlockReader
+from phantomlink.engine.supply import Supply
 from phantomlink.source.bins import Bins
 from phantomlink.wire.packet import StreamHeader
 
@@ -19,6 +20,7 @@ def parts_of(
     bins: Bins,
     thread: trio.CapacityLimiter,
     *,
+    supply: Supply | None = None,
     loop: bool,
     clock: Clock,
     phases: PhaseBook,
@@ -29,13 +31,14 @@ def parts_of(
     Args:
         bins: to play.
         thread: in which the recording is read.
+        supply: of a recording that can be lost and come back; None: a read that fails is an error.
         loop: whether to start again after the last bin.
         clock: time.
         phases: who ticks when.
         collector: of garbage.
     """
     return PlaybackParts(
-        reader=BlockReader(bins, thread),
+        reader=BlockReader(bins, thread, supply),
         assembler=PacketAssembler(bins),
         encoders=Encoders(StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)),
         loop=loop,

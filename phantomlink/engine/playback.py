@@ -15,7 +15,8 @@ The order of a tick: wait, stamp, hand over, then (in the slack) build the next.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -42,6 +43,9 @@ _BUILT_LEFT = 1
 # Whoever is given way may keep the CPU for a scheduler's slice, some 3 ms on a busy machine: with
 # more ticks a second than this, that would be at the cost of the next ones.
 _GIVE_WAY_BELOW_HZ = 1000
+# Every start has to read first; what is over sooner is not told of.
+_DRY_NS = 100_000_000
+_BEING_READ = "the recording is being read"
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -105,6 +109,7 @@ class Playback:
         self._delays = Delays()
         # Whether the packet whose tick is waited for is held back on purpose.
         self._is_delayed = False
+        self._dry_since_ns: int | None = None
 
     @property
     def _block_bins(self) -> int:
@@ -114,6 +119,25 @@ class Playback:
     def is_playing(self) -> bool:
         """Whether the playhead should be advancing now."""
         return self._may_play() and self.fanout.n_listening > 0
+
+    @property
+    def waiting_for(self) -> str | None:
+        """Why it does not advance although it should: the recording gives no data; else None."""
+        if self._dry_since_ns is None or not self.is_playing:
+            return None
+        if self._parts.clock.now_ns() - self._dry_since_ns < _DRY_NS:
+            return None
+        supply = self._parts.reader.supply
+        return (supply and supply.reason) or _BEING_READ
+
+    @contextmanager
+    def running_dry(self) -> Iterator[None]:
+        """While nothing has been read ahead, and what comes next is waited for."""
+        self._dry_since_ns = self._parts.clock.now_ns()
+        try:
+            yield
+        finally:
+            self._dry_since_ns = None
 
     def add(self, sink: Sink) -> None:
         """Let `sink` have the packets from the next one on."""
@@ -173,7 +197,7 @@ class Playback:
         # Without a checkpoint where that is possible: the playhead stays where it was seen.
         block = reader.read_nowait(bin_index, bin_index + 1)
         if block is None:
-            block = await reader.read(bin_index, bin_index + 1)
+            block = await reader.read_patiently(bin_index, bin_index + 1)
         rows = SentRows(self._parts.assembler, block, self.playhead.loop, self._applied)
         return self._build(rows, 0, self.playhead.sequence_number)
 
@@ -392,6 +416,7 @@ class _Builder:
             return block
         self.waited = True
         try:
-            return await self._blocks.receive()
+            with self._playback.running_dry():
+                return await self._blocks.receive()
         except trio.EndOfChannel:
             return None

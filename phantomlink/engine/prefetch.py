@@ -1,8 +1,9 @@
 """Reads ahead of the playhead, so that no tick waits for the recording.
 
 A small recording lies in memory as bins and is read where it is. A large one is read in the
-recording's only worker thread: h5py has one lock for everything, and a call on the event loop
-would wait for it (171 ms, measured) while a worker reads.
+recording's worker thread: h5py has one lock for everything, and a call on the event loop
+would wait for it (171 ms, measured) while a worker reads. What happens when it cannot be read is
+said in supply.py.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import partial
 import trio
 
 from phantomlink.engine.selection import Selection
+from phantomlink.engine.supply import Supply
 from phantomlink.source.bins import Bins, Block
 
 # One block is played while one waits in the channel and one is being read.
@@ -28,10 +30,14 @@ class BlockReader:
     Args:
         bins: the recording at one bin width.
         limiter: of one token, shared by all that read this recording.
+        supply: of a recording that can be lost and come back; None: a read that fails is an error.
     """
 
-    def __init__(self, bins: Bins, limiter: trio.CapacityLimiter) -> None:
+    def __init__(
+        self, bins: Bins, limiter: trio.CapacityLimiter, supply: Supply | None = None
+    ) -> None:
         self.bins = bins
+        self.supply = supply
         self._limiter = limiter
         self._most_bins = max(1, MAX_BLOCK_COUNTS // len(bins.unit_ids))
 
@@ -51,12 +57,24 @@ class BlockReader:
         Raises:
             RecordingError: the file cannot be read.
         """
+        return await self._read(start, stop, patiently=False)
+
+    async def read_patiently(self, start: int, stop: int) -> Block:
+        """As `read`, but where there is a supply it waits until the file can be read.
+
+        Raises:
+            RecordingError: the file cannot be read, or never can these bins.
+        """
+        return await self._read(start, stop, patiently=True)
+
+    async def _read(self, start: int, stop: int, *, patiently: bool) -> Block:
         if self.bins.in_memory:
             await trio.lowlevel.checkpoint()
             return self.bins.read(start, stop)
-        return await trio.to_thread.run_sync(
-            partial(self.bins.read, start, stop), limiter=self._limiter
-        )
+        work = partial(self.bins.read, start, stop)
+        if self.supply is None:
+            return await trio.to_thread.run_sync(work, limiter=self._limiter)
+        return await self.supply.read(work, patiently=patiently)
 
 
 async def prefetch(
@@ -73,8 +91,9 @@ async def prefetch(
     The channel is bounded: when it is full, this waits. It is closed at the end.
 
     Raises:
-        RecordingError: the file cannot be read; nothing stands in for what is missing.
+        RecordingError: the file cannot be read, and cannot come back; nothing stands in for what
+            is missing.
     """
     async with blocks:
         for start, stop in selection.runs_from(position, block_bins, loop=loop):
-            await blocks.send(await reader.read(start, stop))
+            await blocks.send(await reader.read_patiently(start, stop))

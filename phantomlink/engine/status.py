@@ -20,6 +20,7 @@ class PlaybackStatus:
         total_packets: bins it plays before it wraps.
         connections: sinks that listen.
         is_playing: whether it advances.
+        waiting_for: why it does not although it should: the recording cannot be read; else None.
         packets: released so far.
         stalls, overruns: see TimingCounters.
     """
@@ -34,6 +35,7 @@ class PlaybackStatus:
     packets: int
     stalls: int
     overruns: int
+    waiting_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,12 @@ def _playhead() -> dict[str, Schema]:
         "current_packet": integer("packet_id of the next packet", 1234),
         "total_packets": integer("bins that it plays before it wraps", 11747),
         "is_playing": flag("it advances now"),
+        "waiting_for": nullable(
+            text(
+                "why it does not although it should: the recording cannot be read",
+                "mc_maze.nwb: no such file",
+            )
+        ),
     }
 
 

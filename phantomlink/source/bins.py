@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.errors import BinRangeError, RecordingError
+from phantomlink.errors import BinRangeError, TooManySpikesError
 
 if TYPE_CHECKING:
     from phantomlink.source.trials import TrialTable
@@ -245,12 +245,14 @@ def count_spikes(
         `shape`, spikes per bin and unit.
 
     Raises:
-        RecordingError: more than 65535 spikes of one unit in one bin.
+        TooManySpikesError: more than 65535 spikes of one unit in one bin.
     """
     cells = bins * shape[1] + units
     counts = np.zeros(shape[0] * shape[1], dtype=np.uint16)
     # Not bincount: it makes int64 of the whole table first, four times what is kept.
     np.add.at(counts, cells, np.uint16(1))
     if cells.size > np.iinfo(np.uint16).max and int(counts.sum(dtype=np.int64)) != cells.size:
-        raise RecordingError("more than 65535 spikes of one unit in one bin: choose a higher rate")
+        raise TooManySpikesError(
+            "more than 65535 spikes of one unit in one bin: choose a higher rate"
+        )
     return counts.reshape(shape)

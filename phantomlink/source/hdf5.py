@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.errors import RecordingError
+from phantomlink.source.identity import FileIdentity
 
 # What h5py raises on a damaged file; which one it is depends on the damaged place.
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError, IndexError)
@@ -76,28 +76,34 @@ def open_nwb(path: Path) -> h5py.File:
     return file
 
 
-class Shortening:
-    """Notices that a file has lost its end since it was opened.
+class Unchanged:
+    """Notices that a file has been written to since it was opened.
 
     HDF5 fills what lies beyond the end of a file with zeros and reports no error, so a file that
-    is cut while it plays would go on as silence.
+    is cut while it plays would go on as silence; and one that is overwritten, as something else.
+
+    Attributes:
+        identity: of the file when it was opened.
     """
 
     def __init__(self, file: h5py.File) -> None:
         self._descriptor: int = file.id.get_vfd_handle()
-        self._bytes = os.fstat(self._descriptor).st_size
+        self.identity = FileIdentity.of(self._descriptor)
 
     def check(self) -> None:
-        """Call after reading.
+        """Call after reading: what was read before is then known to be what was there.
 
         Raises:
-            RecordingError: the file is shorter than when it was opened.
+            RecordingError: the file is shorter than when it was opened, or has been written to.
         """
-        now = os.fstat(self._descriptor).st_size
-        if now < self._bytes:
+        now = FileIdentity.of(self._descriptor)
+        if now.size < self.identity.size:
             raise RecordingError(
-                f"the file was cut while it was open: {now} of {self._bytes} bytes are left"
+                f"the file was cut while it was open: {now.size} of {self.identity.size} bytes "
+                "are left"
             )
+        if now.content != self.identity.content:
+            raise RecordingError("the file was written to while it was open")
 
 
 def text(value: object) -> str:

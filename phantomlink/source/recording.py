@@ -10,6 +10,7 @@ from one worker thread, except `Bins.read` of a recording that is in memory.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,7 +25,8 @@ from numpy.typing import NDArray
 from phantomlink.errors import RecordingError
 from phantomlink.source.behaviour import Behaviour, BehaviourSource, SeriesInfo
 from phantomlink.source.bins import BinGrid, Bins, RecordedBins, zero_of
-from phantomlink.source.hdf5 import Shortening, open_nwb, reading, text
+from phantomlink.source.hdf5 import Unchanged, one_line, open_nwb, reading, text
+from phantomlink.source.identity import FileIdentity, Original
 from phantomlink.source.options import SEARCH, ProgressCallback, SeriesOptions
 from phantomlink.source.series import find_series
 from phantomlink.source.spike_index import open_spike_index
@@ -105,8 +107,15 @@ class Recording:
         options: SeriesOptions,
         cache_dir: Path | None,
         progress: ProgressCallback | None,
+        spikes: SpikeSource | None = None,
     ) -> None:
-        self._shortening = Shortening(file)
+        self._unchanged = Unchanged(file)
+        self._original = Original(path, self._unchanged.identity)
+        self._options = options
+        self._cache_dir = cache_dir
+        # One thread at a time reads from the HDF5 file, or exchanges it.
+        self._lock = threading.Lock()
+        self._lost: str | None = None
         self.path = path
         self.dataset = path.stem
         self.info = _info(file)
@@ -116,12 +125,12 @@ class Recording:
         self.trials, self.target_columns, left_out = _trials(file, options)
         self._behaviour = BehaviourSource(found, options)
         self.behaviour = self._behaviour.summary
-        self._spikes: SpikeSource = _spikes(path, file, self.units, cache_dir, progress)
+        self._spikes = spikes or _spikes(path, file, self.units, cache_dir, progress)
         self.n_spikes = self._spikes.n_spikes
         self.t0_seconds, self.last_event_seconds = self._ends()
         self.missing = (*_missing(self), *self.units.notes, *unusable, *left_out)
         self.in_memory = self._spikes.in_memory and self._behaviour.in_memory
-        self._shortening.check()
+        self._unchanged.check()
         self._file = file
         if self._behaviour.in_memory:
             file.close()
@@ -140,7 +149,17 @@ class Recording:
                 f"{self.last_event_seconds:g} s, too long for {float(rate_hz):g} bins per second"
             )
         grid = BinGrid.covering(self.t0_seconds, self.last_event_seconds, rate_hz)
-        return RecordedBins(grid, self.unit_ids, self._spikes, self, self.trials)
+        return RecordedBins(grid, self.unit_ids, self, self, self.trials)
+
+    def counts(self, grid: BinGrid, start: int, stop: int) -> NDArray[np.uint16]:
+        """(stop - start, n_units) spikes per bin of bins [start, stop).
+
+        Raises:
+            RecordingError: the index cannot be read any more; more than 65535 spikes of one unit
+                in one bin.
+        """
+        self._check_not_lost()
+        return self._spikes.counts(grid, start, stop)
 
     def kinematics(self, grid: BinGrid, start: int, stop: int) -> NDArray[np.float64]:
         """(stop - start, 4) vx, vy, x, y of bins [start, stop); NaN where there is none.
@@ -148,11 +167,105 @@ class Recording:
         Raises:
             RecordingError: the file cannot be read any more.
         """
-        with reading(self.path, "behaviour"):
+        if self._behaviour.in_memory:
+            return self._behaviour.kinematics(grid, start, stop)
+        with self._lock, reading(self.path, "behaviour"):
+            self._check_not_lost()
+            # Before, since rubbish may not even be computed with; after, since it counts.
+            self._unchanged.check()
             kinematics = self._behaviour.kinematics(grid, start, stop)
-            if not self._behaviour.in_memory:
-                self._shortening.check()
+            self._unchanged.check()
             return kinematics
+
+    @property
+    def identity(self) -> FileIdentity:
+        """Of the file when it was opened."""
+        return self._unchanged.identity
+
+    def check(self) -> None:
+        """Whether the open files are still what they were; costs next to nothing.
+
+        Raises:
+            RecordingError: they are not.
+        """
+        with self._lock, reading(self.path):
+            self._check_not_lost()
+            if not self._behaviour.in_memory:
+                self._unchanged.check()
+            self._spikes.check()
+
+    def whereabouts(self) -> str | None:
+        """What has become of the file's name; None while it is the file that is open.
+
+        A file that was deleted, or that another one was moved over, plays on: an open file stays
+        until it is closed.
+        """
+        try:
+            now = FileIdentity.of(self.path)
+        except FileNotFoundError:
+            return "was deleted or moved away"
+        except OSError as error:
+            return f"cannot be reached under its name: {error.strerror}"
+        return None if now.place == self.identity.place else "has another file in its place"
+
+    def reopen(self, sha256: str | None) -> None:
+        """Open the same recording once more, after it could not be read.
+
+        Everything that was made of it goes on with what is opened now. HDF5 keeps what it has
+        read, and would share it with whoever opens the file again: so the old one is closed first,
+        and until a call of this succeeds nothing can be read.
+
+        Args:
+            sha256: of the file that was opened first; None when it is not known.
+
+        Raises:
+            RecordingError: there is nothing under its name, or another file, or it cannot be read.
+        """
+        with self._lock:
+            identity = self._original.check(sha256)
+            self._lost = f"{self.path}: is being opened again"
+            self._file.close()
+            # To sort the spikes again would take seconds; only a time of change that nobody can
+            # account for makes an index doubtful.
+            is_known = sha256 is not None or identity.content == self.identity.content
+            kept = self._spikes if is_known and _is_whole(self._spikes) else None
+            if kept is None:
+                self._spikes.close()
+            try:
+                again = _open(self.path, self._options, self._cache_dir, None, kept)
+                try:
+                    again.check_like(self)
+                except BaseException:
+                    again.close()
+                    raise
+            except RecordingError as error:
+                self._lost = one_line(error)
+                raise
+            self._original = Original(self.path, again.identity)
+            self._unchanged, self._file = again._unchanged, again._file
+            self._behaviour, self._spikes = again._behaviour, again._spikes
+            self._lost = None
+
+    def check_like(self, other: Recording) -> None:
+        """Whether this is the same recording as another, by what is said in them.
+
+        Raises:
+            RecordingError: it is not.
+        """
+        for what, mine, others in (
+            ("identifier", self.info.identifier, other.info.identifier),
+            ("number of spikes", self.n_spikes, other.n_spikes),
+            ("last event", self.last_event_seconds, other.last_event_seconds),
+            ("start", self.t0_seconds, other.t0_seconds),
+            ("number of trials", len(self.trials), len(other.trials)),
+        ):
+            if mine != others:
+                raise RecordingError(
+                    f"{self.path}: another recording is in its place: its {what} is {mine}, not "
+                    f"{others}"
+                )
+        if self.unit_ids != other.unit_ids:
+            raise RecordingError(f"{self.path}: another recording is in its place: other units")
 
     def close(self) -> None:
         """Close the file and the index; closing twice is fine."""
@@ -169,6 +282,10 @@ class Recording:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _check_not_lost(self) -> None:
+        if self._lost is not None:
+            raise RecordingError(self._lost)
 
     def _ends(self) -> tuple[float, float]:
         events = self._behaviour.ends()
@@ -203,13 +320,32 @@ def open_recording(
     Raises:
         RecordingError: one line that names the file and what is wrong or missing.
     """
+    return _open(path, options, cache_dir, progress)
+
+
+def _open(
+    path: Path,
+    options: SeriesOptions,
+    cache_dir: Path | None,
+    progress: ProgressCallback | None,
+    spikes: SpikeSource | None = None,
+) -> Recording:
+    """As `open_recording`; with the spikes of another opening, where there are any."""
     file = open_nwb(path)
     try:
         with reading(path):
-            return Recording(path, file, options, cache_dir, progress)
+            return Recording(path, file, options, cache_dir, progress, spikes)
     except BaseException:
         file.close()
         raise
+
+
+def _is_whole(spikes: SpikeSource) -> bool:
+    try:
+        spikes.check()
+    except RecordingError:
+        return False
+    return True
 
 
 def _info(file: h5py.File) -> RecordingInfo:

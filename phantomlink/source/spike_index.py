@@ -8,8 +8,10 @@ the file, found by bisection and read at once.
 
 from __future__ import annotations
 
+import os
 import shutil
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -57,6 +59,8 @@ class SpikeIndex:
         self._header = header
         self._starts = directory["seconds"].astype(np.float64)
         self._crcs: list[int] = directory["crc"].tolist()
+        self._is_damaged = False
+        self._has_failed = False
 
     @property
     def n_spikes(self) -> int:
@@ -102,9 +106,34 @@ class SpikeIndex:
         inside = slice(*np.searchsorted(bins, (0, stop - start)))
         return count_spikes(bins[inside], units[near][inside], (stop - start, self.n_units))
 
+    def check(self) -> None:
+        """Whether the file is as long as it was, and every read so far has worked.
+
+        Raises:
+            RecordingError: it is not, or is closed, or one has not.
+        """
+        if self._has_failed:
+            raise RecordingError(f"{self._place}: reading the index of the spikes failed before")
+        try:
+            size = os.fstat(self._file.fileno()).st_size
+        except (OSError, ValueError) as error:
+            raise RecordingError(
+                f"{self._place}: the index of the spikes cannot be read: {one_line(error)}"
+            ) from error
+        if size != self._header.file_bytes:
+            raise RecordingError(
+                f"{self._place}: the index of the spikes was cut: {size} of "
+                f"{self._header.file_bytes} bytes are left"
+            )
+
     def close(self) -> None:
-        """Close the file; closing twice is fine."""
+        """Close the file, and delete it if it was found to be damaged; twice is fine."""
         self._file.close()
+        if self._is_damaged:
+            # Its head is as it should be, so it would be believed once more.
+            with suppress(OSError):
+                self._place.unlink(missing_ok=True)
+            self._is_damaged = False
 
     def _spikes(
         self, first: int, end: int
@@ -115,12 +144,14 @@ class SpikeIndex:
         try:
             raw = read_exactly(self._file, n * size, HEADER_BYTES + first * size)
         except (OSError, ValueError) as error:
+            self._has_failed = True
             raise RecordingError(
                 f"{self._place}: the index of the spikes cannot be read: {one_line(error)}"
             ) from error
         view = memoryview(raw)
         for k in range(n):
             if zlib.crc32(view[k * size : (k + 1) * size]) != self._crcs[first + k]:
+                self._is_damaged = self._has_failed = True
                 raise RecordingError(
                     f"{self._place}: the index of the spikes was damaged; delete this file and "
                     "start again"

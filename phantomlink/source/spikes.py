@@ -31,6 +31,14 @@ class SpikeSource(CountSource, Protocol):
         """Spikes of all units together."""
         ...
 
+    def check(self) -> None:
+        """Whether what it reads from is whole.
+
+        Raises:
+            RecordingError: it is not.
+        """
+        ...
+
     def close(self) -> None:
         """Give back files; the source is of no use afterwards."""
         ...
@@ -87,6 +95,9 @@ class MemorySpikes:
         return count_spikes(
             bins[inside], self._units[first:last][inside], (stop - start, self._n_units)
         )
+
+    def check(self) -> None:
+        """It reads from nowhere."""
 
     def close(self) -> None:
         """Nothing is held open."""
