@@ -27,7 +27,7 @@ MAX_MESSAGE_BYTES = 32 * 2**20
 _PACKET_BYTES = 2 * 2**20
 
 
-async def echo_frames(websocket, frames, session, admission, make_greeting):
+async def echo_frames(websocket, frames, *_):
     """In place of a session's packets on a stream of `phantomlink serve`."""
     frames.max_frames = 10**9
     try:
@@ -42,7 +42,7 @@ async def echo_frames(websocket, frames, session, admission, make_greeting):
         return
 
 
-async def echo_messages(websocket, session, admission, make_greeting):
+async def echo_messages(websocket, *_, **__):
     """In place of a session's packets on a stream behind another ASGI server."""
     while True:
         message = await websocket.receive()
@@ -50,8 +50,16 @@ async def echo_messages(websocket, session, admission, make_greeting):
         await websocket.send(b"" if message is None else message)
 
 
+async def take_long_messages(nursery, stream, **options):
+    """In place of trio-websocket's `wrap_server_stream`, with its limit raised."""
+    return await _wrap_server_stream(
+        nursery, stream, **(options | {"max_message_size": MAX_MESSAGE_BYTES})
+    )
+
+
+_wrap_server_stream = trio_websocket.wrap_server_stream
+trio_websocket.wrap_server_stream = take_long_messages
 phantomlink.sinks.websocket._stream_session = echo_frames
-phantomlink.sinks.websocket.MAX_MESSAGE_BYTES = MAX_MESSAGE_BYTES
 phantomlink.app.serve_asgi_client = echo_messages
 app = phantomlink.app.create_app()
 
