@@ -24,6 +24,7 @@ from phantomlink.lifespan import Lifespan, leaving_when_refused
 from phantomlink.parameters import client_base_url
 from phantomlink.polled import find_call, raw_answer
 from phantomlink.problems import problem_response
+from phantomlink.rest_of_body import RestOfBody
 from phantomlink.routes import register_routes
 from phantomlink.service import Service
 from phantomlink.settings import Settings, load_settings
@@ -92,6 +93,9 @@ class PhantomLinkApp(QuartTrio):
             except PhantomLinkError as error:
                 await _refuse(scope, receive, send, error, door)
                 return
+            if scope["type"] == "http":
+                request = RestOfBody(receive, send)
+                receive, send = request.receive, request.send
             await super().__call__(scope, receive, send)
             return
         status, headers, body = await call.answer(self.get_service, door, visitor)

@@ -119,8 +119,8 @@ async def session(get_service: GetService, code: str, _parameters: Parameters) -
 
 async def timing(get_service: GetService, code: str, parameters: Parameters) -> Answer:
     """`GET /api/sessions/{code}/timing`."""
-    form = parameters.text("format") or "json"
-    if form not in {"json", "text"}:
+    form = parameters.text("format")
+    if form not in {None, "json", "text"}:
         raise InvalidParameterError(f"format: got {form!r}, takes json or text")
     report = timing_report(get_service(), get_service().registry.get(code))
     if form == "text":

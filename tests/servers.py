@@ -74,7 +74,12 @@ class LiveServer:
 
 @contextmanager
 def live_server(
-    recording: Path, *, entry: str = "serve", env: Mapping[str, str] | None = None
+    recording: Path,
+    *,
+    entry: str = "serve",
+    env: Mapping[str, str] | None = None,
+    command: str = "phantomlink",
+    app: str = "phantomlink.app:app",
 ) -> Iterator[LiveServer]:
     """Run `phantomlink serve` or hypercorn on any free port of 127.0.0.1 until left.
 
@@ -82,6 +87,8 @@ def live_server(
         recording: that it plays.
         entry: "serve", "hypercorn" for its Trio worker, "asyncio" for its default one.
         env: variables beside those that name the recording.
+        command: module that is the command of `serve`.
+        app: that hypercorn serves.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PHANTOM_")}
     environment |= {"PHANTOM_DATA_DIR": str(recording.parent), "PHANTOM_DATASET": recording.stem}
@@ -89,15 +96,15 @@ def live_server(
     environment["PHANTOM_LSL_ENABLED"] = "false"
     environment |= dict(env or {})
     if entry == "serve":
-        command = [sys.executable, "-m", "phantomlink", "serve", "--port", "0"]
+        arguments = [sys.executable, "-m", command, "serve", "--port", "0"]
     else:
         options = ["--bind", "127.0.0.1:0", "--graceful-timeout", "1"]
         if entry == "hypercorn":
             options += ["--worker-class", "trio"]
-        command = [sys.executable, "-m", "hypercorn", *options, "phantomlink.app:app"]
+        arguments = [sys.executable, "-m", "hypercorn", *options, app]
     # A session of its own: hypercorn serves from a child process, which must go with it.
     process = subprocess.Popen(
-        command,
+        arguments,
         env=environment,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

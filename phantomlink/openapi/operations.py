@@ -21,7 +21,7 @@ class Operation:
         summary: one line.
         schema: of a successful answer, by name; None for a text.
         media_type: of a successful answer.
-        texts: other media types that `Accept` may ask for, which are texts.
+        texts: other media types that it may be asked for, which are texts.
         errors: statuses that are answered with problem details.
         tag: what it is listed under.
         description: what the summary does not say.
@@ -66,6 +66,8 @@ def _in_query(name: str, schema: Schema, description: str) -> Schema:
 _CODE = _in_path("code", {"type": "string", "pattern": CODE_PATTERN}, "of the session")
 _WHOLE = {"type": "integer"}
 _SEED = {"type": "integer", "minimum": SEEDS.low, "maximum": SEEDS.high}
+_BIN_MS = {"type": "number", "minimum": 1, "maximum": 1000}
+_SPEED = {"type": "number", "minimum": 0.1, "maximum": 100}
 _KNOWN = ("404", "422", "503")
 
 
@@ -96,8 +98,8 @@ def _session_routes() -> tuple[Operation, ...]:
             tag=tag,
             parameters=(
                 code,
-                _in_query("bin_size_ms", {"type": "number"}, "as in the body; not both"),
-                _in_query("speed", {"type": "number"}, "as in the body; not both"),
+                _in_query("bin_size_ms", _BIN_MS, "as in the body; not both"),
+                _in_query("speed", _SPEED, "as in the body; not both"),
                 _in_query("lsl", {"type": "boolean"}, "as in the body; not both"),
                 _in_query("perturbation", {"type": "string"}, "a preset's name, as in the body"),
                 _in_query("seed", _SEED, "as in the body; not both"),
@@ -157,6 +159,7 @@ def _session_routes() -> tuple[Operation, ...]:
                     "text for a person to read",
                 ),
             ),
+            texts=("text/plain",),
         ),
         Operation(
             "post",
@@ -282,8 +285,8 @@ def _control_routes() -> tuple[Operation, ...]:
             body_examples={"packet": {"packet_id": 1000}, "time": {"position_seconds": 25.0}},
             parameters=(
                 _CODE,
-                _in_query("packet_id", _WHOLE, "as in the body"),
-                _in_query("position_seconds", {"type": "number"}, "as in the body"),
+                _in_query("packet_id", _WHOLE | {"minimum": 0}, "as in the body"),
+                _in_query("position_seconds", {"type": "number", "minimum": 0}, "as in the body"),
             ),
             description="Takes one of packet_id and position_seconds, in the body or in the "
             "query. Filtered playheads go to their first match at or after it, wrapping.",
@@ -297,7 +300,7 @@ def _control_routes() -> tuple[Operation, ...]:
             tag="control",
             body="Speed",
             body_examples={"twice as fast": {"speed": 2}, "as recorded": {"speed": 1}},
-            parameters=(_CODE, _in_query("speed", {"type": "number"}, "as in the body")),
+            parameters=(_CODE, _in_query("speed", _SPEED, "as in the body")),
             description="From the next packet on, at the same bin width. Listeners get the "
             "metadata message again.",
         ),

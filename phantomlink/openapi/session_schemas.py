@@ -118,8 +118,12 @@ def _sessions() -> dict[str, Schema]:
             "",
             {
                 "custom_code": nullable(session_code()),
-                "bin_size_ms": nullable(number("width of a bin, 1 to 1000; the server's", 25.0)),
-                "speed": nullable(number("times faster than recorded, 0.1 to 100; 1", 1.0)),
+                "bin_size_ms": nullable(
+                    number("width of a bin, 1 to 1000; the server's", 25.0, minimum=1, maximum=1000)
+                ),
+                "speed": nullable(
+                    number("times faster; 1", 1.0, minimum=0.1, maximum=100),
+                ),
                 "lsl": nullable(flag("whether to have LSL outlets; true, if the server has any")),
                 "perturbation": described("Perturbation", "null: the server's"),
                 "seed": nullable(seed()),
@@ -186,8 +190,8 @@ def _sessions() -> dict[str, Schema]:
         "Seek": record(
             "One of the two.",
             {
-                "packet_id": nullable(integer("bin of the recording", 1000)),
-                "position_seconds": nullable(number("from the start of the recording")),
+                "packet_id": nullable(integer("bin of the recording", 1000, minimum=0)),
+                "position_seconds": nullable(number("from the start of the recording", minimum=0)),
             },
             frozenset({"packet_id", "position_seconds"}),
         ),
@@ -200,7 +204,11 @@ def _sessions() -> dict[str, Schema]:
                 "position_seconds": number("start of that packet", 25.0),
             },
         ),
-        "Speed": record("", {"speed": number("times faster than recorded, 0.1 to 100", 2.0)}),
+        "Speed": record(
+            "",
+            {"speed": nullable(number("times faster", 2.0, minimum=0.1, maximum=100))},
+            frozenset({"speed"}),
+        ),
         "Paced": record(
             "",
             {
