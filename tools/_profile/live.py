@@ -21,10 +21,8 @@ from phantomlink.engine.session import NO_FILTER
 from phantomlink.server import Server
 from phantomlink.service import Service
 from phantomlink.settings import load_settings
-from phantomlink.sinks import websocket
 from phantomlink.wire.encoder import WireFormat
 
-from .probes import replaced
 from .scenarios import Scenario
 
 _HOST = "127.0.0.1"
@@ -86,6 +84,7 @@ async def live(scenario: Scenario, recording: str | None) -> AsyncIterator[Live]
     """Serve a scenario until left; every client has had a packet when this begins."""
     settings = replace(
         load_settings(),
+        ping_interval_seconds=_NO_PINGS_SECONDS,
         stream_frequency_hz=Fraction(scenario.rate_hz),
         max_connections=scenario.sessions,
         # Nobody has an inlet here, and outlets would only add threads.
@@ -105,10 +104,7 @@ async def live(scenario: Scenario, recording: str | None) -> AsyncIterator[Live]
         listeners = await trio.open_tcp_listeners(0, host=_HOST)
         port = listeners[0].socket.getsockname()[1]
         await nursery.start(Server(app, settings).run, listeners)
-        with (
-            replaced(websocket, "_PING_INTERVAL_SECONDS", _NO_PINGS_SECONDS),
-            reader(port, scenario.paths) as process,
-        ):
+        with reader(port, scenario.paths) as process:
             assert process.stdout is not None
             with trio.fail_after(_READY_SECONDS):
                 await trio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True)
