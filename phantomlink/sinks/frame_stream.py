@@ -33,10 +33,12 @@ from phantomlink.sinks.replay_stream import ReplayStream
 # MSG_DONTWAIT says it again: trio's sockets do not block.
 _SEND_FLAGS = getattr(socket, "MSG_DONTWAIT", 0) | getattr(socket, "MSG_NOSIGNAL", 0)
 _CLOSE_OPCODE = 0x8
-# How long the kernel may keep the end of the stream for a client that has been given up, after the
-# socket has been closed. Linux only; elsewhere the kernel decides.
-_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
-_FAREWELL_MS = 20_000
+# What a client that is given up is granted for the close frame: room in the kernel, where trio lets
+# no more than 16 KiB wait and a socket may hold a segment more than its buffer; and how long the
+# kernel may keep the end of the stream, after the socket has been closed. Where the system does not
+# have such an option, it decides.
+_FAREWELL_BYTES = 64 * 1024
+_FAREWELL_OPTIONS = (("TCP_NOTSENT_LOWAT", 2**30), ("TCP_USER_TIMEOUT", 20_000))
 _monotonic_ns = time.monotonic_ns
 
 
@@ -232,11 +234,12 @@ class FrameStream(trio.abc.Stream):
             self._forget(item)
             self.dropped_frames += item.droppable
         with suppress(OSError):
-            # Linux doubles what it is given, for its own bookkeeping.
             room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room + self._queued_bytes)
-            if _USER_TIMEOUT is not None:
-                self._socket.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, _FAREWELL_MS)
+            room += self._queued_bytes + _FAREWELL_BYTES
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+            for name, value in _FAREWELL_OPTIONS:
+                if hasattr(socket, name):
+                    self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         self._flush_nowait()
         too_slow()
 
@@ -280,7 +283,8 @@ class FrameStream(trio.abc.Stream):
 
     def _drop_oldest(self) -> bool:
         """Drop the oldest packet but the newest, if there is one; whether there was."""
-        if self._queued_frames > 1:
+        is_torn = self._head_is_torn and self._queue[0].droppable
+        if self._queued_frames - is_torn > 1:
             for index, item in enumerate(self._queue):
                 if item.droppable and not (index == 0 and self._head_is_torn):
                     del self._queue[index]

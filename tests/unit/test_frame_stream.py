@@ -14,7 +14,15 @@ CLOSE_FRAME = b"\x88\x02\x03\xe8"
 
 
 @asynccontextmanager
-async def connected(*, received=b"", max_frames=5, max_bytes=10**9, send_buffer=4096, latency=None):
+async def connected(
+    *,
+    received=b"",
+    max_frames=5,
+    max_bytes=10**9,
+    send_buffer=4096,
+    latency=None,
+    behind_seconds=10**6,
+):
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     client = await trio.testing.open_stream_to_socket_listener(listeners[0])
     client.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF, 4096)
@@ -25,6 +33,7 @@ async def connected(*, received=b"", max_frames=5, max_bytes=10**9, send_buffer=
         max_frames=max_frames,
         max_bytes=max_bytes,
         latency=latency or Histogram(),
+        behind_seconds=behind_seconds,
     )
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -108,6 +117,82 @@ async def test_bytes_bound_the_queue_too():
             frames.offer_nowait(numbered(k))
         assert frames.queued_frames <= 7
         assert frames.dropped_frames > 200
+
+
+async def test_all_that_waits_counts_and_the_newest_packet_is_never_dropped():
+    async with connected(max_frames=10**6, max_bytes=20_000) as (frames, _, _):
+        while not frames.queued_frames:
+            frames.offer_nowait(numbered(0))
+        for k in range(4):
+            frames.put_nowait(numbered(k, 4000))
+        waiting = frames.queued_bytes
+        assert waiting > 16_000
+        frames.offer_nowait(numbered(1, 30_000))
+        frames.offer_nowait(numbered(2, 30_000))
+        # The very first stays, too, if it is torn.
+        assert frames.queued_frames + frames.dropped_frames == 3
+        assert 1 <= frames.dropped_frames <= 2
+        assert 30_000 < frames.queued_bytes <= waiting + len(numbered(2, 30_000))
+    assert frames.queued_bytes == 0
+
+
+async def test_what_may_not_be_dropped_must_not_grow_for_ever():
+    given_up = []
+    async with connected(max_bytes=20_000) as (frames, _, _):
+        frames.upgraded(bytes, lambda: given_up.append(frames.queued_bytes))
+        for k in range(5):
+            frames.put_nowait(numbered(k))
+        await trio.testing.wait_all_tasks_blocked()
+        assert not given_up
+        for k in range(50):
+            frames.put_nowait(numbered(k))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(given_up) == 1
+        assert given_up[0] <= len(numbered(0))
+
+
+async def test_the_deadline_of_a_client_that_is_behind(mock_clock):
+    given_up = []
+    async with connected(behind_seconds=2.0, max_frames=5) as (frames, client, _):
+        frames.upgraded(bytes, lambda: given_up.append(trio.current_time()))
+        assert frames.behind_since is None
+        for k in range(50):
+            frames.offer_nowait(numbered(k))
+        began = trio.current_time()
+        await trio.testing.wait_all_tasks_blocked()
+        assert frames.behind_since == began
+        mock_clock.jump(1.99)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not given_up
+        mock_clock.jump(0.01)
+        await trio.testing.wait_all_tasks_blocked()
+        assert given_up == [began + 2.0]
+        # Nothing but the close frame follows what the kernel has, and there is room for it.
+        await frames.send_all(CLOSE_FRAME)
+        assert frames.queued_frames == 0
+        await frames.aclose()
+        got = parse(await read_all(client))
+    assert got.pop() == (0x88, CLOSE_FRAME[2:])
+    assert [number(payload) for _, payload in got] == list(range(len(got)))
+    assert frames.dropped_frames == 50 - len(got)
+
+
+async def test_a_client_that_is_behind_now_and_then_is_not_given_up(mock_clock):
+    given_up = []
+    async with connected(behind_seconds=2.0, max_frames=100) as (frames, client, _):
+        frames.upgraded(bytes, lambda: given_up.append(True))
+        for _ in range(3):
+            for k in range(20):
+                frames.offer_nowait(numbered(k))
+            await trio.testing.wait_all_tasks_blocked()
+            assert frames.behind_since == trio.current_time()
+            mock_clock.jump(1.9)
+            while frames.queued_frames:
+                await client.receive_some(100_000)
+            await trio.testing.wait_all_tasks_blocked()
+            assert frames.behind_since is None
+    assert not given_up
+    assert frames.dropped_frames == 0
 
 
 async def test_a_longer_queue_holds_from_the_next_frame_on():

@@ -1,0 +1,192 @@
+"""Clients that stop reading, hiccup or fall silent, beside one that keeps up, on both entries."""
+
+import base64
+import os
+import socket
+import struct
+import time
+from contextlib import closing, contextmanager
+
+import pytest
+
+from phantomlink.source.synthetic import synthesize_named
+from tests.clients import listening
+from tests.servers import ENTRIES, live_server
+
+RATE = 500
+# Of a machine that others use, too.
+PATIENCE_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    path = tmp_path_factory.mktemp("slow") / "named.nwb"
+    synthesize_named(path, units=40, seconds=10.0)
+    return path
+
+
+@pytest.fixture(scope="module", params=ENTRIES)
+def server(request, named):
+    env = {
+        "PHANTOM_STREAM_FREQUENCY_HZ": str(RATE),
+        "PHANTOM_MAX_CONNECTIONS": "20",
+        # Longer than a hiccup of half a second on a busy machine, shorter than a stop.
+        "PHANTOM_CLIENT_BEHIND_SECONDS": "2",
+    }
+    with live_server(named, entry=request.param, env=env) as server:
+        server.entry = request.param
+        yield server
+
+
+@contextmanager
+def reading_when_told(server, path):
+    """A connection that takes what somebody reads, and little beyond that."""
+    host, port = server.address.split(":")
+    with closing(socket.socket()) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        client.settimeout(PATIENCE_SECONDS)
+        client.connect((host, int(port)))
+        key = base64.b64encode(os.urandom(16)).decode()
+        client.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: {server.address}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+            .encode()
+        )  # fmt: skip
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += client.recv(1)
+        assert b" 101 " in head
+        yield client
+
+
+def read_exactly(client, n):
+    data = b""
+    while len(data) < n:
+        chunk = client.recv(n - len(data))
+        if not chunk:
+            raise ConnectionError("closed")
+        data += chunk
+    return data
+
+
+def read_frame(client):
+    """(opcode, payload) of one whole frame."""
+    first, length = read_exactly(client, 2)
+    if length >= 126:
+        length = int.from_bytes(read_exactly(client, 2 if length == 126 else 8), "big")
+    return first & 0x0F, read_exactly(client, length)
+
+
+def close_code(client):
+    """Read to the end: the code of the close frame, None when there is none."""
+    try:
+        while True:
+            opcode, payload = read_frame(client)
+            if opcode == 8:
+                return struct.unpack(">H", payload[:2])[0]
+    except ConnectionError:
+        return None
+
+
+def wait_for(condition):
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return found
+
+
+def stats(server, code):
+    return server.get(f"/api/stats/{code}")[1]
+
+
+@pytest.mark.parametrize("stays_away_seconds", [0, 5])
+def test_one_that_stops_is_closed_and_nobody_else_loses_anything(server, stays_away_seconds):
+    code = f"stopped-{stays_away_seconds}"
+    with (
+        listening(f"{server.ws}/stream/{code}") as other,
+        reading_when_told(server, f"/stream/{code}") as stopped,
+    ):
+        behind = wait_for(lambda: stats(server, code)["slow_clients_now"])[0]
+        assert behind["behind_seconds"] is not None
+        before = stats(server, code)["active_connections"]
+        assert before == 2
+        wait_for(lambda: stats(server, code)["slow_clients_closed"] == 1)
+        after = stats(server, code)
+        assert after["active_connections"] == 1
+        assert after["slow_clients"] == 1
+        assert after["slow_clients_now"] == []
+        assert after["dropped_packets"] > 0
+        time.sleep(stays_away_seconds)
+        # hypercorn's connection has been cut off by then: ASGI has no way to leave it a word.
+        is_told = server.entry == "serve" or not stays_away_seconds
+        assert close_code(stopped) == (4408 if is_told else None)
+        n = len(other.packets)
+        wait_for(lambda: len(other.packets) > n + 100)
+    assert other.close_code is None
+    assert not other.gaps
+    timing = server.get(f"/api/sessions/{code}/timing")[1]
+    assert timing["slow_clients_closed"] == 1
+    assert timing["dropped_packets"] == after["dropped_packets"]
+    if server.entry == "serve":
+        assert "is closed: too slow: behind for 2 s" in server.log
+
+
+def test_one_that_hiccups_is_not_closed_and_loses_nothing(server):
+    code = "hiccup"
+    seen_behind = False
+    numbers = []
+    with reading_when_told(server, f"/stream/{code}?format=json") as client:
+        for _ in range(4):
+            until = time.monotonic() + 0.5
+            while time.monotonic() < until:
+                seen_behind = bool(stats(server, code)["slow_clients_now"]) or seen_behind
+            # What has come together, and a while beyond.
+            until = time.monotonic() + 1.0
+            while time.monotonic() < until:
+                opcode, payload = read_frame(client)
+                assert opcode != 8
+                if b'"type":"data"' in payload.replace(b" ", b""):
+                    text = payload.partition(b'"sequence_number":')[2]
+                    numbers.append(int(text.partition(b",")[0]))
+    assert seen_behind
+    assert len(numbers) > RATE
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert stats(server, code)["slow_clients"] == 0
+
+
+def test_one_that_answers_no_ping_is_closed_though_nothing_is_sent(named):
+    env = {"PHANTOM_PING_INTERVAL_SECONDS": "0.5", "PHANTOM_PING_TIMEOUT_SECONDS": "5"}
+    with live_server(named, env=env) as server:
+        with (
+            listening(f"{server.ws}/stream/quiet") as other,
+            reading_when_told(server, "/stream/quiet") as silent,
+        ):
+            assert stats(server, "quiet")["active_connections"] == 2
+            server.post("/api/control/quiet/pause")
+            wait_for(lambda: stats(server, "quiet")["active_connections"] == 1)
+            assert close_code(silent) == 4408
+            assert stats(server, "quiet")["slow_clients_closed"] == 1
+        assert other.close_code is None
+        assert "no answer to a ping within 5 s" in server.log
+
+
+def test_memory_of_clients_that_take_nothing_is_bounded_in_bytes(named):
+    """As many bytes as may wait hold a tenth of the packets that may."""
+    env = {
+        "PHANTOM_STREAM_FREQUENCY_HZ": "1000",
+        "PHANTOM_CLIENT_QUEUE_PACKETS": "50000",
+        "PHANTOM_CLIENT_QUEUE_BYTES": str(2**20),
+        "PHANTOM_CLIENT_BEHIND_SECONDS": "600",
+    }
+    with (
+        live_server(named, env=env) as server,
+        reading_when_told(server, "/stream/greedy?format=json") as client,
+    ):
+        wait_for(lambda: stats(server, "greedy")["dropped_packets"] > 100)
+        for _ in range(5):
+            (waiting,) = stats(server, "greedy")["slow_clients_now"]
+            assert 2**20 - 20_000 < waiting["queued_bytes"] <= 2**20
+            assert waiting["dropped_packets"] > 100
+        # Never in the middle of a frame, and the newest are there.
+        assert all(read_frame(client)[0] in {1, 9} for _ in range(1000))
