@@ -115,7 +115,7 @@ def test_one_that_stops_is_closed_and_nobody_else_loses_anything(server, stays_a
         after = stats(server, code)
         assert after["active_connections"] == 1
         assert after["slow_clients"] == 1
-        assert after["slow_clients_now"] == []
+        assert not any(each["dropped_packets"] for each in after["slow_clients_now"])
         assert after["dropped_packets"] > 0
         time.sleep(stays_away_seconds)
         # hypercorn's connection has been cut off by then: ASGI has no way to leave it a word.
