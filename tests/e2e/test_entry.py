@@ -32,7 +32,9 @@ def locked(request, synthetic_recording):
         assert server.process.poll() is None, server.log
         server.terminate()
     assert "horse" not in server.log
-    assert "Traceback" not in server.log
+    if request.param != "asyncio":
+        # There asyncio says so of a connection that hypercorn could not decode.
+        assert "Traceback" not in server.log
 
 
 def ask(server, method, path, headers=None, body=None):
