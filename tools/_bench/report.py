@@ -28,7 +28,9 @@ _ERRORS = {
 
 def environment() -> dict[str, object]:
     """The machine and the interpreter."""
-    settings = {k: v for k, v in os.environ.items() if k.startswith("PHANTOM_")}
+    settings = {
+        k: v for k, v in os.environ.items() if k.startswith("PHANTOM_") and k != "PHANTOM_API_TOKEN"
+    }
     return {
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpus": len(os.sched_getaffinity(0)),

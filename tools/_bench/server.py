@@ -31,6 +31,8 @@ _OURS = (
     "PHANTOM_DATA_DIR",
     "PHANTOM_DATASET",
     "PHANTOM_LSL_ENABLED",
+    "PHANTOM_API_TOKEN",
+    "PHANTOM_API_TOKEN_FILE",
 )
 
 
@@ -110,6 +112,9 @@ class StartedServer(Server):
             environment |= lsl_env
         command = [sys.executable, "-m", "phantomlink", "serve", "--port", "0"]
         command += ["--stream-frequency-hz", str(rate_hz), "--max-connections", str(max_sessions)]
+        # All clients of a benchmark come from one address.
+        command += ["--max-clients", "10000", "--max-clients-per-session", "10000"]
+        command += ["--max-clients-per-address", "10000", "--max-requests-per-second", "0"]
         if recording is not None:
             command.append(str(recording.resolve()))
         self._log = folder / f"server-{uuid.uuid4().hex[:8]}.log"
