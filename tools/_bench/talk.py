@@ -57,21 +57,28 @@ def end_with_parent() -> None:
 
 
 class Child:
-    """Parent: a process that runs one module of this package.
+    """Parent: a process that runs one module of this package, or of another one.
 
     Args:
         module: its name, without the package's.
         config: what it hears first.
         env: variables beside those of this process.
+        package: of the module, in the folder of the tools.
     """
 
-    def __init__(self, module: str, config: Message, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        module: str,
+        config: Message,
+        env: Mapping[str, str] | None = None,
+        package: str = "_bench",
+    ) -> None:
         self.name = module
         environment = dict(os.environ) | dict(env or {})
         path = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = str(_TOOLS) + (os.pathsep + path if path else "")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"_bench.{module}"],
+            [sys.executable, "-m", f"{package}.{module}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

@@ -1,0 +1,252 @@
+"""The soak: what it concludes from figures, and that it runs."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tools._soak.arguments import parser
+from tools._soak.figures import NO_LATENESS, Lateness, lateness, total
+from tools._soak.hostile import corpus
+from tools._soak.trend import Finding, Trend, kendall_variance, trend
+from tools._soak.verdicts import (
+    Heard,
+    Sample,
+    as_json,
+    exit_code,
+    judge,
+    slopes,
+    text,
+    warm_up_seconds,
+)
+
+ROOT = Path(__file__).parents[2]
+TIMES = [10.0 * k for k in range(100)]
+
+
+def noise(seed, n=100):
+    return np.random.default_rng(seed).normal(0, 1, n)
+
+
+# --- trends
+
+
+def test_a_line_has_its_slope_an_hour():
+    found = trend(TIMES, [3 + t * 2 / 3600 for t in TIMES])
+    assert found.slope == pytest.approx(2)
+    assert (found.low, found.high) == (pytest.approx(2), pytest.approx(2))
+    assert found.n == 100
+
+
+def test_a_third_of_wild_samples_do_not_move_it():
+    values = [100 + t * 2 / 3600 for t in TIMES]
+    values[10:40:2] = [1000.0] * 15
+    values[60:90:2] = [0.0] * 15
+    assert trend(TIMES, values).slope == pytest.approx(2, abs=0.5)
+
+
+@pytest.mark.parametrize("slope", [-50.0, 0.0, 50.0])
+def test_the_interval_holds_the_slope_about_as_often_as_it_says(slope):
+    held = 0
+    for seed in range(200):
+        values = [slope * t / 3600 + e for t, e in zip(TIMES[:40], noise(seed), strict=False)]
+        found = trend(TIMES[:40], values)
+        assert found.low <= found.slope <= found.high
+        held += found.low <= slope <= found.high
+    assert 180 <= held <= 200
+
+
+def test_few_samples_say_nothing_of_how_far_they_can_be_trusted():
+    found = trend(TIMES[:4], [1.0, 2.0, 3.0, 4.0])
+    assert found.slope == pytest.approx(360)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+    assert found.against(1) is Finding.UNDECIDED
+    assert math.isnan(trend([0.0], [1.0]).slope)
+
+
+def test_what_never_changes_is_known_to_be_flat():
+    found = trend(TIMES, [7.0] * 100)
+    assert (found.low, found.slope, found.high) == (0, 0, 0)
+
+
+def test_ties_make_the_variance_smaller():
+    assert kendall_variance([1, 2, 3, 4]) == pytest.approx(4 * 3 * 13 / 18)
+    assert kendall_variance([1, 1, 3, 4]) == pytest.approx((4 * 3 * 13 - 2 * 9) / 18)
+    assert kendall_variance([5] * 9) == 0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "finding"),
+    [
+        (-1, 0.9, Finding.HOLDS),
+        (0.2, 1.0, Finding.HOLDS),
+        (0.2, 1.1, Finding.UNDECIDED),
+        (1.1, 9, Finding.GROWS),
+    ],
+)
+def test_an_interval_that_holds_the_limit_decides_nothing(low, high, finding):
+    assert Trend(0.5, low, high, 10).against(1.0) is finding
+
+
+# --- figures
+
+METRICS = """\
+# HELP phantomlink_tick_lateness_seconds how late
+# TYPE phantomlink_tick_lateness_seconds histogram
+phantomlink_tick_lateness_seconds_bucket{le="1.023e-06"} 10.0
+phantomlink_tick_lateness_seconds_bucket{le="0.000131071"} 98.0
+phantomlink_tick_lateness_seconds_bucket{le="0.008388607"} 99.0
+phantomlink_tick_lateness_seconds_bucket{le="+Inf"} 100.0
+phantomlink_tick_lateness_seconds_count 100.0
+phantomlink_packets_dropped_total{reason="slow_client"} 5.0
+phantomlink_packets_dropped_total{reason="injected"} 2.0
+phantomlink_stalls_total 3.0
+"""
+
+
+def test_lateness_is_read_from_the_metrics():
+    found = lateness(METRICS)
+    assert found.ticks == 100
+    assert found.quantile(0.1) == 1.023e-06
+    assert found.quantile(0.5) == found.quantile(0.98) == 0.000131071
+    assert found.quantile(0.99) == 0.008388607
+    assert found.quantile(1) == math.inf
+
+
+def test_lateness_of_the_time_between_two_looks():
+    before = Lateness((1.0, math.inf), (10.0, 20.0))
+    after = Lateness((1.0, math.inf), (10.0, 30.0))
+    since = after.since(before)
+    assert since.ticks == 10
+    assert since.quantile(0.5) == math.inf
+    assert after.since(NO_LATENESS) == after
+    assert math.isnan(after.since(after).quantile(0.5))
+
+
+def test_metrics_are_summed_over_labels():
+    assert total(METRICS, "phantomlink_packets_dropped_total") == 7
+    assert total(METRICS, "phantomlink_stalls_total") == 3
+    assert total(METRICS, "phantomlink_stalls") == 0
+
+
+# --- verdicts
+
+GOOD = Heard(packets=1200, fewest=400, gaps=(), n_gaps=0, closed=())
+
+
+def flat(n=60, rss=100.0, grows_an_hour=0.0, wobble=0.0):
+    return [
+        Sample(10.0 * k, rss + grows_an_hour * k / 360 + wobble * e, 50.0, 80.0, 3.0)
+        for k, e in zip(range(n), noise(1, n), strict=True)
+    ]
+
+
+def judged(heard=GOOD, samples=None, left=None, calls=None, expected=400.0):
+    samples = flat() if samples is None else samples
+    verdicts = judge(heard, expected, samples, 60.0, left or {}, calls or {})
+    return {v.name: v.finding for v in verdicts}, exit_code(verdicts)
+
+
+def test_all_well():
+    findings, code = judged(left={"descriptors": 1.0}, calls={"churn": (500, 5)})
+    assert set(findings.values()) == {Finding.HOLDS}
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("gaps", {"heard": Heard(1200, 400, ("a: 7 where 6 was due",), 1, ())}),
+        ("streams that ended", {"heard": Heard(1200, 400, (), 0, ("a: closed with 1013",))}),
+        ("packets of each stream", {"heard": Heard(1200, 350, (), 0, ())}),
+        ("resident memory", {"samples": flat(grows_an_hour=5.0, wobble=0.01)}),
+        ("descriptors left behind", {"left": {"descriptors": 3.0}}),
+        ("churn", {"calls": {"churn": (100, 2)}}),
+    ],
+)
+def test_each_thing_that_is_wrong_is_a_failure_by_its_name(name, given):
+    findings, code = judged(**given)
+    assert code == 1
+    assert [n for n, finding in findings.items() if finding is Finding.GROWS] == [name]
+
+
+def test_what_a_short_run_cannot_tell_is_undecided_and_no_failure():
+    findings, code = judged(samples=flat(n=20, wobble=0.1))
+    assert findings["resident memory"] is Finding.UNDECIDED
+    assert code == 0
+
+
+def test_a_server_whose_process_is_not_known_is_judged_by_its_streams_alone():
+    nan = math.nan
+    samples = [Sample(10.0 * k, nan, nan, nan, nan) for k in range(20)]
+    findings, code = judged(samples=samples)
+    assert findings["resident memory"] is None
+    assert code == 0
+
+
+def test_the_warm_up_is_left_out():
+    assert warm_up_seconds(1200) == 120
+    assert warm_up_seconds(60) == 15
+    rising = [Sample(10.0 * k, min(k, 12), 1, 1, 1) for k in range(100)]
+    assert slopes(rising, 120.0)["rss_mb"].high == 0
+    assert slopes(rising, 0.0)["rss_mb"].slope >= 0
+    assert slopes(rising, 120.0)["rss_mb"].n == 88
+
+
+def test_the_report_says_what_was_found():
+    verdicts = judge(GOOD, 400.0, flat(n=20, wobble=0.1), 60.0, {}, {"churn": (10, 0)})
+    report = text(verdicts)
+    assert re.search(r"^holds +gaps +0$", report, re.MULTILINE)
+    assert re.search(r"^undecided +resident memory .*MB an hour, limit 1, 14 samples", report, re.M)
+    said = json.loads(json.dumps(as_json(verdicts, flat(n=2))))
+    assert said["verdicts"][0] == {"name": "gaps", "finding": "holds", "text": "0"}
+    assert len(said["samples"]) == 2
+
+
+# --- the tool
+
+
+def test_the_corpus_is_made_of_bytes_that_differ():
+    assert len(set(corpus().values())) == len(corpus()) > 15
+
+
+def test_the_page_has_every_flag_and_no_other():
+    page = (ROOT / "docs" / "soak.md").read_text(encoding="utf-8")
+    flags = {flag for action in parser()._actions for flag in action.option_strings}
+    described = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page))
+    assert described == flags - {"-h", "--help"}
+
+
+def test_it_runs(synthetic_recording, tmp_path):
+    out = tmp_path / "soak.json"
+    tool = [sys.executable, str(ROOT / "tools" / "soak.py"), "--json", str(out)]
+    size = ["--minutes", "0.1", "--every", "1", "--sessions", "3", "--slow", "2", "--churn", "8"]
+    done = subprocess.run(
+        [*tool, *size, "--recording", str(synthetic_recording)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(re.findall(r"^ +\d+ s +\d+ ticks  0 gaps", done.stdout, re.MULTILINE)) >= 5
+    said = json.loads(out.read_text())
+    assert said["ticks"] > 3 * 40 * 5
+    findings = {v["name"]: v["finding"] for v in said["verdicts"]}
+    assert findings["gaps"] == findings["streams that ended"] == "holds"
+    assert findings["descriptors left behind"] == "holds"
+    assert all(done > 0 for done, _ in said["done"]["calls"].values())
+    assert said["done"]["slow_clients"] >= 2
+
+
+def test_a_server_that_is_not_there_is_one_line(tmp_path):
+    tool = [sys.executable, str(ROOT / "tools" / "soak.py"), "--url", "http://127.0.0.1:1"]
+    done = subprocess.run(tool, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("soak: ")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,192 @@
+"""What follows from a soak. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .trend import Finding, Trend, trend
+
+MEMORY_MB_AN_HOUR = 1.0
+DESCRIPTORS_AN_HOUR = 6.0
+THREADS_AN_HOUR = 6.0
+# One connection of the tool's own may be open at either look.
+LEFT_BEHIND = 2
+FEWEST_PACKETS = 0.9
+"""Share of the packets that a stream should have had: below it the server was held up, or ended."""
+FAILED_CALLS = 0.01
+MOST_WARM_UP_SECONDS = 120.0
+WARM_UP_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The server at one moment; NaN where it is not known.
+
+    Attributes:
+        seconds: since the load began.
+        rss_mb: resident memory.
+        uss_mb: memory of its own.
+        descriptors, threads: open ones.
+    """
+
+    seconds: float
+    rss_mb: float
+    uss_mb: float
+    descriptors: float
+    threads: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the well-behaved clients received, all together.
+
+    Attributes:
+        packets: of all streams.
+        fewest: of any stream.
+        gaps: jumps of a stream's sequence numbers, as text, some of them.
+        n_gaps: how many.
+        closed: streams that ended, and how.
+    """
+
+    packets: int
+    fewest: int
+    gaps: tuple[str, ...]
+    n_gaps: int
+    closed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One criterion.
+
+    Attributes:
+        name: of it.
+        finding: whether it holds; None where it could not be looked at.
+        text: the figures.
+    """
+
+    name: str
+    finding: Finding | None
+    text: str
+
+
+def warm_up_seconds(seconds: float) -> float:
+    """How much of a soak of this length is left out of every slope."""
+    return min(MOST_WARM_UP_SECONDS, WARM_UP_SHARE * seconds)
+
+
+def slopes(samples: Sequence[Sample], warm_up: float) -> dict[str, Trend]:
+    """By name of the figure, of the samples after the warm-up."""
+    kept = [sample for sample in samples if sample.seconds >= warm_up]
+    return {
+        name: trend([s.seconds for s in kept], [getattr(s, name) for s in kept])
+        for name in ("rss_mb", "uss_mb", "descriptors", "threads")
+    }
+
+
+def judge(
+    heard: Heard,
+    expected_packets: float,
+    samples: Sequence[Sample],
+    warm_up: float,
+    left_behind: Mapping[str, float],
+    calls: Mapping[str, tuple[int, int]],
+) -> list[Verdict]:
+    """Every criterion.
+
+    Args:
+        heard: by the well-behaved clients.
+        expected_packets: that each of their streams should have had.
+        samples: of the server, oldest first; of none when its process is not known.
+        warm_up: s, left out of the slopes.
+        left_behind: by what, how many more there are after the load than before.
+        calls: by what was done, how often, and how often it failed.
+    """
+    return [
+        *_of_clients(heard, expected_packets),
+        *_of_slopes(samples, warm_up),
+        *(
+            Verdict(f"{name} left behind", _finding(more <= LEFT_BEHIND), f"{more:+g}")
+            for name, more in left_behind.items()
+        ),
+        *(
+            Verdict(name, _finding(failed <= FAILED_CALLS * done), f"{failed} of {done} failed")
+            for name, (done, failed) in calls.items()
+        ),
+    ]
+
+
+def _of_clients(heard: Heard, expected_packets: float) -> list[Verdict]:
+    some = f" ({'; '.join(heard.gaps)})" if heard.gaps else ""
+    return [
+        Verdict("gaps", _finding(not heard.n_gaps), f"{heard.n_gaps}{some}"),
+        Verdict(
+            "streams that ended",
+            _finding(not heard.closed),
+            f"{len(heard.closed)}" + "".join(f"; {line}" for line in heard.closed[:5]),
+        ),
+        Verdict(
+            "packets of each stream",
+            _finding(heard.fewest >= FEWEST_PACKETS * expected_packets),
+            f"at least {heard.fewest} of {expected_packets:.0f}",
+        ),
+    ]
+
+
+def _of_slopes(samples: Sequence[Sample], warm_up: float) -> list[Verdict]:
+    limits = {
+        "rss_mb": ("resident memory", MEMORY_MB_AN_HOUR, "MB"),
+        "uss_mb": ("memory of its own", MEMORY_MB_AN_HOUR, "MB"),
+        "descriptors": ("descriptors", DESCRIPTORS_AN_HOUR, ""),
+        "threads": ("threads", THREADS_AN_HOUR, ""),
+    }
+    found = []
+    for name, slope in slopes(samples, warm_up).items():
+        label, limit, unit = limits[name]
+        if math.isnan(slope.slope):
+            found.append(Verdict(label, None, "not measured"))
+            continue
+        text = (
+            f"{slope.slope:+.2f} [{slope.low:+.2f}, {slope.high:+.2f}] {unit} an hour, "
+            f"limit {limit:g}, {slope.n} samples"
+        )
+        found.append(Verdict(label, slope.against(limit), text.replace("]  an", "] an")))
+    return found
+
+
+def _finding(holds: bool) -> Finding:
+    return Finding.HOLDS if holds else Finding.GROWS
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> int:
+    """1 when anything was lost or grows; what is undecided is not held against the server."""
+    return int(any(verdict.finding is Finding.GROWS for verdict in verdicts))
+
+
+def text(verdicts: Sequence[Verdict]) -> str:
+    """For people."""
+    words = {Finding.HOLDS: "holds", Finding.GROWS: "FAILS", Finding.UNDECIDED: "undecided"}
+    return "\n".join(
+        f"{words[v.finding] if v.finding else '-':<10} {v.name:<24} {v.text}" for v in verdicts
+    )
+
+
+def as_json(verdicts: Sequence[Verdict], samples: Sequence[Sample]) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "verdicts": [
+            {
+                "name": v.name,
+                "finding": v.finding.value if v.finding else None,
+                "text": v.text,
+            }
+            for v in verdicts
+        ],
+        "samples": [
+            {k: None if math.isnan(value) else value for k, value in asdict(sample).items()}
+            for sample in samples
+        ],
+    }
