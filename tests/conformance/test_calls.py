@@ -46,7 +46,10 @@ ALSO_A_CODE = {"POST /api/sessions/cleanup", "POST /api/sessions/create"}
 
 @pytest.fixture(scope="module")
 def server(synthetic_recording):
-    with live_server(synthetic_recording, env={"PHANTOM_MAX_CONNECTIONS": "100"}) as server:
+    with live_server(
+        synthetic_recording,
+        env={"PHANTOM_MAX_CONNECTIONS": "100", "PHANTOM_MAX_REQUESTS_PER_SECOND": "0"},
+    ) as server:
         yield server
         assert server.process.poll() is None, f"the server died:\n{server.log}"
         assert "Traceback" not in server.log
