@@ -103,8 +103,11 @@ class WanderingGain:
         if self._known != (first, n_edges):  # cells are mostly longer than blocks
             self._edges = normal(self._edge_bits.halves(first, n_edges, self._n_units))
             self._known = first, n_edges
-        times = np.arange(span.time, span.time + span.n, dtype=np.int64)
-        rows = times // self._length - first
+        # One row for all where the span does not leave its first cell.
+        rows: int | NDArray[np.int64] = 0
+        if n_edges > 2:
+            times = np.arange(span.time, span.time + span.n, dtype=np.int64)
+            rows = times // self._length - first
         left, right = self._weights.of(span)[:, :, None]
         gains = self._edges[rows] * left
         gains += self._edges[rows + 1] * right
@@ -120,11 +123,12 @@ class ShiftedGain:
     """`GainShift`."""
 
     def __init__(self, asked: GainShift, place: Place) -> None:
-        self._gain = asked.gain
         self._from = place.bin_from(asked.at_seconds)
         self._n_units = place.n_units
         self._bits = place.bits(0, 2 * place.n_units)
-        self._columns = drawn_fraction(asked.fraction, place)
+        # A count times 1 stays as it is when it is rounded by chance.
+        self._gains: Floats = np.ones(place.n_units)
+        self._gains[drawn_fraction(asked.fraction, place)] = asked.gain
 
     def apply(self, counts: Counts, span: Span) -> Counts:
         """See `CountOperation`."""
@@ -132,7 +136,6 @@ class ShiftedGain:
         if before == span.n:
             return counts
         bits = self._bits.quarters(span.start, span.n, self._n_units, span.loop)
-        values = counts[before:, self._columns].astype(np.float64) * self._gain
-        counts = counts.copy()
-        counts[before:, self._columns] = rounded_by_chance(values, bits[before:, self._columns])
-        return counts
+        shifted = rounded_by_chance(counts * self._gains, bits)
+        shifted[:before] = counts[:before]
+        return shifted

@@ -36,18 +36,20 @@ class Deaths:
     def __init__(self, asked: DeadUnits, place: Place) -> None:
         self._from = place.bin_from(asked.at_seconds)
         if asked.unit_ids is not None:
-            self._columns = columns_of(asked.unit_ids, place)
+            dead = columns_of(asked.unit_ids, place)
         else:
-            self._columns = drawn_fraction(asked.fraction or 0.0, place)
+            dead = drawn_fraction(asked.fraction or 0.0, place)
+        self._is_alive = np.ones(place.n_units, dtype=np.bool_)
+        self._is_alive[dead] = False
 
     def apply(self, counts: Counts, span: Span) -> Counts:
         """See `CountOperation`."""
         alive = span.rows_before(self._from)
         if alive == span.n:
             return counts
-        counts = counts.copy()
-        counts[alive:, self._columns] = 0
-        return counts
+        left = counts * self._is_alive
+        left[:alive] = counts[:alive]
+        return left
 
 
 class Exchanges:
