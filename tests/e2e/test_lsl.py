@@ -121,11 +121,15 @@ def test_inlets_of_two_sessions_get_what_their_websocket_clients_get(server, rec
         assert neural.labels == [str(101 + unit) for unit in range(10)]
         assert set(neural.units) == {"count"}
 
-        # They are told of by liblsl one after the other, so one may have begun a packet earlier.
+        # They are told of by liblsl one after the other, so one may have begun some packets earlier.
         by_stamp = dict(zip(neural.stamps, packets, strict=True))
         for kind in ("kinematics", "intention"):
-            assert steps(streams[kind].stamps) == {1.0}
-            assert len(set(streams[kind].stamps) & set(neural.stamps)) >= len(bins) - 3
+            stamps = streams[kind].stamps
+            assert steps(stamps) == {1.0}
+            begin, end = max(stamps[0], neural.stamps[0]), min(stamps[-1], neural.stamps[-1])
+            both = [stamp for stamp in stamps if begin <= stamp <= end]
+            assert both == [stamp for stamp in neural.stamps if begin <= stamp <= end]
+            assert len(both) > 250
         for row, stamp in zip(
             streams["kinematics"].values, streams["kinematics"].stamps, strict=True
         ):
