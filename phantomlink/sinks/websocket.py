@@ -140,6 +140,7 @@ async def serve_websocket_client(
         max_bytes=limits.queue_bytes,
         latency=session.send_latency,
         behind_seconds=limits.behind_seconds,
+        current_seconds=limits.current_seconds,
     )
     sink = WebSocketSink(frames, admission.wire_format, client_id)
 
