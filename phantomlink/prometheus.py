@@ -132,7 +132,7 @@ def families(sums: Sums, gauges: Gauges) -> list[Metric]:
         dropped,
         _counter(
             "phantomlink_slow_clients",
-            "Clients that lost packets because they were too slow.",
+            "Clients that lost packets, or were closed with 4408, because they were too slow.",
             sums.slow_clients,
         ),
         _counter(

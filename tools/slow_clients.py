@@ -115,7 +115,7 @@ def stop_again_and_again(
                 continue
             codes[close_code_of(connection)] += 1
             connection.close()
-            connection = upgrade(host, port, f"/stream/s{len(codes) % _SESSIONS}")
+            connection = upgrade(host, port, f"/stream/s{codes.total() % _SESSIONS}")
             waiting[0] = time.monotonic() + hold_seconds, connection
         for _, connection in waiting:
             connection.close()

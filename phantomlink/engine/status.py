@@ -38,6 +38,10 @@ class PlaybackStatus:
     waiting_for: str | None = None
 
 
+# Behind an ASGI server every client is behind for a moment, at every packet.
+_SHORT_SECONDS = 0.1
+
+
 @dataclass(frozen=True, slots=True)
 class ClientBacklog:
     """What waits for one client at one moment.
@@ -47,7 +51,7 @@ class ClientBacklog:
         queued_packets: that wait.
         queued_bytes: that all that waits takes.
         dropped_packets: that it has lost because it was too slow.
-        behind_seconds: for how long something has been waiting; None when nothing is.
+        behind_seconds: for how long packets have been waiting; None when nothing is.
     """
 
     client_id: int
@@ -59,7 +63,7 @@ class ClientBacklog:
     @property
     def is_worth_telling(self) -> bool:
         """Whether it is not simply one that keeps up."""
-        return self.dropped_packets > 0 or self.behind_seconds is not None
+        return self.dropped_packets > 0 or (self.behind_seconds or 0.0) >= _SHORT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 Here a client has a task that awaits `send`. Under hypercorn that `send` cannot be cancelled, so
 the packets wait in a bounded queue, and a client that is too slow loses the oldest.
 
-A client is behind while its sender has anything to send. A second task looks when one that is may
-have been it for too long: every two seconds, not at every packet. It then has the client closed,
-but the close waits behind the `send` that is stuck, and ASGI knows no way around that. So where the
-server offers one of its own (our guard of hypercorn's Trio worker does), the connection is cut off
-when the close has not been sent after a while. Elsewhere it stays until the client reads or leaves;
-it gets no packets and nothing is kept for it.
+A client is behind while its sender has anything to send, and that is old. A second task looks when
+one that is may have been it for too long: every two seconds, not at every packet. It then has the
+client closed, but the close waits behind the `send` that is stuck, and ASGI knows no way around
+that. So where the server offers one of its own (our guard of hypercorn's Trio worker does), the
+connection is cut off when the close has not been sent after a while. Elsewhere it stays until the
+client reads or leaves; it gets no packets and nothing is kept for it.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class QueueSink:
 
     Attributes:
         max_packets: that may wait.
-        behind_since: since when its sender has been sending without a break, trio's clock, s;
-            None while it has nothing to send.
+        behind_since: since when its sender has been sending what is old, without a break, trio's
+            clock, s; None while it has nothing to send.
     """
 
     is_listening = True
@@ -167,7 +167,10 @@ class QueueSink:
             while self._queue:
                 offered_ns, message = self._take()
                 await websocket.send(message)
-                self._latency.record(time.monotonic_ns() - offered_ns)
+                waited_ns = time.monotonic_ns() - offered_ns
+                self._latency.record(waited_ns)
+                if waited_ns < self._limits.current_seconds * 1e9:
+                    self.behind_since = trio.current_time()
             if self.reason is not None:
                 await websocket.close(self.reason.code, self.reason.text)
                 return

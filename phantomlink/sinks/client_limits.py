@@ -1,9 +1,10 @@
 """What a client is granted: how far behind it may fall, and how much it may say at once.
 
 A client is *behind* from the first packet that its connection did not take at once until nothing
-waits for it any more. While it is behind, packets wait in a queue that is bounded in packets and in
-bytes; when it is full the oldest go. A client that stays behind for too long is closed with 4408,
-and so is one that answers no ping.
+waits for it any more, or until it takes a packet that is hardly older than its own delivery: one
+that has a packet or two waiting all the time is not slow. While it is behind, packets wait in a
+queue that is bounded in packets and in bytes; when it is full the oldest go. A client that stays
+behind for too long is closed with 4408, and so is one that answers no ping.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from phantomlink.settings import Settings
 
 QUEUE_SECONDS = 2.0
 QUEUE_PACKETS = 16
+# A client that takes packets of this age keeps up.
+_CURRENT_SECONDS = 0.25
 
 
 def queue_packets(
@@ -68,6 +71,11 @@ class ClientLimits:
     def packets_at(self, rate_hz: Fraction) -> int:
         """How many packets may wait at this rate."""
         return queue_packets(rate_hz, seconds=self.queue_seconds, at_least=self.queue_packets)
+
+    @property
+    def current_seconds(self) -> float:
+        """How old the packets may be that a client takes which is not behind."""
+        return min(_CURRENT_SECONDS, self.behind_seconds / 2)
 
     def look_again_at(self, now: float, behind_since: float | None) -> float | None:
         """When to look again whether a client is too slow; None when it is.

@@ -9,10 +9,11 @@ writer, and a frame is never torn: one that the socket took a part of is always 
 When the queue is full the oldest whole data frames go, and are counted; control frames and what
 was sent in part never go. After a close frame nothing more is written.
 
-A client is behind while anything is in its queue. The flusher task, which is awake only then, holds
-the deadline: to be punctual about slow clients costs the tick nothing. When it passes, the frames
-that wait go too, so that the close frame comes right behind the one that is torn; and the kernel is
-given room for these two, so that a client which was only stopped learns why when it reads again.
+A client is behind while anything is in its queue, and what it takes from there is old. The flusher
+task, which is awake only then, holds the deadline: to be punctual about slow clients costs the tick
+nothing. When it passes, the frames that wait go too, so that the close frame comes right behind the
+one that is torn; and the kernel is given room for these two, so that a client which was only
+stopped learns why when it reads again.
 """
 
 from __future__ import annotations
@@ -58,13 +59,14 @@ class FrameStream(trio.abc.Stream):
         max_frames: data frames that may wait for a slow client; the newest always may.
         max_bytes: bytes that all that waits may take.
         behind_seconds: how long the client may be behind.
+        current_seconds: how long a packet may have waited that is taken by one that is not.
         latency: where it is recorded how long each packet's frame took from being offered to
             having been taken by the kernel.
 
     Attributes:
         max_frames: as given; a new value holds from the next frame on.
         dropped_frames: data frames that the client lost because it was too slow.
-        behind_since: since when something has been waiting for the client, trio's clock, s; None
+        behind_since: since when packets have been waiting for the client, trio's clock, s; None
             when nothing is.
     """
 
@@ -76,11 +78,13 @@ class FrameStream(trio.abc.Stream):
         max_bytes: int,
         latency: Histogram,
         behind_seconds: float = math.inf,
+        current_seconds: float = 0.0,
     ) -> None:
         self._stream = stream
         self.max_frames = max_frames
         self._max_bytes = max_bytes
         self._behind_seconds = behind_seconds
+        self._current_ns = round(current_seconds * 1e9)
         self._latency = latency
         # A second handle on trio's own descriptor, for the write that does not wait.
         self._socket = socket.socket(fileno=stream.socket.fileno())
@@ -309,7 +313,10 @@ class FrameStream(trio.abc.Stream):
             self._head_is_torn = False
             self._forget(item)
             if item.offered_ns is not None:
-                self._latency.record(_monotonic_ns() - item.offered_ns)
+                waited_ns = _monotonic_ns() - item.offered_ns
+                self._latency.record(waited_ns)
+                if waited_ns < self._current_ns:
+                    self.behind_since = trio.current_time()
             if item.done is not None:
                 item.done.set()
 

@@ -141,6 +141,7 @@ async def serve_websocket_client(
         max_bytes=limits.queue_bytes,
         latency=session.send_latency,
         behind_seconds=limits.behind_seconds,
+        current_seconds=limits.current_seconds,
     )
     sink = WebSocketSink(frames, admission.wire_format, client_id)
 
@@ -149,28 +150,24 @@ async def serve_websocket_client(
         # Nothing more is for it; it must not keep a playhead going while it is being closed.
         session.unsubscribe(sink)
 
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(frames.flush_forever)
-            try:
-                with trio.fail_after(_HANDSHAKE_SECONDS):
-                    request = await trio_websocket.wrap_server_stream(
-                        nursery, frames, max_message_size=limits.message_bytes
-                    )
-                    websocket = await request.accept(subprotocol=admission.subprotocol)
-                frames.upgraded(partial(_protocol_error_frame, websocket), give_up)
-                await _stream_session(
-                    websocket, frames, session, admission, make_greeting, limits, sink
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(frames.flush_forever)
+        try:
+            with trio.fail_after(_HANDSHAKE_SECONDS):
+                request = await trio_websocket.wrap_server_stream(
+                    nursery, frames, max_message_size=limits.message_bytes
                 )
-            except (trio.TooSlowError, trio_websocket.ConnectionClosed):
-                logger.debug("A WebSocket client went away during the handshake")
-            finally:
-                with trio.CancelScope(shield=True):
-                    await frames.aclose()
-                nursery.cancel_scope.cancel()
-    except* trio_websocket.ConnectionClosed:
-        # Out of trio-websocket's reader, which would have told the client what it did wrong.
-        logger.debug("A WebSocket client broke the protocol and was gone before it was told")
+                websocket = await request.accept(subprotocol=admission.subprotocol)
+            frames.upgraded(partial(_protocol_error_frame, websocket), give_up)
+            await _stream_session(
+                websocket, frames, session, admission, make_greeting, limits, sink
+            )
+        except (trio.TooSlowError, trio_websocket.ConnectionClosed):
+            logger.debug("A WebSocket client went away during the handshake")
+        finally:
+            with trio.CancelScope(shield=True):
+                await frames.aclose()
+            nursery.cancel_scope.cancel()
 
 
 async def _stream_session(

@@ -109,6 +109,16 @@ def test_the_corpus_hurts_nobody_and_leaves_nothing_behind(server):
         assert "Traceback" not in server.log, server.log
 
 
+def test_requests_that_cannot_be_answered_do_not_keep_their_connection(server):
+    process = serving_process(server)
+    play(server.address, CORPUS["an answer of some size that nobody reads"])
+    descriptors = settled(server, process)["descriptors"]
+    for _ in range(4):
+        play(server.address, CORPUS["an answer of some size that nobody reads"])
+    # The one that asks how many connections there are may have been counted.
+    wait_until(lambda: process.num_fds() <= descriptors)
+
+
 def test_a_smuggled_request_is_not_carried_out(server):
     """Each shape hides the deletion of a session that somebody needs."""
     names = [name for name in CORPUS if b"/api/sessions/hidden" in b"".join(CORPUS[name].chunks)]

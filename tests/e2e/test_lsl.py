@@ -121,7 +121,7 @@ def test_inlets_of_two_sessions_get_what_their_websocket_clients_get(server, rec
         assert neural.labels == [str(101 + unit) for unit in range(10)]
         assert set(neural.units) == {"count"}
 
-        # They are told of by liblsl one after the other, so one may have begun some packets earlier.
+        # They are told of by liblsl one after the other, so one may have begun packets earlier.
         by_stamp = dict(zip(neural.stamps, packets, strict=True))
         for kind in ("kinematics", "intention"):
             stamps = streams[kind].stamps

@@ -50,6 +50,11 @@ def test_when_to_look_again():
     assert limits.look_again_at(10.0, 1.0) is None
 
 
+def test_what_is_current_is_less_than_what_is_behind():
+    assert ClientLimits().current_seconds == 0.25
+    assert ClientLimits(behind_seconds=0.1).current_seconds == 0.05
+
+
 class FakeFrame:
     def __init__(self, payload):
         self.payload = payload

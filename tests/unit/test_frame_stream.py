@@ -22,6 +22,7 @@ async def connected(
     send_buffer=4096,
     latency=None,
     behind_seconds=10**6,
+    current_seconds=0.0,
 ):
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     client = await trio.testing.open_stream_to_socket_listener(listeners[0])
@@ -34,6 +35,7 @@ async def connected(
         max_bytes=max_bytes,
         latency=latency or Histogram(),
         behind_seconds=behind_seconds,
+        current_seconds=current_seconds,
     )
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -193,6 +195,24 @@ async def test_a_client_that_is_behind_now_and_then_is_not_given_up(mock_clock):
             assert frames.behind_since is None
     assert not given_up
     assert frames.dropped_frames == 0
+
+
+async def test_a_client_that_takes_what_is_current_is_not_behind(mock_clock):
+    given_up = []
+    async with connected(behind_seconds=2.0, current_seconds=1000.0, max_frames=100) as parts:
+        frames, client, _ = parts
+        frames.upgraded(bytes, lambda: given_up.append(True))
+        for _ in range(4):
+            while frames.queued_frames < 50:
+                frames.offer_nowait(numbered(0, 300))
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(1.5)
+            before = frames.queued_frames
+            while frames.queued_frames == before:
+                await client.receive_some(3000)
+            assert frames.behind_since == trio.current_time()
+            assert frames.queued_frames
+    assert not given_up
 
 
 async def test_a_longer_queue_holds_from_the_next_frame_on():
