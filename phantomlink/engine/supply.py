@@ -192,6 +192,7 @@ class Supply:
 
     def _found(self, seconds: float) -> None:
         self._lost = None
+        self._probe = self._recording.check
         self._generation += 1
         self._failure = trio.Event()
         self._back.set()
@@ -210,8 +211,10 @@ class Supply:
             ages = [now - (read.seen_running_at or now) for read in running]
             stuck = sum(age > STUCK_SECONDS for age in ages)
             self._limiter.total_tokens = 1 + min(stuck, MOST_STUCK)
-            # To open it again may take long, and is not what is waited for then.
-            is_slow = max(ages, default=0.0) > SLOW_SECONDS and self._lost is None
+            if self._lost is not None:
+                # To open it again may take long, and is not what is told of then.
+                continue
+            is_slow = max(ages, default=0.0) > SLOW_SECONDS
             if is_slow and began is None:
                 began = now
                 self._slow = f"a read of the recording takes longer than {SLOW_SECONDS:g} s"

@@ -19,8 +19,9 @@ from tools._soak.verdicts import (
     Sample,
     as_json,
     exit_code,
+    grows,
     judge,
-    slopes,
+    slope,
     text,
     warm_up_seconds,
 )
@@ -190,12 +191,23 @@ def test_a_server_whose_process_is_not_known_is_judged_by_its_streams_alone():
 
 
 def test_the_warm_up_is_left_out():
-    assert warm_up_seconds(1200) == 120
+    assert warm_up_seconds(1200) == 300
     assert warm_up_seconds(60) == 15
     rising = [Sample(10.0 * k, min(k, 12), 1, 1, 1) for k in range(100)]
-    assert slopes(rising, 120.0)["rss_mb"].high == 0
-    assert slopes(rising, 0.0)["rss_mb"].slope >= 0
-    assert slopes(rising, 120.0)["rss_mb"].n == 88
+    findings = {v.name: v for v in judge(GOOD, 400.0, rising, 120.0, {}, {})}
+    assert findings["resident memory"].finding is Finding.HOLDS
+    assert findings["resident memory"].text.endswith("88 samples")
+    assert slope(rising[:12], "rss_mb").slope == pytest.approx(360)
+
+
+def test_a_growth_that_comes_to_an_end_is_undecided():
+    settling = [Sample(10.0 * k, 100 - math.exp(-k / 4), 1, 1, 1) for k in range(40)]
+    assert slope(settling, "rss_mb").slope > 0
+    assert slope(settling[:16], "rss_mb").low > 1
+    assert grows(settling[:16], "rss_mb", 1.0) is Finding.GROWS
+    stopped = [Sample(10.0 * k, min(k, 20) / 10, 1, 1, 1) for k in range(40)]
+    assert slope(stopped, "rss_mb").low > 1
+    assert grows(stopped, "rss_mb", 1.0) is Finding.UNDECIDED
 
 
 def test_the_report_says_what_was_found():

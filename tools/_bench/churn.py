@@ -56,8 +56,9 @@ class Pace:
 class Visit:
     """A session that comes, is listened to with a filter, sought, and goes."""
 
-    def __init__(self, rest: Rest, host: str, port: int, trial_id: int) -> None:
-        self._rest, self._address, self._trial_id = rest, (host, port), trial_id
+    def __init__(self, rest: Rest, host: str, port: int, trial_id: int | None) -> None:
+        self._rest, self._address = rest, (host, port)
+        self._query = "" if trial_id is None else f"?trial_id={trial_id}"
         self._code = f"churn-{uuid.uuid4().hex[:8]}"
         self._listener: socket.socket | None = None
 
@@ -68,7 +69,7 @@ class Visit:
         host, port = self._address
         self._listener = socket.create_connection(self._address, timeout=10)
         self._listener.sendall(
-            f"GET /stream/binary/{self._code}?trial_id={self._trial_id} HTTP/1.1\r\n"
+            f"GET /stream/binary/{self._code}{self._query} HTTP/1.1\r\n"
             f"Host: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: aml0dGVyIGJlbmNobWFyaw==\r\n"
             "Sec-WebSocket-Version: 13\r\n\r\n".encode()
@@ -88,11 +89,11 @@ class Visit:
         return self._rest.call(method, path, body)[0] == 200
 
 
-def operations(host: str, port: int) -> Iterator[Action]:
-    """Visit after visit, step by step."""
+def operations(host: str, port: int, n_trials: int = _TRIALS) -> Iterator[Action]:
+    """Visit after visit, step by step; with filters for so many trials, of 0 without."""
     rest = Rest(host, port)
     for n in itertools.count():
-        visit = Visit(rest, host, port, n % _TRIALS)
+        visit = Visit(rest, host, port, n % n_trials if n_trials else None)
         yield from (visit.come, visit.listen, visit.seek, visit.go)
 
 

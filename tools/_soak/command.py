@@ -30,6 +30,7 @@ _RATE_HZ = Fraction(40)
 # Beside those that are listened to: what churns, what is hostile.
 _MORE_SESSIONS = 30
 _READY_SECONDS = 120.0
+_MOST_TRIALS = 16
 _ANSWER_SECONDS = 60.0
 # Until queues are gone, keep-alives over and idle threads ended.
 _QUIET_SECONDS = 30.0
@@ -55,32 +56,36 @@ class Soak:
         self.samples: list[Sample] = []
         self.lines: list[dict[str, Any]] = []
         self._began = 0.0
+        self._sessions_before: set[str] = set()
         self._lateness = NO_LATENESS
         self._first_lateness = NO_LATENESS
 
     def run(self) -> tuple[int, dict[str, Any]]:
         """Load the server, and say what came of it: exit code, and everything for programs."""
         seconds = 60 * self._arguments.minutes
+        self._sessions_before = self._sessions()
         before = self._settled()
         listeners = self._start("listeners", self._where)
+        listening_since = time.monotonic()
         load = self._where | {
             "churn_per_second": self._arguments.churn,
             "requests_per_second": self._arguments.requests,
             "hostile_per_second": self._arguments.hostile,
             "slow_clients": self._arguments.slow,
+            "n_trials": min(_MOST_TRIALS, int(str(self._server.metadata["num_trials"]))),
         }
         trouble = self._start("trouble", load)
         self._began = time.monotonic()
-        base = listeners.ask({}, _ANSWER_SECONDS)
+        heard, done = listeners.ask({}, _ANSWER_SECONDS), trouble.ask({}, _ANSWER_SECONDS)
         self._first_lateness = self._lateness = lateness(self._metrics())
         print(f"{len(self._codes)} sessions, {seconds:g} s of load", flush=True)
-        heard, done = base, {}
+        heard_at = self._began
         while (elapsed := time.monotonic() - self._began) < seconds:
             time.sleep(min(self._arguments.every, seconds - elapsed))
             heard = listeners.ask({}, _ANSWER_SECONDS)
             done = trouble.ask({}, _ANSWER_SECONDS)
+            heard_at = time.monotonic()
             self._look(heard, done)
-        played = time.monotonic() - self._began
         done = trouble.ask({"stop": True}, _ANSWER_SECONDS)
         everything = self._lateness.since(self._first_lateness)
         listeners.stop()
@@ -94,7 +99,7 @@ class Soak:
                 heard["n_gaps"],
                 tuple(heard["closed"]),
             ),
-            float(self._server.rate_hz) * played,
+            float(self._server.rate_hz) * (heard_at - listening_since),
             self.samples,
             warm_up_seconds(seconds),
             left,
@@ -107,7 +112,7 @@ class Soak:
         )
         print(text(verdicts))
         about = {
-            "seconds": played,
+            "seconds": heard_at - self._began,
             "sessions": len(self._codes),
             "ticks": everything.ticks,
             "lateness": asdict(everything),
@@ -169,8 +174,8 @@ class Soak:
     def _left_behind(self, before: Sample) -> dict[str, float]:
         """How many more descriptors, threads and sessions there are than before the load."""
         rest = self._server.rest
-        ours = [*self._codes, "soak-hostile"]
-        for code in ours:
+        # A visit of the churn may have been cut off in its middle.
+        for code in self._sessions() - self._sessions_before:
             rest.call("DELETE", f"/api/sessions/{code}")
         if math.isnan(before.descriptors):
             return {}
@@ -185,6 +190,9 @@ class Soak:
             }
             if time.monotonic() > until or not any(more > 0 for more in left.values()):
                 return left
+
+    def _sessions(self) -> set[str]:
+        return set(self._server.rest.call("GET", "/api/sessions")[1]["sessions"])
 
     def _metrics(self) -> str:
         request = urllib.request.Request(

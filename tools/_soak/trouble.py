@@ -97,7 +97,7 @@ def main() -> None:
     host, port, codes = config["host"], config["port"], config["codes"]
     try:
         paces = {
-            "churn": Pace(config["churn_per_second"], operations(host, port)),
+            "churn": Pace(config["churn_per_second"], operations(host, port, config["n_trials"])),
             "REST calls": Pace(config["requests_per_second"], requests(host, port, codes[0])),
             "hostile connections": Pace(config["hostile_per_second"], hostilities(host, port)),
         }

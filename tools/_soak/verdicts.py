@@ -17,7 +17,7 @@ LEFT_BEHIND = 2
 FEWEST_PACKETS = 0.9
 """Share of the packets that a stream should have had: below it the server was held up, or ended."""
 FAILED_CALLS = 0.01
-MOST_WARM_UP_SECONDS = 120.0
+MOST_WARM_UP_SECONDS = 300.0
 WARM_UP_SHARE = 0.25
 
 
@@ -78,13 +78,22 @@ def warm_up_seconds(seconds: float) -> float:
     return min(MOST_WARM_UP_SECONDS, WARM_UP_SHARE * seconds)
 
 
-def slopes(samples: Sequence[Sample], warm_up: float) -> dict[str, Trend]:
-    """By name of the figure, of the samples after the warm-up."""
-    kept = [sample for sample in samples if sample.seconds >= warm_up]
-    return {
-        name: trend([s.seconds for s in kept], [getattr(s, name) for s in kept])
-        for name in ("rss_mb", "uss_mb", "descriptors", "threads")
-    }
+def slope(samples: Sequence[Sample], figure: str) -> Trend:
+    """Of one figure, over samples."""
+    return trend([s.seconds for s in samples], [getattr(s, figure) for s in samples])
+
+
+def grows(samples: Sequence[Sample], figure: str, limit: float) -> Finding:
+    """Whether a figure grows by more than a limit an hour, and goes on doing so.
+
+    A process that warms up grows too, by less and less; no interval of a straight line knows of
+    that. So what grows over all samples has to grow over the later half of them as well.
+    """
+    over_all = slope(samples, figure).against(limit)
+    if over_all is not Finding.GROWS:
+        return over_all
+    later = slope(samples[len(samples) // 2 :], figure).against(limit)
+    return Finding.GROWS if later is Finding.GROWS else Finding.UNDECIDED
 
 
 def judge(
@@ -138,22 +147,26 @@ def _of_clients(heard: Heard, expected_packets: float) -> list[Verdict]:
 
 def _of_slopes(samples: Sequence[Sample], warm_up: float) -> list[Verdict]:
     limits = {
-        "rss_mb": ("resident memory", MEMORY_MB_AN_HOUR, "MB"),
-        "uss_mb": ("memory of its own", MEMORY_MB_AN_HOUR, "MB"),
+        "rss_mb": ("resident memory", MEMORY_MB_AN_HOUR, " MB"),
+        "uss_mb": ("memory of its own", MEMORY_MB_AN_HOUR, " MB"),
         "descriptors": ("descriptors", DESCRIPTORS_AN_HOUR, ""),
         "threads": ("threads", THREADS_AN_HOUR, ""),
     }
+    kept = [sample for sample in samples if sample.seconds >= warm_up]
     found = []
-    for name, slope in slopes(samples, warm_up).items():
-        label, limit, unit = limits[name]
-        if math.isnan(slope.slope):
+    for figure, (label, limit, unit) in limits.items():
+        whole = slope(kept, figure)
+        if math.isnan(whole.slope):
             found.append(Verdict(label, None, "not measured"))
             continue
-        text = (
-            f"{slope.slope:+.2f} [{slope.low:+.2f}, {slope.high:+.2f}] {unit} an hour, "
-            f"limit {limit:g}, {slope.n} samples"
+        line = (
+            f"{whole.slope:+.2f} [{whole.low:+.2f}, {whole.high:+.2f}]{unit} an hour, "
+            f"limit {limit:g}, {whole.n} samples"
         )
-        found.append(Verdict(label, slope.against(limit), text.replace("]  an", "] an")))
+        finding = grows(kept, figure, limit)
+        if finding is Finding.UNDECIDED and whole.against(limit) is Finding.GROWS:
+            line += "; not in their later half"
+        found.append(Verdict(label, finding, line))
     return found
 
 
