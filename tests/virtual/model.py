@@ -200,6 +200,8 @@ class Model:
         assert not any(head.clients for head in self.heads.values()), "closed, and not told"
 
     def check(self):
+        if not self.is_closed:
+            assert len(self.session.playbacks()) == len(self.heads), "a playhead too many, or few"
         for wanted, head in self.heads.items():
             head.check()
             if not (head.may_have_lost or self.is_closed):

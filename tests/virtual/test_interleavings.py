@@ -269,28 +269,29 @@ def steps(name, *args):
     return st.tuples(st.just(name), *args)
 
 
-codes = st.sampled_from(["a", "a", "b", "c"])
+codes = st.sampled_from(["a", "a", "a", "b", "c"])
 # On the grid of ticks as often as off it: what happens at the very moment of a tick is what is
 # easily forgotten.
-times = st.one_of(
-    st.integers(0, 40).map(lambda n: n * PERIOD), st.floats(0, 1, width=16), st.just(3.0)
+times = st.sampled_from([0.0, 0.01, 0.025, 0.033, 0.05, 0.1, 0.25, 0.333, 0.5, 0.7, 1.0, 1.5, 3.0])
+pauses = st.one_of(
+    steps("wait", times),
+    steps("wait", times),
+    steps("yield", st.integers(1, 12)),
+    steps("settle"),
 )
-scripts = st.lists(
-    st.one_of(
-        steps("connect", codes, st.sampled_from([None, None, 0, 1, 2, 7]), st.none() | times),
-        steps("wait", times),
-        steps("wait", times),
-        steps("yield", st.integers(1, 12)),
-        steps("cancel", st.integers(0, 5)),
-        steps("create", codes),
-        *(steps(name, codes) for name in ("pause", "resume", "stop", "delete", "noise", "loss")),
-        steps("seek", codes, st.integers(0, N_BINS - 1)),
-        steps("speed", codes, st.sampled_from([Fraction(1), Fraction(1, 2), Fraction(3)])),
-        steps("cleanup"),
-        steps("settle"),
-    ),
-    min_size=4,
-    max_size=30,
+arrivals = steps("connect", codes, st.sampled_from([None, None, 0, 1, 2, 7]), st.none() | times)
+calls = st.one_of(
+    *(steps(name, codes) for name in ("pause", "resume", "resume", "stop", "noise", "loss")),
+    steps("seek", codes, st.integers(0, N_BINS - 1)),
+    steps("seek", codes, st.integers(0, N_BINS - 1)),
+    steps("speed", codes, st.sampled_from([Fraction(1), Fraction(1, 2), Fraction(3)])),
+    steps("cancel", st.integers(0, 5)),
+    steps("cancel", st.integers(0, 5)),
+    st.one_of(steps("delete", codes), steps("create", codes), steps("cleanup")),
+)
+phrases = st.tuples(arrivals | calls | calls, pauses)
+scripts = st.tuples(st.tuples(arrivals, pauses), st.lists(phrases, min_size=6, max_size=25)).map(
+    lambda parts: [one for phrase in (parts[0], *parts[1]) for one in phrase]
 )
 
 
@@ -322,7 +323,7 @@ def run(script, *, ends):
 
 
 @settings(
-    max_examples=300,
+    max_examples=200,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
