@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from phantomlink.source.synthetic import synthesize
+from tests.rest import running
 from tests.servers import LiveServer, live_server
 
 
@@ -22,3 +23,14 @@ def maze_server(maze_recording: Path) -> Iterator[LiveServer]:
         yield server
         assert server.process.poll() is None, f"the server died:\n{server.log}"
         assert server.terminate() == 0, server.log
+
+
+@pytest.fixture
+async def app(synthetic_recording):
+    async with running(synthetic_recording) as app:
+        yield app
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()

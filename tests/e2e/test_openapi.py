@@ -5,7 +5,6 @@ import json
 import re
 
 import msgpack
-import pytest
 import trio
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -23,14 +22,6 @@ from phantomlink.wire.packet import packet_data
 from tests.fakes import ListSink
 
 DOCUMENT = openapi_document()
-
-
-@pytest.fixture
-async def app(synthetic_recording):
-    app = create_app(Settings(lsl_enabled=False), str(synthetic_recording))
-    with trio.fail_after(60):
-        async with app.test_app():
-            yield app
 
 
 def strict(schema):

@@ -5,8 +5,6 @@ import http.client
 import json
 import logging
 import re
-import shutil
-from contextlib import asynccontextmanager, contextmanager
 from fractions import Fraction
 from itertools import pairwise
 
@@ -15,73 +13,12 @@ import trio
 from quart.testing.connections import WebsocketResponseError
 
 from phantomlink.app import create_app
-from phantomlink.engine.session import NO_FILTER
 from phantomlink.settings import Settings
 from phantomlink.source.trials import OWN_FIELDS, Filter
-from tests.fakes import ListSink
+from tests.rest import LOCAL, get, listening, post, problem, running, until
 from tests.servers import ENTRIES, live_server
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-LOCAL = "http://localhost:3000"
-
-
-@asynccontextmanager
-async def running(recording, **settings):
-    app = create_app(Settings(**{"lsl_enabled": False} | settings), str(recording))
-    with trio.fail_after(60):
-        async with app.test_app():
-            yield app
-
-
-@pytest.fixture
-async def app(synthetic_recording):
-    async with running(synthetic_recording) as app:
-        yield app
-
-
-@pytest.fixture
-def client(app):
-    return app.test_client()
-
-
-@contextmanager
-def listening(session, wanted=NO_FILTER):
-    sink = ListSink()
-    session.subscribe(wanted, session.playback(wanted), sink)
-    try:
-        yield sink
-    finally:
-        session.unsubscribe(sink)
-
-
-async def until(condition):
-    while not condition():  # noqa: ASYNC110 - of several kinds; there is no one event
-        await trio.sleep(0.005)
-
-
-async def get(client, path, **kwargs):
-    answer = await client.get(path, **kwargs)
-    assert answer.status_code == 200, await answer.get_data(as_text=True)
-    assert answer.headers["Content-Type"] == "application/json"
-    return await answer.get_json()
-
-
-async def post(client, path, **kwargs):
-    answer = await client.post(path, **kwargs)
-    assert answer.status_code == 200, await answer.get_data(as_text=True)
-    return await answer.get_json()
-
-
-async def problem(answer, status, *words):
-    """The details of an answer that must be a problem of this status and say these words."""
-    assert answer.status_code == status, await answer.get_data(as_text=True)
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    details = json.loads(await answer.get_data())
-    assert list(details) == ["type", "title", "status", "detail"]
-    assert details["status"] == status
-    for word in words:
-        assert word in details["detail"]
-    return details
 
 
 # --- The server --------------------------------------------------------------------------------
@@ -519,138 +456,6 @@ async def test_get_answers_head(client):
         assert int(answer.headers["Content-Length"]) > 0
 
 
-# --- Pages of other servers --------------------------------------------------------------------
-
-ALLOWED = (
-    LOCAL,
-    "https://localhost",
-    "http://127.0.0.1:5173",
-    "http://[::1]:80",
-    "http://a.localhost",
-)
-FOREIGN = (
-    "http://evil.example", "http://localhost.evil.example", "http://evillocalhost",
-    "null", "file://", "http://127.0.0.1.evil.example", "ftp://localhost",
-)  # fmt: skip
-
-# Never with credentials.
-CORS_OF_ANSWERS = {"access-control-allow-origin", "access-control-expose-headers"}
-
-
-def cors_headers(answer):
-    names = {name.lower() for name, _ in answer.headers}
-    return {name for name in names if name.startswith("access-control-")}
-
-
-@pytest.mark.parametrize("origin", ALLOWED)
-async def test_pages_of_localhost_may_read_answers_and_errors(client, origin):
-    for path in ("/health", "/nope", "/api/sessions/nobody"):
-        answer = await client.get(path, headers={"Origin": origin})
-        assert answer.headers["Access-Control-Allow-Origin"] == origin
-        assert cors_headers(answer) == CORS_OF_ANSWERS
-        assert "Origin" in answer.headers["Vary"]
-
-
-@pytest.mark.parametrize("origin", FOREIGN)
-async def test_pages_of_other_origins_may_not(client, origin):
-    preflight = {"Origin": origin, "Access-Control-Request-Method": "DELETE"}
-    answers = [
-        await client.get("/health", headers={"Origin": origin}),
-        await client.get("/health", headers={"Origin": origin, "Host": "evil.example"}),
-        await client.options("/api/sessions/a", headers=preflight),
-    ]
-    for answer in answers:
-        assert cors_headers(answer) == set()
-        assert "Origin" in answer.headers["Vary"]
-
-
-async def test_preflights_of_deletes_and_json_bodies(client):
-    for method, path in (("DELETE", "/api/sessions/a"), ("POST", "/api/control/a/seek")):
-        asked = {
-            "Origin": LOCAL,
-            "Access-Control-Request-Method": method,
-            "Access-Control-Request-Headers": "content-type",
-        }
-        answer = await client.options(path, headers=asked)
-        assert answer.status_code == 204
-        assert await answer.get_data() == b""
-        assert answer.headers["Access-Control-Allow-Origin"] == LOCAL
-        assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
-        assert "*" in answer.headers["Access-Control-Allow-Headers"].split(", ")
-        assert cors_headers(answer) - CORS_OF_ANSWERS == {
-            "access-control-allow-methods",
-            "access-control-allow-headers",
-            "access-control-max-age",
-        }
-
-
-async def test_options_without_a_preflight_name_the_methods(client):
-    answer = await client.options("/api/sessions/a")
-    assert answer.status_code == 200
-    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "DELETE", "OPTIONS"}
-
-
-# --- Pages for people --------------------------------------------------------------------------
-
-
-def outside_urls(page):
-    """What the page would fetch from another server."""
-    fetched = re.findall(r"""(?:src|<link[^>]*href)=["']([^"']+)""", page)
-    fetched += re.findall(r"""(?:url\(|@import|fetch\()\s*["']?((?:https?:)?//[^"')]+)""", page)
-    return [url for url in fetched if re.match(r"(?:https?:)?//", url)]
-
-
-def test_outside_urls_are_found():
-    assert outside_urls('<script src="https://cdn.example/x.js">') == ["https://cdn.example/x.js"]
-    assert outside_urls("<link rel=icon href='//cdn.example/i'>") == ["//cdn.example/i"]
-    assert outside_urls('<script src="docs/x.js"><a href="https://example.org">') == []
-
-
-@pytest.mark.parametrize("path", ["/", "/docs"])
-async def test_pages_bring_everything_with_them(client, path):
-    answer = await client.get(path)
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
-    page = await answer.get_data(as_text=True)
-    assert outside_urls(page) == []
-    assert "{{" not in page
-    local = re.findall(r"""(?:src|<link[^>]*href)=["']([^"':]+)["']""", page)
-    for name in local:
-        asset = await client.get(f"/{name}")
-        assert asset.status_code == 200, name
-        assert len(await asset.get_data()) > 500
-
-
-async def test_the_files_of_the_docs_page_are_those_it_names(client):
-    for name in ("index.html", "oauth2-redirect.html", "..%2F__init__.py", "x"):
-        answer = await client.get(f"/docs/{name}")
-        assert answer.status_code == 404, name
-    page = await (await client.get("/docs")).get_data(as_text=True)
-    assert "validatorUrl: null" in page
-
-
-async def test_the_landing_page_says_what_plays_and_how_to_connect(client):
-    answer = await client.get("/", headers={"Host": "lab.example:8000"})
-    page = await answer.get_data(as_text=True)
-    assert "synthetic recording small" in page
-    assert page.count("ws://lab.example:8000/stream/demo?format=json") == 2
-    for link in ("docs", "health", "api/metadata"):
-        assert f'href="{link}"' in page
-        assert (await client.get(f"/{link}")).status_code == 200
-
-
-async def test_names_from_outside_are_shown_not_run(tmp_path, synthetic_recording):
-    path = tmp_path / "<img src=x onerror=alert(1)>.nwb"
-    shutil.copyfile(synthetic_recording, path)
-    async with running(path) as app:
-        answer = await app.test_client().get("/", headers={"Host": 'x"><script>'})
-        page = await answer.get_data(as_text=True)
-    assert "<img" not in page
-    assert "&lt;img src=x" in page
-    assert 'x"><script>' not in page
-
-
 # --- On a real connection ----------------------------------------------------------------------
 
 
@@ -689,15 +494,3 @@ def test_on_a_real_connection(server):
     assert json.loads(body) == {"status": "deleted", "session_code": "a"}
     connection.close()
     assert "Traceback" not in server.log
-
-
-@pytest.mark.parametrize(
-    ("origin", "status"), [("https://evil.example", 403), ("null", 403), (LOCAL, 200), (None, 200)]
-)
-async def test_a_page_of_another_origin_changes_nothing(app, client, origin, status):
-    session, _ = app.get_service().registry.create("a")
-    headers = {} if origin is None else {"Origin": origin}
-    answer = await client.post("/api/control/a/pause", headers=headers)
-    assert answer.status_code == status
-    assert session.is_paused is (status == 200)
-    assert (await client.get("/api/sessions/a", headers=headers)).status_code == 200

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import trio
 
+from phantomlink.engine.assemble import PacketAssembler
 from phantomlink.engine.digest import MAX_DIGEST_PACKETS, payload_digest, runs_within
 from phantomlink.engine.faults import Fault
-from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
+from phantomlink.engine.perturbed import AppliedPerturbation, SentRows, apply_perturbation
 from phantomlink.engine.session import Session
 from phantomlink.errors import InvalidParameterError
 from phantomlink.source.perturb import (
@@ -166,6 +167,30 @@ def test_an_id_names_what_is_done_and_the_seed_not_what_it_is_called():
     ]  # fmt: skip
     assert ids[0] == ids[1]
     assert len(set(ids)) == 3
+
+
+def test_rows_of_a_long_block_are_the_same_in_whichever_order_they_are_asked_for():
+    """Counts are made some rows ahead and faults some more: of 300 rows that is often."""
+    bins = named_bins()
+    perturbation = PRESETS["weak_link"].as_json()["transforms"] + EXTREME.as_json()["transforms"]
+    applied = apply_perturbation(parse_perturbation({"transforms": perturbation}), 7, bins)
+    counts = applied.perturber.counts(bins.read(50, 350).counts, 50, 2)
+    plan = applied.perturber.transport(50, 300, 2)
+    faults = [
+        Fault(*each) if any(each) else None
+        for each in zip(
+            plan.lost.tolist(),
+            plan.duplicated.tolist(),
+            plan.swapped.tolist(),
+            plan.delay_ns.tolist(),
+            strict=True,
+        )
+    ]
+    for order in (range(300), range(299, -1, -1), [7 * k % 300 for k in range(300)]):
+        rows = SentRows(PacketAssembler(bins), bins.read(50, 350), 2, applied)
+        for row in order:
+            assert (rows.packet(row, 0).spike_counts == counts[row]).all()
+            assert rows.fault(row) == faults[row]
 
 
 # --- Faults of transport -----------------------------------------------------------------------
