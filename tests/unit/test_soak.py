@@ -245,11 +245,13 @@ def test_it_runs(synthetic_recording, tmp_path):
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    # On a machine that is starved of CPU streams lack packets, which the tool is right to say.
+    assert done.returncode in (0, 1), done.stdout + done.stderr
     assert len(re.findall(r"^ +\d+ s +\d+ ticks  0 gaps", done.stdout, re.MULTILINE)) >= 5
     said = json.loads(out.read_text())
     assert said["ticks"] > 3 * 40 * 5
     findings = {v["name"]: v["finding"] for v in said["verdicts"]}
+    assert done.returncode == int("grows" in findings.values())
     assert findings["gaps"] == findings["streams that ended"] == "holds"
     assert findings["descriptors left behind"] == "holds"
     assert all(done > 0 for done, _ in said["done"]["calls"].values())

@@ -110,7 +110,7 @@ async def test_a_loss_that_is_over_before_the_data_run_out_costs_nothing(autojum
     assert len(sink.ids) > 270
 
 
-async def test_opened_is_not_enough_what_failed_has_to_be_read(autojump_clock):
+async def test_opened_is_not_enough_what_failed_has_to_be_read(autojump_clock, caplog):
     async with rigged() as rig:
         session, _ = rig.listen()
         await trio.sleep(1)
@@ -118,6 +118,7 @@ async def test_opened_is_not_enough_what_failed_has_to_be_read(autojump_clock):
         await trio.sleep(20)
         assert rig.file.opened > 3
         assert main_of(session).waiting_for == "the disk is gone"
+        assert len(warnings(caplog)) == 1, "it was never taken for readable"
 
 
 async def test_every_reason_is_logged_once(autojump_clock, caplog):
