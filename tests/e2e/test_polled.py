@@ -37,7 +37,6 @@ ROUTES = (
     "/api/sessions/a/timing",
     "/api/sessions/a/timing?format=json&x=1",
     "/api/sessions/a/timing?format=text",
-    "/api/sessions/a/timing?format=",
 )
 ERRORS = {
     "/api/stats/nobody": 404,
@@ -49,6 +48,7 @@ ERRORS = {
     "/api/stats/a.b": 422,
     f"/api/sessions/{'x' * 65}": 422,
     "/api/sessions/a/timing?format=xml": 422,
+    "/api/sessions/a/timing?format=": 422,
     "/api/sessions/a/timing?format=text&format=json": 422,
 }
 # What differs from one moment to the next.

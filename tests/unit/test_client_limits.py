@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 import trio
 
-from phantomlink.engine.session import CLOSE_TOO_SLOW
+from phantomlink.close_codes import CLOSE_TOO_SLOW
 from phantomlink.metrics import Histogram
 from phantomlink.settings import Settings, load_settings
 from phantomlink.sinks.asgi import QueueSink
