@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ class Histogram:
     __slots__ = ("_buckets", "_max", "_sum", "_sum_of_squares", "count")
 
     def __init__(self) -> None:
-        self._buckets = [0] * _N_BUCKETS
+        # Not a list: that has an object for every count above 256, and grows for hours.
+        self._buckets = array("Q", bytes(8 * _N_BUCKETS))
         self.count = 0
         self._sum = 0
         self._sum_of_squares = 0
@@ -66,7 +68,7 @@ class Histogram:
         """Count also everything that `other` has counted."""
         if not other.count:
             return
-        self._buckets = list(map(add, self._buckets, other._buckets))
+        self._buckets = array("Q", map(add, self._buckets, other._buckets))
         self.count += other.count
         self._sum += other._sum
         self._sum_of_squares += other._sum_of_squares
