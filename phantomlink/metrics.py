@@ -29,7 +29,7 @@ class Summary:
 
 
 class Histogram:
-    """Durations in log-linear buckets: bounded memory, about 0.35 us a record.
+    """Durations in log-linear buckets: bounded memory, about 0.4 us a record.
 
     Buckets are exact below 8 ns and an eighth of an octave wide above, as in HdrHistogram.
     Negative values, which clocks that step can give, count as 0.
