@@ -1,0 +1,144 @@
+"""The forms that values of settings have: how each is read, and what is said to be taken."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+# What may stand in a header and in a sub-protocol alike.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+-]{16,256}\Z", re.ASCII)
+_ORIGIN = re.compile(
+    r"https?://(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?\Z", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a value is read: `parse` raises ValueError for what `takes` does not describe."""
+
+    parse: Callable[[str], Any]
+    takes: str
+
+
+def text(takes: str) -> Form:
+    """Anything but blanks."""
+    return Form(_text, takes)
+
+
+def path(takes: str) -> Form:
+    """A path, of which `~` may be the beginning."""
+    return Form(_path, takes)
+
+
+def whole(low: int, high: int, takes: str | None = None) -> Form:
+    """A whole number within bounds, which `takes` may say in its own way."""
+    return Form(_within(int, low, high), takes or f"a whole number from {low} to {high}")
+
+
+def number(low: float, high: float, takes: str | None = None) -> Form:
+    """A number within bounds, which `takes` may say in its own way."""
+    return Form(_within(float, low, high), takes or f"a number from {low} to {high}")
+
+
+def rate(low: int, high: int) -> Form:
+    """A rate within bounds, Hz, as a fraction."""
+    within = _within(Fraction, low, high)
+
+    def parse(raw: str) -> Fraction:
+        value: Fraction = within(raw.strip())
+        # A period must be expressible without a rounding that adds up over days.
+        return value.limit_denominator(1_000_000)
+
+    return Form(parse, f"a number from {low} to {high}")
+
+
+def one_of(words: tuple[str, ...]) -> Form:
+    """One of some words, in upper or lower case."""
+    by_word = {word.lower(): word for word in words}
+
+    def parse(raw: str) -> str:
+        word = by_word.get(raw.strip().lower())
+        if word is None:
+            raise ValueError(raw)
+        return word
+
+    return Form(parse, f"one of {', '.join(words)}")
+
+
+def _within(kind: Callable[[str], Any], low: float, high: float) -> Callable[[str], Any]:
+    def parse(raw: str) -> Any:
+        value = kind(raw)
+        if not low <= value <= high:
+            raise ValueError(raw)
+        return value
+
+    return parse
+
+
+def _text(raw: str) -> str:
+    if not raw.strip():
+        raise ValueError(raw)
+    return raw.strip()
+
+
+def _path(raw: str) -> Path:
+    return Path(_text(raw)).expanduser()
+
+
+def _boolean(raw: str) -> bool:
+    word = raw.strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise ValueError(raw)
+
+
+def _seconds(raw: str) -> float:
+    value = float(raw)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(raw)
+    return value
+
+
+def _cpus(raw: str) -> frozenset[int]:
+    cpus = frozenset(int(part) for part in raw.split(","))
+    if min(cpus) < 0:
+        raise ValueError(raw)
+    return cpus
+
+
+def _dataset(raw: str) -> str:
+    name = _text(raw).removesuffix(".nwb")
+    if Path(name).name != name or name in {".", ".."}:
+        raise ValueError(raw)
+    return name
+
+
+def _token(raw: str) -> str:
+    token = raw.strip()
+    if not _TOKEN.match(token):
+        raise ValueError
+    return token
+
+
+def _origins(raw: str) -> tuple[str, ...]:
+    origins = tuple(part.strip().lower() for part in raw.split(","))
+    if not all(origin == "*" or _ORIGIN.match(origin) for origin in origins):
+        raise ValueError(raw)
+    return origins
+
+
+BOOLEAN = Form(_boolean, "true or false")
+SECONDS = Form(_seconds, "a number of seconds above 0")
+CPUS = Form(_cpus, "CPU numbers, separated by commas")
+DATASET = Form(_dataset, "the name of a file in the data directory, without .nwb")
+TOKEN = Form(_token, "16 to 256 letters, digits, '-', '.', '_', '~' or '+'")
+ORIGINS = Form(_origins, "origins like https://lab.example, separated by commas, or *")
