@@ -10,6 +10,7 @@ import numpy as np
 import trio
 import trio.testing
 
+from phantomlink.engine.clock import WaitingTicks
 from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.parts import parts_of
 from phantomlink.engine.phases import PhaseBook
@@ -20,7 +21,7 @@ from phantomlink.source.bins import BinGrid, Block
 from phantomlink.source.trials import Trial, TrialTable
 
 
-class TrioClock:
+class TrioClock(WaitingTicks):
     """Trio's own time, whichever that is."""
 
     source = "trio"
@@ -34,8 +35,9 @@ class TrioClock:
     def give_way(self):
         pass
 
-    def alarm(self):
-        return TrioAlarm(self)
+    async def wait_until(self, due_ns):
+        await trio.sleep(max(due_ns - self.now_ns(), 0) / 1_000_000_000)
+        return self.now_ns()
 
 
 class VirtualClock(TrioClock):
@@ -49,18 +51,6 @@ class VirtualClock(TrioClock):
             "the test itself has to ask for autojump_clock"
         )
         return super().now_ns()
-
-
-class TrioAlarm:
-    def __init__(self, clock):
-        self._clock = clock
-
-    async def wait_until(self, deadline_ns):
-        await trio.sleep(max(deadline_ns - self._clock.now_ns(), 0) / 1_000_000_000)
-        return self._clock.now_ns()
-
-    def close(self):
-        pass
 
 
 def make_trial(row, start, stop, *, target_id=None, x=None, y=None, reach_id=None):

@@ -14,6 +14,13 @@ from itertools import pairwise
 _NS = 1_000_000_000
 
 
+# Ticks that are this far apart each have a wake-up of their own. One costs as much as a tick, so
+# where there are more of them they follow each other closely, a few to a wake-up: by so much that
+# the one before has been sent.
+_APART_NS = 1_000_000
+_CLOSE_NS = 75_000
+
+
 class PhaseBook:
     """Who ticks when: the anchors of the playheads that play now, by rate.
 
@@ -41,7 +48,7 @@ class PhaseBook:
             for offset, following in pairwise([*offsets, offsets[0] + period]):
                 if following - offset > gap:
                     start, gap = offset, following - offset
-            first += (start + gap // 2) % period // unit
+            first += (start + _into(gap, unit)) % period // unit
         anchors[owner] = first
         self._count()
         return first
@@ -57,3 +64,10 @@ class PhaseBook:
         self.ticks_hz = float(
             sum(rate_hz * len(anchors) for rate_hz, anchors in self._anchors.items())
         )
+
+
+def _into(gap: int, unit: int) -> int:
+    """How far into a gap between two ticks a third one goes; all in units of 1 / `unit` ns."""
+    if _CLOSE_NS * 2 * unit <= gap < _APART_NS * 2 * unit:
+        return _CLOSE_NS * unit
+    return gap // 2

@@ -8,23 +8,24 @@ and then cancelled never happened. Between the end of the wait for a deadline an
 nothing awaits, and a cancelled scope is noticed before: after `pause` or `seek` returns, no
 packet of the old position leaves.
 
-The order of a tick: wait, stamp, hand over, then (in the slack) build the next. At most
-`_BUILT_AHEAD` packets are built, so that a change of what is built takes effect at once.
+The order of a tick: stamp, hand over; then the next one is waited for. The task of the playback
+sleeps meanwhile: its clock calls the ticks, and it is woken to build packets when few are left.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 
 import trio
 
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
 from phantomlink.engine.assemble import PacketAssembler
-from phantomlink.engine.clock import Alarm, Clock
+from phantomlink.engine.builder import PacketBuilder
+from phantomlink.engine.clock import Clock
 from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.fanout import Encoders, Fanout, Release, Sink
 from phantomlink.engine.faults import NO_FAULT, Delays, Line
@@ -36,10 +37,6 @@ from phantomlink.engine.timeline import Timeline
 from phantomlink.engine.timing import EventKind, TimingCounters, TimingEvent
 from phantomlink.source.bins import Block
 
-# Built a few at a time: one after the other they find the code and the block in the CPU's caches,
-# which a hundred other sessions have been through since the last tick.
-_BUILT_AHEAD = 5
-_BUILT_LEFT = 1
 # Whoever is given way may keep the CPU for a scheduler's slice, some 3 ms on a busy machine: with
 # more ticks a second than this, that would be at the cost of the next ones.
 _GIVE_WAY_BELOW_HZ = 1000
@@ -69,6 +66,23 @@ class PlaybackParts:
     clock: Clock
     phases: PhaseBook
     collector: SlackCollector
+
+
+@dataclass(slots=True, eq=False)
+class _Ticks:
+    """What the ticks of one stretch of playing share.
+
+    Attributes:
+        builder: where their packets come from.
+        speed: of the playhead, to the recording's.
+        line: the order in which packets leave.
+        due_ns: when the next one does, monotonic ns.
+    """
+
+    builder: PacketBuilder
+    speed: float
+    line: Line[Release] = field(default_factory=Line)
+    due_ns: int = 0
 
 
 class Playback:
@@ -207,16 +221,15 @@ class Playback:
         Raises:
             RecordingError: the recording cannot be read.
         """
-        alarm = self._parts.clock.alarm()
-        try:
-            while True:
-                while not self.is_playing:
-                    self._wake = trio.Event()
-                    await self._wake.wait()
-                await self._play(alarm)
-        finally:
-            self._parts.phases.forget(self)
-            alarm.close()
+        with self._parts.clock.in_use():
+            try:
+                while True:
+                    while not self.is_playing:
+                        self._wake = trio.Event()
+                        await self._wake.wait()
+                    await self._play()
+            finally:
+                self._parts.phases.forget(self)
 
     def _hold(self) -> None:
         """Let time stand still: what is held back now is not made up for."""
@@ -239,7 +252,7 @@ class Playback:
         else:
             self._delays.left(now_ns)
 
-    async def _play(self, alarm: Alarm) -> None:
+    async def _play(self) -> None:
         """Play until cancelled by `update` or `seek`, or to the end."""
         head = self.playhead
         send, receive = trio.open_memory_channel[Block](BLOCKS_BUFFERED)
@@ -248,7 +261,7 @@ class Playback:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._prefetch, head.selection, head.position, send)
                 with receive:
-                    ended = await self._tick_until_end(alarm, receive)
+                    ended = await self._tick_until_end(receive)
         self._playing = None
         if ended or not self.is_playing:
             # Also where a hold came from within a tick: the loop has anchored once more since.
@@ -262,37 +275,61 @@ class Playback:
         reader, loop = self._parts.reader, self._parts.loop
         await prefetch(reader, selection, position, send, block_bins=self._block_bins, loop=loop)
 
-    async def _tick_until_end(self, alarm: Alarm, blocks: trio.MemoryReceiveChannel[Block]) -> bool:
-        built: deque[Release] = deque()
-        builder = _Builder(self, blocks)
-        line = Line[Release]()
-        speed = float(self._rate_hz / self._parts.reader.bins.grid.rate_hz)
-        clock, timeline, collector = self._parts.clock, self._timeline, self._parts.collector
+    async def _tick_until_end(self, blocks: trio.MemoryReceiveChannel[Block]) -> bool:
+        clock, collector = self._parts.clock, self._parts.collector
+        builder = PacketBuilder(
+            self.playhead,
+            blocks,
+            self._build,
+            self.timing,
+            self.running_dry,
+            assembler=self._parts.assembler,
+            applied=self._applied,
+        )
+        ticks = _Ticks(builder, float(self._rate_hz / self._parts.reader.bins.grid.rate_hz))
+        tick = partial(self._tick, ticks)
         while True:
-            await builder.fill(built)
-            if not built:
+            await builder.fill()
+            if not builder.built:
                 return True
             collector.offer()
             now_ns = clock.now_ns()
-            if not timeline.is_anchored:
+            if not self._timeline.is_anchored:
                 self._anchor(now_ns)
-            due_ns = self._delays.due_ns(timeline.deadline_ns, built[0].fault, speed)
-            delayed_ns = due_ns - timeline.deadline_ns
-            if timeline.is_stalled(now_ns, delayed_ns):
-                self._went_wrong(EventKind.STALL, now_ns - due_ns)
-                self._anchor(now_ns)
-                continue
+            due_ns = self._next_due_ns(ticks, now_ns)
             if builder.waited and now_ns > due_ns:
                 self._went_wrong(EventKind.OVERRUN, now_ns - due_ns)
-            self._is_delayed = delayed_ns > 0
-            if timeline.is_stalled(await alarm.wait_until(due_ns), delayed_ns):
-                continue
-            self._is_delayed = False
-            collector.is_tick = True
-            try:
-                self._tick(built.popleft(), due_ns, line)
-            finally:
-                collector.is_tick = False
+            await clock.tick_from(due_ns, tick)
+
+    def _next_due_ns(self, ticks: _Ticks, now_ns: int) -> int:
+        """When the next packet leaves; anew where that was so long ago that it is a stall."""
+        timeline = self._timeline
+        fault = ticks.builder.built[0].fault
+        due_ns = self._delays.due_ns(timeline.deadline_ns, fault, ticks.speed)
+        if timeline.is_stalled(now_ns, due_ns - timeline.deadline_ns):
+            self._went_wrong(EventKind.STALL, now_ns - due_ns)
+            self._anchor(now_ns)
+            due_ns = self._delays.due_ns(timeline.deadline_ns, fault, ticks.speed)
+        self._is_delayed = due_ns > timeline.deadline_ns
+        ticks.due_ns = due_ns
+        return due_ns
+
+    def _tick(self, ticks: _Ticks, now_ns: int) -> int | None:
+        """The packet's time has come: let it leave, and say when the next one does."""
+        timeline, builder = self._timeline, ticks.builder
+        due_ns = ticks.due_ns
+        if timeline.is_stalled(now_ns, due_ns - timeline.deadline_ns):
+            return self._next_due_ns(ticks, now_ns)
+        self._is_delayed = False
+        collector = self._parts.collector
+        collector.is_tick = True
+        try:
+            self._let_leave(builder.built.popleft(), due_ns, ticks.line)
+        finally:
+            collector.is_tick = False
+        if builder.is_low or not timeline.is_anchored:
+            return None
+        return self._next_due_ns(ticks, now_ns)
 
     def _anchor(self, now_ns: int) -> None:
         parts = self._parts
@@ -305,17 +342,17 @@ class Playback:
             TimingEvent(kind, wall_seconds, late_ns, self.playhead.sequence_number)
         )
 
-    def _tick(self, release: Release, due_ns: int, line: Line[Release]) -> None:
+    def _let_leave(self, release: Release, due_ns: int, line: Line[Release]) -> None:
         release.deadline_ns = self._timeline.deadline_ns
         if release.fault is None and line.is_empty:
             if due_ns > release.deadline_ns:
                 self._left_late(release, due_ns)
             self._release(release, due_ns)
         else:
-            self._tick_with_fault(release, due_ns, line)
+            self._let_leave_with_fault(release, due_ns, line)
         self._timeline.advance()
 
-    def _tick_with_fault(self, release: Release, due_ns: int, line: Line[Release]) -> None:
+    def _let_leave_with_fault(self, release: Release, due_ns: int, line: Line[Release]) -> None:
         head, injected = self.playhead, self.timing.injected
         ahead = 0 if line.is_empty else 1
         is_last = not self._parts.loop and head.position + ahead == head.selection.length - 1
@@ -361,62 +398,3 @@ class Playback:
         for wire_format in self.fanout.wire_formats:
             release.prepare(wire_format)
         return release
-
-
-class _Builder:
-    """Builds packets ahead of the playhead from the blocks that prefetch sends."""
-
-    def __init__(self, playback: Playback, blocks: trio.MemoryReceiveChannel[Block]) -> None:
-        self._playback = playback
-        self._assembler = playback._parts.assembler
-        self._blocks = blocks
-        self._applied = playback._applied
-        self._rows: SentRows | None = None
-        self._row = 0
-        head = playback.playhead
-        self._sequence_number = head.sequence_number
-        self._loop = head.loop
-        self._left_in_loop = head.selection.length - head.position
-        self.waited = False
-
-    async def fill(self, built: deque[Release]) -> None:
-        """Build some ahead when few are left; wait for a block only when there is none at all."""
-        self.waited = False
-        if len(built) > _BUILT_LEFT:
-            return
-        while len(built) < _BUILT_AHEAD:
-            if self._rows is None or self._row == len(self._rows):
-                block = await self._next_block(built)
-                if block is None:
-                    return
-                self._rows = SentRows(self._assembler, block, self._loop, self._applied)
-                self._row = 0
-            built.append(self._playback._build(self._rows, self._row, self._sequence_number))
-            self._row += 1
-            self._sequence_number += 1
-            self._left_in_loop -= 1
-            if not self._left_in_loop:
-                self._loop += 1
-                self._left_in_loop = self._playback.playhead.selection.length
-
-    async def _next_block(self, built: deque[Release]) -> Block | None:
-        """The block that follows; None when there is none yet, or none any more."""
-        block: Block | None
-        try:
-            block = self._blocks.receive_nowait()
-        except trio.WouldBlock:
-            block = None
-        except trio.EndOfChannel:
-            return None
-        if self._rows is not None:
-            # The reserve is lowest when a block has been used up.
-            waiting = 0 if block is None else len(block.counts)
-            self._playback.timing.depth(len(built) + waiting)
-        if block is not None or built:
-            return block
-        self.waited = True
-        try:
-            with self._playback.running_dry():
-                return await self._blocks.receive()
-        except trio.EndOfChannel:
-            return None

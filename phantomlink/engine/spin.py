@@ -9,11 +9,14 @@ actually spun can hold the budget; a share handed out in advance starves at 100 
 
 from __future__ import annotations
 
+import time
+
 # A margin that may grow without a bound follows a busy machine to 1.5 ms, and then the spin
 # itself is what makes the machine busy.
 MAX_LEAD_NS = 400_000
 _FIRST_MARGIN_NS = 100_000
 _STEP_NS = 8_000
+_monotonic_ns = time.monotonic_ns
 
 
 class WakeMargin:
@@ -84,3 +87,17 @@ class SpinGovernor:
             self._cap = min(self._cap * 1.05 + 1_000.0, MAX_LEAD_NS)
         self._spun_ns = 0
         self._since_ns = now_ns
+
+
+def spin(deadline_ns: int, governor: SpinGovernor) -> int:
+    """Keep the CPU until a deadline, monotonic ns.
+
+    Returns:
+        The time then; the time now when the deadline is past.
+    """
+    start = now = _monotonic_ns()
+    # Before the spin, so that nothing is left to do behind it; the wake-up's own part is noise.
+    governor.spun(max(deadline_ns - start, 0), start)
+    while now < deadline_ns:
+        now = _monotonic_ns()
+    return now

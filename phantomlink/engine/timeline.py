@@ -26,13 +26,14 @@ class Timeline:
         rate_hz: ticks a second.
     """
 
-    __slots__ = ("_anchor_ns", "_period_den", "_period_num", "_tick", "stall_ns")
+    __slots__ = ("_anchor_ns", "_deadline_ns", "_period_den", "_period_num", "_tick", "stall_ns")
 
     def __init__(self, rate_hz: Fraction) -> None:
         period = Fraction(_NS) / rate_hz
         self._period_num, self._period_den = period.numerator, period.denominator
         self.stall_ns = max(_STALL_PERIODS * self.period_ns, _STALL_MIN_NS)
         self._anchor_ns: int | None = None
+        self._deadline_ns = 0
         self._tick = 0
 
     @property
@@ -54,11 +55,11 @@ class Timeline:
         """
         if self._anchor_ns is None:
             raise RuntimeError("a timeline without an anchor has no deadlines")
-        return self._anchor_ns + self._tick * self._period_num // self._period_den
+        return self._deadline_ns
 
     def anchor(self, first_deadline_ns: int) -> None:
         """Let the next tick be due at `first_deadline_ns`, and the others a period apart."""
-        self._anchor_ns = first_deadline_ns
+        self._anchor_ns = self._deadline_ns = first_deadline_ns
         self._tick = 0
 
     def release(self) -> None:
@@ -66,8 +67,10 @@ class Timeline:
         self._anchor_ns = None
 
     def advance(self) -> None:
-        """The tick has been released; the next one is due."""
-        self._tick += 1
+        """The tick has been released; the next one is due. Without an anchor, nothing is."""
+        if self._anchor_ns is not None:
+            self._tick += 1
+            self._deadline_ns = self._anchor_ns + self._tick * self._period_num // self._period_den
 
     def is_stalled(self, now_ns: int, delayed_ns: int = 0) -> bool:
         """Whether the next tick is so late that catching up would be a burst.

@@ -8,6 +8,7 @@ from collections import deque
 import trio
 
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
+from phantomlink.engine.clock import WaitingTicks
 from phantomlink.engine.fanout import Release
 from phantomlink.wire.encoder import WireFormat
 
@@ -88,12 +89,12 @@ class PacketQueue:
             await self._taken.park()
 
 
-class DemandClock:
+class DemandClock(WaitingTicks):
     """Time of a playback that goes as fast as its packets are taken.
 
     It stands still while the queue is full and jumps to the next deadline when it is not: for the
-    engine every tick is exactly on time, and it needs to know nothing of this. It is its own
-    alarm, so it serves one playback.
+    engine every tick is exactly on time, and it needs to know nothing of this. It serves one
+    playback.
 
     Args:
         queue: that the playback fills.
@@ -114,15 +115,8 @@ class DemandClock:
     def give_way(self) -> None:
         """Nobody waits for a moment."""
 
-    def alarm(self) -> DemandClock:
-        """Itself."""
-        return self
-
-    async def wait_until(self, deadline_ns: int) -> int:
-        """Wait for room in the queue; then it is the deadline."""
+    async def wait_until(self, due_ns: int) -> int:
+        """Wait for room in the queue; then it is that time."""
         await self._queue.room(_MOST_OF_A_TICK)
-        self._now_ns = max(self._now_ns, deadline_ns)
+        self._now_ns = max(self._now_ns, due_ns)
         return self._now_ns
-
-    def close(self) -> None:
-        """It holds nothing."""

@@ -13,7 +13,8 @@ rates = st.fractions(1, 1000, max_denominator=1000)
 def test_a_deadline_is_computed_from_its_tick_and_not_accumulated(rate, anchor, ticks):
     timeline = Timeline(rate)
     timeline.anchor(anchor)
-    timeline._tick = ticks
+    timeline._tick = ticks - 1
+    timeline.advance()
     exact = anchor + ticks * Fraction(10**9) / rate
     assert 0 <= exact - timeline.deadline_ns < 1
 

@@ -425,17 +425,10 @@ class LateClock(VirtualClock):
     def __init__(self, at_wait, seconds):
         self.at_wait, self.seconds, self.waits = at_wait, seconds, 0
 
-    def alarm(self):
-        return self
-
-    async def wait_until(self, deadline_ns):
+    async def wait_until(self, due_ns):
         self.waits += 1
-        late = self.seconds if self.waits == self.at_wait else 0
-        await trio.sleep(max(deadline_ns - self.now_ns(), 0) / 1e9 + late)
-        return self.now_ns()
-
-    def close(self):
-        pass
+        late_ns = self.seconds * 1e9 if self.waits == self.at_wait else 0
+        return await super().wait_until(due_ns + late_ns)
 
 
 async def test_a_stall_of_ours_is_one_beside_those_that_are_meant(autojump_clock):

@@ -11,7 +11,7 @@ from phantomlink.engine.session import Session
 from phantomlink.engine.timing import EventKind
 from phantomlink.errors import BinRangeError, NoMatchingBinsError, RecordingError
 from phantomlink.source.trials import Filter
-from tests.fakes import ListSink, NamedBins, listen, make_parts, make_trial
+from tests.fakes import ListSink, NamedBins, VirtualClock, listen, make_parts, make_trial
 
 PERIOD = 0.025
 
@@ -291,29 +291,18 @@ async def test_an_unreadable_recording_is_an_error_and_never_zeros(autojump_cloc
     assert sink.ids == list(range(len(sink.ids)))
 
 
-class StallingClock:
-    """Virtual time whose alarm is held up once for a while."""
+class StallingClock(VirtualClock):
+    """Virtual time that is held up once for a while."""
 
     def __init__(self, at_tick, seconds):
-        from tests.fakes import VirtualClock  # noqa: PLC0415
-
-        self._clock = VirtualClock()
         self.at_tick, self.seconds, self.ticks = at_tick, seconds, 0
-        self.now_ns, self.wall_seconds = self._clock.now_ns, self._clock.wall_seconds
-        self.give_way = self._clock.give_way
 
-    def alarm(self):
-        return self
-
-    async def wait_until(self, deadline_ns):
+    async def wait_until(self, due_ns):
         self.ticks += 1
-        await trio.sleep(max(deadline_ns - self.now_ns(), 0) / 1e9)
+        await super().wait_until(due_ns)
         if self.ticks == self.at_tick:
             await trio.sleep(self.seconds)
         return self.now_ns()
-
-    def close(self):
-        pass
 
 
 async def test_ordinary_lateness_is_caught_up_and_moves_no_deadline(autojump_clock):
