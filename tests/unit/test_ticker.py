@@ -174,13 +174,14 @@ async def test_whoever_is_cancelled_by_anothers_tick_is_not_called_any_more(made
     assert called == []
 
 
-async def test_a_tick_that_cancels_its_own_task_is_the_last(made):
+@pytest.mark.parametrize("answer", [START + 2 * MS, None])
+async def test_a_tick_that_cancels_its_own_task_is_the_last(made, answer):
     called, scope = [], trio.CancelScope()
 
     def tick(now_ns):
         called.append(now_ns)
         scope.cancel()
-        return now_ns + MS
+        return answer
 
     with made.in_use(), scope:
         await made.tick_from(START + MS, tick)
