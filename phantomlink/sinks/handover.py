@@ -8,6 +8,8 @@ when what arrives begins like one that the front answers, the connection is take
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import h11
 import trio
@@ -72,12 +74,14 @@ class Handover:
                 ConnectionState({}),
                 lent,  # type: ignore[arg-type]
             )
-            lent.is_between_requests = lambda: _is_idle(server)
+            lent.is_between_requests = partial(_is_idle, server)
             self._lent.add(lent)
             try:
                 await server
             finally:
                 self._lent.discard(lent)
+                lent.is_between_requests = _never
+                _untie(server)
         return lent.taken_back
 
 
@@ -90,7 +94,7 @@ class _LentStream(ReplayStream):
         super().__init__(stream, received)
         self.scope = trio.CancelScope()
         self.taken_back = b""
-        self.is_between_requests: Callable[[], bool] = lambda: False
+        self.is_between_requests: Callable[[], bool] = _never
         self._wants_back = wants_back
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -126,6 +130,20 @@ class _LentStream(ReplayStream):
         """As the connection has it, while it is lent."""
         if not self.taken_back:
             await super().aclose()
+
+
+def _never() -> bool:
+    return False
+
+
+def _untie(server: TCPServer) -> None:
+    """Let a connection that is over go: hypercorn's server and its protocol hold each other.
+
+    They would stay, with h11's buffers and the socket, until the oldest garbage is collected.
+    """
+    # There is none when the client had gone before it could be made.
+    with suppress(AttributeError):
+        del server.protocol
 
 
 def _is_idle(server: TCPServer) -> bool:
