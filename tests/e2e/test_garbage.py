@@ -152,6 +152,26 @@ async def test_nothing_of_a_stream_is_left_for_the_collector(front, come_and_go)
     assert left == []
 
 
+async def test_nothing_of_a_head_that_cannot_be_read_is_left_for_the_collector(front):
+    async def send(head):
+        async with front.stream() as stream:
+            await stream.send_all(head)
+            answer = b""
+            while data := await stream.receive_some():
+                answer += data
+        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 431"))
+
+    async def send_both():
+        await send(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
+        await send(b"GET / HTTP/1.1\r\n" + b"X: %s\r\n" % (b"x" * 100_000))
+        await settled(front)
+
+    await send_both()
+    with garbage() as left:
+        await send_both()
+    assert left == []
+
+
 async def test_nothing_of_a_session_is_left_for_the_collector(front):
     front.registry.create("a")
     await visit(front, "?trial_id=1")
