@@ -8,7 +8,6 @@ when what arrives begins like one that the front answers, the connection is take
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 import h11
@@ -18,6 +17,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 
+from phantomlink.hypercorn_guard import untie
 from phantomlink.sinks.replay_stream import ReplayStream
 
 _IDLE = {h11.CLIENT: h11.IDLE, h11.SERVER: h11.IDLE}
@@ -81,7 +81,7 @@ class Handover:
             finally:
                 self._lent.discard(lent)
                 lent.is_between_requests = _never
-                _untie(server)
+                untie(server)
         return lent.taken_back
 
 
@@ -134,16 +134,6 @@ class _LentStream(ReplayStream):
 
 def _never() -> bool:
     return False
-
-
-def _untie(server: TCPServer) -> None:
-    """Let a connection that is over go: hypercorn's server and its protocol hold each other.
-
-    They would stay, with h11's buffers and the socket, until the oldest garbage is collected.
-    """
-    # There is none when the client had gone before it could be made.
-    with suppress(AttributeError):
-        del server.protocol
 
 
 def _is_idle(server: TCPServer) -> bool:

@@ -8,8 +8,11 @@ import gc
 import re
 from contextlib import asynccontextmanager, contextmanager
 
+import hypercorn.trio.run
 import pytest
 import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
 
 from phantomlink import server
 from phantomlink.app import create_app
@@ -194,3 +197,27 @@ async def test_nothing_of_a_connection_that_hypercorn_has_had_is_left_for_the_co
         await until(lambda: [session.code for session in front.registry] == ["a"])
         await trio.sleep(0.2)
     assert left == []
+
+
+async def test_nothing_of_a_connection_of_the_hypercorn_entry_is_left_for_the_collector(
+    synthetic_recording, nursery, monkeypatch
+):
+    # The application puts its guard there.
+    monkeypatch.setattr(hypercorn.trio.run, "TCPServer", hypercorn.trio.run.TCPServer)
+    app = create_app(Settings(lsl_enabled=False), str(synthetic_recording))
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    serving, over = trio.CancelScope(), trio.Event()
+
+    async def run(task_status):
+        with serving:
+            await serve(app, config, shutdown_trigger=over.wait, task_status=task_status)
+
+    (url,) = await nursery.start(run)
+    front = Front(app, int(url.rpartition(":")[2]))
+    await front.ask(CREATE, DELETE, LIVEZ)
+    with garbage() as left:
+        await front.ask(CREATE, LIVEZ, DELETE)
+        await settled(front)
+    assert left == []
+    over.set()
