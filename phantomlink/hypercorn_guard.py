@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -70,6 +71,8 @@ class GuardedTCPServer(TCPServer):
             logger.debug("It was raised here:", exc_info=group)
         finally:
             await trio.aclose_forcefully(self.stream)
+            self.app = self._real_app
+            untie(self)
 
     async def _run_app(self, scope: Any, receive: Any, send: Any, *tools: Any) -> None:
         """Run the application; what hypercorn has for it after its end is thrown away."""
@@ -138,6 +141,16 @@ def guard_hypercorn() -> bool:
         return False
     worker.TCPServer = GuardedTCPServer
     return True
+
+
+def untie(server: TCPServer) -> None:
+    """Let a connection that is over go: hypercorn's server and its protocol hold each other.
+
+    They would stay, with h11's buffers and the socket, until the oldest garbage is collected.
+    """
+    # There is none when the client had gone before it could be made.
+    with suppress(AttributeError):
+        del server.protocol
 
 
 async def _throw_away(receive: Any) -> None:

@@ -8,6 +8,7 @@ the time before leaves afterwards.
 from __future__ import annotations
 
 import math
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -77,14 +78,7 @@ class Session:
         self._closed: tuple[int, str] | None = None
         self._nursery: trio.Nursery | None = None
         n_bins = parts.reader.bins.grid.n_bins
-        self.main = Playback(
-            parts,
-            Selection(((0, n_bins),)),
-            rate_hz=self.rate_hz,
-            may_play=self._may_play,
-            on_end=self._on_end,
-            applied=self._applied,
-        )
+        self.main = self._make_playback(Selection(((0, n_bins),)))
         self._playbacks: dict[Filter, Playback] = {NO_FILTER: self.main}
         self._scopes: dict[Playback, trio.CancelScope] = {}
         self._clients: set[Sink] = set()
@@ -187,15 +181,8 @@ class Session:
         if existing is not None:
             return existing
         bins = self.parts.reader.bins
-        return Playback(
-            self.parts,
-            Selection(bins.trials.ranges(wanted, bins.grid)),
-            rate_hz=self.rate_hz,
-            from_bin=self.main.playhead.bin_index,
-            may_play=self._may_play,
-            on_end=self._on_end,
-            applied=self._applied,
-        )
+        selection = Selection(bins.trials.ranges(wanted, bins.grid))
+        return self._make_playback(selection, self.main.playhead.bin_index)
 
     def subscribe(self, wanted: Filter, playback: Playback, sink: Sink) -> Playback:
         """Let `sink` listen; a stopped session starts again.
@@ -414,6 +401,30 @@ class Session:
             for companion in self.companions:
                 nursery.start_soon(companion.run, self)
             await trio.sleep_forever()
+
+    def _make_playback(self, selection: Selection, from_bin: int = 0) -> Playback:
+        # Weakly: a session and playbacks that held each other would stay, with all that they have
+        # counted, until the oldest garbage is collected, a minute or two after they have ended.
+        weak = weakref.ref(self)
+
+        def may_play() -> bool:
+            session = weak()
+            return session is not None and session._may_play()
+
+        def on_end(playback: Playback) -> None:
+            session = weak()
+            if session is not None:
+                session._on_end(playback)
+
+        return Playback(
+            self.parts,
+            selection,
+            rate_hz=self.rate_hz,
+            from_bin=from_bin,
+            may_play=may_play,
+            on_end=on_end,
+            applied=self._applied,
+        )
 
     def _may_play(self) -> bool:
         return not (self.is_paused or self.is_stopped or self.is_closed)

@@ -198,6 +198,8 @@ class FrameStream(trio.abc.Stream):
             self._fail_queue()
             # The descriptor belongs to trio's socket, which closes it.
             self._socket.detach()
+            # Both know this stream: together they would stay until the oldest garbage is collected.
+            self._last_words = self._too_slow = None
         await self._stream.aclose()
 
     async def flush_forever(self) -> None:
@@ -222,6 +224,8 @@ class FrameStream(trio.abc.Stream):
                     await trio.lowlevel.wait_writable(self._stream.socket)
                 except (trio.ClosedResourceError, OSError):
                     return
+            if self._closed:
+                return
             if waiting.cancelled_caught:
                 self._give_up()
             else:

@@ -8,6 +8,7 @@ when what arrives begins like one that the front answers, the connection is take
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import h11
 import trio
@@ -16,6 +17,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 
+from phantomlink.hypercorn_guard import untie
 from phantomlink.sinks.replay_stream import ReplayStream
 
 _IDLE = {h11.CLIENT: h11.IDLE, h11.SERVER: h11.IDLE}
@@ -72,12 +74,14 @@ class Handover:
                 ConnectionState({}),
                 lent,  # type: ignore[arg-type]
             )
-            lent.is_between_requests = lambda: _is_idle(server)
+            lent.is_between_requests = partial(_is_idle, server)
             self._lent.add(lent)
             try:
                 await server
             finally:
                 self._lent.discard(lent)
+                lent.is_between_requests = _never
+                untie(server)
         return lent.taken_back
 
 
@@ -90,7 +94,7 @@ class _LentStream(ReplayStream):
         super().__init__(stream, received)
         self.scope = trio.CancelScope()
         self.taken_back = b""
-        self.is_between_requests: Callable[[], bool] = lambda: False
+        self.is_between_requests: Callable[[], bool] = _never
         self._wants_back = wants_back
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -126,6 +130,10 @@ class _LentStream(ReplayStream):
         """As the connection has it, while it is lent."""
         if not self.taken_back:
             await super().aclose()
+
+
+def _never() -> bool:
+    return False
 
 
 def _is_idle(server: TCPServer) -> bool:

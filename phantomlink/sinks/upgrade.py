@@ -86,6 +86,8 @@ class HeadReader:
             self._h11.receive_data(data)
             event = self._h11.next_event()
         except h11.RemoteProtocolError as error:
+            # It holds itself by a frame of h11's, and with it all that has been read.
+            error.__traceback__ = None
             status = error.error_status_hint
             if status == _TOO_LARGE:
                 what = f"first line and headers: takes {self._max_head_bytes} bytes at most"
