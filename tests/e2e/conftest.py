@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from phantomlink.source.synthetic import synthesize
+from tests.large_files import make_large
 from tests.rest import running
 from tests.servers import LiveServer, live_server
 
@@ -23,6 +24,14 @@ def maze_server(maze_recording: Path) -> Iterator[LiveServer]:
         yield server
         assert server.process.poll() is None, f"the server died:\n{server.log}"
         assert server.terminate() == 0, server.log
+
+
+@pytest.fixture(scope="session")
+def large_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording that is read while it plays; tests that damage its file take a copy."""
+    path = tmp_path_factory.mktemp("large") / "large.nwb"
+    make_large(path)
+    return path
 
 
 @pytest.fixture
