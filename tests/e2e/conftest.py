@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from phantomlink.source.synthetic import synthesize
+from tests.front import fronting
 from tests.large_files import make_large
 from tests.rest import running
 from tests.servers import LiveServer, live_server
@@ -43,3 +44,9 @@ async def app(synthetic_recording):
 @pytest.fixture
 def client(app):
     return app.test_client()
+
+
+@pytest.fixture
+async def front(synthetic_recording, monkeypatch, nursery):
+    async with fronting(synthetic_recording, monkeypatch, nursery) as front:
+        yield front
