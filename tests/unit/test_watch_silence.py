@@ -121,7 +121,9 @@ def test_a_silence_that_is_over_is_told_and_kept(arrivals):
     assert log.silences() == (Silence(1.5, 5.5, True, (WAITING, PAUSED)),)
     assert not log.is_due(20 * SECOND, 40.0)
     assert log.is_due(20 * SECOND + 1, 40.0)
-    assert "2.5 s: the file is gone" in learn(log, WAITING, 20.5), "another silence, told anew"
+    assert "2.5 s: somebody paused it" in learn(log, PAUSED, 20.5), "another silence, told anew"
+    arrivals.ended_ns = 21 * SECOND
+    assert log.silences()[1:] == (Silence(8.0, 3.0, False, (PAUSED,)),)
 
 
 def test_a_silence_that_goes_on_to_the_end(arrivals):
