@@ -4,6 +4,7 @@ import importlib
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 @pytest.fixture
 def slow(monkeypatch):
     # As the tool's own processes import it.
-    monkeypatch.syspath_prepend(str(TOOLS))
+    monkeypatch.setattr(sys, "path", [str(TOOLS), *sys.path])
     return importlib.import_module("_soak.slow")
 
 
