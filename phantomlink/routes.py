@@ -118,7 +118,7 @@ class _Routes:
     async def create_session(self) -> Response:
         service = self._get_service()
         parameters = await _parameters()
-        session, created = await service.create_session(
+        session, created = await service.sessions.create(
             parameters.text("custom_code"),
             bin_size_ms=parameters.number("bin_size_ms"),
             speed=parameters.number("speed"),
@@ -173,7 +173,7 @@ class _Routes:
         if speed is None:
             raise InvalidParameterError("speed: got none, takes a number")
         session = self._session(code)
-        self._get_service().set_speed(session, speed)
+        self._get_service().sessions.set_speed(session, speed)
         return _json(views.paced(session))
 
     async def timing(self, code: str) -> Response:
@@ -240,7 +240,7 @@ class _Routes:
         if wanted is None and "perturbation" not in parameters.body:
             raise InvalidParameterError("perturbation: got none, takes a preset or an object")
         session = self._session(code)
-        packet_id = await self._get_service().set_perturbation(
+        packet_id = await self._get_service().sessions.set_perturbation(
             session, wanted, parameters.integer("seed")
         )
         return _json(views.perturbed(session, packet_id))
@@ -265,7 +265,7 @@ class _Routes:
         )
         # What it is of: this may change while it is computed.
         of = views.perturbation(session)
-        sha256, num_packets = await self._get_service().digest(session, wanted, **bins)
+        sha256, num_packets = await self._get_service().sessions.digest(session, wanted, **bins)
         return _json(
             of
             | bins

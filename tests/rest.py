@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import asynccontextmanager, contextmanager
 
 import trio
@@ -13,6 +14,7 @@ from phantomlink.settings import Settings
 from tests.fakes import ListSink
 
 LOCAL = "http://localhost:3000"
+ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 @asynccontextmanager

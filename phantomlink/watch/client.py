@@ -16,7 +16,7 @@ import trio_websocket
 from phantomlink.errors import PhantomLinkError
 from phantomlink.watch.checks import StreamChecker
 from phantomlink.watch.figures import Arrivals
-from phantomlink.watch.rest import REST_SECONDS, call, json_object
+from phantomlink.watch.rest import REST_SECONDS, RestAnswer, ask, json_object
 from phantomlink.watch.target import Target
 from phantomlink.watch.verdicts import Closed
 
@@ -105,8 +105,8 @@ async def listen(
     return closed
 
 
-async def ask_session(target: Target) -> dict[str, Any] | None:
-    """What the server's REST says of the session; None when it does not say."""
+async def ask_session(target: Target) -> RestAnswer:
+    """What the server's REST says of the session."""
     return await _rest("GET", target, f"/api/sessions/{quote(target.code)}")
 
 
@@ -140,13 +140,12 @@ async def _receive(
 
 def _cannot_watch(target: Target, error: trio_websocket.HandshakeError) -> CannotWatchError:
     if isinstance(error, trio_websocket.ConnectionRejected):
-        problem = json_object(error.body or b"")
-        said = problem.get("detail") or problem.get("title") if problem else None
-        what = f": {said}" if said else ""
+        answer = RestAnswer(error.status_code, json_object(error.body or b""))
+        what = f": {answer.detail}" if answer.detail else ""
         return CannotWatchError(
-            f"{target.url} was refused with status {error.status_code}{what}",
-            error.status_code,
-            problem,
+            f"{target.url} was refused with status {answer.status}{what}",
+            answer.status,
+            answer.body,
         )
     if isinstance(error, trio_websocket.ConnectionTimeout):
         return CannotWatchError(
@@ -170,8 +169,8 @@ def _reason(error: BaseException) -> str:
     return error.strerror or str(error)
 
 
-async def _rest(method: str, target: Target, path: str) -> dict[str, Any] | None:
-    asked = partial(call, target.api_url + path, method, target.headers)
+async def _rest(method: str, target: Target, path: str) -> RestAnswer:
+    asked = partial(ask, target.api_url + path, method, target.headers)
     with trio.move_on_after(REST_SECONDS):
         return await trio.to_thread.run_sync(asked, abandon_on_cancel=True)
-    return None
+    return RestAnswer()

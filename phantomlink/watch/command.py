@@ -16,7 +16,7 @@ from phantomlink.errors import InvalidParameterError
 from phantomlink.watch.checks import StreamChecker
 from phantomlink.watch.client import CannotWatchError, ask_session, end_session, listen
 from phantomlink.watch.figures import Arrivals, measure
-from phantomlink.watch.outcome import FAILED, NO_STREAM, PASSED, write_json
+from phantomlink.watch.outcome import FAILED, NO_STREAM, PASSED, tell, write_json
 from phantomlink.watch.report import (
     WatchResult,
     live_line,
@@ -27,9 +27,9 @@ from phantomlink.watch.report import (
     stream_facts,
     summary_view,
 )
-from phantomlink.watch.rest import why_silent
+from phantomlink.watch.silence import LOOK_SECONDS, Reason, SilenceLog, why_silent
 from phantomlink.watch.target import Target, parse_target, parse_token
-from phantomlink.watch.verdicts import Closed
+from phantomlink.watch.verdicts import Closed, allowed_silence
 
 _REDRAW_NS = 250_000_000
 _REDRAW_WHEN_SILENT_SECONDS = 1.0
@@ -88,6 +88,7 @@ class _Watching:
         self.target = target
         self.checker = StreamChecker(target.filter)
         self.arrivals = Arrivals()
+        self.silences = SilenceLog(self.arrivals)
         self.first_packet: dict[str, Any] | None = None
         self.closed: Closed | None = None
         self.interrupted = False
@@ -114,7 +115,14 @@ class _Watching:
         figures = measure(self.arrivals, gaps=checker.gaps, lost=checker.lost)
         checks = checker.results(figures, self.closed)
         return WatchResult(
-            self.target, self.metadata, figures, checks, self.closed, self.interrupted, self.note
+            self.target,
+            self.metadata,
+            figures,
+            checks,
+            self.closed,
+            self.interrupted,
+            self.note,
+            self.silences.silences(),
         )
 
     async def run(self) -> None:
@@ -129,6 +137,7 @@ class _Watching:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stop_on_interrupt, nursery.cancel_scope)
+                nursery.start_soon(self._tell_of_silence)
                 if self._live is not None:
                     nursery.start_soon(self._redraw_when_silent)
                 try:
@@ -144,8 +153,8 @@ class _Watching:
         if error is not None:
             # Not out of the nursery, which would make a group of it.
             raise error
-        if self.arrivals.silent_seconds(self.arrivals.ended_ns) > 1 and self.closed is None:
-            self.note = _silence_note(self, await ask_session(self.target))
+        if self.closed is None:
+            await self._note_silence()
         if self.target.made_up:
             await end_session(self.target)
 
@@ -172,22 +181,39 @@ class _Watching:
             if now_ns - self._drawn_ns >= _REDRAW_WHEN_SILENT_SECONDS * 1e9:
                 self._draw(now_ns)
 
+    async def _tell_of_silence(self) -> None:
+        """Say why nothing comes, while nothing does."""
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            if (line := self.silences.ended()) is not None:
+                tell(line, self._live)
+            now_ns = time.monotonic_ns()
+            if self.silences.is_due(now_ns, self.checker.frequency_hz):
+                n_packets = self.silences.begin(now_ns)
+                reason = await self._reason()
+                line = self.silences.learned(n_packets, reason, time.monotonic_ns())
+                if line is not None:
+                    tell(line, self._live)
+
+    async def _note_silence(self) -> None:
+        """Note why nothing comes at the end, when nothing does."""
+        self.silences.ended()
+        ended_ns = self.arrivals.ended_ns
+        if self.arrivals.silent_seconds(ended_ns) > allowed_silence(self.checker.frequency_hz):
+            reason = await self._reason()
+            self.silences.learned(self.silences.begin(ended_ns), reason, ended_ns)
+            self.note = f"{self.silences.said(ended_ns)}: {reason.text}"
+
+    async def _reason(self) -> Reason:
+        target = self.target
+        answer = await ask_session(target)
+        return why_silent(answer, target.api_url, target.code, target.filter)
+
     async def _stop_on_interrupt(self, scope: trio.CancelScope) -> None:
         with trio.open_signal_receiver(signal.SIGINT) as signals:
             async for _ in signals:
                 self.interrupted = True
                 scope.cancel()
-
-
-def _silence_note(watching: _Watching, session: dict[str, Any] | None) -> str:
-    arrivals = watching.arrivals
-    silent_s = arrivals.silent_seconds(arrivals.ended_ns)
-    which = "no packet" if not arrivals.packets_ns else "no more packets"
-    said = f"{which} for the last {silent_s:.1f} s"
-    target = watching.target
-    if session is None:
-        return f"{said}; {target.api_url}/api/sessions/{target.code} does not say why"
-    return why_silent(said, session, target.api_url, target.code)
 
 
 def _print(watching: _Watching, *, as_json: bool) -> int:

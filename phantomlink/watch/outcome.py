@@ -1,4 +1,4 @@
-"""How a watching ends for whoever called the command: its exit code, and JSON in one line."""
+"""What whoever called the command gets beside the result: exit code, JSON in one line, news."""
 
 from __future__ import annotations
 
@@ -6,9 +6,24 @@ import json
 import sys
 from typing import Any
 
+from rich.live import Live
+
 PASSED, FAILED, NO_STREAM = 0, 1, 2
 
 
 def write_json(value: dict[str, Any]) -> None:
     """Print one JSON object."""
     sys.stdout.write(json.dumps(value) + "\n")
+
+
+def tell(line: str, live: Live | None) -> None:
+    """Say something while it goes on, on stderr.
+
+    Args:
+        line: without an end.
+        live: the line that is drawn again and again; None where there is none.
+    """
+    if live is None:
+        sys.stderr.write(f"phantomlink: {line}\n")
+    else:
+        live.console.print(line, soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from phantomlink.watch.contract import PACKET_FORM, PACKET_PARTS
 from phantomlink.watch.figures import Arrivals, Figures
+from phantomlink.watch.silence import Silence
 from phantomlink.watch.target import Target
 from phantomlink.watch.verdicts import CheckResult, Closed
 
@@ -32,7 +33,8 @@ class WatchResult:
         checks: every promise, and whether it was kept.
         closed: how the server ended it; None when it did not.
         interrupted: whether a person did, before the time was over.
-        note: why there was nothing to see; None when there was.
+        note: why there was nothing to see at the end; None when there was.
+        silences: times without packets that were asked about.
     """
 
     target: Target
@@ -42,6 +44,7 @@ class WatchResult:
     closed: Closed | None
     interrupted: bool
     note: str | None
+    silences: tuple[Silence, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -61,6 +64,7 @@ def result_json(result: WatchResult) -> dict[str, Any]:
         "figures": asdict(result.figures),
         "checks": [asdict(check) for check in result.checks],
         "closed": None if result.closed is None else asdict(result.closed),
+        "silences": [asdict(silence) for silence in result.silences],
     }
 
 
@@ -78,9 +82,22 @@ def result_view(result: WatchResult) -> RenderableType:
     if result.interrupted:
         verdict += " (interrupted: this is what was seen until then)"
     parts.append(Text(verdict, style="bold red" if n_failed else "bold green"))
+    parts += silence_lines(result.silences)
     if result.note is not None:
         parts.append(Text(result.note, style="bold"))
     return Group(*parts)
+
+
+def silence_lines(silences: Sequence[Silence]) -> list[Text]:
+    """Of each silence that is over: when it was and why."""
+    return [
+        Text(
+            f"silent for {silence.seconds:.1f} s, {silence.from_seconds:.1f} s after the start: "
+            + "; then ".join(reason.text for reason in silence.reasons)
+        )
+        for silence in silences
+        if silence.is_over
+    ]
 
 
 def summary_view(target: Target, metadata: Mapping[str, Any] | None) -> RenderableType:

@@ -51,6 +51,16 @@ class Closed:
 NO_PACKET = "no packet came"
 
 
+def allowed_silence(frequency_hz: float | None, seconds: float = _SILENCE_SECONDS) -> float:
+    """How long a stream may be silent, s: so long, or some periods where these are longer.
+
+    Args:
+        frequency_hz: packets a second, as announced; None when they were not.
+        seconds: that are allowed at any rate.
+    """
+    return max(seconds, _SILENCE_PERIODS / (frequency_hz or _SILENCE_PERIODS))
+
+
 def judge_rate(
     figures: Figures, frequency_hz: float | None, *, name: str = "the rate is frequency_hz"
 ) -> CheckResult:
@@ -90,7 +100,7 @@ def judge_silence(
     longest_s = figures.longest_silence_seconds
     if not figures.packets:
         return CheckResult(name, False, f"no packet in {longest_s:.1f} s")
-    allowed_s = max(_SILENCE_SECONDS, _SILENCE_PERIODS / (frequency_hz or 1.0))
+    allowed_s = allowed_silence(frequency_hz)
     return CheckResult(
         name,
         longest_s <= allowed_s,

@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from phantomlink.source.synthetic import synthesize
+from tests.front import fronting
+from tests.large_files import make_large
 from tests.rest import running
 from tests.servers import LiveServer, live_server
 
@@ -25,6 +27,14 @@ def maze_server(maze_recording: Path) -> Iterator[LiveServer]:
         assert server.terminate() == 0, server.log
 
 
+@pytest.fixture(scope="session")
+def large_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording that is read while it plays; tests that damage its file take a copy."""
+    path = tmp_path_factory.mktemp("large") / "large.nwb"
+    make_large(path)
+    return path
+
+
 @pytest.fixture
 async def app(synthetic_recording):
     async with running(synthetic_recording) as app:
@@ -34,3 +44,9 @@ async def app(synthetic_recording):
 @pytest.fixture
 def client(app):
     return app.test_client()
+
+
+@pytest.fixture
+async def front(synthetic_recording, monkeypatch, nursery):
+    async with fronting(synthetic_recording, monkeypatch, nursery) as front:
+        yield front

@@ -2,11 +2,8 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,25 +13,14 @@ from websockets.sync.client import connect
 from phantomlink.source.index_cache import HEADER_BYTES, places
 from phantomlink.source.recording import open_recording
 from tests.clients import listening
+from tests.large_files import overwrite, until
 from tests.servers import ENTRIES, live_server
 
-TOOL = Path(__file__).parents[2] / "tools" / "make_large_recording.py"
-WAITING_SECONDS = 30
-
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    """More spikes and more behaviour than are kept in memory."""
-    path = tmp_path_factory.mktemp("large") / "large.nwb"
-    command = [sys.executable, str(TOOL), str(path), "--units", "400", "--seconds", "820"]
-    subprocess.run([*command, "--rate", "13"], check=True, capture_output=True, timeout=120)
-    return path
-
-
-@pytest.fixture(scope="module")
-def expected(original):
+def expected(large_recording):
     """Counts and kinematics of the first minute."""
-    with open_recording(original) as recording:
+    with open_recording(large_recording) as recording:
         bins = recording.at_rate(40)
         assert not bins.in_memory
         assert not recording.in_memory
@@ -42,25 +28,10 @@ def expected(original):
 
 
 @pytest.fixture
-def recording(original, expected, tmp_path):
+def recording(large_recording, tmp_path):
     path = tmp_path / "large.nwb"
-    path.write_bytes(original.read_bytes())
+    path.write_bytes(large_recording.read_bytes())
     return path
-
-
-def overwrite(path, data):
-    """As `cp` does: the same file, and another content."""
-    with path.open("r+b") as file:
-        file.truncate()
-        file.write(data)
-
-
-def until(condition, what):
-    end = time.monotonic() + WAITING_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < end, f"{what} did not happen in {WAITING_SECONDS} s"
-        time.sleep(0.1)
-    return found
 
 
 def not_ready(server):

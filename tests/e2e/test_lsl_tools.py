@@ -227,10 +227,9 @@ def test_the_command_of_the_page_is_labrecorders():
     assert set(found) <= set(KINDS)
 
 
-def test_lsl_watch_is_content_with_the_server(server, env):
-    server.post("/api/sessions/create", {"custom_code": "watched"})
-    arguments = ("watched", "--url", server.http, "--seconds", "3")
-    process = subprocess.run(
+def lsl_watch(server, env, code, seconds):
+    arguments = (code, "--url", server.http, "--seconds", seconds)
+    return subprocess.run(
         [sys.executable, "-m", "phantomlink", "lsl-watch", *arguments],
         env=os.environ | env,
         capture_output=True,
@@ -238,6 +237,11 @@ def test_lsl_watch_is_content_with_the_server(server, env):
         timeout=60,
         check=False,
     )
+
+
+def test_lsl_watch_is_content_with_the_server(server, env):
+    server.create("watched")
+    process = lsl_watch(server, env, "watched", "3")
     assert process.stderr == ""
     failed = set(re.findall(r"^FAIL +(.*?)  ", process.stdout, re.M))
     # The rate and silences are the machine's, not ours, here.
@@ -245,3 +249,14 @@ def test_lsl_watch_is_content_with_the_server(server, env):
     assert process.returncode == (1 if failed else 0)
     assert re.search(r"the server sent \d+, \d+ came", process.stdout)
     assert re.search(r"^server +bins \d+ to before \d+ *$", process.stdout, re.M)
+
+
+def test_lsl_watch_says_why_nothing_comes(server, env):
+    server.create("held")
+    server.post("/api/control/held/pause")
+    process = lsl_watch(server, env, "held", "3")
+    assert process.returncode == 1
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("phantomlink: no sample for the last ")
+    assert "s: the session is paused; POST " in line
+    assert "the session is paused" in " ".join(process.stdout.split())

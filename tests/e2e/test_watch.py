@@ -315,5 +315,5 @@ def test_a_server_that_falls_silent_fails():
     assert returncode == 1
     assert failed(result) == {"packets keep coming"}
     assert re.match(
-        r"no more packets for the last 1\.\d s; http://.* does not say why", result["note"]
+        r"no more packets for the last 1\.\d s: http://.* does not say why", result["note"]
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tools._soak.arguments import parser
-from tools._soak.figures import NO_LATENESS, Lateness, lateness, total
+from tools._soak.figures import NO_LATENESS, Lateness, lateness, slow_clients, total
 from tools._soak.hostile import corpus
 from tools._soak.trend import Finding, Trend, kendall_variance, trend
 from tools._soak.verdicts import (
@@ -135,6 +135,14 @@ def test_metrics_are_summed_over_labels():
     assert total(METRICS, "phantomlink_stalls") == 0
 
 
+def test_what_became_of_slow_clients_is_one_line():
+    done = {"came": 9, "too_slow": 4, "closed": 1, "cut_off": 2, "stayed": 1, "refused": 0}
+    line = slow_clients(done, 6.0)
+    assert line.startswith("slow clients: 9, closed by the server as too slow (4408): 4, ")
+    assert "let stay: 1" in line
+    assert line.endswith("the server counts 6 that lost packets or were closed for it")
+
+
 # --- verdicts
 
 GOOD = Heard(packets=1200, fewest=400, gaps=(), n_gaps=0, closed=())
@@ -255,7 +263,9 @@ def test_it_runs(synthetic_recording, tmp_path):
     assert findings["gaps"] == findings["streams that ended"] == "holds"
     assert findings["descriptors left behind"] == "holds"
     assert all(done > 0 for done, _ in said["done"]["calls"].values())
-    assert said["done"]["slow_clients"] >= 2
+    slow = said["done"]["slow_clients"]
+    assert slow.pop("came") == sum(slow.values()) >= 2, "each has read its rest and gone"
+    assert slow["refused"] == slow["closed"] == slow["cut_off"] == 0
 
 
 def test_a_server_that_is_not_there_is_one_line(tmp_path):

@@ -23,7 +23,7 @@ from _bench.server import Server, StartedServer
 from _bench.talk import Child, ChildError, Message
 
 from .arguments import parser
-from .figures import NO_LATENESS, Lateness, lateness, total
+from .figures import NO_LATENESS, Lateness, lateness, slow_clients, total
 from .verdicts import Heard, Sample, as_json, exit_code, judge, text, warm_up_seconds
 
 _RATE_HZ = Fraction(40)
@@ -31,6 +31,7 @@ _RATE_HZ = Fraction(40)
 _MORE_SESSIONS = 30
 _READY_SECONDS = 120.0
 _MOST_TRIALS = 16
+_SLOW_CLIENTS = "phantomlink_slow_clients_total"
 _ANSWER_SECONDS = 60.0
 # Until queues are gone, keep-alives over and idle threads ended.
 _QUIET_SECONDS = 30.0
@@ -64,6 +65,7 @@ class Soak:
         """Load the server, and say what came of it: exit code, and everything for programs."""
         seconds = 60 * self._arguments.minutes
         self._sessions_before = self._sessions()
+        slow_before = total(self._metrics(), _SLOW_CLIENTS)
         before = self._settled()
         listeners = self._start("listeners", self._where)
         listening_since = time.monotonic()
@@ -77,7 +79,8 @@ class Soak:
         trouble = self._start("trouble", load)
         self._began = time.monotonic()
         heard, done = listeners.ask({}, _ANSWER_SECONDS), trouble.ask({}, _ANSWER_SECONDS)
-        self._first_lateness = self._lateness = lateness(self._metrics())
+        metrics = self._metrics()
+        self._first_lateness = self._lateness = lateness(metrics)
         print(f"{len(self._codes)} sessions, {seconds:g} s of load", flush=True)
         heard_at = self._began
         while (elapsed := time.monotonic() - self._began) < seconds:
@@ -87,6 +90,7 @@ class Soak:
             heard_at = time.monotonic()
             self._look(heard, done)
         done = trouble.ask({"stop": True}, _ANSWER_SECONDS)
+        n_slow = total(self._metrics(), _SLOW_CLIENTS) - slow_before
         everything = self._lateness.since(self._first_lateness)
         listeners.stop()
         trouble.stop()
@@ -106,10 +110,7 @@ class Soak:
             {name: (n, failed) for name, (n, failed) in done["calls"].items()},
         )
         print(f"\n{everything.ticks} ticks, {_late(everything)}")
-        print(
-            f"slow clients: {done['slow_clients']}, ended by the server: "
-            f"{done['slow_clients_closed']}"
-        )
+        print(slow_clients(done["slow_clients"], n_slow))
         print(text(verdicts))
         about = {
             "seconds": heard_at - self._began,
@@ -118,6 +119,7 @@ class Soak:
             "lateness": asdict(everything),
             "lines": self.lines,
             "done": done,
+            "slow_for_server": n_slow,
             "left_behind": left,
         }
         return exit_code(verdicts), about | as_json(verdicts, self.samples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _LATENESS = "phantomlink_tick_lateness_seconds"
@@ -58,3 +59,18 @@ def total(metrics: str, name: str) -> float:
     """The sum of a metric over its labels; 0 when it is not there."""
     found = re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", metrics, re.MULTILINE)
     return sum(map(float, found))
+
+
+def slow_clients(done: Mapping[str, int], for_server: float) -> str:
+    """What became of the clients that did not read, for people.
+
+    Args:
+        done: how many came, and what those that have gone found.
+        for_server: how many clients the server counts that lost packets or were closed for it.
+    """
+    return (
+        f"slow clients: {done['came']}, closed by the server as too slow (4408): "
+        f"{done['too_slow']}, with another code: {done['closed']}, cut off: {done['cut_off']}, "
+        f"let stay: {done['stayed']}, not let in: {done['refused']}; "
+        f"the server counts {for_server:.0f} that lost packets or were closed for it"
+    )

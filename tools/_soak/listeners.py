@@ -13,8 +13,10 @@ import socket
 import sys
 import time
 
-from _bench.frames import CLOSE, PING, PONG, FrameError, masked_frame, packet_fields, parse_frame
+from _bench.frames import CLOSE, PING, PONG, FrameError, masked_frame, packet_fields
 from _bench.talk import Message, fail, hear, tell
+
+from .stream import StreamBytes, close_code, stream_request
 
 _READ_BYTES = 1 << 16
 _FIRST_PACKET_SECONDS = 60.0
@@ -31,14 +33,9 @@ class Listener:
         self.gaps: list[str] = []
         self.closed: str | None = None
         self._next: int | None = None
-        self._received = bytearray()
-        self._upgraded = False
+        self._stream = StreamBytes(code)
         self.socket = socket.create_connection((host, port), timeout=20)
-        self.socket.sendall(
-            f"GET /stream/binary/{code} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Key: aml0dGVyIGJlbmNobWFyaw==\r\n"
-            "Sec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
+        self.socket.sendall(stream_request(host, port, code))
 
     def read(self) -> None:
         """Take what has come."""
@@ -50,31 +47,15 @@ class Listener:
         if not data:
             self.closed = self.closed or f"{self.code}: the server closed the connection"
             return
-        self._received += data
-        start, end = self._start(), len(self._received)
-        while self._upgraded and (frame := parse_frame(self._received, start, end)) is not None:
-            opcode, first, start = frame
+        for opcode, payload in self._stream.take(data):
             if opcode < CLOSE:
-                self._take(packet_fields(self._received, first, start))
+                self._take(packet_fields(payload, 0, len(payload)))
             elif opcode == PING:
                 with contextlib.suppress(OSError):
-                    self.socket.sendall(masked_frame(PONG, bytes(self._received[first:start])))
+                    self.socket.sendall(masked_frame(PONG, payload))
             elif opcode == CLOSE:
-                code = int.from_bytes(self._received[first : first + 2], "big")
-                self.closed = f"{self.code}: the server closed the stream with {code}"
-        del self._received[:start]
-
-    def _start(self) -> int:
-        if self._upgraded:
-            return 0
-        at = self._received.find(b"\r\n\r\n")
-        if at < 0:
-            return 0
-        line = bytes(self._received).split(b"\r\n", 1)[0].decode("latin-1")
-        if " 101" not in line:
-            raise FrameError(f"{self.code}: the server refused the stream: {line}")
-        self._upgraded = True
-        return at + 4
+                ended = f"the server closed the stream with {close_code(payload)}"
+                self.closed = f"{self.code}: {ended}"
 
     def _take(self, fields: tuple[int, int, float] | None) -> None:
         if fields is None:

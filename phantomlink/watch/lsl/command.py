@@ -38,10 +38,11 @@ from phantomlink.watch.lsl.streams import (
     now_ns,
     receiving,
 )
-from phantomlink.watch.outcome import FAILED, NO_STREAM, PASSED, write_json
+from phantomlink.watch.outcome import FAILED, NO_STREAM, PASSED, tell, write_json
 from phantomlink.watch.report import open_console
-from phantomlink.watch.rest import why_silent
+from phantomlink.watch.silence import LOOK_SECONDS, Reason, SilenceLog, why_silent
 from phantomlink.watch.target import parse_target, parse_token
+from phantomlink.watch.verdicts import allowed_silence
 
 _REDRAW_SECONDS = 0.25
 _STEP_SECONDS = 0.02
@@ -168,6 +169,7 @@ class _Watching:
         self._target = target
         self._streams = streams
         self._neural = streams[NEURAL]
+        self._silences = SilenceLog(self._neural.arrivals, "sample")
         self._show = show
         console = open_console(stderr=True)
         self._live: Live | None = None
@@ -220,12 +222,32 @@ class _Watching:
             time.sleep(_FRESH_STEP_SECONDS)
 
     def _wait(self, until: float, enough: Callable[[], bool]) -> None:
-        drawn = 0.0
+        drawn = looked = 0.0
         while (now := time.monotonic()) < until and not enough():
+            if now - looked >= LOOK_SECONDS:
+                looked = now
+                self._tell_of_silence()
             if self._live is not None and now - drawn >= _REDRAW_SECONDS:
                 drawn = now
                 self._live.update(self._line(), refresh=True)
             time.sleep(_STEP_SECONDS)
+
+    def _tell_of_silence(self) -> None:
+        """Say why nothing comes, while nothing does."""
+        if (line := self._silences.ended()) is not None:
+            tell(line, self._live)
+        asked_ns = now_ns(self._pylsl)
+        if self._silences.is_due(asked_ns, self._neural.facts.nominal_rate_hz):
+            n_samples = self._silences.begin(asked_ns)
+            reason = self._reason()
+            line = self._silences.learned(n_samples, reason, now_ns(self._pylsl))
+            if line is not None:
+                tell(line, self._live)
+
+    def _reason(self) -> Reason:
+        target = self._target
+        answer = ask_session(target.api_url, target.code, target.token)
+        return why_silent(answer, target.api_url, target.code)
 
     def _line(self) -> Text:
         markers = self._streams.get("markers")
@@ -269,6 +291,7 @@ class _Watching:
             server=server,
             ended=[kind for kind, stream in self._streams.items() if stream.ended],
         )
+        note = self._note()
         return LslResult(
             code=self._target.code,
             seen=seen,
@@ -277,20 +300,20 @@ class _Watching:
             offset_seconds=offset,
             markers=() if markers is None else tuple(markers.markers),
             interrupted=interrupted,
-            note=self._note(),
+            note=note,
+            silences=self._silences.silences(),
         )
 
     def _note(self) -> str | None:
         """Why nothing comes, when nothing does."""
-        arrivals = self._neural.arrivals
-        silent_s = arrivals.silent_seconds(arrivals.ended_ns)
-        if self._neural.ended or silent_s <= 1:
+        arrivals, silences = self._neural.arrivals, self._silences
+        silences.ended()
+        allowed_s = allowed_silence(self._neural.facts.nominal_rate_hz)
+        if self._neural.ended or arrivals.silent_seconds(arrivals.ended_ns) <= allowed_s:
             return None
-        said = f"no sample for the last {silent_s:.1f} s"
-        session = ask_session(self._target.api_url, self._target.code, self._target.token)
-        if session is None:
-            return f"{said}; no server at {self._target.api_url} says why"
-        return why_silent(said, session, self._target.api_url, self._target.code)
+        reason = self._reason()
+        silences.learned(silences.begin(arrivals.ended_ns), reason, arrivals.ended_ns)
+        return f"{silences.said(arrivals.ended_ns)}: {reason.text}"
 
 
 def _not_found(target: LslTarget, timeout: float, some: bool) -> CannotWatchLslError:
@@ -312,7 +335,8 @@ def _not_found(target: LslTarget, timeout: float, some: bool) -> CannotWatchLslE
         )
     else:
         what = f"the server at {target.api_url} has the session"
-        streams = (ask_session(target.api_url, target.code, target.token) or {}).get("lsl")
+        session = ask_session(target.api_url, target.code, target.token).body or {}
+        streams = session.get("lsl")
         reason = streams.get("reason") if isinstance(streams, dict) else "it does not say why"
         if reason is None:
             what += ", with its streams: they are not seen from here"

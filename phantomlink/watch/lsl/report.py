@@ -15,7 +15,8 @@ from phantomlink.watch.lsl.checks import Seen
 from phantomlink.watch.lsl.facts import StreamFacts
 from phantomlink.watch.lsl.figures import Spread, Steps
 from phantomlink.watch.lsl.names import NEURAL
-from phantomlink.watch.report import checks_view, facts_table
+from phantomlink.watch.report import checks_view, facts_table, silence_lines
+from phantomlink.watch.silence import Silence
 from phantomlink.watch.verdicts import CheckResult
 
 _LABELS_SHOWN = 6
@@ -35,7 +36,8 @@ class LslResult:
             it could not be measured.
         markers: timestamp and text of the first of them.
         interrupted: whether a person ended it before the time was over.
-        note: why nothing came; None when something did.
+        note: why nothing came at the end; None when something did.
+        silences: times without samples that were asked about.
     """
 
     code: str
@@ -46,6 +48,7 @@ class LslResult:
     markers: tuple[tuple[float, str], ...]
     interrupted: bool
     note: str | None
+    silences: tuple[Silence, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -75,6 +78,7 @@ def result_json(result: LslResult) -> dict[str, Any]:
         "markers": [{"timestamp": stamp, "marker": text} for stamp, text in result.markers],
         "unknown": unknown(seen),
         "checks": [asdict(check) for check in result.checks],
+        "silences": [asdict(silence) for silence in result.silences],
     }
 
 
@@ -108,6 +112,7 @@ def result_view(result: LslResult) -> RenderableType:
         verdict += " (interrupted: this is what was seen until then)"
     parts.append(Text(verdict, style="bold red" if n_failed else "bold green"))
     parts += [Text(line, style="dim") for line in unknown(result.seen)]
+    parts += silence_lines(result.silences)
     if result.note is not None:
         parts.append(Text(result.note, style="bold"))
     return Group(*parts)

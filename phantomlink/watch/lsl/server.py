@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
 from phantomlink.watch.lsl.checks import ServerCount
 from phantomlink.watch.lsl.figures import Seconds
-from phantomlink.watch.rest import call
+from phantomlink.watch.rest import RestAnswer, ask, call
 from phantomlink.watch.target import bearer
 
 
@@ -46,9 +45,9 @@ def ask_position(
     return Position(asked, answered, *(int(value) for value in values if value is not None))
 
 
-def ask_session(api_url: str, code: str, token: str | None = None) -> dict[str, Any] | None:
-    """`GET /api/sessions/{code}`; None when the server does not answer, or has no such session."""
-    return call(f"{api_url}/api/sessions/{quote(code)}", headers=bearer(token))
+def ask_session(api_url: str, code: str, token: str | None = None) -> RestAnswer:
+    """`GET /api/sessions/{code}`."""
+    return ask(f"{api_url}/api/sessions/{quote(code)}", headers=bearer(token))
 
 
 def has_session(api_url: str, code: str, token: str | None = None) -> bool | None:

@@ -1,0 +1,127 @@
+"""What the soak's clients find that do not read: how the server ended them, if it did."""
+
+import importlib
+import re
+import socket
+import struct
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgpack
+import pytest
+
+from tests.servers import live_server
+
+TOOLS = Path(__file__).parents[2] / "tools"
+UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    # As the tool's own processes import it.
+    monkeypatch.setattr(sys, "path", [str(TOOLS), *sys.path])
+    return importlib.import_module("_soak.slow")
+
+
+def frame(opcode, payload):
+    return struct.pack(">BBH", 0x80 | opcode, 126, len(payload)) + payload
+
+
+def packet(timestamp):
+    data = {"packet_id": 1, "sequence_number": 1, "timestamp": timestamp}
+    return frame(2, msgpack.packb({"type": "data", "data": data}))
+
+
+def close(code):
+    return frame(8, code.to_bytes(2, "big") + b"why")
+
+
+OLD = [packet(1_700_000_000.0 + n) for n in range(500)]
+TORN = OLD[0][:-1]
+
+
+@contextmanager
+def sent(*parts, reset=False, left_open=False):
+    """A connection to which a server has sent this, and then, unless told otherwise, closed it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), timeout=10)
+        server, _ = listener.accept()
+
+        def send():
+            server.sendall(b"".join(parts))
+            if reset:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if not left_open:
+                server.close()
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        with client:
+            yield client
+        sender.join()
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("parts", "ending"),
+    [
+        ([UPGRADED, *OLD, close(4408)], "too_slow"),
+        ([UPGRADED, close(4408), TORN], "too_slow"),
+        ([UPGRADED, *OLD, close(1001)], "closed"),
+        ([UPGRADED, frame(8, b"")], "closed"),
+        ([UPGRADED, *OLD], "cut_off"),
+        ([UPGRADED, *OLD, TORN], "cut_off"),
+        ([], "cut_off"),
+        ([b"HTTP/1.1 503 Service Unavailable\r\n\r\n{}"], "refused"),
+    ],
+)
+def test_how_a_connection_ended(slow, parts, ending):
+    with sent(*parts) as connection:
+        assert slow.read_rest(connection, "a") == ending
+
+
+def test_a_connection_that_was_reset_was_cut_off(slow):
+    with sent(UPGRADED, reset=True) as connection:
+        assert slow.read_rest(connection, "a") == "cut_off"
+
+
+def test_who_finds_what_is_sent_just_now_was_let_stay(slow):
+    with sent(UPGRADED, *OLD, packet(time.time() + 60), left_open=True) as connection:
+        assert slow.read_rest(connection, "a") == "stayed"
+
+
+def test_who_finds_nothing_more_was_let_stay(slow, monkeypatch):
+    monkeypatch.setattr(slow, "_REST_SECONDS", 0.2)
+    with sent(UPGRADED, *OLD, left_open=True) as connection:
+        assert slow.read_rest(connection, "a") == "stayed"
+
+
+def metric(server, name):
+    connection = socket.create_connection(server.address.split(":"), timeout=20)
+    with connection:
+        connection.sendall(
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
+        )
+        text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])
+
+
+def test_a_real_server_ends_those_that_do_not_read_and_they_find_out(slow, maze_recording):
+    """At five times the usual pace the kernel's buffers are full within a second or two."""
+    env = {"PHANTOM_CLIENT_BEHIND_SECONDS": "0.5", "PHANTOM_STREAM_FREQUENCY_HZ": "200"}
+    with live_server(maze_recording, env=env) as server:
+        host, port = server.address.split(":")
+        clients = slow.SlowClients(host, int(port), ["a"], 3, seconds=(4.0, 4.5))
+        deadline = time.monotonic() + 60
+        while sum(clients.done().values()) < 2 * 3 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        closed = clients.done()["too_slow"]
+        clients.stop()
+        done = clients.done()
+        assert closed >= 2
+        assert metric(server, "phantomlink_slow_clients_total") >= done["too_slow"]
+    assert done.pop("came") == sum(done.values())
+    assert done["refused"] == done["closed"] == 0
