@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -35,6 +36,43 @@ class TimingEvent:
     at_seconds: float
     late_ns: int
     sequence_number: int
+
+
+class EventLog:
+    """The latest ticks that went wrong, oldest first. Takes its memory at once."""
+
+    # Not a deque of events: the objects of 64 of them are 10 KB, which a session of hours would
+    # come to in its own time.
+    __slots__ = ("_at_seconds", "_is_stall", "_late_ns", "_n", "_sequence_numbers")
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._is_stall = bytearray(_EVENTS_KEPT)
+        self._at_seconds = array("d", bytes(8 * _EVENTS_KEPT))
+        self._late_ns = array("q", bytes(8 * _EVENTS_KEPT))
+        self._sequence_numbers = array("q", bytes(8 * _EVENTS_KEPT))
+
+    def append(self, event: TimingEvent) -> None:
+        """One more; the oldest goes when there is no room."""
+        at = self._n % _EVENTS_KEPT
+        self._is_stall[at] = event.kind is EventKind.STALL
+        self._at_seconds[at] = event.at_seconds
+        self._late_ns[at] = event.late_ns
+        self._sequence_numbers[at] = event.sequence_number
+        self._n += 1
+
+    def __len__(self) -> int:
+        return min(self._n, _EVENTS_KEPT)
+
+    def __iter__(self) -> Iterator[TimingEvent]:
+        for n in range(self._n - len(self), self._n):
+            at = n % _EVENTS_KEPT
+            yield TimingEvent(
+                EventKind.STALL if self._is_stall[at] else EventKind.OVERRUN,
+                self._at_seconds[at],
+                self._late_ns[at],
+                self._sequence_numbers[at],
+            )
 
 
 class InjectedFaults:
@@ -138,7 +176,7 @@ class TimingCounters:
         self.anchors = 0
         self.stalls = 0
         self.overruns = 0
-        self.events: deque[TimingEvent] = deque(maxlen=_EVENTS_KEPT)
+        self.events = EventLog()
         self.lowest_depth: int | None = None
         self.injected = InjectedFaults()
         self.latest_depth: int | None = None
