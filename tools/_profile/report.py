@@ -30,7 +30,10 @@ _BUILDING_ROWS = (
     ("- of it encode", "encode"),
     ("garbage collector's turn behind it, once for all of them", "collect"),
 )
-_LABELS = {stage: label for label, stage in _STAGE_ROWS}
+# After the deadline all ticks have all of them.
+_LABELS = {
+    stage: label.removesuffix(" (first)").removesuffix(" (others)") for label, stage in _STAGE_ROWS
+}
 
 
 def as_text(result: Json) -> str:
@@ -119,10 +122,10 @@ def _cpu(found: Sequence[Json]) -> str:
             ("the whole process", cpu("process")),
             ("share of a core", lambda s: _share(s["cpu_us"]["core_share"])),
             ("the ticker", cpu("ticker")),
-            ("- the stages above in which it works, sum of p50", cpu("stages")),
-            ("- of it spin, p50", cpu("spin")),
+            ("- the stages above in which it works", cpu("stages")),
+            ("- of it spin", cpu("spin")),
             ("playbacks, which build packets", cpu("building")),
-            ("- building and collecting as above, p50", cpu("built")),
+            ("- building and collecting as above", cpu("built")),
             ("prefetch", cpu("prefetch")),
             ("other tasks", cpu("other")),
             ("trio's loop", cpu("trio")),
