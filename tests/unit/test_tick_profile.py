@@ -22,8 +22,8 @@ from phantomlink.metrics import Histogram
 from phantomlink.sinks.frame_stream import FrameStream
 from phantomlink.source.synthetic import synthesize
 from tools._profile import command
-from tools._profile.counters import counter_spans
-from tools._profile.events import Event
+from tools._profile.counters import counter_spans, switched_counters
+from tools._profile.events import Event, Log
 from tools._profile.loop import BUILDING, OTHER, PREFETCH, TICKER, cost_of_a_step, kind_of, metered
 from tools._profile.probes import can_profile, replaced
 from tools._profile.records import PARTS, read
@@ -283,6 +283,8 @@ def test_what_the_probes_cost_is_taken_off() -> None:
     assert stages["return"] == 103 - 2  # the other probe's time was spent spinning anyway
     # From the beginning of the offer to the last byte: half of its own, two whole, less an end.
     assert stages["hand over"] == 55 - (1 + 12 - 2)
+    # The other end of the release's probe, and the half of the turn's.
+    assert stages["next"] == 1205 - (1163 + 30) - (2 + 1)
     assert stages["arm"] == 12 - 2
     assert found.last_byte[0] == sum(found.past[name][0] for name in PATH)
     assert found.durations["build"].tolist() == [(208 - 2 - 8 * 6) / 4]
@@ -298,9 +300,18 @@ def test_what_the_probes_of_a_tick_cost_does_not_make_the_next_one_late() -> Non
     punctual = one_tick(deadline=1300, spin_from=1240, spin=60, at=1301)
     last = one_tick(deadline=1310, spin_from=1380, spin=0, at=1384)
     ticks = (TICK, late, later, punctual, last)
-    found = profiled(*WAKE_UP, *turn(972, *ticks, ended=1460), cost=cost)
+    woken = wake_up(asked=1900, io_in=1500, io_out=1950, woke=1970)
+    behind = one_tick(deadline=2040, spin_from=2140, spin=0, at=2144)
+    next_turn = (one_tick(deadline=2000, spin_from=1990, spin=0, at=2053), behind)
+    found = profiled(
+        *(*WAKE_UP, *turn(972, *ticks, ended=1460)),
+        *(*woken, *turn(1980, *next_turn, ended=2220)),
+        cost=cost,
+    )
     # Five probes a tick, which add up until a spin has used them up.
-    assert found.durations["ticks before"].tolist()[1:] == [40 - 30, 60 - 60, 0, 70 - 30]
+    assert found.durations["ticks before"].tolist()[1:5] == [40 - 30, 60 - 60, 0, 70 - 30]
+    # What came before the wake-up has no part in it.
+    assert found.durations["ticks before"][6] == 100 - 30
     for i in range(len(ticks)):
         assert sum(found.past[name][i] for name in PATH) == pytest.approx(found.last_byte[i])
 
@@ -333,6 +344,13 @@ def test_ticks_with_and_without_counters_are_told_apart() -> None:
     # With many ticks a second nobody is given way.
     hurried = counter_spans(log((E.COUNTING, 1), (E.RELEASE, 100), (E.TURNED, 133)))
     assert hurried.on.tolist() == [33]
+
+
+def test_a_tick_ends_where_the_next_one_begins_to_spin() -> None:
+    found = Log()
+    with switched_counters(found, ()):
+        SpinGovernor().spun(5, 77)
+    assert found.entries.tolist() == [E.TURNED, 77]
 
 
 def test_a_difference_comes_with_an_interval_that_holds_it() -> None:
