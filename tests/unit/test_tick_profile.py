@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import types
 from array import array
 
@@ -11,22 +10,27 @@ import numpy as np
 import pytest
 import trio
 
+from phantomlink.engine.builder import PacketBuilder
 from phantomlink.engine.clock import SystemClock
-from phantomlink.engine.playback import Playback, _Builder
-from phantomlink.engine.spin import SpinGovernor
+from phantomlink.engine.collector import SlackCollector
+from phantomlink.engine.playback import Playback
+from phantomlink.engine.session import Session
+from phantomlink.engine.spin import SpinGovernor, WakeMargin
+from phantomlink.engine.ticker import Ticker
 from phantomlink.engine.timing import TimingCounters
 from phantomlink.metrics import Histogram
 from phantomlink.sinks.frame_stream import FrameStream
 from phantomlink.source.synthetic import synthesize
 from tools._profile import command
-from tools._profile.counters import counter_spans
-from tools._profile.events import Event
-from tools._profile.loop import OTHER, PREFETCH, TICKS, cost_of_a_step, kind_of, metered
+from tools._profile.counters import counter_spans, switched_counters
+from tools._profile.events import Event, Log
+from tools._profile.loop import BUILDING, OTHER, PREFETCH, TICKER, cost_of_a_step, kind_of, metered
 from tools._profile.probes import can_profile, replaced
+from tools._profile.records import PARTS, read
 from tools._profile.report import as_text
 from tools._profile.scenarios import SCENARIOS, Scenario
 from tools._profile.slices import measure_round
-from tools._profile.stages import PATH, STAGES, ProbeCost, probe_cost, profile, ticks
+from tools._profile.stages import AFTERWARDS, PATH, STAGES, ProbeCost, probe_cost, profile
 from tools._profile.summary import difference, spread, summarize
 
 E = Event
@@ -41,38 +45,57 @@ def wake_up(asked, io_in, io_out, woke):
     return [(E.IO_IN, io_in), (E.IO_OUT, io_out), (E.WOKE, woke), (E.WAKE_LATE_NS, woke - asked)]
 
 
-def one_tick(*, deadline, spin_from, spin, at, sends=((10, 30),), until=E.ARMED):
+def one_tick(*, deadline, spin_from, spin, at, sends=((10, 30),)):
     """Events from the spin on: its release begins at `at`, and all that follows is fixed."""
     events = [(E.SPIN, spin_from), (E.SPIN_NS, spin), (E.RELEASE, at), (E.OFFER, at + 5)]
     for begin, end in sends:
         events += [(E.SEND, at + begin), (E.SENT, at + end)]
     last = at + sends[-1][1]
-    events += [
+    return [
+        *events,
         *((E.OFFERED, last + 2), (E.DEADLINE_NS, deadline)),
         *((E.GIVE_WAY, last + 3), (E.GAVE_WAY, last + 23), (E.RELEASED, last + 30)),
-        (E.FILL, last + 33),
-        *((E.ASSEMBLE, last + 40), (E.ASSEMBLED, last + 50)),
-        *((E.ENCODE, last + 51), (E.ENCODED, last + 71)),
-        (E.FILLED, last + 80),
-        *((E.COLLECT, last + 82), (E.COLLECTED, last + 84)),
-        (E.ARMED, last + 99),
     ]
-    return events
+
+
+def turn(began, *ticks, ended, armed=True):
+    """A turn of the ticker, and its going to sleep."""
+    events = [(E.TURN, began), *(event for tick in ticks for event in tick), (E.TURNED, ended)]
+    return events + [(E.ARM, ended + 1), (E.ARMED, ended + 13)] * armed
+
+
+def building(at, packets=4):
+    """Packets of 50 each, and the collector's turn."""
+    events = [(E.FILL, at)]
+    for packet in range(at + 8, at + 8 + 50 * packets, 50):
+        events += [(E.ASSEMBLE, packet), (E.ASSEMBLED, packet + 15)]
+        events += [(E.ENCODE, packet + 20), (E.ENCODED, packet + 43)]
+    end = at + 8 + 50 * packets
+    return [*events, (E.FILLED, end), (E.COLLECT, end + 2), (E.COLLECTED, end + 5)]
+
+
+WAKE_UP = wake_up(asked=900, io_in=100, io_out=950, woke=970)
+TICK = one_tick(deadline=1000, spin_from=975, spin=25, at=1003)
+
+
+def profiled(*events, cost=FREE):
+    return profile(read(log(*events)), cost)
 
 
 def stages_of(found, index=0):
-    return {name: found.durations[name][index] for name in found.durations}
+    """Of a tick: those that it has."""
+    return {
+        name: found.durations[name][index]
+        for name in (*PATH, *AFTERWARDS, "send")
+        if not np.isnan(found.durations[name][index])
+    }
 
 
 # --- stages
 
 
 def test_a_tick_comes_apart_into_its_stages() -> None:
-    events = [
-        *wake_up(asked=900, io_in=100, io_out=950, woke=970),
-        *one_tick(deadline=1000, spin_from=975, spin=25, at=1003),
-    ]
-    found = profile(list(ticks(log(*events))), FREE)
+    found = profiled(*WAKE_UP, *turn(972, TICK, ended=1075))
     assert stages_of(found) == {
         "loop busy": 0,
         "kernel": 50,
@@ -82,13 +105,10 @@ def test_a_tick_comes_apart_into_its_stages() -> None:
         "stamp": 5,
         "hand over": 25,
         "give way": 20,
-        "bookkeeping": 13,
-        "build": 47,
-        "collect": 4,
-        "arm": 15,
+        "bookkeeping": 10,
+        "next": 12,
+        "arm": 12,
         "send": 20,
-        "assemble": 10,
-        "encode": 20,
     }
     assert found.lead.tolist() == [100]
     assert found.lateness.tolist() == [3]
@@ -101,11 +121,10 @@ def test_a_tick_comes_apart_into_its_stages() -> None:
 
 
 def test_what_is_past_the_deadline_comes_to_the_last_byte() -> None:
-    events = [
-        *wake_up(asked=900, io_in=100, io_out=1150, woke=1170),
-        *one_tick(deadline=1000, spin_from=1175, spin=0, at=1180, sends=((10, 30), (31, 77))),
-    ]
-    found = profile(list(ticks(log(*events))), FREE)
+    late = one_tick(deadline=1000, spin_from=1175, spin=0, at=1180, sends=((10, 30), (31, 77)))
+    found = profiled(
+        *wake_up(asked=900, io_in=100, io_out=1150, woke=1170), *turn(1172, late, ended=1400)
+    )
     assert found.past["kernel"].tolist() == [150]
     assert found.past["spin"].tolist() == [0]
     assert found.durations["send"].tolist() == [66]
@@ -114,63 +133,134 @@ def test_what_is_past_the_deadline_comes_to_the_last_byte() -> None:
 
 
 def test_a_wake_up_that_is_due_while_the_loop_works_waits_for_the_loop() -> None:
-    events = [
-        *wake_up(asked=900, io_in=940, io_out=944, woke=950),
-        *one_tick(deadline=1000, spin_from=950, spin=50, at=1001),
-    ]
-    found = stages_of(profile(list(ticks(log(*events))), FREE))
+    tick = one_tick(deadline=1000, spin_from=950, spin=50, at=1001)
+    found = stages_of(
+        profiled(*wake_up(asked=900, io_in=940, io_out=944, woke=947), *turn(948, tick, ended=1075))
+    )
     assert (found["loop busy"], found["kernel"], found["trio"]) == (40, 4, 6)
 
 
 def test_a_tick_that_did_not_sleep_has_waited_for_the_loop_since_its_deadline() -> None:
-    events = [
+    found = profiled(
         *((E.IO_IN, 10), (E.IO_OUT, 20)),
-        *one_tick(deadline=1000, spin_from=1300, spin=0, at=1301),
-    ]
-    found = profile(list(ticks(log(*events))), FREE)
+        *turn(1290, one_tick(deadline=1000, spin_from=1300, spin=0, at=1301), ended=1400),
+    )
     assert (found.durations["loop busy"][0], found.durations["kernel"][0]) == (300, 0)
     assert np.isnan(found.lead[0])
     assert found.lateness[0] == 301
 
 
-def test_ticks_of_two_sessions_do_not_mix() -> None:
-    events = [
-        *wake_up(asked=900, io_in=100, io_out=950, woke=970),
-        *one_tick(deadline=1000, spin_from=975, spin=25, at=1003),
-        *((E.COLLECT, 1200), (E.COLLECTED, 1900)),  # of the slow tick, between two ticks
-        *one_tick(deadline=1100, spin_from=1950, spin=0, at=1953, sends=((10, 90),)),
+def test_a_tick_behind_another_has_no_wake_up_and_waits_for_that_one_alone() -> None:
+    following = one_tick(deadline=1040, spin_from=1080, spin=0, at=1084, sends=((10, 90),))
+    third = one_tick(deadline=1250, spin_from=1230, spin=20, at=1251)
+    found = profiled(*WAKE_UP, *turn(972, TICK, following, third, ended=1330))
+    assert stages_of(found, 1) == {
+        "ticks before": 40,
+        "spin": 0,
+        "return": 4,
+        "stamp": 5,
+        "hand over": 85,
+        "give way": 20,
+        "bookkeeping": 10,
+        "next": 1230 - (1084 + 90 + 30),
+        "send": 80,
+    }
+    # The first tick ends where the second begins to spin, and only the last sets the timer.
+    assert found.durations["next"].tolist() == [1080 - 1063, 26, 1330 - 1311]
+    assert np.isnan(found.durations["arm"]).tolist() == [True, True, False]
+    assert stages_of(found, 2)["ticks before"] == 0
+    assert np.isnan(found.lead).tolist() == [False, True, True]
+    assert found.lateness.tolist() == [3, 44, 1]
+    assert (found.wake_ups, found.idle) == (1, 0)
+
+
+def test_what_the_first_tick_of_a_turn_waited_for_has_kept_the_others_too() -> None:
+    late = wake_up(asked=900, io_in=1100, io_out=1150, woke=1170)
+    first = one_tick(deadline=1000, spin_from=1180, spin=0, at=1183)
+    second = one_tick(deadline=1075, spin_from=1260, spin=0, at=1263)
+    third = one_tick(deadline=1200, spin_from=1340, spin=0, at=1343)
+    found = profiled(*late, *turn(1172, first, second, third, ended=1420))
+    waits = ("loop busy", "kernel", "trio", "ticks before")
+    assert [found.past[name].tolist() for name in waits] == [
+        [100, 25, 0],
+        [50, 50, 0],
+        [30, 30, 0],
+        [0, 80, 140],
     ]
-    found = profile(list(ticks(log(*events))), FREE)
-    assert found.durations["collect"].tolist() == [4, 4]
-    assert found.durations["send"].tolist() == [20, 80]
-    # The second did not sleep: the wake-up before is not its own.
-    assert np.isnan(found.lead).tolist() == [False, True]
+    for i in range(3):
+        assert sum(found.past[name][i] for name in PATH) == found.last_byte[i]
+
+
+def test_a_turn_that_took_too_long_goes_on_without_a_wake_up() -> None:
+    following = one_tick(deadline=1040, spin_from=1150, spin=0, at=1153)
+    found = profiled(
+        *(*WAKE_UP, *turn(972, TICK, ended=1075, armed=False)),
+        *((E.IO_IN, 1100), (E.IO_OUT, 1101)),
+        *turn(1140, following, ended=1230),
+    )
+    assert (found.durations["loop busy"][1], found.durations["kernel"][1]) == (110, 0)
+    assert np.isnan(found.durations["arm"]).tolist() == [True, False]
+    assert (found.wake_ups, found.idle) == (1, 0)
+
+
+def test_a_wake_up_without_a_tick_is_counted_and_belongs_to_none() -> None:
+    late = [(E.IO_IN, 1500), (E.IO_OUT, 1600)]
+    found = profiled(
+        *(*wake_up(asked=400, io_in=100, io_out=450, woke=470), *turn(472, ended=490)),
+        *(*WAKE_UP, *turn(972, TICK, ended=1075)),
+        # A playback sets the timer too, while the ticker sleeps.
+        *((E.ARM, 1300), (E.ARMED, 1310)),
+        *(*late, *turn(1610, one_tick(deadline=1600, spin_from=1615, spin=0, at=1617), ended=1700)),
+    )
+    assert (found.wake_ups, found.idle) == (3, 1)
+    assert found.lead.tolist()[0] == 100
+    assert np.isnan(found.lead[1])
+    assert found.durations["arm"].tolist() == [12, 12]
 
 
 def test_a_tick_need_not_give_way() -> None:
-    events = wake_up(asked=900, io_in=100, io_out=950, woke=970) + [
-        event
-        for event in one_tick(deadline=1000, spin_from=975, spin=25, at=1003)
-        if event[0] not in (E.GIVE_WAY, E.GAVE_WAY)
-    ]
-    found = profile(list(ticks(log(*events))), ProbeCost(inside=1, total=2))
+    tick = [event for event in TICK if event[0] not in (E.GIVE_WAY, E.GAVE_WAY)]
+    found = profiled(*WAKE_UP, *turn(972, tick, ended=1075), cost=ProbeCost(inside=1, total=2))
     assert found.durations["give way"].tolist() == [0]
-    assert found.durations["bookkeeping"].tolist() == [33 - 3]
-    assert found.probes == 7 + 3
+    assert found.durations["bookkeeping"].tolist() == [30 - 2]
+    # Of the tick with its write, and of the wake-up.
+    assert found.probes == 4 + 3
 
 
 def test_half_a_tick_is_left_out() -> None:
-    whole = [
-        *wake_up(asked=900, io_in=100, io_out=950, woke=970),
-        *one_tick(deadline=1000, spin_from=975, spin=25, at=1003),
-    ]
-    begun = wake_up(asked=1900, io_in=1150, io_out=1950, woke=1970) + one_tick(
-        deadline=2000, spin_from=1975, spin=25, at=2003
-    )
-    assert len(list(ticks(log(*whole[9:], *whole, *begun[:-1])))) == 1
-    # A tick whose building waited for the recording has no end of its own.
-    other = [event for event in begun if event[0] != E.FILLED]
-    assert len(list(ticks(log(*whole, *other)))) == 1
+    whole = [*WAKE_UP, *turn(972, TICK, ended=1075)]
+    next_tick = one_tick(deadline=2000, spin_from=1975, spin=25, at=2003)
+    begun = wake_up(asked=1900, io_in=1150, io_out=1950, woke=1970)
+    cut = turn(1972, next_tick, ended=2075, armed=False)[:-1]
+    assert len(read(log(*whole[9:], *whole, *begun, *cut)).ticks) == 1
+    # A tick that finds a stall releases nothing, and has an end all the same.
+    stalled = next_tick[:2]
+    later = one_tick(deadline=2030, spin_from=1999, spin=31, at=2033)
+    found = read(log(*whole, *begun, *turn(1972, stalled, later, ended=2105)))
+    assert [tick.at[E.DEADLINE_NS] for tick in found.ticks] == [1000, 2030]
+
+
+# --- building
+
+
+def test_building_is_told_by_the_packet() -> None:
+    found = profiled(*building(100), *WAKE_UP, *turn(972, TICK, ended=1075), *building(2000, 2))
+    assert found.durations["build"].tolist() == [52, 54]
+    assert found.durations["assemble"].tolist() == [15, 15]
+    assert found.durations["encode"].tolist() == [23, 23]
+    assert found.durations["collect"].tolist() == [3, 3]
+    assert found.packets == 3
+    assert len(found) == 1
+
+
+def test_building_that_waited_for_the_recording_is_left_out() -> None:
+    waited = building(100)
+    waited[5:5] = [(E.IO_IN, 140), (E.IO_OUT, 150)]
+    # Packets that are shown to a client which has just come are not built ahead of a tick.
+    shown = [(E.ASSEMBLE, 900), (E.ASSEMBLED, 950), (E.ENCODE, 951), (E.ENCODED, 990)]
+    collected = [(E.COLLECT, 3000), (E.COLLECTED, 3900)]
+    found = read(log(*waited, *shown, *building(1000, 3), *collected))
+    assert [(fill.packets, fill.encoded, fill.collect_ns) for fill in found.fills] == [(3, 3, 3)]
 
 
 # --- what the probes cost
@@ -186,29 +276,54 @@ def test_a_probe_costs_what_two_around_nothing_say() -> None:
 def test_what_the_probes_cost_is_taken_off() -> None:
     cost = ProbeCost(inside=2, total=6)
     sends = ((10, 30), (40, 60))
-    events = [
-        *wake_up(asked=900, io_in=100, io_out=950, woke=970),
-        *one_tick(deadline=1000, spin_from=975, spin=25, at=1103, sends=sends),
-    ]
-    found = profile(list(ticks(log(*events))), cost)
+    tick = one_tick(deadline=1000, spin_from=975, spin=25, at=1103, sends=sends)
+    found = profiled(*WAKE_UP, *turn(972, tick, ended=1205), *building(2000), cost=cost)
     stages = stages_of(found)
     assert stages["send"] == 40 - 2 * 2
-    assert stages["build"] == 47 - 2 - 2 * 6
-    assert stages["encode"] == 20 - 2
     assert stages["return"] == 103 - 2  # the other probe's time was spent spinning anyway
     # From the beginning of the offer to the last byte: half of its own, two whole, less an end.
     assert stages["hand over"] == 55 - (1 + 12 - 2)
+    # The other end of the release's probe, and the half of the turn's.
+    assert stages["next"] == 1205 - (1163 + 30) - (2 + 1)
+    assert stages["arm"] == 12 - 2
     assert found.last_byte[0] == sum(found.past[name][0] for name in PATH)
-    assert found.probes == 8 + 4
+    assert found.durations["build"].tolist() == [(208 - 2 - 8 * 6) / 4]
+    assert found.durations["encode"].tolist() == [23 - 2]
+    assert found.durations["collect"].tolist() == [3 - 2]
+    assert found.probes == 6 + 3 + 2 + 8
+
+
+def test_what_the_probes_of_a_tick_cost_does_not_make_the_next_one_late() -> None:
+    cost = ProbeCost(inside=2, total=6)
+    late = one_tick(deadline=1040, spin_from=1080, spin=0, at=1084)
+    later = one_tick(deadline=1100, spin_from=1160, spin=0, at=1164)
+    punctual = one_tick(deadline=1300, spin_from=1240, spin=60, at=1301)
+    last = one_tick(deadline=1310, spin_from=1380, spin=0, at=1384)
+    ticks = (TICK, late, later, punctual, last)
+    woken = wake_up(asked=1900, io_in=1500, io_out=1950, woke=1970)
+    behind = one_tick(deadline=2040, spin_from=2140, spin=0, at=2144)
+    next_turn = (one_tick(deadline=2000, spin_from=1990, spin=0, at=2053), behind)
+    found = profiled(
+        *(*WAKE_UP, *turn(972, *ticks, ended=1460)),
+        *(*woken, *turn(1980, *next_turn, ended=2220)),
+        cost=cost,
+    )
+    # Five probes a tick, which add up until a spin has used them up.
+    assert found.durations["ticks before"].tolist()[1:5] == [40 - 30, 60 - 60, 0, 70 - 30]
+    # What came before the wake-up has no part in it.
+    assert found.durations["ticks before"][6] == 100 - 30
+    for i in range(len(ticks)):
+        assert sum(found.past[name][i] for name in PATH) == pytest.approx(found.last_byte[i])
 
 
 def test_no_stage_is_shorter_than_nothing() -> None:
-    events = [
-        *wake_up(asked=900, io_in=100, io_out=950, woke=970),
-        *one_tick(deadline=1000, spin_from=975, spin=25, at=1003),
-    ]
-    found = profile(list(ticks(log(*events))), ProbeCost(inside=500, total=1000))
-    assert all(found.durations[name][0] >= 0 for name in STAGES)
+    found = profiled(
+        *(*building(100), *WAKE_UP, *turn(972, TICK, ended=1075)),
+        cost=ProbeCost(inside=500, total=1000),
+    )
+    assert set(found.durations) == {*STAGES, *PARTS}
+    for values in found.durations.values():
+        assert (values[np.isfinite(values)] >= 0).all()
 
 
 # --- counters
@@ -217,16 +332,25 @@ def test_no_stage_is_shorter_than_nothing() -> None:
 def test_ticks_with_and_without_counters_are_told_apart() -> None:
     def tick(on, at, span):
         events = [(E.COUNTING, on), (E.RELEASE, at), (E.GIVE_WAY, at + 10), (E.GAVE_WAY, at + 14)]
-        return [*events, (E.FILL, at + span)]
+        return [*events, (E.TURNED, at + span)]
 
-    events = tick(1, 100, 54) + tick(0, 200, 44) + tick(1, 300, 56) + tick(0, 400, 46)[:-1]
+    # The first tick of a turn begins with an end, too.
+    events = [(E.TURNED, 90), *tick(1, 100, 54), *tick(0, 200, 44)]
+    events += [(E.TURNED, 280), *tick(1, 300, 56), *tick(0, 400, 46)[:-1]]
     found = counter_spans(log(*events))
     assert found.on.tolist() == [50, 52]
     assert found.off.tolist() == [40]
     assert counter_spans(array("q")).on.size == 0
     # With many ticks a second nobody is given way.
-    hurried = counter_spans(log((E.COUNTING, 1), (E.RELEASE, 100), (E.FILL, 133)))
+    hurried = counter_spans(log((E.COUNTING, 1), (E.RELEASE, 100), (E.TURNED, 133)))
     assert hurried.on.tolist() == [33]
+
+
+def test_a_tick_ends_where_the_next_one_begins_to_spin() -> None:
+    found = Log()
+    with switched_counters(found, ()):
+        SpinGovernor().spun(5, 77)
+    assert found.entries.tolist() == [E.TURNED, 77]
 
 
 def test_a_difference_comes_with_an_interval_that_holds_it() -> None:
@@ -250,14 +374,15 @@ def test_percentiles_are_in_microseconds() -> None:
 
 def test_tasks_are_known_by_what_they_are_for() -> None:
     names = {
-        "phantomlink.engine.session.Session._run_playback": TICKS,
+        "phantomlink.engine.ticker.Ticker._run": TICKER,
+        "phantomlink.engine.session.Session._run_playback": BUILDING,
         "phantomlink.engine.playback.Playback._prefetch": PREFETCH,
         "phantomlink.sinks.frame_stream.FrameStream.flush_forever": OTHER,
     }
     assert {name: kind_of(name) for name in names} == names
     # The names are those that trio gives.
-    module = sys.modules[Playback.__module__]
-    assert f"{module.__name__}.{Playback._prefetch.__qualname__}" in names
+    for method in (Ticker._run, Session._run_playback, Playback._prefetch):
+        assert f"{method.__module__}.{method.__qualname__}" in names
 
 
 def test_the_meter_counts_the_cpu_of_tasks_and_of_nothing_else() -> None:
@@ -276,7 +401,7 @@ def test_the_meter_counts_the_cpu_of_tasks_and_of_nothing_else() -> None:
     times, cost = trio.run(main)
     used = sum(times.steps[OTHER])
     assert len(times.steps[OTHER]) >= 10
-    assert not times.steps[TICKS]
+    assert not any(times.steps[kind] for kind in (TICKER, BUILDING))
     assert 0 < used < times.awake
     # Sleeping is not work: less than was slept, which a busy machine does not make untrue.
     assert times.awake < 500_000_000
@@ -312,8 +437,9 @@ def test_a_round_of_the_real_server(tmp_path, monkeypatch) -> None:
     path = tmp_path / "short.nwb"
     synthesize(path, trials=8, units=20)
     touched = [
-        *((Playback, "_release"), (_Builder, "fill"), (SpinGovernor, "spun")),
-        *((FrameStream, "_send_nowait"), (SystemClock, "give_way"), (trio.lowlevel, "checkpoint")),
+        *((Playback, "_release"), (PacketBuilder, "fill"), (SpinGovernor, "spun")),
+        *((FrameStream, "offer_nowait"), (SystemClock, "give_way"), (Ticker, "_serve")),
+        *((Ticker, "_arm"), (WakeMargin, "observe"), (SlackCollector, "offer")),
         *((TimingCounters, "released"), (Histogram, "record")),
     ]
     before = [getattr(owner, name) for owner, name in touched]
@@ -330,14 +456,19 @@ def test_a_round_of_the_real_server(tmp_path, monkeypatch) -> None:
     assert 0 < found.cost.inside < found.cost.total
     assert np.median(found.stages.durations["build"]) > np.median(found.stages.durations["encode"])
     assert np.nanmax(found.stages.lead) <= 400_000
-    assert len(found.loop.steps[TICKS]) >= found.looped.ticks - 2
+    # Four packets at a time. How many ticks share a step of the ticker depends on the machine.
+    assert found.stages.packets == pytest.approx(4, abs=0.5)
+    assert len(found.loop.steps[TICKER]) > 1
+    assert len(found.loop.steps[BUILDING]) >= found.looped.ticks / 4 - 2
     assert min(found.counters.on.size, found.counters.off.size) > 10
     assert len(found.floor.kernel) == 40
 
     summary = summarize(scenario, [found, found])
     assert summary["ticks"] == 2 * len(found.stages)
     cpu = summary["cpu_us"]
-    assert 0 < cpu["ticks"] < cpu["plain"] * 3
+    assert 0 < cpu["ticker"] < cpu["plain"] * 3
+    assert 0 < cpu["building"] < cpu["plain"] * 3
+    assert summary["ticks_per_wake_up"] >= 1
     text = as_text(
         {
             "machine": {"cpus": 2, "system": "Linux", "python": "3", "trio": "0"},

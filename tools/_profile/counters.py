@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.engine.clock import SystemClock
-from phantomlink.engine.playback import Playback, _Builder
+from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import Session
+from phantomlink.engine.spin import SpinGovernor
+from phantomlink.engine.ticker import Ticker
 from phantomlink.sinks.websocket import WebSocketSink
 
 from .events import Event, Log
@@ -70,7 +72,8 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
     """Toss for the counters of these sessions at every tick, and write down what a tick takes.
 
     A tick is written down as whether they are on, the beginning of its release, the time in which
-    it gave way to its clients, and the beginning of the building of a later packet behind it.
+    it gave way to its clients, and its end: where the next one begins to spin, or where none is due
+    any more. Behind that the coin is tossed for its playback's next tick.
     """
     switches = {
         playback: _Switch(playback)
@@ -79,13 +82,17 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
     }
     append = log.entries.append
     coin = random.Random(_SEED).random
-    release, fill, give_way = Playback._release, _Builder.fill, SystemClock.give_way
-    counting, begin, end = int(Event.COUNTING), int(Event.RELEASE), int(Event.FILL)
-    giving, gave = int(Event.GIVE_WAY), int(Event.GAVE_WAY)
+    release, give_way = Playback._release, SystemClock.give_way
+    serve, spun = Ticker._serve, SpinGovernor.spun
+    counting, begin = int(Event.COUNTING), int(Event.RELEASE)
+    giving, gave, end = int(Event.GIVE_WAY), int(Event.GAVE_WAY), int(Event.TURNED)
+    ticked: list[_Switch] = []
 
     def probed_release(playback: Playback, *args: Any) -> None:
+        switch = switches[playback]
+        ticked.append(switch)
         append(counting)
-        append(switches[playback].is_on)
+        append(switch.is_on)
         append(begin)
         append(_now())
         release(playback, *args)
@@ -98,17 +105,26 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
         append(gave)
         append(ended)
 
-    def probed_fill(builder: _Builder, *args: Any) -> Any:
-        ended = _now()
+    def toss(ended_ns: int) -> None:
         append(end)
-        append(ended)
-        switches[builder._playback].turn(coin() < 0.5)
-        return fill(builder, *args)
+        append(ended_ns)
+        while ticked:
+            ticked.pop().turn(coin() < 0.5)
+
+    def probed_spun(governor: SpinGovernor, duration_ns: int, now_ns: int) -> None:
+        toss(now_ns)
+        spun(governor, duration_ns, now_ns)
+
+    def probed_serve(ticker: Ticker) -> int | None:
+        wake_ns = serve(ticker)
+        toss(_now())
+        return wake_ns
 
     with (
         replaced(Playback, "_release", probed_release),
         replaced(SystemClock, "give_way", probed_give_way),
-        replaced(_Builder, "fill", probed_fill),
+        replaced(SpinGovernor, "spun", probed_spun),
+        replaced(Ticker, "_serve", probed_serve),
     ):
         try:
             yield
@@ -119,7 +135,7 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CounterSpans:
-    """From the release of a packet to the building of a later one, without giving way, ns.
+    """From the release of a packet to the end of its tick, without giving way, ns.
 
     Attributes:
         on: (n,) of ticks with counters.

@@ -14,9 +14,9 @@ class Event(IntEnum):
 
     IO_IN = 0  # the loop asks the kernel what is ready, and sleeps if nothing is
     IO_OUT = 1
-    WOKE = 2  # a playback's task runs again after its wait
+    WOKE = 2  # the ticker runs again after its wait
     WAKE_LATE_NS = 3  # by how much that was after the wake-up it had asked for, ns
-    SPIN = 4  # it begins to spin
+    SPIN = 4  # a tick begins: the ticker spins to its deadline
     SPIN_NS = 5  # for so long, ns
     RELEASE = 6
     RELEASED = 7
@@ -25,7 +25,7 @@ class Event(IntEnum):
     DEADLINE_NS = 10  # when that packet was due
     SEND = 12
     SENT = 13
-    FILL = 14
+    FILL = 14  # a playback builds packets
     FILLED = 15
     ASSEMBLE = 16
     ASSEMBLED = 17
@@ -33,12 +33,15 @@ class Event(IntEnum):
     ENCODED = 19
     COLLECT = 20
     COLLECTED = 21
-    ARMED = 22  # the alarm is set, the task goes to sleep
+    ARM = 22  # the timer is set
+    ARMED = 23
     NOTHING = 24  # a probe around nothing: what a probe costs
     NOTHING_DONE = 25
     GIVE_WAY = 26  # to whom the write has woken
     GAVE_WAY = 27
     COUNTING = 28  # whether the counters of the timing report are on, 0 or 1
+    TURN = 30  # the ticker calls the ticks that are due, if any
+    TURNED = 31
 
 
 class Log:

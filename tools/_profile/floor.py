@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.engine.clock import _timerfd_functions
+from phantomlink.engine.timerfd import timerfd
 
 _NS = 1_000_000_000
 _LEAD_NS = 100_000
@@ -41,11 +41,10 @@ def bare_loop(connection: socket.socket, frame: bytes, rate_hz: int, seconds: fl
         rate_hz: how often.
         seconds: for how long.
     """
-    functions = _timerfd_functions()
-    assert functions is not None
-    create, set_time = functions
+    timer = timerfd()
+    assert timer is not None
     now = time.monotonic_ns
-    fd = create()
+    fd = timer.create()
     kernel, send, last_byte = [], [], []
     with select.epoll() as epoll:
         epoll.register(fd, select.EPOLLIN)
@@ -53,7 +52,7 @@ def bare_loop(connection: socket.socket, frame: bytes, rate_hz: int, seconds: fl
         for n in range(int(rate_hz * seconds)):
             deadline = anchor + n * _NS // rate_hz
             asked = deadline - _LEAD_NS
-            set_time(fd, max(asked, 1))
+            timer.arm(fd, max(asked, 1))
             epoll.poll()
             woke = now()
             while (began := now()) < deadline:

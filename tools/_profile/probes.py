@@ -15,9 +15,12 @@ import trio
 
 from phantomlink.engine import clock, spin
 from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.builder import PacketBuilder
 from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.fanout import Encoders, Fanout
-from phantomlink.engine.playback import Playback, _Builder
+from phantomlink.engine.playback import Playback
+from phantomlink.engine.ticker import Ticker
+from phantomlink.engine.timerfd import timerfd
 from phantomlink.sinks.frame_stream import FrameStream
 
 from .events import Event, Log
@@ -39,7 +42,7 @@ def replaced(owner: object, name: str, value: object) -> Iterator[None]:
 
 @contextmanager
 def stage_probes(log: Log) -> Iterator[None]:
-    """Write down every stage of every tick."""
+    """Write down every stage of every tick, and the building of every packet."""
     with ExitStack() as stack:
 
         def replace(owner: Any, name: str, make: Callable[[Callable[..., Any]], Any]) -> None:
@@ -51,13 +54,12 @@ def stage_probes(log: Log) -> Iterator[None]:
         replace(Fanout, "offer", lambda f: _offer(log, f))
         replace(FrameStream, "offer_nowait", lambda f: _around(log, f, Event.SEND))
         replace(clock.SystemClock, "give_way", lambda f: _around(log, f, Event.GIVE_WAY))
-        replace(_Builder, "fill", lambda f: _around_async(log, f, Event.FILL))
+        replace(PacketBuilder, "fill", lambda f: _around_async(log, f, Event.FILL))
         replace(PacketAssembler, "packet", lambda f: _around(log, f, Event.ASSEMBLE))
         replace(Encoders, "encode", lambda f: _around(log, f, Event.ENCODE))
         replace(SlackCollector, "offer", lambda f: _around(log, f, Event.COLLECT))
-        # What a wait for a deadline ends its work with: the first, or the second if it is past.
-        replace(trio.lowlevel, "wait_readable", lambda f: _armed(log, f))
-        replace(trio.lowlevel, "checkpoint", lambda f: _armed(log, f))
+        replace(Ticker, "_serve", lambda f: _served(log, f))
+        replace(Ticker, "_arm", lambda f: _around(log, f, Event.ARM))
         loop = _LoopEdges(log)
         trio.lowlevel.add_instrument(loop)
         stack.callback(trio.lowlevel.remove_instrument, loop)
@@ -143,17 +145,16 @@ def _spun(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
     return probed
 
 
-def _armed(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
-    append, armed = log.entries.append, int(Event.ARMED)
+def _served(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
+    turn = _around(log, original, Event.TURN)
     nothing = _around(log, _no_op, Event.NOTHING)
 
-    def probed(*args: Any) -> Any:
-        append(armed)
-        append(_now())
-        # Here, in the middle of a tick's work and with its cold caches, and outside every stage.
+    def probed(ticker: Ticker) -> Any:
+        wake_ns = turn(ticker)
+        # Here, right behind the ticks and with their caches, and outside every stage.
         nothing()
         nothing()
-        return original(*args)
+        return wake_ns
 
     return probed
 
@@ -176,6 +177,8 @@ class _LoopEdges(trio.abc.Instrument):
 
 def can_profile() -> str | None:
     """Why a tick cannot be taken apart on this system; None when it can."""
-    if clock._timerfd_functions() is None:
-        return "ticks wait on a timerfd, which is Linux's: there is nothing to take apart here"
+    if timerfd() is None:
+        return (
+            "ticks are called by a timerfd, which is Linux's: there is nothing to take apart here"
+        )
     return None

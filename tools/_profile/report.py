@@ -10,23 +10,30 @@ from .stages import PATH
 Json = dict[str, Any]
 
 _STAGE_ROWS = (
-    ("loop busy with others", "loop busy"),
-    ("kernel: timer to the return of `epoll`", "kernel"),
-    ("trio: from there to the task", "trio"),
+    ("loop busy with other tasks (first)", "loop busy"),
+    ("kernel: timer to the return of `epoll` (first)", "kernel"),
+    ("trio: from there to the ticker's turn (first)", "trio"),
+    ("ticks before it in its turn (others)", "ticks before"),
     ("spin up to the deadline", "spin"),
-    ("return to the playback", "return"),
+    ("from the ticker to the playback's release", "return"),
     ("clocks, stamp", "stamp"),
     ("hand over, all clients", "hand over"),
     ("- of it in `send`", "send"),
     ("give way to whom the write has woken", "give way"),
     ("counters, timeline, playhead", "bookkeeping"),
-    ("build the next packet", "build"),
+    ("what is due next, back to the ticker", "next"),
+    ("set the timer (last of a wake-up)", "arm"),
+)
+_BUILDING_ROWS = (
+    ("build a packet", "build"),
     ("- of it assemble", "assemble"),
     ("- of it encode", "encode"),
-    ("garbage collector's turn", "collect"),
-    ("set the next alarm", "arm"),
+    ("garbage collector's turn behind it, once for all of them", "collect"),
 )
-_LABELS = {stage: label for label, stage in _STAGE_ROWS}
+# After the deadline all ticks have all of them.
+_LABELS = {
+    stage: label.removesuffix(" (first)").removesuffix(" (others)") for label, stage in _STAGE_ROWS
+}
 
 
 def as_text(result: Json) -> str:
@@ -41,7 +48,15 @@ def as_text(result: Json) -> str:
         f"{host['busy']:.0%}."
     )
     return "\n\n".join(
-        (heading, _stages(found), _past(found), _cpu(found), _counters(found), _probes(found))
+        (
+            heading,
+            _stages(found),
+            _past(found),
+            _building(found),
+            _cpu(found),
+            _counters(found),
+            _probes(found),
+        )
     )
 
 
@@ -55,8 +70,10 @@ def _stages(found: Sequence[Json]) -> str:
         [
             *rows,
             ("hand over, by client", lambda s: _two(s["hand_over_per_client_us"])),
-            ("woken so long before the deadline, p50", lambda s: _one(s["lead_us"])),
-            ("ticks that slept", lambda s: _share(s["woken_by_timer"])),
+            ("woken so long before the deadline, p50 (first)", lambda s: _one(s["lead_us"])),
+            ("woken by the timer (of the first)", lambda s: _share(s["woken_by_timer"])),
+            ("ticks a wake-up, mean", lambda s: _one(s["ticks_per_wake_up"])),
+            ("wake-ups with no tick due", lambda s: _share(s["idle_wake_ups"])),
             ("bare loop: kernel", lambda s: _two(s["floor_us"]["kernel"])),
             ("bare loop: `send`", lambda s: _two(s["floor_us"]["send"])),
         ],
@@ -81,6 +98,18 @@ def _past(found: Sequence[Json]) -> str:
     )
 
 
+def _building(found: Sequence[Json]) -> str:
+    rows = [
+        (label, lambda s, stage=stage: _two(s["stages_us"][stage]))
+        for label, stage in _BUILDING_ROWS
+    ]
+    return _table(
+        "between ticks, us a packet, p50 / p99",
+        found,
+        [*rows, ("packets built at a time, mean", lambda s: _one(s["packets_per_build"]))],
+    )
+
+
 def _cpu(found: Sequence[Json]) -> str:
     def cpu(name: str) -> Callable[[Json], str]:
         return lambda s: _one(s["cpu_us"][name])
@@ -92,9 +121,11 @@ def _cpu(found: Sequence[Json]) -> str:
             ("**the loop's thread, without probes**", cpu("plain")),
             ("the whole process", cpu("process")),
             ("share of a core", lambda s: _share(s["cpu_us"]["core_share"])),
-            ("tasks that tick", cpu("ticks")),
-            ("- the stages above that work, sum of p50", cpu("stages")),
-            ("- of it spin, p50", cpu("spin")),
+            ("the ticker", cpu("ticker")),
+            ("- the stages above in which it works", cpu("stages")),
+            ("- of it spin", cpu("spin")),
+            ("playbacks, which build packets", cpu("building")),
+            ("- building and collecting as above", cpu("built")),
             ("prefetch", cpu("prefetch")),
             ("other tasks", cpu("other")),
             ("trio's loop", cpu("trio")),
@@ -105,7 +136,7 @@ def _cpu(found: Sequence[Json]) -> str:
 
 
 def _sum(cpu: Json) -> float:
-    parts = ("ticks", "prefetch", "other", "trio", "kernel_wait")
+    parts = ("ticker", "building", "prefetch", "other", "trio", "kernel_wait")
     return float(sum(cpu[part] for part in parts))
 
 
@@ -121,7 +152,7 @@ def _counters(found: Sequence[Json]) -> str:
         "timing report, us a tick",
         found,
         [
-            ("release to building, counters on, p50", of("on")),
+            ("release to the end of the tick, counters on, p50", of("on")),
             ("counters off, p50", of("off")),
             ("**difference**", of("difference")),
             ("its 95 % interval", interval),

@@ -16,8 +16,9 @@ from .floor import Floor, bare_loop
 from .live import Live, live, plain_connection
 from .loop import LoopTimes, cost_of_a_step, metered
 from .probes import stage_probes
+from .records import Found, read
 from .scenarios import Scenario
-from .stages import ProbeCost, Profile, probe_cost, profile, ticks
+from .stages import ProbeCost, Profile, probe_cost, profile
 
 _SETTLE_SECONDS = 0.5
 
@@ -55,7 +56,7 @@ class Round:
     plain: Cpu = field(default_factory=Cpu)
     staged: Cpu = field(default_factory=Cpu)
     looped: Cpu = field(default_factory=Cpu)
-    stages: Profile = field(default_factory=lambda: profile([], ProbeCost()))
+    stages: Profile = field(default_factory=lambda: profile(Found(), ProbeCost()))
     cost: ProbeCost = field(default_factory=ProbeCost)
     loop: LoopTimes = field(default_factory=LoopTimes)
     step_cost: float = 0.0
@@ -78,7 +79,7 @@ def measure_round(scenario: Scenario, recording: str | None, seconds: float) -> 
     stages, counters = Log(), Log()
     result, frame = trio.run(_measure, scenario, recording, seconds, stages, counters)
     result.cost = probe_cost(stages.entries)
-    result.stages = profile(list(ticks(stages.entries)), result.cost)
+    result.stages = profile(read(stages.entries), result.cost)
     result.counters = counter_spans(counters.entries)
     _check(result)
     with plain_connection() as connection:

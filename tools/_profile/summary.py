@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .loop import OTHER, PREFETCH, TICKS
+from .loop import BUILDING, OTHER, PREFETCH, TICKER
+from .records import PARTS
 from .scenarios import Scenario
 from .slices import Round
-from .stages import PARTS, PATH, STAGES, Profile
+from .stages import PATH, STAGES, Profile
 
 Json = dict[str, Any]
 
-# Stages in which the thread works: in the others it sleeps, or others work.
-_WORK = ("spin", "return", "stamp", "hand over", "bookkeeping", "build", "collect", "arm")
+# Stages of a tick in which the ticker works: in the others it sleeps, or others work.
+_WORK = ("return", "stamp", "hand over", "bookkeeping", "next")
 _RESAMPLES = 2000
 _SEED = 20_240_311
 
@@ -50,7 +51,9 @@ def summarize(scenario: Scenario, rounds: Sequence[Round]) -> Json:
         "hand_over_per_client_us": spread(handovers),
         "writes_per_tick": sends,
         "lead_us": float(np.median(lead[slept])) / 1e3 if slept.any() else None,
-        "woken_by_timer": float(slept.mean()) if lead.size else None,
+        "woken_by_timer": _share_of_first(profiles, slept),
+        **_wake_ups(profiles),
+        "packets_per_build": _mean(p.packets for p in profiles),
         "cpu_us": _cpu(rounds),
         "probes": {
             "inside_us": _median(rounds, lambda r: r.cost.inside),
@@ -84,29 +87,51 @@ def _cpu(rounds: Sequence[Round]) -> Json:
         "plain_by_round": [r.plain.per_tick / 1e3 for r in rounds],
         "process": _median(rounds, lambda r: r.plain.process / r.plain.ticks),
         "core_share": float(np.median([r.plain.thread / r.plain.wall for r in rounds])),
-        "ticks": _median(rounds, lambda r: steps(r, TICKS)),
+        "ticker": _median(rounds, lambda r: steps(r, TICKER)),
+        "building": _median(rounds, lambda r: steps(r, BUILDING)),
         "prefetch": _median(rounds, lambda r: steps(r, PREFETCH)),
         "other": _median(rounds, lambda r: steps(r, OTHER)),
         "trio": _median(rounds, trio),
         "kernel_wait": _median(rounds, lambda r: r.looped.per_tick - r.loop.awake / r.looped.ticks),
         "metering": _median(rounds, metering),
         "stages": _median(rounds, lambda r: worked(r.stages)),
-        "spin": _median(rounds, lambda r: float(np.median(r.stages.durations["spin"]))),
+        "built": _median(rounds, lambda r: built(r.stages)),
+        "spin": _median(rounds, lambda r: spun(r.stages)),
         "spin_share": float(np.median([r.spun_share for r in rounds])),
     }
 
 
 def worked(found: Profile) -> float:
-    """What the stages in which the thread works come to, sum of their medians, ns."""
-    return float(sum(np.median(found.durations[name]) for name in _WORK))
+    """What the stages in which the ticker works come to a tick, ns: medians, and the mean spin."""
+    in_ticks = sum(median(found.durations[name]) for name in _WORK)
+    armed = found.wake_ups / len(found) * median(found.durations["arm"])
+    return in_ticks + armed + spun(found)
+
+
+def spun(found: Profile) -> float:
+    """A tick, mean, ns: many have no spin, and a long one is no accident."""
+    return float(np.mean(found.durations["spin"]))
+
+
+def built(found: Profile) -> float:
+    """What building comes to a packet, with the collector's turn; sum of medians, ns."""
+    packets = max(found.packets, 1)
+    return median(found.durations["build"]) + median(found.durations["collect"]) / packets
+
+
+def median(values_ns: NDArray[np.float64]) -> float:
+    """Of those that are there; 0 of nothing."""
+    there = values_ns[np.isfinite(values_ns)]
+    return float(np.median(there)) if there.size else 0.0
 
 
 def spread(values_ns: NDArray[np.float64]) -> Json:
-    """p50, p99 and mean in us; None of nothing."""
-    if not values_ns.size:
+    """p50, p99 and mean in us, of those that are there; None of nothing."""
+    there = values_ns[np.isfinite(values_ns)]
+    if not there.size:
         return {"p50": None, "p99": None, "mean": None}
-    p50, p99 = np.quantile(values_ns, (0.5, 0.99)) / 1e3
-    return {"p50": float(p50), "p99": float(p99), "mean": float(values_ns.mean() / 1e3)}
+    p50, p99 = np.quantile(there, (0.5, 0.99)) / 1e3
+    return {"p50": float(p50), "p99": float(p99), "mean": float(there.mean() / 1e3)}
 
 
 def difference(on_ns: NDArray[np.float64], off_ns: NDArray[np.float64]) -> Json:
@@ -129,6 +154,21 @@ def difference(on_ns: NDArray[np.float64], off_ns: NDArray[np.float64]) -> Json:
         "difference": on - off,
         "low": float(low),
         "high": float(high),
+    }
+
+
+def _share_of_first(profiles: Sequence[Profile], slept: NDArray[np.bool_]) -> float | None:
+    """Of the ticks that were the first of their turn, those that a timer had woken."""
+    first = sum(int(np.isfinite(p.durations["kernel"]).sum()) for p in profiles)
+    return float(slept.sum()) / first if first else None
+
+
+def _wake_ups(profiles: Sequence[Profile]) -> Json:
+    """How many ticks share one, and how many were for none; None where the ticker never slept."""
+    n, idle = sum(p.wake_ups for p in profiles), sum(p.idle for p in profiles)
+    return {
+        "ticks_per_wake_up": sum(map(len, profiles)) / (n - idle) if n > idle else None,
+        "idle_wake_ups": idle / n if n else None,
     }
 
 
