@@ -3,6 +3,7 @@
 import socket
 import struct
 import threading
+import time
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -120,32 +121,43 @@ def test_packets_are_captured_kept_and_loaded(tmp_path: Path) -> None:
     assert load(tmp_path / "packets.bin") == captured
 
 
-def test_the_bare_loop_and_the_receiver_lose_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_connections", [1, 3])
+def test_the_bare_loop_and_the_receiver_lose_nothing(tmp_path: Path, n_connections: int) -> None:
     packets = tmp_path / "packets.bin"
     save([message(n) for n in range(5)], packets)
     config = {"packets": str(packets), "rate_hz": str(Fraction(400)), "margin_ns": 200_000}
+    if n_connections > 1:
+        config["connections"] = n_connections
     floor = Child("floor", config)
     out = tmp_path / "out.bin"
     try:
         port = floor.read(20)["port"]
-        address = {"host": "127.0.0.1", "port": port, "paths": [None], "out": str(out)}
+        paths = [None] * n_connections
+        address = {"host": "127.0.0.1", "port": port, "paths": paths, "out": str(out)}
         receiver = Child("receiver", address)
         try:
             assert receiver.read(20)["ready"]
-            # An end that has passed: it stops at the next packet.
-            written = receiver.ask({"end_ns": 0}, 20)
+            # Long enough that each has had some.
+            written = receiver.ask({"end_ns": time.monotonic_ns() + 50_000_000}, 20)
         finally:
             receiver.stop()
     finally:
         floor.stop()
-    (n,) = written["rows"]
-    columns = np.fromfile(out, dtype=np.int64).reshape(5, n)
-    assert n >= 2
-    assert columns[2].tolist() == list(range(n))
-    assert columns[3].tolist() == [i % 5 for i in range(n)]
-    # The bare loop stamps CLOCK_MONOTONIC before it writes, the receiver after it has read.
-    assert np.all(columns[4].view(np.float64) * 1e9 <= columns[0])
-    assert written["closed"] == [None]
+    columns = np.fromfile(out, dtype=np.int64)
+    first_stamps = []
+    for n in written["rows"]:
+        mine, columns = columns[: 5 * n].reshape(5, n), columns[5 * n :]
+        assert n >= 2
+        assert mine[2].tolist() == list(range(n))
+        assert mine[3].tolist() == [i % 5 for i in range(n)]
+        # The bare loop stamps CLOCK_MONOTONIC before it writes, the receiver after it has read.
+        stamps = mine[4].view(np.float64)
+        assert np.all(stamps * 1e9 <= mine[0])
+        first_stamps.append(stamps[0])
+    assert not len(columns)
+    # One after another, a part of the period apart: none of them in the same tick.
+    assert first_stamps == sorted(set(first_stamps))
+    assert written["closed"] == [None] * n_connections
 
 
 def test_a_child_that_fails_says_why() -> None:

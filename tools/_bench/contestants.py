@@ -25,6 +25,7 @@ from .names import (
     BESIDE_LSL,
     CHURNED,
     FLOOR,
+    FLOOR_LOADED,
     PERTURBED,
     PHANTOMLINK,
     PHANTOMLINK_LSL,
@@ -419,5 +420,10 @@ def start(name: str, server: Server, load: Load) -> Contestant:
     if name == FLOOR:
         # One connection, whatever is asked of the others: the floor of a machine, not of a load.
         return Sender(name, "floor", {"margin_ns": load.floor_margin_ns}, load, [None])
+    if name == FLOOR_LOADED:
+        # And what the machine allows the same loop when it has as much to send as the others.
+        n = load.connections
+        config = {"connections": n, "margin_ns": load.floor_margin_ns // n}
+        return Sender(name, "floor", config, load, [None] * n)
     loop = {ASYNCIO_SLEEP: "sleep", ASYNCIO_DEADLINE: "deadline"}[name]
     return Sender(name, "asyncio_loops", {"loop": loop}, load, ["/"] * load.connections)

@@ -1,6 +1,7 @@
 """Names of the contestants."""
 
 FLOOR = "floor"
+FLOOR_LOADED = "floor-loaded"
 PHANTOMLINK = "phantomlink"
 CHURNED = "phantomlink-churn"
 PERTURBED = "phantomlink-perturbed"

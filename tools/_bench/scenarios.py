@@ -12,6 +12,7 @@ from .names import (
     BESIDE_LSL,
     CHURNED,
     FLOOR,
+    FLOOR_LOADED,
     PERTURBED,
     PHANTOMLINK,
     PHANTOMLINK_LSL,
@@ -75,7 +76,7 @@ SCENARIOS = {
             "100 sessions with a client each",
             criteria.many,
             sessions=100,
-            contestants=(FLOOR, PHANTOMLINK, ASYNCIO_DEADLINE),
+            contestants=(FLOOR, FLOOR_LOADED, PHANTOMLINK, ASYNCIO_DEADLINE),
         ),
         Scenario("crowd", "one session with 200 clients", criteria.crowd, clients=200),
         Scenario(
