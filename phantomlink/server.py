@@ -133,7 +133,8 @@ class Server:
                 if head is None:
                     return
                 if head.stream_request is not None:
-                    await self._serve_stream(stream, received, head)
+                    n_head = len(received) - len(reader.rest)
+                    await self._serve_stream(stream, received, n_head, head)
                     return
             except PhantomLinkError as error:
                 await _refuse(stream, error)
@@ -200,7 +201,9 @@ class Server:
             return reader.stays_open
         return False
 
-    async def _serve_stream(self, stream: trio.SocketStream, received: bytes, head: Head) -> None:
+    async def _serve_stream(
+        self, stream: trio.SocketStream, received: bytes, n_head: int, head: Head
+    ) -> None:
         assert head.stream_request is not None
         service = self._app.get_service()
         visitor = self._visitor(stream, head)
@@ -215,6 +218,7 @@ class Server:
             with session.reserved(), service.door.crowd.counted(visitor.address, session.code):
                 await serve_websocket_client(
                     ReplayStream(stream, received),
+                    n_head,
                     session,
                     admission,
                     Greeter(service, base_url),

@@ -56,6 +56,8 @@ class FrameStream(trio.abc.Stream):
 
     Args:
         stream: the connection.
+        n_head: its first bytes, the upgrade request: what comes behind them is read only after the
+            handshake, since trio-websocket loses what it has read by then. 0: all is read.
         max_frames: data frames that may wait for a slow client; the newest always may.
         max_bytes: bytes that all that waits may take.
         behind_seconds: how long the client may be behind.
@@ -79,8 +81,13 @@ class FrameStream(trio.abc.Stream):
         latency: Histogram,
         behind_seconds: float = math.inf,
         current_seconds: float = 0.0,
+        n_head: int = 0,
     ) -> None:
         self._stream = stream
+        self._n_head = n_head
+        self._has_upgraded = trio.Event()
+        if not n_head:
+            self._has_upgraded.set()
         self.max_frames = max_frames
         self._max_bytes = max_bytes
         self._behind_seconds = behind_seconds
@@ -127,6 +134,7 @@ class FrameStream(trio.abc.Stream):
         """
         self._last_words = last_words
         self._too_slow = too_slow
+        self._has_upgraded.set()
 
     def offer_nowait(self, frame: bytes | bytearray) -> None:
         """Send a whole data frame, or queue it, dropping the oldest when there is no room."""
@@ -186,7 +194,13 @@ class FrameStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As the connection has it."""
+        """As the connection has it; behind the head only when the handshake is over."""
+        if self._n_head:
+            n = self._n_head if max_bytes is None else min(max_bytes, self._n_head)
+            data = await self._stream.receive_some(n)
+            self._n_head -= len(data)
+            return data
+        await self._has_upgraded.wait()
         return await self._stream.receive_some(max_bytes)
 
     async def aclose(self) -> None:

@@ -118,6 +118,7 @@ class WebSocketSink:
 
 async def serve_websocket_client(
     stream: ReplayStream,
+    n_head: int,
     session: Session,
     admission: Admission,
     make_greeting: MakeGreeting,
@@ -127,6 +128,7 @@ async def serve_websocket_client(
 
     Args:
         stream: the connection, from an upgrade request that has been admitted on.
+        n_head: bytes of that request.
         session: that it listens to; reserved by the caller until this returns or is streaming.
         admission: what was decided about the request.
         make_greeting: makes the first message.
@@ -137,6 +139,7 @@ async def serve_websocket_client(
     _bound_send_buffer(stream)
     frames = FrameStream(
         stream,
+        n_head=n_head,
         max_frames=limits.packets_at(session.rate_hz),
         max_bytes=limits.queue_bytes,
         latency=session.send_latency,

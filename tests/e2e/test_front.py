@@ -171,8 +171,12 @@ def test_hostile_connections_end_alone(server):
     [("an unmasked frame", 1002), ("a reserved bit", 1002), ("a reserved opcode", 1002),
      ("a fragmented ping", 1002), ("text that is not UTF-8", 1007)],
 )  # fmt: skip
-def test_a_protocol_error_is_answered_with_its_close_code(server, name, code):
-    assert answer_to(server, *HOSTILE[name]).endswith(struct.pack(">BBH", 0x88, 2, code))
+@pytest.mark.parametrize("packets", ["in packets of their own", "in the packet of the upgrade"])
+def test_a_protocol_error_is_answered_with_its_close_code(server, name, code, packets):
+    chunks = HOSTILE[name]
+    if packets == "in the packet of the upgrade":
+        chunks = (b"".join(chunks),)
+    assert answer_to(server, *chunks).endswith(struct.pack(">BBH", 0x88, 2, code))
 
 
 def test_a_connection_that_only_opens_is_closed_after_a_while_and_others_go_on(server):
