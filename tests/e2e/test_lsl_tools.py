@@ -242,9 +242,10 @@ def lsl_watch(server, env, code, seconds):
 def test_lsl_watch_is_content_with_the_server(server, env):
     server.create("watched")
     process = lsl_watch(server, env, "watched", "3")
-    assert process.stderr == ""
+    # Rate and silences are the machine's, not ours, here.
+    told = process.stderr.splitlines()
+    assert not [line for line in told if not re.search("no more samples|samples come again", line)]
     failed = set(re.findall(r"^FAIL +(.*?)  ", process.stdout, re.M))
-    # The rate and silences are the machine's, not ours, here.
     assert failed <= {"the rate is the nominal rate", "samples keep coming"}, process.stdout
     assert process.returncode == (1 if failed else 0)
     assert re.search(r"the server sent \d+, \d+ came", process.stdout)
