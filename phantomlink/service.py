@@ -14,7 +14,7 @@ from phantomlink.access.door import Door
 from phantomlink.access.visitor import UNKNOWN_ADDRESS
 from phantomlink.engine.clock import Clock, SystemClock
 from phantomlink.engine.collector import SlackCollector
-from phantomlink.engine.os_tuning import Tuning, tune_system
+from phantomlink.engine.os_tuning import Tuning, tune_memory, tune_system
 from phantomlink.engine.parts import parts_of
 from phantomlink.engine.perturbed import warm_up
 from phantomlink.engine.phases import PhaseBook
@@ -152,6 +152,7 @@ class Service:
         Raises:
             RecordingError: it cannot be opened; nothing has been started then.
         """
+        memory = tune_memory()
         recording = await trio.to_thread.run_sync(self._open, limiter=self._thread)
         try:
             self._recording = recording
@@ -162,9 +163,8 @@ class Service:
             await trio.to_thread.run_sync(
                 warm_up, self.bins, self.registry.perturbation, limiter=self._thread
             )
-            self.tuning = tune_system(
-                realtime=self.settings.realtime, cpus=self.settings.cpu_affinity
-            )
+            timing = tune_system(realtime=self.settings.realtime, cpus=self.settings.cpu_affinity)
+            self.tuning = (*memory, *timing)
             for tuning in self.tuning:
                 if tuning.state in {"not permitted", "not available"}:
                     logger.warning("%s: %s (%s)", tuning.name, tuning.state, tuning.detail)

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -37,7 +38,37 @@ def test_what_is_asked_is_reported_as_it_went():
         assert states["timer slack"] == ("done", "1 ns")
 
 
-def test_a_cpu_that_is_not_there_is_not_available():
-    states, _ = tuned(realtime=False, cpus="frozenset({4000})")
-    assert states["CPU affinity"][0] == "not available"
-    assert states["CPU affinity"][1]
+ARENAS = """
+import ctypes, sys, threading
+from phantomlink.engine.os_tuning import tune_memory
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+if sys.argv[1] == "tuned":
+    (tuning,) = tune_memory()
+    assert (tuning.name, tuning.state) == ("malloc arenas", "done")
+# Threads that have all been given memory at the same time, as those of reading and of REST are.
+n, barrier = 6, threading.Barrier(6)
+def work():
+    libc.malloc(100_000)
+    barrier.wait()
+threads = [threading.Thread(target=work) for _ in range(n)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+out = ctypes.c_void_p(libc.fopen(b"/dev/stdout", b"w"))
+libc.malloc_info(0, out)
+libc.fclose(out)
+"""
+
+
+GLIBC = sys.platform == "linux" and "glibc" in (os.confstr("CS_GNU_LIBC_VERSION") or "")
+
+
+@pytest.mark.skipif(not GLIBC, reason="only this C library has arenas: there is nothing to limit")
+@pytest.mark.parametrize("how", ["tuned", "as it comes"])
+def test_threads_share_one_arena(how):
+    said = subprocess.run(
+        [sys.executable, "-c", ARENAS, how], capture_output=True, text=True, check=True
+    ).stdout
+    assert (said.count("<heap nr=") == 1) == (how == "tuned")
