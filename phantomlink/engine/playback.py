@@ -264,7 +264,7 @@ class Playback:
                     ended = await self._tick_until_end(receive)
         self._playing = None
         if ended or not self.is_playing:
-            # Also where a hold came from within a tick: the loop has anchored once more since.
+            # Also where a hold came when the task was about to build: it has anchored once more.
             self._hold()
         if ended:
             self._on_end(self)

@@ -50,3 +50,11 @@ def client(app):
 async def front(synthetic_recording, monkeypatch, nursery):
     async with fronting(synthetic_recording, monkeypatch, nursery) as front:
         yield front
+
+
+@pytest.fixture
+def recording(large_recording, tmp_path):
+    """A large recording of a test's own, which it may break."""
+    path = tmp_path / "large.nwb"
+    path.write_bytes(large_recording.read_bytes())
+    return path

@@ -27,13 +27,6 @@ def expected(large_recording):
         return bins.read(0, 2400)
 
 
-@pytest.fixture
-def recording(large_recording, tmp_path):
-    path = tmp_path / "large.nwb"
-    path.write_bytes(large_recording.read_bytes())
-    return path
-
-
 def not_ready(server):
     status, body = server.get("/readyz")
     return body["detail"] if status == 503 else None

@@ -7,8 +7,6 @@ import signal
 import threading
 from contextlib import contextmanager
 
-import pytest
-
 from tests import commands
 from tests.large_files import overwrite, until
 from tests.servers import live_server
@@ -91,13 +89,6 @@ def check_one_silence(result, *kinds, is_over=True):
     assert silence["seconds"] > 2
     assert silence["from_seconds"] >= 0
     assert (result["note"] is None) is is_over
-
-
-@pytest.fixture
-def recording(large_recording, tmp_path):
-    path = tmp_path / "large.nwb"
-    path.write_bytes(large_recording.read_bytes())
-    return path
 
 
 def test_a_recording_that_is_lost_and_found(recording):
