@@ -1,14 +1,16 @@
 """Measure what clients that stop reading cost the server, and the clients that do not.
 
-    python tools/slow_clients.py                       # five minutes of 50 stopped clients
+    python tools/slow_clients.py                       # a quarter of an hour: five minutes of each
     python tools/slow_clients.py --minutes 0.5 --slice-seconds 5
     PHANTOM_CLIENT_BEHIND_SECONDS=100000 PHANTOM_PING_TIMEOUT_SECONDS=100000 \\
         python tools/slow_clients.py --hold-seconds 100000     # nobody is closed, all are kept
 
-Slices with and without stopped clients take turns, on one server, so that a busy machine slows
-both. A stopped client connects, reads nothing for a while, then all that there is, by which it
-learns why it was closed, and comes again: all in the sessions that the others listen to. Of these
-every packet is timed, from its timestamp, which is when it left the scheduler, to its arrival.
+Slices with stopped clients, with as many that read, and without either take turns, on one server,
+so that a busy machine slows all. A stopped client connects, reads nothing for a while, then all
+that there is, by which it learns why it was closed, and comes again: all in the sessions that the
+others listen to. Of these every packet is timed, from its timestamp, which is when it left the
+scheduler, to its arrival. What clients cost that read tells what of it is for having them, and what
+for their having stopped.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import json
 import math
 import multiprocessing
 import multiprocessing.synchronize
+import os
 import selectors
 import socket
 import struct
@@ -26,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -40,6 +44,8 @@ from _bench.stats import Estimate, median_over_slices, paired_differences, paire
 _MAX_GROWTH_MB = 50
 _SESSIONS = 4
 _READ_SECONDS = 3.0
+# Of those that are not timed: what they do must not keep the others from reading.
+_NICE = 19
 
 
 @dataclass
@@ -99,6 +105,7 @@ def stop_again_and_again(
     answers: Any,
 ) -> None:
     """Be `n` clients that read nothing for a while, whenever `active` is set; for ever."""
+    os.nice(_NICE)
     while True:
         active.wait()
         codes: Counter[int] = Counter()
@@ -133,6 +140,12 @@ class Readers:
         for k, connection in enumerate(self._connections):
             self._selector.register(connection, selectors.EVENT_READ, k)
 
+    def close(self) -> None:
+        """Leave."""
+        for connection in self._connections:
+            connection.close()
+        self._selector.close()
+
     def read(self, seconds: float) -> Slice:
         """Read for a while."""
         found = Slice()
@@ -166,76 +179,118 @@ class Readers:
         del buffer[:at]
 
 
+def read_along(
+    host: str, port: int, n: int, active: multiprocessing.synchronize.Event, answers: Any
+) -> None:
+    """Be `n` clients that read, whenever `active` is set; for ever."""
+    os.nice(_NICE)
+    while True:
+        active.wait()
+        readers = Readers(host, port, n)
+        while active.is_set():
+            readers.read(0.1)
+        readers.close()
+        answers.put({})
+
+
+class Others:
+    """Clients beside those that are timed, in a process of their own, now and then.
+
+    Args:
+        run: what it does: called with `arguments`, an event that is set while the clients are to
+            be there, and a queue that takes the codes they were closed with when they have gone.
+        arguments: the first ones of `run`.
+    """
+
+    def __init__(self, run: Callable[..., None], *arguments: object) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._active, self._answers = context.Event(), context.Queue()
+        self._process = context.Process(
+            target=run, args=(*arguments, self._active, self._answers), daemon=True
+        )
+        self._process.start()
+
+    def come(self) -> None:
+        """Connect."""
+        self._active.set()
+
+    def leave(self, meanwhile: Callable[[], object]) -> dict[int, int]:
+        """Have them go, calling `meanwhile` until they have; how often they read which code."""
+        self._active.clear()
+        while self._answers.empty():
+            if not self._process.is_alive():
+                raise SystemExit("the process of the other clients has ended")
+            meanwhile()
+        codes: dict[int, int] = self._answers.get()
+        return codes
+
+    def end(self) -> None:
+        """They are not needed any more."""
+        self._process.kill()
+
+
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run it all; the figures."""
     server = StartedServer(None, Fraction(arguments.rate_hz), _SESSIONS, folder)
     assert server.process is not None
-    context = multiprocessing.get_context("spawn")
-    active, answers = context.Event(), context.Queue()
-    stopped = context.Process(
-        target=stop_again_and_again,
-        args=(
-            server.host,
-            server.port,
-            arguments.stopped,
-            arguments.hold_seconds,
-            active,
-            answers,
-        ),
-        daemon=True,
-    )
-    stopped.start()
+    where, n_others = (server.host, server.port), arguments.stopped
+    kinds = {
+        "stopped": Others(stop_again_and_again, *where, n_others, arguments.hold_seconds),
+        "reading": Others(read_along, *where, n_others),
+        "alone": None,
+    }
+    slices: dict[str, list[Slice]] = {name: [] for name in kinds}
+    codes: Counter[int] = Counter()
     try:
         readers = Readers(server.host, server.port, arguments.readers)
         readers.read(arguments.slice_seconds)  # what is made once, is made
         n = max(1, round(arguments.minutes * 60 / arguments.slice_seconds))
-        quiet, busy = [], []
-        codes: Counter[int] = Counter()
         base_mb = server.process.memory_info().rss / 1e6
         for index in range(n):
-            for with_stopped in (False, True) if index % 2 else (True, False):
-                if with_stopped:
-                    active.set()
+            for name, others in list(kinds.items())[:: 1 if index % 2 else -1]:
+                if others is not None:
+                    others.come()
                     readers.read(min(2.0, arguments.slice_seconds))  # they are connecting
                 found = readers.read(arguments.slice_seconds)
                 found.rss_mb = server.process.memory_info().rss / 1e6
-                (busy if with_stopped else quiet).append(found)
-                if with_stopped:
-                    active.clear()
-                    while answers.empty() and stopped.is_alive():
-                        readers.read(0.2)
-                    codes.update(answers.get(timeout=60))
-            show(f"{index + 1} of {n}: {busy[-1].rss_mb:.1f} MB, close codes {dict(codes)}")
+                slices[name].append(found)
+                if others is not None:
+                    codes.update(others.leave(lambda: readers.read(0.2)))
+            show(f"{index + 1} of {n}: {slices['stopped'][-1].rss_mb:.1f} MB, codes {dict(codes)}")
         figures = [server.rest.call("GET", f"/api/stats/s{k}")[1] for k in range(_SESSIONS)]
         descriptors = server.process.num_fds()
     finally:
-        stopped.kill()
+        for others in kinds.values():
+            if others is not None:
+                others.end()
         server.stop()
     return {
         "minutes_with_stopped_clients": n * arguments.slice_seconds / 60,
         "stopped": arguments.stopped,
         "readers": arguments.readers,
         "rss_before_mb": base_mb,
-        "rss_most_mb": max(each.rss_mb for each in (*busy, *quiet)),
-        "rss_at_the_end_mb": quiet[-1].rss_mb,
+        "rss_most_mb": max(each.rss_mb for kind in slices.values() for each in kind),
+        "rss_at_the_end_mb": slices["alone"][-1].rss_mb,
         "descriptors_at_the_end": descriptors,
         "close_codes": {str(code): count for code, count in sorted(codes.items())},
         "slow_clients": sum(each["slow_clients"] for each in figures),
         "slow_clients_closed": sum(each["slow_clients_closed"] for each in figures),
         "dropped_packets": sum(each["dropped_packets"] for each in figures),
-        "packets_timed": sum(len(each.latencies) for each in (*busy, *quiet)),
-        "gaps_of_readers": sum(each.gaps for each in (*busy, *quiet)),
-        "latency": compare(busy, quiet),
+        "packets_timed": sum(len(each.latencies) for kind in slices.values() for each in kind),
+        "gaps_of_readers": sum(each.gaps for kind in slices.values() for each in kind),
+        "latency": {
+            name: compare(slices[name], slices["alone"]) for name in ("stopped", "reading")
+        },
     }
 
 
-def compare(busy: list[Slice], quiet: list[Slice]) -> dict[str, Any]:
-    """Percentiles with stopped clients beside those without, slice by slice."""
+def compare(beside: list[Slice], alone: list[Slice]) -> dict[str, Any]:
+    """Percentiles beside other clients and without them, slice by slice."""
     result = {}
     for name in ("p50", "p99"):
         with_us, without_us = (
             [getattr(quantiles(np.array(each.latencies)), name) / 1e3 for each in slices]
-            for slices in (busy, quiet)
+            for slices in (beside, alone)
         )
         result[name] = {
             "with_us": float(np.median(with_us)),
@@ -266,14 +321,16 @@ def table(result: dict[str, Any]) -> str:
         f"those that read: {result['packets_timed']} packets timed, "
         f"{result['gaps_of_readers']} gaps",
     ]
-    for name, found in result["latency"].items():
-        ratio, difference = found["ratio"], found["difference_us"]
-        lines.append(
-            f"  from stamp to client, {name}: {found['with_us']:.0f} us with, "
-            f"{found['without_us']:.0f} us without; "
-            f"ratio {ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}], difference "
-            f"{difference['median']:+.0f} us [{difference['low']:+.0f}, {difference['high']:+.0f}]"
-        )
+    for kind, said in (("stopped", "that stopped"), ("reading", "that read too")):
+        lines.append(f"  from stamp to client, beside {result['stopped']} {said}:")
+        for name, found in result["latency"][kind].items():
+            ratio, difference = found["ratio"], found["difference_us"]
+            lines.append(
+                f"    {name}: {found['with_us']:.0f} us, {found['without_us']:.0f} without; "
+                f"ratio {ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}], difference"
+                f" {difference['median']:+.0f} us [{difference['low']:+.0f}, "
+                f"{difference['high']:+.0f}]"
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -12,6 +12,8 @@ from phantomlink.wire.packet import Packet, StreamHeader
 
 logger = logging.getLogger(__name__)
 
+_FAILED = "A sink failed and is dropped: %r"
+
 
 class Encoders:
     """The encoders of one stream, made when first needed."""
@@ -86,7 +88,10 @@ class Sink(Protocol):
 
     @property
     def comes_last(self) -> bool:
-        """Whether it has the packet after the others, who should not wait for what it costs."""
+        """Whether it has the next packet after the others, who should not wait for what it costs.
+
+        The same throughout a tick.
+        """
         ...
 
     def offer_nowait(self, release: Release) -> None:
@@ -107,8 +112,8 @@ class Fanout:
 
     def __init__(self) -> None:
         self._sinks: dict[Sink, None] = {}
-        self._first: tuple[Sink, ...] = ()
-        self._last: tuple[Sink, ...] = ()
+        self._all: tuple[Sink, ...] = ()
+        self._last: list[Sink] = []
         self.wire_formats: frozenset[WireFormat] = frozenset()
 
     def __iter__(self) -> Iterator[Sink]:
@@ -124,8 +129,8 @@ class Fanout:
 
     @property
     def n_first(self) -> int:
-        """How many have each packet at once."""
-        return len(self._first)
+        """How many have had the latest packet at once."""
+        return len(self._all) - len(self._last)
 
     def add(self, sink: Sink) -> None:
         """From the next packet on, `sink` gets them."""
@@ -143,26 +148,32 @@ class Fanout:
         A sink that raises has a bug of ours in it. It must not cost the others their packet, so
         this is a boundary: it is logged once, and the caller drops the sink.
         """
-        return _offer(self._first, release)
+        failed = []
+        last = self._last = []
+        for sink in self._all:
+            if sink.comes_last:
+                last.append(sink)
+                continue
+            try:
+                sink.offer_nowait(release)
+            except Exception:
+                logger.exception(_FAILED, sink)
+                failed.append(sink)
+        return failed
 
     def offer_last(self, release: Release) -> list[Sink]:
-        """Give the packet to those that come last; as `offer`."""
-        return _offer(self._last, release)
+        """Give the packet to those that came last in `offer`; answers those that failed."""
+        failed = []
+        for sink in self._last:
+            try:
+                sink.offer_nowait(release)
+            except Exception:
+                logger.exception(_FAILED, sink)
+                failed.append(sink)
+        return failed
 
     def _changed(self) -> None:
         self.wire_formats = frozenset(
             sink.wire_format for sink in self._sinks if sink.wire_format is not None
         )
-        self._first = tuple(sink for sink in self._sinks if not sink.comes_last)
-        self._last = tuple(sink for sink in self._sinks if sink.comes_last)
-
-
-def _offer(sinks: tuple[Sink, ...], release: Release) -> list[Sink]:
-    failed = []
-    for sink in sinks:
-        try:
-            sink.offer_nowait(release)
-        except Exception:
-            logger.exception("A sink failed and is dropped: %r", sink)
-            failed.append(sink)
-    return failed
+        self._all = tuple(self._sinks)

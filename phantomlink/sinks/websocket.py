@@ -52,7 +52,6 @@ class WebSocketSink:
     """One client: the frames that it is offered go straight to its socket."""
 
     is_listening = True
-    comes_last = False
 
     def __init__(self, stream: FrameStream, wire_format: WireFormat, client_id: int = 0) -> None:
         self._stream = stream
@@ -66,6 +65,11 @@ class WebSocketSink:
     def wire_format(self) -> WireFormat:
         """The form of its messages."""
         return self._wire_format
+
+    @property
+    def comes_last(self) -> bool:
+        """Whether it is behind: those that read need not wait until its packet is queued."""
+        return self._stream.behind_since is not None
 
     @property
     def dropped(self) -> int:

@@ -8,7 +8,8 @@ import trio
 from phantomlink.metrics import Histogram
 from phantomlink.sinks.frame_stream import FrameStream
 from phantomlink.sinks.replay_stream import ReplayStream
-from phantomlink.wire.encoder import frame_message
+from phantomlink.sinks.websocket import WebSocketSink
+from phantomlink.wire.encoder import WireFormat, frame_message
 
 CLOSE_FRAME = b"\x88\x02\x03\xe8"
 
@@ -195,6 +196,22 @@ async def test_a_client_that_is_behind_now_and_then_is_not_given_up(mock_clock):
             assert frames.behind_since is None
     assert not given_up
     assert frames.dropped_frames == 0
+
+
+async def test_a_client_comes_last_for_as_long_as_it_is_behind():
+    async with connected(max_frames=100) as (frames, client, _):
+        sink = WebSocketSink(frames, WireFormat.MSGPACK)
+        assert not sink.comes_last
+        for k in range(20):
+            frames.offer_nowait(numbered(k))
+        # The same throughout a tick: until the loop goes on.
+        assert not sink.comes_last
+        await trio.testing.wait_all_tasks_blocked()
+        assert sink.comes_last
+        while frames.queued_frames:
+            await client.receive_some(100_000)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not sink.comes_last
 
 
 async def test_a_client_that_takes_what_is_current_is_not_behind(mock_clock):
