@@ -10,6 +10,7 @@ from phantomlink.errors import PhantomLinkError
 
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Answer:
 
 def dumps(value: Any) -> str:
     """JSON as clients get it."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def json_answer(value: Any) -> Answer:

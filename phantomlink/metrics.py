@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from operator import add
+
+import numpy as np
 
 _SUB_BITS = 3  # 8 buckets an octave: a percentile is at most 12.5 % above the true value
 _MAX_BITS = 36  # 2**36 ns is 68 s; what is longer is counted in the last bucket
@@ -103,9 +103,9 @@ class Histogram:
 
     def _percentiles(self, fractions: Sequence[float]) -> list[int]:
         # One pass over the buckets for all of them: every poll of every session comes through here.
-        seen = list(accumulate(self._buckets))
-        at = (bisect_left(seen, math.ceil(fraction * self.count)) for fraction in fractions)
-        return [min(_upper_edge(index), self._max) for index in at]
+        seen = np.frombuffer(self._buckets, dtype=np.int64).cumsum()
+        at = seen.searchsorted([math.ceil(fraction * self.count) for fraction in fractions])
+        return [min(_upper_edge(index), self._max) for index in at.tolist()]
 
     def summary(self) -> Summary:
         """The figures that are published."""

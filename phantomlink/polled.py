@@ -17,8 +17,6 @@ from functools import partial
 from typing import TypeVar
 from urllib.parse import parse_qs
 
-import trio
-
 from phantomlink import views
 from phantomlink.accept import Form, choose_form
 from phantomlink.access.door import Door
@@ -35,6 +33,7 @@ from phantomlink.prometheus import scrape
 from phantomlink.service import Service
 from phantomlink.timing_report import timing as timing_report
 from phantomlink.timing_report import timing_text
+from phantomlink.turn import Turn
 
 GetService = Callable[[], Service]
 PolledView = Callable[[GetService, str, Parameters], Awaitable[Answer]]
@@ -42,10 +41,6 @@ RawAnswer = tuple[int, list[tuple[bytes, bytes]], bytes]
 T = TypeVar("T")
 
 NO_PARAMETERS = Parameters({}, {})
-# So many at a time that no session's tick waits longer than about a third of a millisecond.
-_TALLIES_AT_ONCE = 16
-_SESSIONS_AT_ONCE = 8
-_METRICS_AT_ONCE = 4
 
 _TARGET = re.compile(r"(/[A-Za-z0-9._~/-]*)(?:\?([A-Za-z0-9._~=&-]*))?", re.ASCII)
 _VARY_ACCEPT = ("Accept",)
@@ -83,7 +78,7 @@ async def metrics(get_service: GetService, _code: str, _parameters: Parameters) 
         texts[shown_code(session.code)] = dumps(said)
         return said
 
-    body = views.metrics(await _of_each(get_service(), view, _METRICS_AT_ONCE))
+    body = views.metrics(await _of_each(get_service(), view))
     figures = body.pop("metrics")
     del figures["sessions"]
     text = _with(body, "metrics", _with(figures, "sessions", _object(texts)))
@@ -105,9 +100,7 @@ async def _metrics_as_text(
 
 async def sessions(get_service: GetService, _code: str, _parameters: Parameters) -> Answer:
     """`GET /api/sessions`: those whose codes are no secrets."""
-    said = await _of_each(
-        get_service(), lambda session: dumps(views.session_json(session)), _SESSIONS_AT_ONCE
-    )
+    said = await _of_each(get_service(), lambda session: dumps(views.session_json(session)))
     texts = {code: text for code, text in said.items() if not is_private(code)}
     return Answer(f'{{"sessions":{_object(texts)},"total_sessions":{len(texts)}}}'.encode())
 
@@ -135,7 +128,7 @@ async def position(get_service: GetService, code: str, _parameters: Parameters) 
 
 async def totals(get_service: GetService, _code: str, _parameters: Parameters) -> Answer:
     """`GET /api/stats`."""
-    tallies = await _of_each(get_service(), views.tally, _TALLIES_AT_ONCE)
+    tallies = await _of_each(get_service(), views.tally)
     max_sessions = get_service().registry.max_sessions
     return json_answer(views.totals(list(tallies.values()), max_sessions=max_sessions))
 
@@ -259,13 +252,13 @@ def _find_view(path: str) -> tuple[PolledView, str] | None:
     return None
 
 
-async def _of_each(service: Service, view: Callable[[Session], T], at_once: int) -> dict[str, T]:
+async def _of_each(service: Service, view: Callable[[Session], T]) -> dict[str, T]:
     """What `view` says of each session, by code. A tick that is due comes in between."""
-    said = {}
-    for n, one in enumerate(service.registry, start=1):
+    said, turn = {}, Turn()
+    for one in service.registry:
         said[one.code] = view(one)
-        if not n % at_once:
-            await trio.lowlevel.checkpoint()
+        if turn.is_over:
+            await turn.end()
     return said
 
 

@@ -11,7 +11,6 @@ import platform
 from collections import Counter
 from collections.abc import Iterable
 
-import trio
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -29,6 +28,7 @@ from phantomlink.engine.ledger import WEBSOCKET, Sums
 from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
 from phantomlink.service import Service
+from phantomlink.turn import Turn
 
 TRANSPORTS = (WEBSOCKET, "lsl")
 """Every value of the label `transport`: 0 is said of those that nobody uses."""
@@ -41,8 +41,6 @@ EDGES_NS = tuple(2**k - 1 for k in range(10, 32))
 
 _END = b"# EOF\n"
 _EDGES = tuple(str(edge_ns / 1e9) for edge_ns in EDGES_NS)
-# So many at a time that no tick waits longer than about a third of a millisecond.
-_SESSIONS_AT_ONCE = 4
 
 
 class Gauges:
@@ -77,17 +75,18 @@ class Gauges:
 async def scrape(service: Service, form: Form) -> bytes:
     """The metrics now, in one of the two text forms. A tick that is due comes in between."""
     sums, sessions = service.registry.ledger.open(service.registry)
-    gauges = Gauges()
-    for n, session in enumerate(sessions, start=1):
+    gauges, turn = Gauges(), Turn()
+    for session in sessions:
         sums.add(session)
         if not session.is_closed:
             gauges.add(session)
-        if not n % _SESSIONS_AT_ONCE:
-            await trio.lowlevel.checkpoint()
+        if turn.is_over:
+            await turn.end()
     parts = []
     for metric in families(sums, gauges):
-        await trio.lowlevel.checkpoint()
         parts.append(exposition(metric, form))
+        if turn.is_over:
+            await turn.end()
     return b"".join(parts) + (_END if form is Form.OPENMETRICS else b"")
 
 

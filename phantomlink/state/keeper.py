@@ -25,14 +25,13 @@ from phantomlink.state.file import (
     write_state,
 )
 from phantomlink.state.lock import StateLock, StateLockedError
+from phantomlink.turn import Turn
 
 logger = logging.getLogger(__name__)
 
 # A second may be lost, and writing takes a part of it.
 _INTERVAL_SECONDS = 0.75
 _LAST_WRITE_SECONDS = 2.0
-# So many at a time that no tick waits longer than about a tenth of a millisecond.
-_SESSIONS_AT_ONCE = 16
 
 
 class StateKeeper:
@@ -89,12 +88,12 @@ class StateKeeper:
 
     async def _look(self) -> tuple[SessionState, ...]:
         """What there is to keep. A tick that is due comes in between."""
-        state = []
-        for n, session in enumerate(self._sessions, start=1):
+        state, turn = [], Turn()
+        for session in self._sessions:
             if not session.is_closed:
                 state.append(_state_of(session))
-            if not n % _SESSIONS_AT_ONCE:
-                await trio.lowlevel.checkpoint()
+            if turn.is_over:
+                await turn.end()
         return tuple(state)
 
     async def _write(self, state: tuple[SessionState, ...]) -> None:
