@@ -17,8 +17,8 @@ _NS = 1_000_000_000
 # Ticks that are this far apart each have a wake-up of their own. One costs as much as a tick, so
 # where there are more of them they follow each other closely, a few to a wake-up: by so much that
 # the one before has been sent.
-_APART_NS = 1_000_000
-_CLOSE_NS = 75_000
+_APART_NS = 2_000_000
+_CLOSE_NS = 60_000
 
 
 class PhaseBook:

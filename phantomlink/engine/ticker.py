@@ -171,7 +171,7 @@ class Ticker:
         await trio.lowlevel.wait_readable(fd)
         # One that was late already when it was asked for says nothing of the kernel.
         if self._armed_ns != _AT_ONCE_NS:
-            self._margin.observe(_monotonic_ns() - self._armed_ns)
+            self._margin.observe(_monotonic_ns() - self._armed_ns, self._governor.used)
 
     def _serve(self) -> int | None:
         """Call the ticks that are due, or so soon that it is not worth sleeping.

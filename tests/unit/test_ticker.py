@@ -124,6 +124,16 @@ async def test_ticks_that_follow_closely_share_a_wake_up(made, fake):
     assert len([at for at in fake.armed if START < at < ticker._NEVER_NS]) == 1
 
 
+async def test_the_margin_is_told_how_much_of_the_share_is_being_spun(made, fake, monkeypatch):
+    told = []
+    monkeypatch.setattr(WakeMargin, "observe", lambda margin, *observed: told.append(observed))
+    made._governor.last_share = made._governor.share / 4
+    with made.in_use():
+        await made.tick_from(START + 90 * MS, every(MS, 1, [], "a"))
+    # A wake-up comes when it was asked for, and looking at the time takes a microsecond.
+    assert told == [(1000, 0.25)]
+
+
 async def test_an_earlier_deadline_than_what_it_sleeps_for_is_not_slept_through(made, fake):
     called = []
     margin = made._margin.margin_ns

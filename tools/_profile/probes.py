@@ -122,12 +122,12 @@ def _offer(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
 def _observe(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
     append, woke, late = log.entries.append, int(Event.WOKE), int(Event.WAKE_LATE_NS)
 
-    def probed(margin: spin.WakeMargin, lateness_ns: int) -> None:
+    def probed(margin: spin.WakeMargin, lateness_ns: int, used: float) -> None:
         append(woke)
         append(_now())
         append(late)
         append(lateness_ns)
-        original(margin, lateness_ns)
+        original(margin, lateness_ns, used)
 
     return probed
 
