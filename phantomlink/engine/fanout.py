@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from phantomlink.engine.faults import Fault
@@ -13,6 +13,9 @@ from phantomlink.wire.packet import Packet, StreamHeader
 logger = logging.getLogger(__name__)
 
 _FAILED = "A sink failed and is dropped: %r"
+# Each of them may be given way after its write. In a crowd the last ones would wait for it: with
+# 200 clients the last write came 7 ms after the tick, and 3 without.
+_FEW = 32
 
 
 class Encoders:
@@ -142,18 +145,28 @@ class Fanout:
         self._sinks.pop(sink, None)
         self._changed()
 
-    def offer(self, release: Release) -> list[Sink]:
+    def offer(self, release: Release, give_way: Callable[[], None] | None = None) -> list[Sink]:
         """Give the packet to every sink but those that come last; answers those that failed.
+
+        Args:
+            release: the packet, stamped.
+            give_way: called between two sinks, where there are only a few: whom a write has woken
+                on this CPU reads the packet then, and not when all the others have theirs.
 
         A sink that raises has a bug of ours in it. It must not cost the others their packet, so
         this is a boundary: it is logged once, and the caller drops the sink.
         """
         failed = []
         last = self._last = []
+        between = give_way if len(self._all) <= _FEW else None
+        has_woken = False
         for sink in self._all:
             if sink.comes_last:
                 last.append(sink)
                 continue
+            if has_woken and between is not None:
+                between()
+            has_woken = True
             try:
                 sink.offer_nowait(release)
             except Exception:

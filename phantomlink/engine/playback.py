@@ -375,13 +375,15 @@ class Playback:
         clock = self._parts.clock
         released_ns = clock.now_ns()
         release.stamp(release.deadline_ns, clock.wall_seconds())
-        failed = self.fanout.offer(release)
+        may_give_way = self._parts.phases.ticks_hz <= _GIVE_WAY_BELOW_HZ
+        give_way = clock.give_way if may_give_way else None
+        failed = self.fanout.offer(release, give_way)
         is_doubled = release.fault is not None and release.fault.duplicated
         if is_doubled:
             self.timing.injected.duplicated += 1
-            failed += self.fanout.offer(release)
+            failed += self.fanout.offer(release, give_way)
         offered_ns = clock.now_ns()
-        if self.fanout.n_first and self._parts.phases.ticks_hz <= _GIVE_WAY_BELOW_HZ:
+        if may_give_way and self.fanout.n_first:
             clock.give_way()
         failed += self.fanout.offer_last(release)
         if is_doubled:

@@ -52,6 +52,17 @@ def test_those_that_come_last_have_it_when_all_others_do(fanout, add):
     assert add.order == ["a", "b", "slow", "inlets"]
 
 
+@pytest.mark.parametrize(("n", "is_given_way"), [(1, False), (2, True), (32, True), (33, False)])
+def test_a_few_are_given_way_between_two_of_them(fanout, add, n, is_given_way):
+    for k in range(n):
+        add(k, comes_last=k == 1 < n - 1)
+    fanout.offer("packet", lambda: add.order.append("way"))
+    taken = [k for k in range(n) if k != 1 or n == 2]
+    ways = ["way"] * (len(taken) - 1) if is_given_way else []
+    assert [each for each in add.order if each != "way"] == taken
+    assert add.order[1::2] == ways if is_given_way else "way" not in add.order
+
+
 def test_who_comes_last_is_asked_at_every_packet(fanout, add):
     a, b = add("a"), add("b")
     for k, a.comes_last in enumerate((True, False, True)):
