@@ -70,6 +70,7 @@ class AsyncioBridge:
                 "Running under asyncio, with Trio in a thread beside it: "
                 "hypercorn --worker-class trio is faster, and phantomlink serve faster still"
             )
+            _say_without_values(asyncio.get_running_loop())
             await self._run_thread(scope, receive, send)
         elif self._side is None:
             raise BridgeError("the application runs from the start to the end of its lifespan")
@@ -93,6 +94,24 @@ class AsyncioBridge:
             await side.stop()
         for event in last:
             await send(event)
+
+
+def _say_without_values(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the loop say of a task whose error nobody took what the error is, but not the task.
+
+    Its repr has the error's, and that of an error about bytes which could not be decoded has the
+    bytes: a token may be in them. Early Python 3.11 say so of what hypercorn could not read.
+    """
+    server_says = loop.get_exception_handler()
+
+    def say(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        told = {name: value for name, value in context.items() if name not in {"future", "task"}}
+        if server_says is None:
+            loop.default_exception_handler(told)
+        else:
+            server_says(loop, told)
+
+    loop.set_exception_handler(say)
 
 
 class _TrioSide:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 
@@ -373,3 +374,30 @@ def test_waiting_costs_no_time():
             await asyncio.gather(*calls)
 
     run(main)
+
+
+@pytest.mark.parametrize("server_has_a_handler", [False, True])
+def test_of_a_task_that_has_failed_the_log_has_no_value(caplog, server_has_a_handler):
+    said, sent = [], b"horse\xff"
+
+    async def decode():
+        sent.decode("ascii")
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        if server_has_a_handler:
+            loop.set_exception_handler(lambda loop, context: said.append(context))
+        async with ToyServer(with_lifespan(None)):
+            failing = asyncio.create_task(decode())
+            await asyncio.wait([failing])
+            # What nobody has taken is told of when the task goes.
+            del failing
+            gc.collect()
+
+    run(main)
+    if server_has_a_handler:
+        assert [sorted(context) for context in said] == [["exception", "message"]]
+    else:
+        assert "Task exception was never retrieved" in caplog.text
+        assert "UnicodeDecodeError" in caplog.text
+        assert "horse" not in caplog.text

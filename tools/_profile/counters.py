@@ -159,7 +159,7 @@ def counter_spans(entries: array[int]) -> CounterSpans:
         elif kind == Event.GIVE_WAY:
             giving = value
         elif kind == Event.GAVE_WAY:
-            gave_way = value - giving
+            gave_way += value - giving
         elif began:
             spans[on].append(value - began - gave_way)
             began = 0

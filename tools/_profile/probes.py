@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import trio
@@ -26,6 +27,7 @@ from phantomlink.sinks.frame_stream import FrameStream
 from .events import Event, Log
 
 _now = time.monotonic_ns
+_give_way = clock.SystemClock.give_way
 _IO_IN, _IO_OUT = int(Event.IO_IN), int(Event.IO_OUT)
 
 
@@ -105,10 +107,12 @@ def _offer(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
     append = log.entries.append
     begin, end, deadline = int(Event.OFFER), int(Event.OFFERED), int(Event.DEADLINE_NS)
 
-    def probed(fanout: Fanout, release: Any) -> Any:
+    def probed(fanout: Fanout, release: Any, give_way: Any) -> Any:
+        # Between two clients it is part of handing over, and has no probe.
+        between = None if give_way is None else partial(_give_way, give_way.__self__)
         append(begin)
         append(_now())
-        result = original(fanout, release)
+        result = original(fanout, release, between)
         ended = _now()
         append(end)
         append(ended)
