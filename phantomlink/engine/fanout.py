@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from phantomlink.engine.faults import Fault
@@ -12,7 +12,6 @@ from phantomlink.wire.packet import Packet, StreamHeader
 
 logger = logging.getLogger(__name__)
 
-_FAILED = "A sink failed and is dropped: %r"
 # Each of them may be given way after its write. In a crowd the last ones would wait for it: with
 # 200 clients the last write came 7 ms after the tick, and 3 without.
 _FEW = 32
@@ -156,37 +155,33 @@ class Fanout:
         A sink that raises has a bug of ours in it. It must not cost the others their packet, so
         this is a boundary: it is logged once, and the caller drops the sink.
         """
-        failed = []
-        last = self._last = []
-        between = give_way if len(self._all) <= _FEW else None
-        has_woken = False
-        for sink in self._all:
-            if sink.comes_last:
-                last.append(sink)
-                continue
-            if has_woken and between is not None:
-                between()
-            has_woken = True
-            try:
-                sink.offer_nowait(release)
-            except Exception:
-                logger.exception(_FAILED, sink)
-                failed.append(sink)
-        return failed
+        first: Sequence[Sink] = self._all
+        self._last = [sink for sink in first if sink.comes_last]
+        if self._last:
+            first = [sink for sink in first if not sink.comes_last]
+        return _offer(first, release, give_way if len(self._all) <= _FEW else None)
 
     def offer_last(self, release: Release) -> list[Sink]:
         """Give the packet to those that came last in `offer`; answers those that failed."""
-        failed = []
-        for sink in self._last:
-            try:
-                sink.offer_nowait(release)
-            except Exception:
-                logger.exception(_FAILED, sink)
-                failed.append(sink)
-        return failed
+        return _offer(self._last, release)
 
     def _changed(self) -> None:
         self.wire_formats = frozenset(
             sink.wire_format for sink in self._sinks if sink.wire_format is not None
         )
         self._all = tuple(self._sinks)
+
+
+def _offer(
+    sinks: Sequence[Sink], release: Release, between: Callable[[], None] | None = None
+) -> list[Sink]:
+    failed = []
+    for n, sink in enumerate(sinks):
+        if n and between is not None:
+            between()
+        try:
+            sink.offer_nowait(release)
+        except Exception:
+            logger.exception("A sink failed and is dropped: %r", sink)
+            failed.append(sink)
+    return failed

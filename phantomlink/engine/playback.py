@@ -375,16 +375,16 @@ class Playback:
         clock = self._parts.clock
         released_ns = clock.now_ns()
         release.stamp(release.deadline_ns, clock.wall_seconds())
-        may_give_way = self._parts.phases.ticks_hz <= _GIVE_WAY_BELOW_HZ
-        give_way = clock.give_way if may_give_way else None
+        is_sparse = self._parts.phases.ticks_hz <= _GIVE_WAY_BELOW_HZ
+        give_way = clock.give_way if is_sparse else None
         failed = self.fanout.offer(release, give_way)
         is_doubled = release.fault is not None and release.fault.duplicated
         if is_doubled:
             self.timing.injected.duplicated += 1
             failed += self.fanout.offer(release, give_way)
         offered_ns = clock.now_ns()
-        if may_give_way and self.fanout.n_first:
-            clock.give_way()
+        if give_way is not None and self.fanout.n_first:
+            give_way()
         failed += self.fanout.offer_last(release)
         if is_doubled:
             failed += self.fanout.offer_last(release)

@@ -30,10 +30,10 @@ class WakeMargin:
     balance where `quantile` of the observations lie below it. An interval between two packets is
     off when either of its wake-ups was beyond the margin: with 0.98, one interval in 25 was.
 
-    The last wake-ups are the dear ones: to be in time for 998 of 1000 instead of 950 takes about
-    twice the lead, which nearly every other one then spins. With few ticks that costs nothing. With
-    many, whose spins take a good part of their budget, it is CPU that the ticks themselves need,
-    and the quantile is lower.
+    The latest wake-ups are the dear ones: to be in time for the last few of a thousand takes a lead
+    most of which all the others then spin. With few ticks that costs nothing. With many, whose
+    spins take a good part of their budget, it is CPU that the ticks themselves need, and the
+    quantile is lower.
     """
 
     __slots__ = ("_margin",)
