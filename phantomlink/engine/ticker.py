@@ -31,8 +31,10 @@ Tick: TypeAlias = Callable[[int], int | None]
 """A tick: given the time, monotonic ns, it answers when the next one is due; None when the task
 that waits is to go on."""
 
-# So long the ticks that are due may keep the loop before everything else has a turn.
-_LONGEST_TURN_NS = 1_000_000
+# So long the ticks that are due may keep the loop before everything else has a turn. A group of 25
+# (`phases`) fits: else its last ones wait for what others do in that turn, which is to build, and
+# could as well be done after them.
+_LONGEST_TURN_NS = 2_000_000
 _AT_ONCE_NS = 1
 _NEVER_NS = 1 << 62
 _monotonic_ns = time.monotonic_ns
