@@ -18,7 +18,7 @@ _NS = 1_000_000_000
 # where there are more of them they follow each other closely, a few to a wake-up: by so much that
 # the one before has been sent.
 _APART_NS = 2_000_000
-_CLOSE_NS = 75_000
+_CLOSE_NS = 65_000
 
 
 class PhaseBook:

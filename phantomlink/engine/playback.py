@@ -296,21 +296,26 @@ class Playback:
             now_ns = clock.now_ns()
             if not self._timeline.is_anchored:
                 self._anchor(now_ns)
-            due_ns = self._next_due_ns(ticks, now_ns)
+            due_ns = self._due_ns_unless_stalled(ticks, now_ns)
             if builder.waited and now_ns > due_ns:
                 self._went_wrong(EventKind.OVERRUN, now_ns - due_ns)
             await clock.tick_from(due_ns, tick)
 
-    def _next_due_ns(self, ticks: _Ticks, now_ns: int) -> int:
+    def _due_ns_unless_stalled(self, ticks: _Ticks, now_ns: int) -> int:
         """When the next packet leaves; anew where that was so long ago that it is a stall."""
-        timeline = self._timeline
-        fault = ticks.builder.built[0].fault
-        due_ns = self._delays.due_ns(timeline.deadline_ns, fault, ticks.speed)
-        if timeline.is_stalled(now_ns, due_ns - timeline.deadline_ns):
+        due_ns = self._next_due_ns(ticks)
+        delayed_ns = due_ns - self._timeline.deadline_ns
+        if self._timeline.is_stalled(now_ns, delayed_ns):
             self._went_wrong(EventKind.STALL, now_ns - due_ns)
             self._anchor(now_ns)
-            due_ns = self._delays.due_ns(timeline.deadline_ns, fault, ticks.speed)
-        self._is_delayed = due_ns > timeline.deadline_ns
+            due_ns = self._next_due_ns(ticks)
+        return due_ns
+
+    def _next_due_ns(self, ticks: _Ticks) -> int:
+        """When the next packet leaves."""
+        deadline_ns = self._timeline.deadline_ns
+        due_ns = self._delays.due_ns(deadline_ns, ticks.builder.built[0].fault, ticks.speed)
+        self._is_delayed = due_ns > deadline_ns
         ticks.due_ns = due_ns
         return due_ns
 
@@ -319,7 +324,7 @@ class Playback:
         timeline, builder = self._timeline, ticks.builder
         due_ns = ticks.due_ns
         if timeline.is_stalled(now_ns, due_ns - timeline.deadline_ns):
-            return self._next_due_ns(ticks, now_ns)
+            return self._due_ns_unless_stalled(ticks, now_ns)
         self._is_delayed = False
         collector = self._parts.collector
         collector.is_tick = True
@@ -329,7 +334,8 @@ class Playback:
             collector.is_tick = False
         if builder.is_low or not timeline.is_anchored:
             return None
-        return self._next_due_ns(ticks, now_ns)
+        # A period later than this one, which was no stall.
+        return self._next_due_ns(ticks)
 
     def _anchor(self, now_ns: int) -> None:
         parts = self._parts
@@ -372,27 +378,29 @@ class Playback:
         self._delays.left(self._parts.clock.now_ns())
 
     def _release(self, release: Release, due_ns: int) -> None:
-        clock = self._parts.clock
+        clock, fanout = self._parts.clock, self.fanout
         released_ns = clock.now_ns()
         release.stamp(release.deadline_ns, clock.wall_seconds())
         is_sparse = self._parts.phases.ticks_hz <= _GIVE_WAY_BELOW_HZ
         give_way = clock.give_way if is_sparse else None
-        failed = self.fanout.offer(release, give_way)
+        failed = fanout.offer(release, give_way)
         is_doubled = release.fault is not None and release.fault.duplicated
         if is_doubled:
             self.timing.injected.duplicated += 1
-            failed += self.fanout.offer(release, give_way)
+            failed += fanout.offer(release, give_way)
         offered_ns = clock.now_ns()
-        if give_way is not None and self.fanout.n_first:
+        if give_way is not None and fanout.n_first:
             give_way()
-        failed += self.fanout.offer_last(release)
-        if is_doubled:
-            failed += self.fanout.offer_last(release)
+        if fanout.has_last:
+            failed += fanout.offer_last(release)
+            if is_doubled:
+                failed += fanout.offer_last(release)
         self.timing.released(due_ns, released_ns, offered_ns)
         self.playhead.advance()
-        for sink in dict.fromkeys(failed):
-            self.discard(sink)
-            sink.end(CLOSE_INTERNAL_ERROR, "internal error")
+        if failed:
+            for sink in dict.fromkeys(failed):
+                self.discard(sink)
+                sink.end(CLOSE_INTERNAL_ERROR, "internal error")
 
     def _build(self, rows: SentRows, row: int, sequence_number: int) -> Release:
         packet = rows.packet(row, sequence_number)

@@ -181,7 +181,7 @@ class Ticker:
         Returns:
             When to wake; never is a time far away. None: more are due, when others had a turn.
         """
-        heap, governor = self._heap, self._governor
+        heap, margin, governor = self._heap, self._margin, self._governor
         now_ns = _monotonic_ns()
         until_ns = now_ns + _LONGEST_TURN_NS
         while heap:
@@ -190,13 +190,18 @@ class Ticker:
             if tick is None:
                 heapq.heappop(heap)
                 continue
-            if now_ns < due_ns - self._lead_ns:
-                return due_ns - self._lead_ns
+            # Written out: this is gone through for every packet of every session.
+            lead_ns, cap_ns = margin.margin_ns, governor.cap_ns
+            wake_ns = due_ns - (lead_ns if lead_ns < cap_ns else cap_ns)
+            if now_ns < wake_ns:
+                return wake_ns
             if now_ns > until_ns:
                 return None
-            heapq.heappop(heap)
+            # It stays the first while it is called: only tasks put anything in here.
             next_ns = waiter.call(tick, spin(due_ns, governor))
-            if next_ns is not None:
-                self._push(next_ns, waiter)
+            if next_ns is None:
+                heapq.heappop(heap)
+            else:
+                heapq.heapreplace(heap, (next_ns, next(self._order), waiter))
             now_ns = _monotonic_ns()
         return _NEVER_NS

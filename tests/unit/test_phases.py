@@ -42,13 +42,13 @@ def test_gaps_stay_within_a_factor_of_two_of_one_another(n, start):
 def test_where_there_are_many_they_follow_each_other_closely_a_few_to_a_wake_up(n, start):
     book = PhaseBook()
     gaps = gaps_of([book.choose(k, FORTY, start + k * 1_234_567) for k in range(n)])
-    assert min(gaps) >= 75_000 - 100
+    assert min(gaps) >= 65_000 - 100
     # Each begins with a gap that is slept through, and none is long.
-    assert sum(gap > 75_000 + 100 for gap in gaps) == 8
+    assert sum(gap > 65_000 + 100 for gap in gaps) == 8
     assert max(gaps) - 3.13e6 <= 100
     # The groups fill up evenly: the time left behind each of them is about the same.
-    left = [gap for gap in gaps if gap > 75_000 + 100]
-    assert max(left) - min(left) <= 75_000 + 100
+    left = [gap for gap in gaps if gap > 65_000 + 100]
+    assert max(left) - min(left) <= 65_000 + 100
 
 
 @given(st.lists(st.integers(0, 120), max_size=300))
@@ -60,7 +60,7 @@ def test_coming_and_going_leaves_no_two_too_close_while_there_is_room(changes):
         else:
             book.forget(k)
     if len(playing) > 1:
-        assert min(gaps_of(playing.values())) >= 75_000 - 100
+        assert min(gaps_of(playing.values())) >= 65_000 - 100
 
 
 def test_other_rates_do_not_matter_and_who_left_makes_room():
