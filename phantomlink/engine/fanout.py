@@ -134,11 +134,6 @@ class Fanout:
         """How many have had the latest packet at once."""
         return len(self._all) - len(self._last)
 
-    @property
-    def has_last(self) -> bool:
-        """Whether somebody comes last, and has not had the latest packet at once."""
-        return bool(self._last)
-
     def add(self, sink: Sink) -> None:
         """From the next packet on, `sink` gets them."""
         self._sinks[sink] = None

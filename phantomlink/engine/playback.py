@@ -391,16 +391,14 @@ class Playback:
         offered_ns = clock.now_ns()
         if give_way is not None and fanout.n_first:
             give_way()
-        if fanout.has_last:
+        failed += fanout.offer_last(release)
+        if is_doubled:
             failed += fanout.offer_last(release)
-            if is_doubled:
-                failed += fanout.offer_last(release)
         self.timing.released(due_ns, released_ns, offered_ns)
         self.playhead.advance()
-        if failed:
-            for sink in dict.fromkeys(failed):
-                self.discard(sink)
-                sink.end(CLOSE_INTERNAL_ERROR, "internal error")
+        for sink in dict.fromkeys(failed):
+            self.discard(sink)
+            sink.end(CLOSE_INTERNAL_ERROR, "internal error")
 
     def _build(self, rows: SentRows, row: int, sequence_number: int) -> Release:
         packet = rows.packet(row, sequence_number)

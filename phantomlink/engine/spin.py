@@ -34,16 +34,17 @@ class WakeMargin:
     most of which all the others then spin. With few ticks that costs nothing. With many, whose
     spins take a good part of their budget, it is CPU that the ticks themselves need, and the
     quantile is lower.
-
-    Attributes:
-        margin_ns: how much earlier than needed to ask for a wake-up.
     """
 
-    __slots__ = ("_margin", "margin_ns")
+    __slots__ = ("_margin",)
 
     def __init__(self) -> None:
         self._margin = float(_FIRST_MARGIN_NS)
-        self.margin_ns = _FIRST_MARGIN_NS
+
+    @property
+    def margin_ns(self) -> int:
+        """How much earlier than needed to ask for a wake-up."""
+        return int(self._margin)
 
     def observe(self, lateness_ns: int, used: float = 0.0) -> None:
         """A wake-up came this long after it was asked for.
@@ -57,7 +58,6 @@ class WakeMargin:
             self._margin = min(self._margin + _STEP_NS * quantile, MAX_LEAD_NS)
         else:
             self._margin = max(self._margin - _STEP_NS * (1 - quantile), 0.0)
-        self.margin_ns = int(self._margin)
 
 
 class SpinGovernor:
@@ -67,12 +67,11 @@ class SpinGovernor:
         share: of one core.
 
     Attributes:
-        cap_ns: the longest lead that may be used now.
         last_share: of one core, that was spun in the last interval.
         share: as given.
     """
 
-    __slots__ = ("_cap", "_since_ns", "_spun_ns", "cap_ns", "last_share", "share")
+    __slots__ = ("_cap", "_since_ns", "_spun_ns", "last_share", "share")
 
     _INTERVAL_NS = 250_000_000
 
@@ -80,7 +79,6 @@ class SpinGovernor:
         self.share = share
         self.last_share = 0.0
         self._cap = float(MAX_LEAD_NS)
-        self.cap_ns = MAX_LEAD_NS
         self._spun_ns = 0
         self._since_ns: int | None = None
 
@@ -88,6 +86,11 @@ class SpinGovernor:
     def used(self) -> float:
         """Part of the share that was last spun, 0 to 1; 1 where nothing may be."""
         return min(self.last_share / self.share, 1.0) if self.share > 0 else 1.0
+
+    @property
+    def cap_ns(self) -> int:
+        """The longest lead that may be used now."""
+        return int(self._cap)
 
     def spun(self, duration_ns: int, now_ns: int) -> None:
         """A waiter has spun for this long, until now."""
@@ -104,7 +107,6 @@ class SpinGovernor:
             self._cap = max(self._cap * max(self.share / self.last_share, 0.5), 1_000.0)
         else:
             self._cap = min(self._cap * 1.05 + 1_000.0, MAX_LEAD_NS)
-        self.cap_ns = int(self._cap)
         self._spun_ns = 0
         self._since_ns = now_ns
 

@@ -131,7 +131,7 @@ class Ticker:
             Exception: what `tick` raises.
         """
         waiter = _Waiter(trio.lowlevel.current_task(), tick)
-        self._push(due_ns, waiter)
+        heapq.heappush(self._heap, (due_ns, next(self._order), waiter))
         if self._scope is None:
             self._fd = self._timer.create()
             self._armed_ns = 0
@@ -146,9 +146,6 @@ class Ticker:
     @property
     def _lead_ns(self) -> int:
         return min(self._margin.margin_ns, self._governor.cap_ns)
-
-    def _push(self, due_ns: int, waiter: _Waiter) -> None:
-        heapq.heappush(self._heap, (due_ns, next(self._order), waiter))
 
     def _arm(self, fd: int, wake_ns: int) -> None:
         self._timer.arm(fd, wake_ns)
@@ -181,7 +178,7 @@ class Ticker:
         Returns:
             When to wake; never is a time far away. None: more are due, when others had a turn.
         """
-        heap, margin, governor = self._heap, self._margin, self._governor
+        heap, governor = self._heap, self._governor
         now_ns = _monotonic_ns()
         until_ns = now_ns + _LONGEST_TURN_NS
         while heap:
@@ -190,9 +187,7 @@ class Ticker:
             if tick is None:
                 heapq.heappop(heap)
                 continue
-            # Written out: this is gone through for every packet of every session.
-            lead_ns, cap_ns = margin.margin_ns, governor.cap_ns
-            wake_ns = due_ns - (lead_ns if lead_ns < cap_ns else cap_ns)
+            wake_ns = due_ns - self._lead_ns
             if now_ns < wake_ns:
                 return wake_ns
             if now_ns > until_ns:
