@@ -103,7 +103,8 @@ def load_pylsl(scope: str) -> tuple[LslLibrary, str]:
             pylsl.set_config_content(configuration(scope))
         except (NotImplementedError, AttributeError) as error:
             # pylsl has the function and raises the first where liblsl, before 1.17.7, lacks
-            # lsl_set_config_content; an older pylsl has no such function.
+            # lsl_set_config_content; an older pylsl has no such function. Who asks for one of the
+            # network's scopes gets that liblsl's own, site; only this machine is a promise.
             if scope == "machine":
                 raise LslUnavailableError(
                     "this liblsl is too old to be confined to this machine without a file: "
