@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 _TOOL = Path(__file__).parents[1] / "tools" / "make_large_recording.py"
-_WAITING_SECONDS = 30
 
 
 def make_large(path: Path) -> None:
@@ -22,12 +20,3 @@ def overwrite(path: Path, data: bytes) -> None:
     with path.open("r+b") as file:
         file.truncate()
         file.write(data)
-
-
-def until(condition, what):
-    """What the condition answers, as soon as that is true."""
-    end = time.monotonic() + _WAITING_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < end, f"{what} did not happen in {_WAITING_SECONDS} s"
-        time.sleep(0.1)
-    return found

@@ -15,10 +15,9 @@ from phantomlink.source.synthetic import synthesize_named
 from tests.clients import listening, receive
 from tests.e2e.hostile import Case, corpus, get, play, status_of
 from tests.servers import ENTRIES, LiveServer, live_server
+from tests.waiting import until
 
 CORPUS = corpus()
-# Of a machine that others use, too; what leaks, leaks with every round and never comes back.
-SETTLING_SECONDS = 60
 
 
 @pytest.fixture(scope="module", params=ENTRIES)
@@ -38,23 +37,16 @@ def serving_process(server: LiveServer) -> psutil.Process:
 
 def settled(server: LiveServer, process: psutil.Process) -> dict[str, int]:
     """What the server holds when its clients have gone and its sessions are deleted."""
-    wait_until(lambda: server.get("/health")[1]["active_connections"] == 0)
+    until(lambda: server.get("/health")[1]["active_connections"] == 0)
     for code in server.get("/api/sessions")[1]["sessions"]:
         server.request("DELETE", f"/api/sessions/{code}")
     # Beside the one that asks; those kept for a next request are closed after a while.
-    wait_until(lambda: n_connections(process) <= 1)
+    until(lambda: n_connections(process) <= 1)
     return {"threads": process.num_threads(), "descriptors": process.num_fds()}
 
 
 def n_connections(process: psutil.Process) -> int:
     return len([c for c in process.net_connections("tcp") if c.status != psutil.CONN_LISTEN])
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + SETTLING_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.25)
 
 
 def play_all(server: LiveServer) -> dict[str, bytes]:
@@ -102,9 +94,9 @@ def test_the_corpus_hurts_nobody_and_leaves_nothing_behind(server):
     assert not [name for name, answer in answers.items() if b"\r\nSet-Cookie" in answer]
     assert not [name for name, answer in answers.items() if (status_of(answer) or 0) in {500}]
     settled(server, process)
-    wait_until(lambda: process.num_fds() <= before["descriptors"])
+    until(lambda: process.num_fds() <= before["descriptors"])
     # A thread of the pool that has nothing to do ends by itself, some seconds later.
-    wait_until(lambda: process.num_threads() <= before["threads"])
+    until(lambda: process.num_threads() <= before["threads"])
     if "phantomlink" in server.process.args:  # hypercorn shows its own failures at length
         assert "Traceback" not in server.log, server.log
 
@@ -116,7 +108,7 @@ def test_requests_that_cannot_be_answered_do_not_keep_their_connection(server):
     for _ in range(4):
         play(server.address, CORPUS["an answer of some size that nobody reads"])
     # The one that asks how many connections there are may have been counted.
-    wait_until(lambda: process.num_fds() <= descriptors)
+    until(lambda: process.num_fds() <= descriptors)
 
 
 def test_a_smuggled_request_is_not_carried_out(server):

@@ -13,8 +13,9 @@ from websockets.sync.client import connect
 from phantomlink.source.index_cache import HEADER_BYTES, places
 from phantomlink.source.recording import open_recording
 from tests.clients import listening
-from tests.large_files import overwrite, until
+from tests.large_files import overwrite
 from tests.servers import ENTRIES, live_server
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from tests.clients import listening, receive
 from tests.e2e.test_openapi import validate
 from tests.lsl_inlet import inlets
 from tests.servers import ENTRIES, live_server
+from tests.waiting import until
 from tools._bench.lsl import write_configuration
 
 KINDS = ("neural", "kinematics", "intention", "markers")
@@ -53,14 +54,6 @@ def server(recording, lsl):
 
 def sources(code, *kinds):
     return [f"phantomlink-{kind}-{code}" for kind in kinds or KINDS]
-
-
-def wait_until(condition, seconds=20.0):
-    until = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.05)
-    return answer
 
 
 def stats(server, code):
@@ -100,7 +93,7 @@ def test_inlets_of_two_sessions_get_what_their_websocket_clients_get(server, rec
         listening(f"{server.ws}/stream/binary/two") as two,
     ):
         with inlets(lsl, *wanted) as it:
-            wait_until(lambda: all(listeners(server, code) == 2 for code in codes))
+            until(lambda: all(listeners(server, code) == 2 for code in codes))
             time.sleep(8)
         for code in codes:
             assert server.get(f"/api/sessions/{code}")[1]["lsl"]["streams"]
@@ -160,7 +153,7 @@ def test_inlets_of_two_sessions_get_what_their_websocket_clients_get(server, rec
         assert texts(neural, "session")["code"] == code
         assert texts(neural, "bin")["width_ms"] == "25"
     for code in codes:
-        wait_until(lambda code=code: listeners(server, code) == 0)
+        until(lambda code=code: listeners(server, code) == 0)
         assert server.get(f"/api/sessions/{code}/timing")[1]["lsl_push_us"]["count"] > 250
         server.request("DELETE", f"/api/sessions/{code}")
 
@@ -170,7 +163,7 @@ def test_a_session_plays_for_an_inlet_alone_and_stop_holds_it(server, recording,
     _, layout = recording
     server.create("alone")
     with inlets(lsl, *sources("alone", "neural", "markers")) as it:
-        wait_until(lambda: stats(server, "alone")["packets_sent"] > 40)
+        until(lambda: stats(server, "alone")["packets_sent"] > 40)
         server.post("/api/control/alone/pause")
         server.post("/api/control/alone/seek", {"packet_id": 600})
         time.sleep(0.5)
@@ -182,7 +175,7 @@ def test_a_session_plays_for_an_inlet_alone_and_stop_holds_it(server, recording,
         assert stats(server, "alone")["packets_sent"] == sent
         assert server.get("/api/sessions/alone")[1]["lsl"]["has_consumers"] is True
         server.post("/api/control/alone/resume")
-        wait_until(lambda: stats(server, "alone")["packets_sent"] > sent + 20)
+        until(lambda: stats(server, "alone")["packets_sent"] > sent + 20)
     neural, markers = (it.streams[source] for source in sources("alone", "neural", "markers"))
     bins = bins_of(layout, neural.values)
     jumps = [(a, b) for a, b in pairwise(bins) if b != a + 1]
@@ -193,7 +186,7 @@ def test_a_session_plays_for_an_inlet_alone_and_stop_holds_it(server, recording,
         *("pause", "seek", "resume", "stop", "resume"),
     ]
     assert all(b >= a for a, b in pairwise(markers.stamps))
-    wait_until(lambda: not server.get("/api/sessions/alone")[1]["lsl"]["has_consumers"])
+    until(lambda: not server.get("/api/sessions/alone")[1]["lsl"]["has_consumers"])
     server.request("DELETE", "/api/sessions/alone")
 
 
@@ -202,10 +195,10 @@ def test_inlets_recover_after_a_change_of_speed_and_miss_nothing(server, recordi
     _, layout = recording
     server.create("paced")
     with inlets(lsl, *sources("paced", "neural")) as it:
-        wait_until(lambda: stats(server, "paced")["packets_sent"] > 40)
+        until(lambda: stats(server, "paced")["packets_sent"] > 40)
         server.post("/api/control/paced/speed", {"speed": 2})
         sent = stats(server, "paced")["packets_sent"]
-        wait_until(lambda: stats(server, "paced")["packets_sent"] > sent + 80, 60)
+        until(lambda: stats(server, "paced")["packets_sent"] > sent + 80)
     (neural,) = it.streams.values()
     bins = bins_of(layout, neural.values)
     # Up to the few that were on their way when the old outlet went.
@@ -220,7 +213,7 @@ def test_a_stopped_inlet_delays_nobody(server, recording, lsl):
     server.create("stuck")
     process = psutil.Process(server.process.pid)
     with inlets(lsl, *sources("stuck"), finish=False) as stuck:
-        wait_until(lambda: listeners(server, "stuck") == 1)
+        until(lambda: listeners(server, "stuck") == 1)
         stuck.process.send_signal(signal.SIGSTOP)
         before = process.memory_info().rss
         with (
@@ -245,11 +238,11 @@ def test_after_a_restart_inlets_recover_by_the_source_id(recording, lsl):
     with serving(recording, lsl) as first:
         first.create("same")
         with inlets(lsl, *sources("same", "neural"), finish=False) as it:
-            wait_until(lambda: stats(first, "same")["packets_sent"] > 20)
+            until(lambda: stats(first, "same")["packets_sent"] > 20)
             assert first.terminate() == 0, first.log
             with serving(recording, lsl) as second:
                 second.create("same")
-                wait_until(lambda: stats(second, "same")["packets_sent"] > 40, 60)
+                until(lambda: stats(second, "same")["packets_sent"] > 40)
                 it.finish()
     (neural,) = it.streams.values()
     bins = bins_of(layout, neural.values)
@@ -264,7 +257,7 @@ def test_a_session_deleted_and_made_anew_has_working_outlets(server, recording, 
     for _ in range(3):
         assert server.create("again")["lsl"]["is_available"] is True
         with inlets(lsl, *sources("again", "neural")) as it:
-            wait_until(lambda: stats(server, "again")["packets_sent"] > 10)
+            until(lambda: stats(server, "again")["packets_sent"] > 10)
         assert bins_of(layout, it.streams[sources("again", "neural")[0]].values)[0] == 0
         assert server.request("DELETE", "/api/sessions/again")[0] == 200
 
@@ -275,12 +268,12 @@ def test_threads_and_descriptors_return_to_where_they_were(recording, lsl):
         server.create("warm")
         server.request("DELETE", "/api/sessions/warm")
         # A while without work, and the worker threads of trio go.
-        wait_until(lambda: process.num_threads() <= 2, 40)
+        until(lambda: process.num_threads() <= 2)
         n_fds = process.num_fds()
         for n in range(30):
             assert server.create(f"churn-{n}")["lsl"]["is_available"] is True
             assert server.request("DELETE", f"/api/sessions/churn-{n}")[0] == 200
-        wait_until(lambda: process.num_threads() <= 2, 40)
+        until(lambda: process.num_threads() <= 2)
         assert process.num_fds() <= n_fds
 
 
@@ -308,7 +301,7 @@ def test_a_session_that_a_client_has_opened_has_outlets_too(recording, lsl, entr
     env = lsl | {"PHANTOM_LSL_ENABLED": "true"}
     with live_server(path, entry=entry, env=env) as server:
         with listening(f"{server.ws}/stream/binary/opened") as client:
-            wait_until(lambda: server.get("/api/sessions/opened")[1]["lsl"]["is_available"])
+            until(lambda: server.get("/api/sessions/opened")[1]["lsl"]["is_available"])
             with inlets(lsl, *sources("opened", "neural")) as it:
                 time.sleep(1)
         bins = bins_of(layout, it.streams[sources("opened", "neural")[0]].values)
@@ -343,7 +336,7 @@ def test_a_client_without_a_configuration_finds_a_server_of_this_machine(recordi
         assert "LSL: scope machine" in server.log
         wanted = [stream["source_id"] for stream in streams]
         with inlets(here, *wanted) as it:
-            wait_until(lambda: stats(server, "plain")["packets_sent"] > 40)
+            until(lambda: stats(server, "plain")["packets_sent"] > 40)
     bins = bins_of(layout, it.streams[wanted[0]].values)
     assert bins == list(range(bins[0], bins[0] + len(bins)))
     assert len(bins) > 20
@@ -355,7 +348,7 @@ def test_float32_for_tools_that_want_it(recording, lsl):
         (neural, *_) = server.create("float")["lsl"]["streams"]
         assert neural["channel_format"] == "float32"
         with inlets(lsl, neural["source_id"]) as it:
-            wait_until(lambda: stats(server, "float")["packets_sent"] > 20)
+            until(lambda: stats(server, "float")["packets_sent"] > 20)
         (got,) = it.streams.values()
         assert "<channel_format>float32</channel_format>" in got.xml
         bins = bins_of(layout, [[int(value) for value in row] for row in got.values])

@@ -10,6 +10,7 @@ from phantomlink.source.synthetic import synthesize, synthesize_named
 from tests.clients import listening, receive
 from tests.e2e.test_stream import expected_bins
 from tests.servers import live_server
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +60,10 @@ def test_counts_are_binned_anew_from_the_spikes(tmp_path):
 def test_speed_changes_while_playing_and_the_metadata_comes_again(server):
     server.create("speed", speed=2)
     with listening(f"{server.ws}/stream/speed") as got:
-        time.sleep(0.5)
+        until(lambda: len(got.packets) > 20)
         status, answer = server.post("/api/control/speed/speed", {"speed": 10})
         assert (status, answer["speed"], answer["frequency_hz"]) == (200, 10, 400)
-        time.sleep(0.5)
+        until(lambda: got.packets[-1].get("packet_id", 0) > answer["packet_id"] + 100)
     packets = [packet for packet in got.packets if "dataset" not in packet]
     metadata = [packet for packet in got.packets if "dataset" in packet]
     assert [(m["speed"], m["frequency_hz"]) for m in metadata] == [(10, 400)]
@@ -123,7 +124,7 @@ def test_the_timing_report_counts_what_was_sent(server):
     assert main["packets"] == 0, "the filtered playhead has gone with its listener"
     assert main["lateness_us"]["p50"] is None
     with listening(f"{server.ws}/stream/timed") as got:
-        time.sleep(1.0)
+        until(lambda: len(got.packets) > 40)
         report = server.get("/api/sessions/timed/timing")[1]
         with urllib.request.urlopen(
             f"{server.http}/api/sessions/timed/timing?format=text", timeout=10

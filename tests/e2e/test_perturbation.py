@@ -14,6 +14,7 @@ from phantomlink.source.synthetic import synthesize_named
 from phantomlink.wire.canonical import canonical_payload
 from tests.clients import decode, listening, receive
 from tests.servers import live_server
+from tests.waiting import until
 
 N_BINS = 100
 # All kinds at once, with faults of the link that a client must see through.
@@ -72,13 +73,6 @@ def payloads_of(got):
     return payloads
 
 
-def wait_for(condition, seconds=60):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def test_two_servers_send_the_same_whatever_happens_to_their_sessions(recording, server):
     asked = {"perturbation": ASKED, "seed": 2**62 + 3}
     with live_server(recording) as other, ExitStack() as stack:
@@ -98,13 +92,13 @@ def test_two_servers_send_the_same_whatever_happens_to_their_sessions(recording,
                 assert other.post("/api/control/same/seek", {"packet_id": packet_id})[0] == 200
                 time.sleep(0.15)
             assert other.post("/api/control/same/speed", {"speed": 2})[0] == 200
-            wait_for(lambda: second.packets[-1].get("loop") == 1)
+            until(lambda: second.packets[-1].get("loop") == 1)
             assert other.post("/api/control/same/seek", {"packet_id": 0})[0] == 200
             filtered = stack.enter_context(listening(f"{other.ws}/stream/same?target_id=0"))
-            wait_for(lambda: second.packets[-1].get("loop", 0) >= 2)
-        wait_for(lambda: calm.packets[-1].get("loop", 0) >= 2)
+            until(lambda: second.packets[-1].get("loop", 0) >= 2)
+        until(lambda: calm.packets[-1].get("loop", 0) >= 2)
         # Which begins at the position, so only the loops after its first one are whole.
-        wait_for(lambda: min(got.packets[-1].get("loop", 0) for got in (part, filtered)) >= 3)
+        until(lambda: min(got.packets[-1].get("loop", 0) for got in (part, filtered)) >= 3)
         digests = [
             each.get(f"/api/sessions/same/digest?start=0&stop=100&loop={loop}{wanted}")[1]
             for loop in (0, 1, 2)
@@ -155,7 +149,7 @@ def test_put_get_and_delete_while_playing(server):
     server.create("live")
     url = "/api/sessions/live/perturbation"
     with listening(f"{server.ws}/stream/live?format=json") as got:
-        wait_for(lambda: len(got.packets) > 5)
+        until(lambda: len(got.packets) > 5)
         status, light = put(server, "live", {"perturbation": "light", "seed": 5})
         assert (status, light["status"]) == (200, "perturbed")
         assert light["perturbation"] == PRESETS["light"].as_json()
@@ -273,7 +267,7 @@ def test_faults_of_the_link_are_seen_and_are_told_to_be_meant(server):
     loss = {"kind": "packet_loss", "probability": 0.2}
     server.create("link", perturbation={"transforms": [loss, *LINK]}, seed=3)
     with listening(f"{server.ws}/stream/link") as got:
-        wait_for(lambda: got.packets and got.packets[-1]["sequence_number"] > 150)
+        until(lambda: got.packets and got.packets[-1]["sequence_number"] > 150)
         assert server.post("/api/control/link/pause")[0] == 200
         time.sleep(0.2)
     report = server.get("/api/sessions/link/timing")[1]["playheads"][0]

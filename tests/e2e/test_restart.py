@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 from phantomlink.source.synthetic import synthesize_named
 from tests.clients import decode, listening, receive
 from tests.servers import live_server
+from tests.waiting import until
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -49,13 +50,6 @@ def state_of(folder):
     return {entry["code"]: entry for entry in json.loads(path.read_text())["sessions"]}
 
 
-def wait_until(true):
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_after_a_kill_sessions_are_where_they_were(recording, tmp_path):
     env = {"PHANTOM_STATE_DIR": str(tmp_path / "state")}
     with live_server(recording, env=env) as server:
@@ -70,7 +64,7 @@ def test_after_a_kill_sessions_are_where_they_were(recording, tmp_path):
             server.post(f"/api/control/{code}/{verb}")
         with listening(f"{server.ws}/stream/main") as client:
             # Before the recording wraps.
-            wait_until(lambda: len(client.packets) > 120)
+            until(lambda: len(client.packets) > 120)
             server.process.kill()
             server.process.wait(20)
         before = client.packets[-1]
@@ -138,10 +132,10 @@ def test_told_to_stop_it_says_so_and_ends_in_time_whatever_clients_do(recording)
             b"POST /api/sessions/create HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
         )
         good = stack.enter_context(listening(f"{server.ws}/stream/good"))
-        wait_until(lambda: server.get("/api/stats/stuck")[1]["dropped_packets"] > 0)
+        until(lambda: server.get("/api/stats/stuck")[1]["dropped_packets"] > 0)
         asked = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: "going away" in server.log)
+        until(lambda: "going away" in server.log)
         status, problem = server.get("/readyz")
         assert (status, problem["detail"]) == (503, "the server is going away")
         with pytest.raises(Exception, match="503"), connect(f"{server.ws}/stream/new"):
@@ -149,7 +143,7 @@ def test_told_to_stop_it_says_so_and_ends_in_time_whatever_clients_do(recording)
         assert server.process.wait(20) == 0
         # The machine may be busy; a client that is waited for would take for ever.
         assert time.monotonic() - asked < grace + 2
-        wait_until(lambda: good.close_code is not None)
+        until(lambda: good.close_code is not None)
         assert good.close_code == 1001
         stuck.settimeout(5)
         data = b""
@@ -174,7 +168,7 @@ def test_a_second_signal_ends_it_at_once(recording, second):
     ):
         server.process.send_signal(signal.SIGTERM)
         # The first has been heeded.
-        wait_until(lambda: "never-closes ends" in server.log)
+        until(lambda: "never-closes ends" in server.log)
         server.process.send_signal(second)
         assert server.process.wait(20) == 128 + second
 
@@ -197,7 +191,7 @@ def test_every_line_of_the_log_is_an_object_with_ids(recording, tmp_path):
             {"custom_code": "b"},
             headers | {"Content-Type": "application/json"},
         )
-        wait_until(lambda: "has left" in server.log)
+        until(lambda: "has left" in server.log)
         os.kill(server.process.pid, signal.SIGTERM)
         assert server.process.wait(20) == 0
         lines = [json.loads(line) for line in server.lines]

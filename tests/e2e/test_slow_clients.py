@@ -12,6 +12,7 @@ import pytest
 from phantomlink.source.synthetic import synthesize_named
 from tests.clients import listening
 from tests.servers import ENTRIES, live_server
+from tests.waiting import until
 
 RATE = 500
 # Of a machine that others use, too.
@@ -88,14 +89,6 @@ def close_code(client):
         return None
 
 
-def wait_for(condition):
-    until = time.monotonic() + PATIENCE_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return found
-
-
 def stats(server, code):
     return server.get(f"/api/stats/{code}")[1]
 
@@ -107,11 +100,11 @@ def test_one_that_stops_is_closed_and_nobody_else_loses_anything(server, stays_a
         listening(f"{server.ws}/stream/{code}") as other,
         reading_when_told(server, f"/stream/{code}") as stopped,
     ):
-        behind = wait_for(lambda: stats(server, code)["slow_clients_now"])[0]
+        behind = until(lambda: stats(server, code)["slow_clients_now"])[0]
         assert behind["behind_seconds"] is not None
         before = stats(server, code)["active_connections"]
         assert before == 2
-        wait_for(lambda: stats(server, code)["slow_clients_closed"] == 1)
+        until(lambda: stats(server, code)["slow_clients_closed"] == 1)
         after = stats(server, code)
         assert after["active_connections"] == 1
         assert after["slow_clients"] == 1
@@ -122,7 +115,7 @@ def test_one_that_stops_is_closed_and_nobody_else_loses_anything(server, stays_a
         is_told = server.entry == "serve" or not stays_away_seconds
         assert close_code(stopped) == (4408 if is_told else None)
         n = len(other.packets)
-        wait_for(lambda: len(other.packets) > n + 100)
+        until(lambda: len(other.packets) > n + 100)
     assert other.close_code is None
     assert not other.gaps
     timing = server.get(f"/api/sessions/{code}/timing")[1]
@@ -138,12 +131,12 @@ def test_one_that_hiccups_is_not_closed_and_loses_nothing(server):
     numbers = []
     with reading_when_told(server, f"/stream/{code}?format=json") as client:
         for _ in range(4):
-            until = time.monotonic() + 0.5
-            while time.monotonic() < until:
+            end = time.monotonic() + 0.5
+            while time.monotonic() < end:
                 seen_behind = bool(stats(server, code)["slow_clients_now"]) or seen_behind
             # What has come together, and a while beyond.
-            until = time.monotonic() + 1.0
-            while time.monotonic() < until:
+            end = time.monotonic() + 1.0
+            while time.monotonic() < end:
                 opcode, payload = read_frame(client)
                 assert opcode != 8
                 if b'"type":"data"' in payload.replace(b" ", b""):
@@ -165,7 +158,7 @@ def test_one_that_answers_no_ping_is_closed_though_nothing_is_sent(named):
         ):
             assert stats(server, "quiet")["active_connections"] == 2
             server.post("/api/control/quiet/pause")
-            wait_for(lambda: stats(server, "quiet")["active_connections"] == 1)
+            until(lambda: stats(server, "quiet")["active_connections"] == 1)
             assert close_code(silent) == 4408
             assert stats(server, "quiet")["slow_clients_closed"] == 1
         assert other.close_code is None
@@ -184,7 +177,7 @@ def test_memory_of_clients_that_take_nothing_is_bounded_in_bytes(named):
         live_server(named, env=env) as server,
         reading_when_told(server, "/stream/greedy?format=json") as client,
     ):
-        wait_for(lambda: stats(server, "greedy")["dropped_packets"] > 100)
+        until(lambda: stats(server, "greedy")["dropped_packets"] > 100)
         for _ in range(5):
             (waiting,) = stats(server, "greedy")["slow_clients_now"]
             assert 2**20 - 20_000 < waiting["queued_bytes"] <= 2**20

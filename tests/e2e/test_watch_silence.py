@@ -8,8 +8,9 @@ import threading
 from contextlib import contextmanager
 
 from tests import commands
-from tests.large_files import overwrite, until
+from tests.large_files import overwrite
 from tests.servers import live_server
+from tests.waiting import until
 
 _SECONDS = 40
 STEADY = "packets keep coming"
