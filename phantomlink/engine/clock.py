@@ -8,22 +8,20 @@ Tests give the engine a clock that only waits: a spin on a clock that stands sti
 
 from __future__ import annotations
 
-import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import trio
 
+from phantomlink.engine.give_way import GiveWay
 from phantomlink.engine.spin import SpinGovernor, WakeMargin, spin
 from phantomlink.engine.ticker import Tick, Ticker
 from phantomlink.engine.timerfd import timerfd
 
 _NS = 1_000_000_000
 _monotonic_ns = time.monotonic_ns
-_sched_yield: Callable[[], None] = getattr(os, "sched_yield", lambda: None)
 
 
 class Clock(Protocol):
@@ -37,8 +35,12 @@ class Clock(Protocol):
         """Unix time, s: for timestamps only, never for scheduling."""
         ...
 
-    def give_way(self) -> None:
-        """Let whoever was just sent something have this CPU, before the work behind a tick."""
+    def give_way(self, *, others_wait: bool = True) -> None:
+        """Let whoever was just sent something have this CPU.
+
+        Args:
+            others_wait: for what this thread does next, which is then done with less delay.
+        """
         ...
 
     def in_use(self) -> AbstractContextManager[None]:
@@ -98,6 +100,7 @@ class SystemClock:
     def __init__(self, spin_share: float = 0.15) -> None:
         self.margin = WakeMargin()
         self.governor = SpinGovernor(spin_share)
+        self._give_way = GiveWay()
         timer = timerfd()
         self._ticks: Ticker | WaitingTicks
         if timer is None:
@@ -115,14 +118,9 @@ class SystemClock:
         """Unix time, s."""
         return time.time()
 
-    def give_way(self) -> None:
-        """Let a client that a write has woken run now.
-
-        The kernel likes to wake it on the CPU that wrote, where it would wait for this thread to
-        build the next packet and go to sleep: that was nine tenths of the interval error that a
-        client on the same machine saw.
-        """
-        _sched_yield()
+    def give_way(self, *, others_wait: bool = True) -> None:
+        """As `Clock.give_way`: as far as the budget of `GiveWay` allows."""
+        self._give_way(others_wait=others_wait)
 
     def in_use(self) -> AbstractContextManager[None]:
         """As `Clock.in_use`."""

@@ -37,9 +37,10 @@ from phantomlink.engine.timeline import Timeline
 from phantomlink.engine.timing import EventKind, TimingCounters, TimingEvent
 from phantomlink.source.bins import Block
 
-# Whoever is given way may keep the CPU for a scheduler's slice, some 3 ms on a busy machine: with
-# more ticks a second than this, that would be at the cost of the next ones.
+# Way is given up to so many ticks a second of all playheads: with more, even what clients take to
+# read would be at the cost of the next ones. And from so many on, the next one may wait for it.
 _GIVE_WAY_BELOW_HZ = 1000
+_OTHERS_WAIT_FROM_HZ = 100
 # Every start has to read first; what is over sooner is not told of.
 _DRY_NS = 100_000_000
 _BEING_READ = "the recording is being read"
@@ -381,8 +382,8 @@ class Playback:
         clock, fanout = self._parts.clock, self.fanout
         released_ns = clock.now_ns()
         release.stamp(release.deadline_ns, clock.wall_seconds())
-        is_sparse = self._parts.phases.ticks_hz <= _GIVE_WAY_BELOW_HZ
-        give_way = clock.give_way if is_sparse else None
+        ticks_hz = self._parts.phases.ticks_hz
+        give_way = clock.give_way if ticks_hz <= _GIVE_WAY_BELOW_HZ else None
         failed = fanout.offer(release, give_way)
         is_doubled = release.fault is not None and release.fault.duplicated
         if is_doubled:
@@ -390,7 +391,7 @@ class Playback:
             failed += fanout.offer(release, give_way)
         offered_ns = clock.now_ns()
         if give_way is not None and fanout.n_first:
-            give_way()
+            give_way(others_wait=ticks_hz >= _OTHERS_WAIT_FROM_HZ)
         failed += fanout.offer_last(release)
         if is_doubled:
             failed += fanout.offer_last(release)

@@ -13,8 +13,8 @@ class PoliteClock(VirtualClock):
     def __init__(self):
         self.order = []
 
-    def give_way(self):
-        self.order.append("way")
+    def give_way(self, *, others_wait=True):
+        self.order.append("way" if others_wait else "leisure")
 
 
 async def two_ticks(rate_hz, comes_last):
@@ -40,10 +40,12 @@ async def two_ticks(rate_hz, comes_last):
 @pytest.mark.parametrize(
     ("rate_hz", "comes_last", "order"),
     [
-        (40, (False, False, False), ["a", "way", "b", "way", "c", "way"]),
-        (40, (True, False, False), ["b", "way", "c", "way", "a"]),
-        (40, (False, True, True), ["a", "way", "b", "c"]),
+        (40, (False, False, False), ["a", "way", "b", "way", "c", "leisure"]),
+        (40, (True, False, False), ["b", "way", "c", "leisure", "a"]),
+        (40, (False, True, True), ["a", "leisure", "b", "c"]),
         (40, (True, True, True), ["a", "b", "c"]),
+        # The next tick is near.
+        (200, (False, False, False), ["a", "way", "b", "way", "c", "way"]),
         # So many ticks a second that it would be at the cost of the next ones.
         (2000, (True, False, False), ["b", "c", "a"]),
     ],

@@ -97,10 +97,10 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
         append(_now())
         release(playback, *args)
 
-    def probed_give_way(clock: SystemClock) -> None:
+    def probed_give_way(clock: SystemClock, *, others_wait: bool = True) -> None:
         append(giving)
         append(_now())
-        give_way(clock)
+        give_way(clock, others_wait=others_wait)
         ended = _now()
         append(gave)
         append(ended)

@@ -76,10 +76,10 @@ def _around(log: Log, original: Callable[..., Any], kind: int) -> Callable[..., 
     # The clock is read last before the call and first after it.
     append, begin, end = log.entries.append, int(kind), int(kind) + 1
 
-    def probed(*args: Any) -> Any:
+    def probed(*args: Any, **options: Any) -> Any:
         append(begin)
         append(_now())
-        result = original(*args)
+        result = original(*args, **options)
         ended = _now()
         append(end)
         append(ended)
