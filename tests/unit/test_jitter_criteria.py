@@ -94,6 +94,15 @@ def test_cpu_and_the_last_write() -> None:
     assert outcome(criteria.crowd(run(report=slow)), "last accepted write") is False
 
 
+@pytest.mark.parametrize(("us", "holds"), [(1999, True), (2001, False)])
+def test_beside_programs_that_compute_clients_have_their_packets_soon(us: int, holds: bool) -> None:
+    one = a_figure(1)
+    late = replace(one, transit=replace(one.transit, p50=us * US))
+    busy = criteria.busy(run(raw=late, clean=late))
+    assert outcome(busy, "from stamp to client") is holds
+    assert outcome(busy, "every client") is True
+
+
 def test_drift_is_judged_only_when_it_can_be_known() -> None:
     def drifting(ppm: float, resolution: float) -> bool | None:
         figures = replace(a_figure(1), drift_ppm=ppm, drift_resolution_ppm=resolution)

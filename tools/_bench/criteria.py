@@ -98,6 +98,20 @@ def crowd(results: Results) -> list[Verdict]:
     ]
 
 
+def busy(results: Results) -> list[Verdict]:
+    """One session with 30 clients, 40 Hz, on a machine that computes."""
+    transit = median_over_slices(results.counting(PHANTOMLINK, lambda f: f.transit.p50))
+    return [
+        *_rate_and_gaps(results, 39.98, 40.02),
+        _verdict(
+            "from stamp to client within 2 ms at p50",
+            estimate_us(transit),
+            transit.median,
+            lambda ns: ns <= 2e6,
+        ),
+    ]
+
+
 def fast(results: Results) -> list[Verdict]:
     """One session, one client, 1000 Hz."""
     cpu = _over(results, lambda m: m.usage.cpu)

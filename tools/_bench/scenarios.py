@@ -39,6 +39,7 @@ class Scenario:
         seam: whether sessions start just before the end of the recording.
         other_sessions: that the server has to take beside the measured ones.
         lsl: whether the server has LSL; without, its figures are of WebSocket alone.
+        computing: programs for each CPU that only compute, beside everybody.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Scenario:
     seam: bool = False
     other_sessions: int = 10
     lsl: bool = False
+    computing: int = 0
 
 
 SCENARIOS = {
@@ -79,6 +81,14 @@ SCENARIOS = {
             contestants=(FLOOR, FLOOR_LOADED, PHANTOMLINK, ASYNCIO_DEADLINE),
         ),
         Scenario("crowd", "one session with 200 clients", criteria.crowd, clients=200),
+        Scenario(
+            "busy",
+            "one session with 30 clients beside programs that compute, two for each CPU",
+            criteria.busy,
+            clients=30,
+            contestants=(FLOOR, PHANTOMLINK, ASYNCIO_DEADLINE),
+            computing=2,
+        ),
         Scenario(
             "fast",
             "one session at 1000 packets a second",
