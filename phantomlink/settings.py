@@ -173,7 +173,7 @@ class Settings:
     realtime: bool = _setting(
         False,
         BOOLEAN,
-        "ask for real-time scheduling (SCHED_FIFO) and locked memory",
+        "ask for SCHED_FIFO, or else a shorter time slice, and for locked memory",
     )
     cpu_affinity: frozenset[int] | None = _setting(None, CPUS, "CPUs to stay on")
     log_level: str = _setting("INFO", one_of(LOG_LEVELS), "log level")

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from phantomlink.engine.time_slice import halve_time_slice
+
 _SWITCH_INTERVAL_SECONDS = 5e-4
 _TIMER_SLACK_NS = 1
 # Above ordinary threads, below what the kernel itself runs at.
@@ -46,12 +48,15 @@ def tune_system(*, realtime: bool, cpus: frozenset[int] | None) -> tuple[Tuning,
     """Ask for what the settings say; to be called in the thread of the event loop.
 
     Args:
-        realtime: whether to ask for SCHED_FIFO and for memory that is never paged out.
+        realtime: whether to ask for SCHED_FIFO, for a shorter slice of the CPU where that is not
+            permitted, and for memory that is never paged out.
         cpus: the CPUs to stay on; None for all.
     """
     return (
         _try("switch interval", _switch_interval),
         _try("timer slack", _timer_slack),
+        # Of an ordinary thread, so before the next one: for where that is not permitted.
+        _try("time slice", halve_time_slice) if realtime else Tuning("time slice", "off"),
         _try("SCHED_FIFO", _fifo) if realtime else Tuning("SCHED_FIFO", "off"),
         _try("mlockall", _lock_memory) if realtime else Tuning("mlockall", "off"),
         _try("CPU affinity", lambda: _stay_on(cpus)) if cpus else Tuning("CPU affinity", "off"),

@@ -12,6 +12,8 @@ for tuning in tune_system(realtime={realtime}, cpus={cpus}):
 print(sys.getswitchinterval())
 """
 
+REALTIME = {"time slice", "SCHED_FIFO", "mlockall"}
+
 
 def tuned(**arguments):
     """In a process of its own: it is for the process."""
@@ -26,16 +28,53 @@ def test_off_by_default():
     states, switch_interval = tuned(realtime=False, cpus=None)
     assert switch_interval == pytest.approx(5e-4)
     assert states["switch interval"] == ("done", "0.5 ms")
-    assert {states[name][0] for name in ("SCHED_FIFO", "mlockall", "CPU affinity")} == {"off"}
+    assert {states[name][0] for name in REALTIME | {"CPU affinity"}} == {"off"}
 
 
 def test_what_is_asked_is_reported_as_it_went():
     states, _ = tuned(realtime=True, cpus="frozenset({0})")
-    for name in ("SCHED_FIFO", "mlockall"):
+    for name in REALTIME:
         assert states[name][0] in {"done", "not permitted", "not available"}
     if sys.platform == "linux":
         assert states["CPU affinity"] == ("done", "0")
         assert states["timer slack"] == ("done", "1 ns")
+
+
+SLICES = """
+import sys, threading
+from phantomlink.engine import os_tuning
+def not_permitted():
+    raise PermissionError(1, "as for most users")
+os_tuning._fifo = not_permitted
+def slice_ms():
+    try:
+        lines = open(f"/proc/self/task/{threading.get_native_id()}/sched").readlines()
+    except FileNotFoundError:
+        lines = []
+    found = [int(line.split(":")[1]) / 1e6 for line in lines if line.startswith("se.slice")]
+    return found[0] if found else "unknown"  # not every kernel shows them
+before = slice_ms()
+state, = (t for t in os_tuning.tune_system(realtime=True, cpus=None) if t.name == "time slice")
+after, in_thread = slice_ms(), []
+thread = threading.Thread(target=lambda: in_thread.append(slice_ms()))
+thread.start()
+thread.join()
+print(before, after, in_thread[0], state.state, state.detail)
+"""
+
+
+def test_this_thread_has_a_shorter_slice_and_those_it_starts_have_not():
+    out = subprocess.run([sys.executable, "-c", SLICES], capture_output=True, text=True, check=True)
+    before, after, in_thread, state, detail = out.stdout.strip().split(" ", 4)
+    assert state in {"done", "not available"}
+    if before == "unknown":
+        assert after == in_thread == "unknown"
+    elif state == "done":
+        assert float(after) == float(before) / 2
+        assert detail == f"{after} ms"
+        assert in_thread == before
+    else:
+        assert before == after == in_thread
 
 
 ARENAS = """
