@@ -39,7 +39,7 @@ class Clock(Protocol):
         """Let whoever was just sent something have this CPU.
 
         Args:
-            others_wait: for what this thread does next, which is then done with less delay.
+            others_wait: clients do, for what this thread does next.
         """
         ...
 

@@ -3,10 +3,10 @@
 The kernel likes to wake a client on the CPU that wrote, where it would wait for this thread to
 write to the others, build the next packet and go to sleep: that was nine tenths of the interval
 error that a client on the same machine saw. So the thread yields. To whom it cannot say: on a busy
-machine it is some other program, which keeps the CPU for a scheduler's slice, 3 ms or more. Once a
-tick nobody minds. Between two of thirty clients, or of many sessions' ticks, it is a stall: where
-nothing bounded it, one session with 30 clients sent 17 packets a second instead of 40 beside four
-programs that only computed. So what is given is measured, and paid for.
+machine it is some other program, which keeps the CPU for a scheduler's slice, 3 ms or more. Behind
+the last write of a tick few mind. Between two of thirty clients it is a stall: where nothing
+bounded it, one session with 30 clients sent 17 packets a second instead of 40 beside four programs
+that only computed. So what is given is measured, and paid for.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ _sched_yield: Callable[[], None] | None = getattr(os, "sched_yield", None)
 # Of a core; and how much may be given at once where nothing has been given for a while.
 _SHARE = 0.15
 _MOST_NS = 3_000_000
-# A client reads its packet in a tenth of this. Who takes longer is none, or computes with it; those
-# who wait for that have waited for nothing of theirs, and it costs so many times as much.
+# A client reads its packet in a tenth of this. Who takes longer is none, or computes with it;
+# clients who wait for their packet meanwhile have waited for nothing of theirs: it costs so many
+# times as much. Behind the last write it does not: a stall of the host would stop it for too long.
 _READING_NS = 1_000_000
 _DEARER = 20
 
@@ -49,7 +50,7 @@ class WayBudget:
 
         Args:
             took_ns: how long.
-            others_wait: for what comes after it.
+            others_wait: clients do, for what comes after it.
         """
         is_dear = others_wait and took_ns > _READING_NS
         self._left_ns -= took_ns * _DEARER if is_dear else took_ns
@@ -76,7 +77,7 @@ class GiveWay:
         """Let whoever waits for this CPU have it.
 
         Args:
-            others_wait: for what this thread does next.
+            others_wait: clients do, for what this thread does next.
         """
         if self._yield is None:
             return

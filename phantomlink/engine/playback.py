@@ -38,9 +38,8 @@ from phantomlink.engine.timing import EventKind, TimingCounters, TimingEvent
 from phantomlink.source.bins import Block
 
 # Way is given up to so many ticks a second of all playheads: with more, even what clients take to
-# read would be at the cost of the next ones. And from so many on, the next one may wait for it.
+# read would be at the cost of the next ones.
 _GIVE_WAY_BELOW_HZ = 1000
-_OTHERS_WAIT_FROM_HZ = 100
 # Every start has to read first; what is over sooner is not told of.
 _DRY_NS = 100_000_000
 _BEING_READ = "the recording is being read"
@@ -382,8 +381,8 @@ class Playback:
         clock, fanout = self._parts.clock, self.fanout
         released_ns = clock.now_ns()
         release.stamp(release.deadline_ns, clock.wall_seconds())
-        ticks_hz = self._parts.phases.ticks_hz
-        give_way = clock.give_way if ticks_hz <= _GIVE_WAY_BELOW_HZ else None
+        is_sparse = self._parts.phases.ticks_hz <= _GIVE_WAY_BELOW_HZ
+        give_way = clock.give_way if is_sparse else None
         failed = fanout.offer(release, give_way)
         is_doubled = release.fault is not None and release.fault.duplicated
         if is_doubled:
@@ -391,7 +390,7 @@ class Playback:
             failed += fanout.offer(release, give_way)
         offered_ns = clock.now_ns()
         if give_way is not None and fanout.n_first:
-            give_way(others_wait=ticks_hz >= _OTHERS_WAIT_FROM_HZ)
+            give_way(others_wait=False)
         failed += fanout.offer_last(release)
         if is_doubled:
             failed += fanout.offer_last(release)
