@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from phantomlink.engine import libc
 from phantomlink.engine.time_slice import halve_time_slice
 
 _SWITCH_INTERVAL_SECONDS = 5e-4
@@ -80,7 +81,7 @@ def _switch_interval() -> str:
 
 def _timer_slack() -> str:
     """Let sleeps of this thread end when they should: the default lets them be 50 us late."""
-    _call("prctl", _PR_SET_TIMERSLACK, _TIMER_SLACK_NS, 0, 0, 0)
+    libc.call("prctl", _PR_SET_TIMERSLACK, _TIMER_SLACK_NS, 0, 0, 0)
     return f"{_TIMER_SLACK_NS} ns"
 
 
@@ -102,17 +103,10 @@ def _fifo() -> str:
 
 
 def _lock_memory() -> str:
-    _call("mlockall", _MCL_CURRENT | _MCL_FUTURE)
+    libc.call("mlockall", _MCL_CURRENT | _MCL_FUTURE)
     return "all memory"
 
 
 def _stay_on(cpus: frozenset[int] | None) -> str:
     os.sched_setaffinity(0, cpus or ())
     return ", ".join(map(str, sorted(os.sched_getaffinity(0))))
-
-
-def _call(function: str, *arguments: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, function)(*arguments) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))

@@ -14,6 +14,8 @@ import platform
 import struct
 import sys
 
+from phantomlink.engine import libc
+
 # struct sched_attr as it was first: size, policy, flags, nice, priority, runtime, deadline, period
 _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 _RUNTIME = 5
@@ -37,19 +39,12 @@ def halve_time_slice() -> str:
         raise OSError(f"not known for {sys.platform} on {platform.machine()}")
     set_number, get_number = numbers
     attributes = ctypes.create_string_buffer(_ATTRIBUTES.size)
-    _call(get_number, attributes, _ATTRIBUTES.size)
+    libc.call("syscall", get_number, 0, attributes, _ATTRIBUTES.size, 0)
     size, policy, flags, nice, priority, slice_ns, *rest = _ATTRIBUTES.unpack(attributes.raw)
     if policy != os.SCHED_OTHER or not slice_ns:
         raise OSError("a thread has no slice of its own here")
     wanted_ns = max(slice_ns // 2, _SHORTEST_NS)
     asked = (size, policy, flags | _RESET_ON_FORK, nice, priority, wanted_ns, *rest)
-    _call(set_number, _ATTRIBUTES.pack(*asked))
-    _call(get_number, attributes, _ATTRIBUTES.size)
+    libc.call("syscall", set_number, 0, _ATTRIBUTES.pack(*asked), 0)
+    libc.call("syscall", get_number, 0, attributes, _ATTRIBUTES.size, 0)
     return f"{_ATTRIBUTES.unpack(attributes.raw)[_RUNTIME] / 1e6:g} ms"
-
-
-def _call(number: int, attributes: bytes | ctypes.Array[ctypes.c_char], *size: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(number, 0, attributes, *size, 0) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))

@@ -198,7 +198,7 @@ def test_inlets_recover_after_a_change_of_speed_and_miss_nothing(server, recordi
         until(lambda: stats(server, "paced")["packets_sent"] > 40)
         server.post("/api/control/paced/speed", {"speed": 2})
         sent = stats(server, "paced")["packets_sent"]
-        until(lambda: stats(server, "paced")["packets_sent"] > sent + 80)
+        until(lambda: stats(server, "paced")["packets_sent"] > sent + 80, seconds=60)
     (neural,) = it.streams.values()
     bins = bins_of(layout, neural.values)
     # Up to the few that were on their way when the old outlet went.
@@ -242,7 +242,7 @@ def test_after_a_restart_inlets_recover_by_the_source_id(recording, lsl):
             assert first.terminate() == 0, first.log
             with serving(recording, lsl) as second:
                 second.create("same")
-                until(lambda: stats(second, "same")["packets_sent"] > 40)
+                until(lambda: stats(second, "same")["packets_sent"] > 40, seconds=60)
                 it.finish()
     (neural,) = it.streams.values()
     bins = bins_of(layout, neural.values)
@@ -268,12 +268,12 @@ def test_threads_and_descriptors_return_to_where_they_were(recording, lsl):
         server.create("warm")
         server.request("DELETE", "/api/sessions/warm")
         # A while without work, and the worker threads of trio go.
-        until(lambda: process.num_threads() <= 2)
+        until(lambda: process.num_threads() <= 2, seconds=40)
         n_fds = process.num_fds()
         for n in range(30):
             assert server.create(f"churn-{n}")["lsl"]["is_available"] is True
             assert server.request("DELETE", f"/api/sessions/churn-{n}")[0] == 200
-        until(lambda: process.num_threads() <= 2)
+        until(lambda: process.num_threads() <= 2, seconds=40)
         assert process.num_fds() <= n_fds
 
 

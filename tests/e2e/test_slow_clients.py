@@ -100,11 +100,11 @@ def test_one_that_stops_is_closed_and_nobody_else_loses_anything(server, stays_a
         listening(f"{server.ws}/stream/{code}") as other,
         reading_when_told(server, f"/stream/{code}") as stopped,
     ):
-        behind = until(lambda: stats(server, code)["slow_clients_now"])[0]
+        behind = until(lambda: stats(server, code)["slow_clients_now"], seconds=PATIENCE_SECONDS)[0]
         assert behind["behind_seconds"] is not None
         before = stats(server, code)["active_connections"]
         assert before == 2
-        until(lambda: stats(server, code)["slow_clients_closed"] == 1)
+        until(lambda: stats(server, code)["slow_clients_closed"] == 1, seconds=PATIENCE_SECONDS)
         after = stats(server, code)
         assert after["active_connections"] == 1
         assert after["slow_clients"] == 1
@@ -115,7 +115,7 @@ def test_one_that_stops_is_closed_and_nobody_else_loses_anything(server, stays_a
         is_told = server.entry == "serve" or not stays_away_seconds
         assert close_code(stopped) == (4408 if is_told else None)
         n = len(other.packets)
-        until(lambda: len(other.packets) > n + 100)
+        until(lambda: len(other.packets) > n + 100, seconds=PATIENCE_SECONDS)
     assert other.close_code is None
     assert not other.gaps
     timing = server.get(f"/api/sessions/{code}/timing")[1]
@@ -158,7 +158,9 @@ def test_one_that_answers_no_ping_is_closed_though_nothing_is_sent(named):
         ):
             assert stats(server, "quiet")["active_connections"] == 2
             server.post("/api/control/quiet/pause")
-            until(lambda: stats(server, "quiet")["active_connections"] == 1)
+            until(
+                lambda: stats(server, "quiet")["active_connections"] == 1, seconds=PATIENCE_SECONDS
+            )
             assert close_code(silent) == 4408
             assert stats(server, "quiet")["slow_clients_closed"] == 1
         assert other.close_code is None
@@ -177,7 +179,7 @@ def test_memory_of_clients_that_take_nothing_is_bounded_in_bytes(named):
         live_server(named, env=env) as server,
         reading_when_told(server, "/stream/greedy?format=json") as client,
     ):
-        until(lambda: stats(server, "greedy")["dropped_packets"] > 100)
+        until(lambda: stats(server, "greedy")["dropped_packets"] > 100, seconds=PATIENCE_SECONDS)
         for _ in range(5):
             (waiting,) = stats(server, "greedy")["slow_clients_now"]
             assert 2**20 - 20_000 < waiting["queued_bytes"] <= 2**20

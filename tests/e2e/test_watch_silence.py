@@ -71,7 +71,7 @@ def n_sent(server, code):
 
 
 def wait_for_packets(server, code):
-    until(lambda: n_sent(server, code) > 20, f"packets of {code}")
+    until(lambda: n_sent(server, code) > 20, f"packets of {code}", seconds=30)
 
 
 def result_of(watched):
@@ -99,7 +99,11 @@ def test_a_recording_that_is_lost_and_found(recording):
         url = f"{server.ws}/stream/a"
         with watching(url, "--json") as to_the_end, watching(url) as in_between:
             wait_for_packets(server, "a")
-            until(lambda: server.get("/api/sessions/a")[1]["active_connections"] == 2, "both")
+            until(
+                lambda: server.get("/api/sessions/a")[1]["active_connections"] == 2,
+                "both",
+                seconds=30,
+            )
             os.truncate(recording, len(data) // 3)
             for each in (to_the_end, in_between):
                 line = each.line("the session waits for its recording: ")
@@ -121,9 +125,11 @@ def test_a_recording_that_is_lost_and_found(recording):
 def test_a_session_that_is_paused_and_resumed(maze_server):
     url = f"{maze_server.ws}/stream/resting?trial_id=3"
     with watching(url, "--json") as resumed, watching(url) as read:
-        until(lambda: maze_server.get("/api/sessions/resting")[0] == 200, "the session")
+        until(lambda: maze_server.get("/api/sessions/resting")[0] == 200, "the session", seconds=30)
         until(
-            lambda: maze_server.get("/api/sessions/resting")[1]["active_connections"] == 2, "both"
+            lambda: maze_server.get("/api/sessions/resting")[1]["active_connections"] == 2,
+            "both",
+            seconds=30,
         )
         maze_server.post("/api/control/resting/pause")
         for each in (resumed, read):

@@ -81,7 +81,3 @@ def test_what_was_not_used_does_not_add_up():
     budget.given(3 * MS, others_wait=False)
     assert not budget.may_give(3600 * 1000 * MS)
     assert budget.may_give(3600 * 1000 * MS + 7)
-
-
-def test_a_system_that_cannot_yield_does_not():
-    GiveWay(None)(others_wait=True)

@@ -1,11 +1,11 @@
 """The programs that compute beside a run are there, compute, and end with it."""
 
 import os
-import time
 
 import psutil
 
-from tools._bench.compute import Computing
+from tests.waiting import until
+from tools._bench.compute import computing
 
 
 def children() -> list[psutil.Process]:
@@ -17,19 +17,13 @@ def children() -> list[psutil.Process]:
 
 
 def test_so_many_compute_until_they_are_stopped() -> None:
-    computing = Computing(2)
-    try:
+    with computing(2):
         started = children()
         assert len(started) == 2
-        end = time.monotonic() + 30
-        while min(sum(process.cpu_times()[:2]) for process in started) < 0.2:
-            assert time.monotonic() < end, "they do not compute"
-            time.sleep(0.05)
-    finally:
-        computing.stop()
+        until(lambda: min(sum(p.cpu_times()[:2]) for p in started) >= 0.2, "computing", seconds=30)
     assert children() == []
 
 
 def test_none_are_started_for_a_scenario_without() -> None:
-    Computing(0).stop()
-    assert children() == []
+    with computing(0):
+        assert children() == []

@@ -468,8 +468,7 @@ def test_a_round_of_the_real_server(tmp_path, monkeypatch) -> None:
     cpu = summary["cpu_us"]
     assert 0 < cpu["ticker"] < cpu["plain"] * 3
     assert 0 < cpu["building"] < cpu["plain"] * 3
-    # A wake-up may find that nothing is due any more.
-    assert summary["ticks_per_wake_up"] > 0.9
+    assert summary["ticks_per_wake_up"] >= 1
     text = as_text(
         {
             "machine": {"cpus": 2, "system": "Linux", "python": "3", "trio": "0"},

@@ -16,7 +16,7 @@ import psutil
 
 from . import contestants as who
 from . import criteria, report
-from .compute import Computing
+from .compute import computing
 from .frames import FrameError
 from .host import HostWatch
 from .memory import FIRST, FURTHER, measure_lsl_share, measure_memory
@@ -68,7 +68,7 @@ def _run_scenario(
     host = HostWatch(probe=not arguments.no_probe)
     stack.callback(host.stop)
     started, absent = _start(scenario, server, load, stack)
-    stack.callback(Computing(scenario.computing * len(os.sched_getaffinity(0))).stop)
+    stack.enter_context(computing(scenario.computing * len(os.sched_getaffinity(0))))
 
     def say(name: str, index: int, measured: Measured, _arrivals: object) -> None:
         line = report.progress(name, index, scenario.slices, measured)

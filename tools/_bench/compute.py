@@ -5,34 +5,27 @@ Talk: hears a config; tells `{"ready": true}`; computes until the parent closes 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 from .talk import Child, end_with_parent, hear, tell
 
 _START_SECONDS = 30.0
 
 
-class Computing:
-    """Parent: so many of them at once.
+@contextmanager
+def computing(n: int) -> Iterator[None]:
+    """Parent: meanwhile so many of them compute.
 
     Raises:
         ChildError: one does not start.
     """
-
-    def __init__(self, n: int) -> None:
-        self._children: list[Child] = []
-        try:
-            for _ in range(n):
-                child = Child("compute", {})
-                self._children.append(child)
-                child.read(_START_SECONDS)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """End them."""
-        for child in self._children:
-            child.stop()
-        self._children.clear()
+    with ExitStack() as stack:
+        for _ in range(n):
+            child = Child("compute", {})
+            stack.callback(child.stop)
+            child.read(_START_SECONDS)
+        yield
 
 
 def main() -> None:

@@ -103,7 +103,7 @@ class Found:
         ticks: the whole ones, in order.
         fills: those that did not have to wait for the recording.
         wake_ups: after which the ticker slept again.
-        idle: of these, without a tick.
+        idle: of these, without a whole tick.
     """
 
     ticks: list[Tick] = field(default_factory=list)
@@ -174,10 +174,12 @@ class _Reading:
             if self._turn:
                 self._turn[-1].end = value
                 self._turn[-1].is_last = True
-            # What began before the first look of the loop is not whole.
+            # What began before the first look of the loop is not whole. A wake-up counts for the
+            # ticks that count: else there would be fewer of them than of their wake-ups.
             if self._wake_up.io_in:
-                found.ticks += [tick for tick in self._turn if tick.is_whole]
-            self._n_ticks += len(self._turn)
+                whole = [tick for tick in self._turn if tick.is_whole]
+                found.ticks += whole
+                self._n_ticks += len(whole)
             self._wake_up, self._is_turned = None, True
         elif kind == Event.ARM:
             self._began = value
