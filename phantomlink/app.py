@@ -13,25 +13,24 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Response, websocket
 from quart_trio import QuartTrio
 
-from phantomlink.access.door import Door
-from phantomlink.access.visitor import Visitor, read_visitor
-from phantomlink.answer import error_answer
-from phantomlink.asyncio_bridge import AsyncioBridge
-from phantomlink.errors import PhantomLinkError, UnavailableError
-from phantomlink.greeting import Greeter
-from phantomlink.hypercorn_guard import CUT_OFF
-from phantomlink.lifespan import Lifespan, leaving_when_refused
-from phantomlink.parameters import client_base_url
-from phantomlink.polled import find_call, raw_answer
-from phantomlink.problems import problem_response
-from phantomlink.rest_of_body import RestOfBody
-from phantomlink.routes import register_routes
-from phantomlink.service import Service
+from phantomlink.access.access_policy import AccessPolicy
+from phantomlink.access.request_identity import RequestIdentity, read_request_identity
+from phantomlink.asgi.asyncio_bridge import AsyncioBridge
+from phantomlink.asgi.hypercorn_guard import CUT_OFF
+from phantomlink.asgi.lifespan import Lifespan, leaving_when_refused
+from phantomlink.asgi.request_body import RequestBody
+from phantomlink.errors import BadHeadError, PhantomLinkError, UnavailableError
+from phantomlink.outputs.websocket.admission import StreamRequest
+from phantomlink.outputs.websocket.asgi_client import CutOff, serve_asgi_client
+from phantomlink.outputs.websocket.client_limits import ClientLimits
+from phantomlink.rest.metadata_message import MetadataMessages
+from phantomlink.rest.parameters import client_base_url
+from phantomlink.rest.polled import find_call, raw_answer
+from phantomlink.rest.problems import problem_response
+from phantomlink.rest.responses import error_answer
+from phantomlink.rest.routes import register_routes
+from phantomlink.service.service import Service
 from phantomlink.settings import Settings, load_settings
-from phantomlink.sinks.admission import StreamRequest
-from phantomlink.sinks.asgi import CutOff, serve_asgi_client
-from phantomlink.sinks.client_limits import ClientLimits
-from phantomlink.sinks.upgrade import BadHeadError
 
 
 class PhantomLinkApp(QuartTrio):
@@ -50,8 +49,8 @@ class PhantomLinkApp(QuartTrio):
         self._recording = recording
         self._service: Service | None = None
         self._bridge = AsyncioBridge(self)
-        self._early_door: Door | None = None
-        register_routes(self, self.get_service, lambda: self.get_door().origins)
+        self._early_policy: AccessPolicy | None = None
+        register_routes(self, self.get_service, lambda: self.get_access_policy().origins)
         self.websocket("/stream/<path:code>")(self._stream)
         self.before_serving(self._start)
         self.after_serving(self._stop)
@@ -71,11 +70,11 @@ class PhantomLinkApp(QuartTrio):
         }:
             await _refuse_ambiguous(send)
             return
-        door = self.get_door()
+        policy = self.get_access_policy()
         # Behind another server, this is when it is learned where that listens.
         if (server := scope.get("server")) is not None:
-            door.warn_if_exposed(server[0])
-        visitor = self._visitor(scope, door)
+            policy.warn_if_exposed(server[0])
+        requester = self._visitor(scope, policy)
         call = None
         if scope["type"] == "http" and not scope.get("root_path"):
             # Not what has been decoded: that may have been another path.
@@ -89,16 +88,16 @@ class PhantomLinkApp(QuartTrio):
             )
         if call is None:
             try:
-                door.check(visitor)
+                policy.check(requester)
             except PhantomLinkError as error:
-                await _refuse(scope, receive, send, error, door)
+                await _refuse(scope, receive, send, error, policy)
                 return
             if scope["type"] == "http":
-                request = RestOfBody(receive, send)
+                request = RequestBody(receive, send)
                 receive, send = request.receive, request.send
             await super().__call__(scope, receive, send)
             return
-        status, headers, body = await call.answer(self.get_service, door, visitor)
+        status, headers, body = await call.answer(self.get_service, policy, requester)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
@@ -112,17 +111,17 @@ class PhantomLinkApp(QuartTrio):
             raise UnavailableError("the server is starting: try again")
         return self._service
 
-    def get_door(self) -> Door:
+    def get_access_policy(self) -> AccessPolicy:
         """What lets requests in; also before the start, when there is little to be let in to.
 
         Raises:
             SettingsError: the environment has a setting of the wrong form.
         """
         if self._service is not None:
-            return self._service.door
-        if self._early_door is None:
-            self._early_door = Door(self._settings or load_settings())
-        return self._early_door
+            return self._service.policy
+        if self._early_policy is None:
+            self._early_policy = AccessPolicy(self._settings or load_settings())
+        return self._early_policy
 
     async def run_service(
         self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -138,16 +137,16 @@ class PhantomLinkApp(QuartTrio):
         self._service = Service(settings, self._recording)
         await self._service.run(task_status)
 
-    def _visitor(self, scope: Any, door: Door) -> Visitor:
+    def _visitor(self, scope: Any, policy: AccessPolicy) -> RequestIdentity:
         """Whose request this is."""
         client = scope.get("client")
-        return read_visitor(
+        return read_request_identity(
             scope.get("method", "GET"),
             scope["path"],
             scope["headers"],
             None if client is None else client[0],
             is_websocket=scope["type"] == "websocket",
-            trust_proxy=door.trusts_proxy,
+            trust_proxy=policy.trusts_proxy,
         )
 
     async def _start(self) -> None:
@@ -180,18 +179,21 @@ class PhantomLinkApp(QuartTrio):
             origin=websocket.headers.get("Origin"),
             subprotocols=websocket.requested_subprotocols,
         )
-        address = self._visitor(scope, service.door).address
+        address = self._visitor(scope, service.policy).address
         try:
             session, admission = service.enter(request, address)
         except PhantomLinkError as error:
             return problem_response(error)
-        with session.reserved(), service.door.crowd.counted(address, session.code):
+        with (
+            session.reserved(),
+            service.policy.connection_limits.counted(address, session.code),
+        ):
             await websocket.accept(subprotocol=admission.subprotocol)
             await serve_asgi_client(
                 websocket,
                 session,
                 admission,
-                Greeter(service, base_url),
+                MetadataMessages(service, base_url),
                 ClientLimits.of(settings),
                 cut_off,
             )
@@ -203,12 +205,12 @@ async def _refuse(
     receive: ASGIReceiveCallable,
     send: ASGISendCallable,
     error: PhantomLinkError,
-    door: Door,
+    policy: AccessPolicy,
 ) -> None:
     """Answer a request, or an upgrade that has not happened, with a problem."""
     origins = [value for name, value in scope["headers"] if name == b"origin"]
     origin = origins[0].decode("ascii") if len(origins) == 1 and origins[0].isascii() else None
-    status, headers, body = raw_answer(error_answer(error), origin, door.origins)
+    status, headers, body = raw_answer(error_answer(error), origin, policy.origins)
     kind = "http.response"
     if scope["type"] == "websocket":
         await receive()  # websocket.connect

@@ -45,7 +45,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     }
     settings = load_settings(flags)
     set_up_logging(settings.log_level, settings.log_format)
-    from phantomlink.server import serve  # noqa: PLC0415
+    from phantomlink.server.front import serve  # noqa: PLC0415
 
     for line in unknown_variables():
         logging.getLogger(__name__).warning("%s", line)
@@ -60,8 +60,8 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from phantomlink.source.inspection import run_inspect  # noqa: PLC0415
-    from phantomlink.source.options import SeriesOptions  # noqa: PLC0415
+    from phantomlink.recordings.inspection import run_inspect  # noqa: PLC0415
+    from phantomlink.recordings.options import SeriesOptions  # noqa: PLC0415
 
     options = SeriesOptions(
         position_series=arguments.position_series,
@@ -73,7 +73,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _synth(arguments: argparse.Namespace) -> int:
-    from phantomlink.source.synthetic import run_synth  # noqa: PLC0415
+    from phantomlink.recordings.synthetic import run_synth  # noqa: PLC0415
 
     return run_synth(
         arguments.out,

@@ -184,3 +184,22 @@ def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
             yield from leaves(error)
         else:
             yield error
+
+
+class BadHeadError(PhantomLinkError):
+    """The client's request is not one that can be answered.
+
+    Attributes:
+        headers: of the answer, beside the usual ones.
+    """
+
+    http_status = 400
+    close_code = CLOSE_NOT_ALLOWED
+    title = "Bad request"
+
+    def __init__(
+        self, message: str, http_status: int = 400, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.http_status = http_status
+        self.headers = headers

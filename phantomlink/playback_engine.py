@@ -28,32 +28,32 @@ from typing import Any, Self
 import trio
 
 from phantomlink.close_codes import CLOSE_NORMAL
-from phantomlink.engine.clock import Clock, SystemClock
-from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
 from phantomlink.engine.parts import parts_of
 from phantomlink.engine.perturbed import apply_perturbation
-from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.timing import TimingCounters
 from phantomlink.errors import InvalidParameterError, RecordingError, leaves
-from phantomlink.settings import Settings
-from phantomlink.sinks.client_limits import QUEUE_PACKETS, queue_packets
-from phantomlink.sinks.script import DemandClock, PacketQueue
-from phantomlink.source.bins import Bins
-from phantomlink.source.index_progress import IndexProgress
-from phantomlink.source.locate import locate_recording
-from phantomlink.source.perturb import (
+from phantomlink.outputs.script import DemandClock, PacketQueue
+from phantomlink.outputs.websocket.client_limits import QUEUE_PACKETS, queue_packets
+from phantomlink.perturbation import (
     NO_PERTURBATION,
     Perturbation,
     load_perturbation,
     noise_and_drift,
     parse_perturbation,
 )
-from phantomlink.source.perturb.perturber import SEEDS
-from phantomlink.source.recording import Recording, open_recording
-from phantomlink.source.trials import Filter
+from phantomlink.perturbation.perturber import SEEDS
+from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.index_progress import IndexProgress
+from phantomlink.recordings.locate import locate_recording
+from phantomlink.recordings.recording import Recording, open_recording
+from phantomlink.recordings.trials import Filter
+from phantomlink.scheduling.clock import Clock, SystemClock
+from phantomlink.scheduling.idle_collector import IdleGarbageCollector
+from phantomlink.scheduling.phases import PhaseAllocator
+from phantomlink.settings import Settings
 from phantomlink.wire.packet import Packet, StreamHeader, packet_data
 
 __all__ = [
@@ -278,7 +278,7 @@ class PlaybackEngine:
         applied = await trio.to_thread.run_sync(
             apply_perturbation, self.perturbation, self.seed, bins, limiter=thread
         )
-        collector = SlackCollector()
+        collector = IdleGarbageCollector()
         if self._speed is None:
             queue = PacketQueue(QUEUE_PACKETS)
             clock: Clock = DemandClock(queue)
@@ -291,7 +291,7 @@ class PlaybackEngine:
             thread,
             loop=self._loop,
             clock=clock,
-            phases=PhaseBook(),
+            phases=PhaseAllocator(),
             collector=collector,
         )
         session = Session(

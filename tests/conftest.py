@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from phantomlink.source.synthetic import synthesize
+from phantomlink.recordings.synthetic import synthesize
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So a shell leaves it to what it runs in the background, and so would we to what we start;

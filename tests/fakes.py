@@ -10,15 +10,15 @@ import numpy as np
 import trio
 import trio.testing
 
-from phantomlink.engine.clock import WaitingTicks
-from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.parts import parts_of
-from phantomlink.engine.phases import PhaseBook
+from phantomlink.engine.recording_recovery import RecordingRecovery
 from phantomlink.engine.session import NO_FILTER
-from phantomlink.engine.supply import Supply
 from phantomlink.errors import BinRangeError, RecordingError
-from phantomlink.source.bins import BinGrid, Block
-from phantomlink.source.trials import Trial, TrialTable
+from phantomlink.recordings.bins import BinGrid, Block
+from phantomlink.recordings.trials import Trial, TrialTable
+from phantomlink.scheduling.clock import WaitingTicks
+from phantomlink.scheduling.idle_collector import IdleGarbageCollector
+from phantomlink.scheduling.phases import PhaseAllocator
 
 
 class TrioClock(WaitingTicks):
@@ -84,7 +84,7 @@ class NamedBins:
 
 
 class FakeFile:
-    """What a supply sees of a recording: `lost` says why it cannot be opened again."""
+    """What a recovery sees of a recording: `lost` says why it cannot be opened again."""
 
     def __init__(self):
         self.lost = None
@@ -105,7 +105,7 @@ class FakeFile:
         return self.moved
 
 
-class VirtualSupply(Supply):
+class VirtualSupply(RecordingRecovery):
     """Reads on the event loop: virtual time must not leap while a thread is at work.
 
     Attributes:
@@ -130,15 +130,15 @@ class VirtualSupply(Supply):
                 read.is_done = True
 
 
-def make_parts(bins, *, clock=None, loop=True, phases=None, supply=None):
+def make_parts(bins, *, clock=None, loop=True, phases=None, recovery=None):
     return parts_of(
         bins,
         trio.CapacityLimiter(1),
-        supply=supply,
+        recovery=recovery,
         loop=loop,
         clock=clock or VirtualClock(),
-        phases=phases or PhaseBook(),
-        collector=SlackCollector(),
+        phases=phases or PhaseAllocator(),
+        collector=IdleGarbageCollector(),
     )
 
 
@@ -148,7 +148,7 @@ class ListSink:
 
     wire_format: object = None
     is_listening: bool = True
-    comes_last: bool = False
+    is_deferred: bool = False
     packets: list = field(default_factory=list)
     times: list = field(default_factory=list)
     deadlines: list = field(default_factory=list)

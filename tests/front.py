@@ -9,10 +9,10 @@ import h11
 import trio
 from quart_trio import QuartTrio
 
-from phantomlink import server
 from phantomlink.app import create_app
+from phantomlink.server import front as server
+from phantomlink.server.hypercorn_handover import Handover
 from phantomlink.settings import Settings
-from phantomlink.sinks.handover import Handover
 
 LOCAL_ORIGIN = "Origin: http://localhost:3000\r\n"
 ROUTES = (

@@ -11,8 +11,8 @@ import numpy as np
 import trio
 
 from phantomlink.engine.session import Session
-from phantomlink.source.bins import BinGrid
-from phantomlink.source.perturb import NO_PERTURBATION, PRESETS, Perturber, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION, PRESETS, Perturber, parse_perturbation
+from phantomlink.recordings.bins import BinGrid
 from tests.fakes import NamedBins, make_parts, make_trial
 
 EXTREME = PRESETS["extreme"]

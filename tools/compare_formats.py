@@ -26,9 +26,9 @@ from typing import Any
 
 import msgpack
 
-from phantomlink.engine.assemble import PacketAssembler
-from phantomlink.source.recording import open_recording
-from phantomlink.source.synthetic import synthesize
+from phantomlink.engine.assembler import PacketAssembler
+from phantomlink.recordings.recording import open_recording
+from phantomlink.recordings.synthetic import synthesize
 from phantomlink.wire.encoder import Frame, PacketEncoder, WireFormat, packet_encoder
 from phantomlink.wire.packet import Packet, StreamHeader
 

@@ -3,7 +3,7 @@
     python tools/jitter.py --quick
     python tools/jitter.py --scenario many --json many.json --plot many.png
 
-docs/benchmark.md says what is measured where, and how to read it.
+docs/internals/benchmark.md says what is measured where, and how to read it.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from _bench.server import StartedServer
 
-from phantomlink.source.synthetic.named import NamedLayout, synthesize_named
+from phantomlink.recordings.synthetic.named import NamedLayout, synthesize_named
 
 CODES = ("left", "right")
 KINDS = ("neural", "kinematics", "intention", "markers")

@@ -25,12 +25,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.perturbed import AppliedPerturbation, SentRows, apply_perturbation
-from phantomlink.source.bins import Bins, Block
-from phantomlink.source.perturb import PRESETS, Perturbation, parse_perturbation
-from phantomlink.source.recording import open_recording
-from phantomlink.source.synthetic import synthesize
+from phantomlink.perturbation import PRESETS, Perturbation, parse_perturbation
+from phantomlink.recordings.bins import Bins, Block
+from phantomlink.recordings.recording import open_recording
+from phantomlink.recordings.synthetic import synthesize
 
 FOUR = ("light", "moderate", "intense", "extreme")
 # One of each kind, with what the scripts give it where one does.

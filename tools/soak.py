@@ -3,7 +3,7 @@
     python tools/soak.py --minutes 20
     python tools/soak.py --minutes 3 --json soak.json
 
-docs/soak.md says what is done, what is counted and what is decided from it.
+docs/internals/soak.md says what is done, what is counted and what is decided from it.
 """
 
 from __future__ import annotations

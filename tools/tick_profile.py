@@ -3,7 +3,7 @@
     python tools/tick_profile.py
     python tools/tick_profile.py --scenario 100x1 --rounds 5 --json ticks.json
 
-docs/tick.md says what is measured how, and what came out.
+docs/internals/tick.md says what is measured how, and what came out.
 """
 
 from __future__ import annotations

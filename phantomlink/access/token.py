@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from phantomlink.access.visitor import Visitor
+from phantomlink.access.request_identity import RequestIdentity
 from phantomlink.errors import NotAuthorizedError
 
 SUBPROTOCOL_PREFIX = b"phantomlink.bearer."
@@ -29,15 +29,15 @@ class TokenCheck:
     def __init__(self, token: str) -> None:
         self._digest = _digest(token.encode())
 
-    def check(self, visitor: Visitor) -> None:
+    def check(self, requester: RequestIdentity) -> None:
         """Let a request pass that has the token, or needs none.
 
         Raises:
             NotAuthorizedError: it has none, or another.
         """
-        if is_open(visitor):
+        if is_open(requester):
             return
-        given = _given(visitor)
+        given = _given(requester)
         if given is None:
             raise NotAuthorizedError(f"token: got none, {_TAKES}")
         # Digests, so that the time tells nothing of the length either.
@@ -45,20 +45,20 @@ class TokenCheck:
             raise NotAuthorizedError("token: got one that is not this server's", is_wrong=True)
 
 
-def is_open(visitor: Visitor) -> bool:
+def is_open(requester: RequestIdentity) -> bool:
     """Whether a request needs no token.
 
     A browser sends none with the question that it asks before a request (CORS); the answer says
     which origins and methods are allowed and no more.
     """
-    if visitor.is_preflight:
+    if requester.is_preflight:
         return True
-    return visitor.path in OPEN_PATHS and visitor.method in {"GET", "HEAD"}
+    return requester.path in OPEN_PATHS and requester.method in {"GET", "HEAD"}
 
 
-def _given(visitor: Visitor) -> bytes | None:
+def _given(requester: RequestIdentity) -> bytes | None:
     """The token of a request, whatever it is; None where it has none."""
-    authorizations = visitor.authorizations
+    authorizations = requester.authorizations
     if len(authorizations) > 1:
         # Which of them counts, the next one to read them might see in another way.
         raise NotAuthorizedError(
@@ -70,7 +70,7 @@ def _given(visitor: Visitor) -> bytes | None:
         if scheme.lower() != b"bearer" or not token.strip():
             raise NotAuthorizedError(f"Authorization: got another form, {_TAKES}", is_wrong=True)
         return token.strip()
-    subprotocol = visitor.first_subprotocol
+    subprotocol = requester.first_subprotocol
     if subprotocol is not None and subprotocol.startswith(SUBPROTOCOL_PREFIX):
         return subprotocol.removeprefix(SUBPROTOCOL_PREFIX)
     return None

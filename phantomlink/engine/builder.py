@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager
 
 import trio
 
-from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.fanout import Release
 from phantomlink.engine.perturbed import AppliedPerturbation, SentRows
 from phantomlink.engine.selection import Playhead
 from phantomlink.engine.timing import TimingCounters
-from phantomlink.source.bins import Block
+from phantomlink.recordings.bins import Block
 
 # Built a few at a time: one after the other they find the code and the block in the CPU's caches,
 # which a hundred other sessions have been through since the last tick. And at most so many, so

@@ -18,7 +18,7 @@ import trio
 from phantomlink.engine.perturbed import AppliedPerturbation, SentRows, apply_perturbation
 from phantomlink.engine.selection import Selection
 from phantomlink.errors import InvalidParameterError
-from phantomlink.source.bins import Block
+from phantomlink.recordings.bins import Block
 from phantomlink.wire.canonical import PayloadEncoder
 
 if TYPE_CHECKING:

@@ -89,7 +89,7 @@ class Sink(Protocol):
         ...
 
     @property
-    def comes_last(self) -> bool:
+    def is_deferred(self) -> bool:
         """Whether it has the next packet after the others, who should not wait for what it costs.
 
         The same throughout a tick.
@@ -156,9 +156,9 @@ class Fanout:
         this is a boundary: it is logged once, and the caller drops the sink.
         """
         first: Sequence[Sink] = self._all
-        self._last = [sink for sink in first if sink.comes_last]
+        self._last = [sink for sink in first if sink.is_deferred]
         if self._last:
-            first = [sink for sink in first if not sink.comes_last]
+            first = [sink for sink in first if not sink.is_deferred]
         return _offer(first, release, give_way if len(self._all) <= _FEW else None)
 
     def offer_last(self, release: Release) -> list[Sink]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.faults import Fault
-from phantomlink.source.bins import Bins, Block
-from phantomlink.source.perturb import PRESETS, Perturbation, Perturber, TransportPlan
+from phantomlink.perturbation import PRESETS, Perturbation, Perturber, TransportPlan
+from phantomlink.recordings.bins import Bins, Block
 from phantomlink.wire.canonical import canonical_json
 from phantomlink.wire.packet import Packet
 

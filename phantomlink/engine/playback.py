@@ -23,19 +23,19 @@ from functools import partial
 import trio
 
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
-from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.builder import PacketBuilder
-from phantomlink.engine.clock import Clock
-from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.fanout import Encoders, Fanout, Release, Sink
 from phantomlink.engine.faults import NO_FAULT, Delays, Line
 from phantomlink.engine.perturbed import AppliedPerturbation, SentRows
-from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.prefetch import BLOCKS_BUFFERED, BlockReader, prefetch
 from phantomlink.engine.selection import Playhead, Selection
-from phantomlink.engine.timeline import Timeline
 from phantomlink.engine.timing import EventKind, TimingCounters, TimingEvent
-from phantomlink.source.bins import Block
+from phantomlink.recordings.bins import Block
+from phantomlink.scheduling.clock import Clock
+from phantomlink.scheduling.idle_collector import IdleGarbageCollector
+from phantomlink.scheduling.phases import PhaseAllocator
+from phantomlink.scheduling.timeline import Timeline
 
 # Way is given up to so many ticks a second of all playheads: with more, even what clients take to
 # read would be at the cost of the next ones.
@@ -64,8 +64,8 @@ class PlaybackParts:
     encoders: Encoders
     loop: bool
     clock: Clock
-    phases: PhaseBook
-    collector: SlackCollector
+    phases: PhaseAllocator
+    collector: IdleGarbageCollector
 
 
 @dataclass(slots=True, eq=False)
@@ -141,8 +141,8 @@ class Playback:
             return None
         if self._parts.clock.now_ns() - self._dry_since_ns < _DRY_NS:
             return None
-        supply = self._parts.reader.supply
-        return (supply and supply.reason) or _BEING_READ
+        recovery = self._parts.reader.recovery
+        return (recovery and recovery.reason) or _BEING_READ
 
     @contextmanager
     def running_dry(self) -> Iterator[None]:

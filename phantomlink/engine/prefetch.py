@@ -3,7 +3,7 @@
 A small recording lies in memory as bins and is read where it is. A large one is read in the
 recording's worker thread: h5py has one lock for everything, and a call on the event loop
 would wait for it (171 ms, measured) while a worker reads. What happens when it cannot be read is
-said in supply.py.
+said in recovery.py.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from functools import partial
 
 import trio
 
+from phantomlink.engine.recording_recovery import RecordingRecovery
 from phantomlink.engine.selection import Selection
-from phantomlink.engine.supply import Supply
-from phantomlink.source.bins import Bins, Block
+from phantomlink.recordings.bins import Bins, Block
 
 # One block is played while one waits in the channel and one is being read.
 BLOCK_SECONDS = 1.0
@@ -30,14 +30,14 @@ class BlockReader:
     Args:
         bins: the recording at one bin width.
         limiter: of one token, shared by all that read this recording.
-        supply: of a recording that can be lost and come back; None: a read that fails is an error.
+        recovery: of a recording that can be lost and come back; None: a failed read is an error.
     """
 
     def __init__(
-        self, bins: Bins, limiter: trio.CapacityLimiter, supply: Supply | None = None
+        self, bins: Bins, limiter: trio.CapacityLimiter, recovery: RecordingRecovery | None = None
     ) -> None:
         self.bins = bins
-        self.supply = supply
+        self.recovery = recovery
         self._limiter = limiter
         self._most_bins = max(1, MAX_BLOCK_COUNTS // len(bins.unit_ids))
 
@@ -60,7 +60,7 @@ class BlockReader:
         return await self._read(start, stop, patiently=False)
 
     async def read_patiently(self, start: int, stop: int) -> Block:
-        """As `read`, but where there is a supply it waits until the file can be read.
+        """As `read`, but where there is a recovery it waits until the file can be read.
 
         Raises:
             RecordingError: the file cannot be read, or never can these bins.
@@ -72,9 +72,9 @@ class BlockReader:
             await trio.lowlevel.checkpoint()
             return self.bins.read(start, stop)
         work = partial(self.bins.read, start, stop)
-        if self.supply is None:
+        if self.recovery is None:
             return await trio.to_thread.run_sync(work, limiter=self._limiter)
-        return await self.supply.read(work, patiently=patiently)
+        return await self.recovery.read(work, patiently=patiently)
 
 
 async def prefetch(

@@ -19,12 +19,12 @@ from phantomlink.close_codes import (
     CLOSE_SESSION_GONE,
     CLOSE_TRY_AGAIN_LATER,
 )
-from phantomlink.engine.codes import make_up_code, shown_code, validate_code
-from phantomlink.engine.companion import Companion
 from phantomlink.engine.ledger import Ledger
+from phantomlink.engine.output import Output
 from phantomlink.engine.perturbed import AppliedPerturbation
 from phantomlink.engine.playback import PlaybackParts
 from phantomlink.engine.session import REAL_TIME, Session
+from phantomlink.engine.session_codes import make_up_code, shown_code, validate_code
 from phantomlink.errors import (
     RecordingError,
     SessionNotFoundError,
@@ -33,7 +33,7 @@ from phantomlink.errors import (
     leaves,
 )
 from phantomlink.logs import bind
-from phantomlink.source.perturb import NO_PERTURBATION, Perturbation
+from phantomlink.perturbation import NO_PERTURBATION, Perturbation
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Registry:
         *,
         parts: PlaybackParts | None = None,
         speed: Fraction = REAL_TIME,
-        companions: Sequence[Companion] = (),
+        outputs: Sequence[Output] = (),
         perturbation: Perturbation | None = None,
         seed: int | None = None,
         applied: AppliedPerturbation | None = None,
@@ -112,7 +112,7 @@ class Registry:
             code: its name; None for one that we make up.
             parts: what a new one is made of; None for the usual.
             speed: of a new one.
-            companions: of a new one.
+            outputs: of a new one.
             perturbation: of a new one; None for the server's.
             seed: of a new one; None for the server's.
             applied: both ready for use, where that has been made already.
@@ -135,7 +135,7 @@ class Registry:
             perturbation=self.perturbation if perturbation is None else perturbation,
             seed=self.seed if seed is None else seed,
             applied=applied,
-            companions=companions,
+            outputs=outputs,
         )
         self._make_room()
         self._sessions[code] = session

@@ -18,8 +18,8 @@ from fractions import Fraction
 import trio
 
 from phantomlink.close_codes import CLOSE_NORMAL
-from phantomlink.engine.companion import Companion, Observer, SessionEvent
 from phantomlink.engine.fanout import Sink
+from phantomlink.engine.output import Observer, Output, SessionEvent
 from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
 from phantomlink.engine.playback import Playback, PlaybackParts
 from phantomlink.engine.selection import Selection
@@ -27,8 +27,8 @@ from phantomlink.engine.status import ClientBacklog, PlaybackStatus, SessionStat
 from phantomlink.engine.timing import TimingSums
 from phantomlink.errors import BinRangeError
 from phantomlink.metrics import Histogram
-from phantomlink.source.perturb import NO_PERTURBATION, Perturbation
-from phantomlink.source.trials import Filter
+from phantomlink.perturbation import NO_PERTURBATION, Perturbation
+from phantomlink.recordings.trials import Filter
 
 NO_FILTER = Filter()
 REAL_TIME = Fraction(1)
@@ -44,7 +44,7 @@ class Session:
         perturbation: what is done to its packets.
         seed: of whatever perturbation it has, 0 to 2**63 - 1.
         applied: the same ready for use, where that has been made already.
-        companions: run as long as it does.
+        outputs: run as long as it does.
 
     Raises:
         InvalidParameterError: the perturbation does not fit the recording.
@@ -59,12 +59,12 @@ class Session:
         perturbation: Perturbation = NO_PERTURBATION,
         seed: int = 0,
         applied: AppliedPerturbation | None = None,
-        companions: Sequence[Companion] = (),
+        outputs: Sequence[Output] = (),
     ) -> None:
         self.code = code
         self.parts = parts
         self.speed = speed
-        self.companions = tuple(companions)
+        self.outputs = tuple(outputs)
         self.seed = seed
         self._applied = applied or apply_perturbation(perturbation, seed, parts.reader.bins)
         self.created_at = datetime.now(UTC)
@@ -398,8 +398,8 @@ class Session:
                 nursery.cancel_scope.cancel()
             for playback in self._playbacks.values():
                 self._start(playback)
-            for companion in self.companions:
-                nursery.start_soon(companion.run, self)
+            for output in self.outputs:
+                nursery.start_soon(output.run, self)
             await trio.sleep_forever()
 
     def _make_playback(self, selection: Selection, from_bin: int = 0) -> Playback:

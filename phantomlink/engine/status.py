@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from phantomlink.source.trials import Filter
+from phantomlink.recordings.trials import Filter
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from phantomlink.engine.codes import is_code
 from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
+from phantomlink.engine.session_codes import is_code
 from phantomlink.errors import InvalidParameterError
+from phantomlink.files.atomic_write import written_atomically
+from phantomlink.perturbation import NO_PERTURBATION, Perturbation, parse_perturbation
+from phantomlink.perturbation.perturber import SEEDS
 from phantomlink.settings import MAX_RATE_HZ, MIN_RATE_HZ
-from phantomlink.source.aside import written_aside
-from phantomlink.source.perturb import NO_PERTURBATION, Perturbation, parse_perturbation
-from phantomlink.source.perturb.perturber import SEEDS
 
 VERSION = 1
 _FORMAT = "phantomlink-sessions"
@@ -174,7 +174,7 @@ def write_state(path: Path, identity: RecordingIdentity, sessions: Sequence[Sess
         OSError: it cannot be written; the file is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_aside(path, overwrite=True) as part:
+    with written_atomically(path, overwrite=True) as part:
         # Whoever knows a session's code can listen to it and steer it.
         part.touch(mode=0o600)
         part.write_bytes(dump_state(identity, sessions))

@@ -14,8 +14,9 @@ from pathlib import Path
 import trio
 
 from phantomlink.engine.session import Session
-from phantomlink.sinks.lsl.companion import lsl_companion
-from phantomlink.source.perturb import NO_PERTURBATION
+from phantomlink.outputs.lsl.output import lsl_output
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.state.file import (
     RecordingIdentity,
     SessionState,
@@ -25,7 +26,6 @@ from phantomlink.state.file import (
     write_state,
 )
 from phantomlink.state.lock import StateLock, StateLockedError
-from phantomlink.turn import Turn
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class StateKeeper:
 
     async def _look(self) -> tuple[SessionState, ...]:
         """What there is to keep. A tick that is due comes in between."""
-        state, turn = [], Turn()
+        state, turn = [], LoopBudget()
         for session in self._sessions:
             if not session.is_closed:
                 state.append(_state_of(session))
@@ -149,7 +149,7 @@ class StateKeeper:
 
 
 def _state_of(session: Session) -> SessionState:
-    playhead, applied, companion = session.main.playhead, session.applied, lsl_companion(session)
+    playhead, applied, output = session.main.playhead, session.applied, lsl_output(session)
     return SessionState(
         code=session.code,
         created_at=session.created_at,
@@ -162,5 +162,5 @@ def _state_of(session: Session) -> SessionState:
         is_stopped=session.is_stopped,
         perturbation=NO_PERTURBATION if applied is None else applied.perturbation,
         seed=session.seed,
-        has_lsl=companion is None or companion.is_wanted,
+        has_lsl=output is None or output.is_wanted,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from phantomlink.engine.codes import shown_code
 from phantomlink.engine.session import Session
+from phantomlink.engine.session_codes import shown_code
 from phantomlink.errors import BinRangeError, PhantomLinkError
 from phantomlink.state.file import SessionState
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import kosoku
 
-from phantomlink.source.synthetic import synthesize
+from phantomlink.recordings.synthetic import synthesize
 from tests.servers import ENTRIES, LiveServer, live_server
 
 GROUPS = tuple(f"{group}.*" for group in (1, 2, 3, 4, 5, 6, 7, 9, 10))

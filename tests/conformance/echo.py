@@ -18,7 +18,7 @@ import sys
 import trio_websocket
 
 import phantomlink.app
-import phantomlink.sinks.websocket
+import phantomlink.outputs.websocket.client
 from phantomlink.cli import main
 from phantomlink.wire.encoder import frame_message
 
@@ -59,7 +59,7 @@ async def take_long_messages(nursery, stream, **options):
 
 _wrap_server_stream = trio_websocket.wrap_server_stream
 trio_websocket.wrap_server_stream = take_long_messages
-phantomlink.sinks.websocket._stream_session = echo_frames
+phantomlink.outputs.websocket.client._stream_session = echo_frames
 phantomlink.app.serve_asgi_client = echo_messages
 app = phantomlink.app.create_app()
 

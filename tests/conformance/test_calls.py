@@ -25,8 +25,8 @@ from schemathesis.config._checks import NegativeDataRejectionConfig
 from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.specs.openapi.checks import allow_header_conformance, positive_data_acceptance
 
-from phantomlink.openapi import openapi_document
-from phantomlink.openapi.parts import CODE_PATTERN
+from phantomlink.rest.openapi import openapi_document
+from phantomlink.rest.openapi.parts import CODE_PATTERN
 from tests.servers import live_server
 
 # These refuse with 422 (or 426) what only words can say: the same member in body and query, more

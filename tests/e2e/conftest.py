@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from phantomlink.source.synthetic import synthesize
+from phantomlink.recordings.synthetic import synthesize
 from tests.front import fronting
 from tests.large_files import make_large
 from tests.rest import running

@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from phantomlink.source.recording import open_recording
-from phantomlink.source.synthetic import synthesize
-from phantomlink.source.trials import Filter
+from phantomlink.recordings.recording import open_recording
+from phantomlink.recordings.synthetic import synthesize
+from phantomlink.recordings.trials import Filter
 from tests.blocks import ROOT, foreign_names, node_command
 from tests.servers import live_server
 

@@ -15,7 +15,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
 
-from phantomlink.source.synthetic import synthesize_named
+from phantomlink.recordings.synthetic import synthesize_named
 from tests.clients import listening, receive
 from tests.servers import live_server
 
@@ -31,7 +31,7 @@ def server(tmp_path_factory):
 
 
 def test_hypercorns_connection_handler_is_where_and_what_we_use():
-    """It is not public API: when this fails, look at phantomlink/server.py and the pin."""
+    """It is not public API: when this fails, look at phantomlink/server/front.py and the pin."""
     parameters = ["self", "app", "config", "context", "state", "stream"]
     assert list(inspect.signature(TCPServer.__init__).parameters) == parameters
     assert hasattr(TCPServer, "__await__")

@@ -14,8 +14,8 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 
-from phantomlink import server
 from phantomlink.app import create_app
+from phantomlink.server import front as server
 from phantomlink.settings import Settings
 from tests.clients import receive
 from tests.rest import until

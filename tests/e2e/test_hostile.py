@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 import psutil
 import pytest
 
-from phantomlink.source.synthetic import synthesize_named
+from phantomlink.recordings.synthetic import synthesize_named
 from tests.clients import listening, receive
 from tests.e2e.hostile import Case, corpus, get, play, status_of
 from tests.servers import ENTRIES, LiveServer, live_server

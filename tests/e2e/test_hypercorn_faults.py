@@ -1,7 +1,7 @@
 """hypercorn as it comes, under Trio, beside hypercorn guarded: what ends the worker there.
 
 When a test of the first kind fails, hypercorn has been mended in that respect. When all of them
-do, phantomlink/hypercorn_guard.py can go.
+do, phantomlink/asgi/hypercorn_guard.py can go.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 from hypercorn.trio.tcp_server import TCPServer
 
-from phantomlink import hypercorn_guard
-from phantomlink.hypercorn_guard import GuardedTCPServer, guard_hypercorn
+from phantomlink.asgi import hypercorn_guard
+from phantomlink.asgi.hypercorn_guard import GuardedTCPServer, guard_hypercorn
 from tests.e2e.test_front import masked, upgrade
 
 FAULTS = {

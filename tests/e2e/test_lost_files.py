@@ -10,8 +10,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from phantomlink.source.index_cache import HEADER_BYTES, places
-from phantomlink.source.recording import open_recording
+from phantomlink.recordings.index_cache import HEADER_BYTES, places
+from phantomlink.recordings.recording import open_recording
 from tests.clients import listening
 from tests.large_files import overwrite
 from tests.servers import ENTRIES, live_server

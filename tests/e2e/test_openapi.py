@@ -11,13 +11,13 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from phantomlink.app import create_app
 from phantomlink.engine.session import NO_FILTER
-from phantomlink.greeting import Greeter
-from phantomlink.openapi import openapi_document
+from phantomlink.outputs.websocket.admission import StreamRequest
+from phantomlink.perturbation import PRESETS
+from phantomlink.recordings.trials import Filter
+from phantomlink.rest.metadata_message import MetadataMessages
+from phantomlink.rest.openapi import openapi_document
+from phantomlink.rest.views import stream_metadata
 from phantomlink.settings import Settings
-from phantomlink.sinks.admission import StreamRequest
-from phantomlink.source.perturb import PRESETS
-from phantomlink.source.trials import Filter
-from phantomlink.views import stream_metadata
 from phantomlink.wire.packet import packet_data
 from tests.fakes import ListSink
 
@@ -214,7 +214,7 @@ async def test_the_document_is_served(app):
 async def test_messages_of_streams_are_as_described(app):
     service = app.get_service()
     session, admission = service.enter(StreamRequest("/stream/a", host="localhost"))
-    greeting = await Greeter(service, "ws://localhost")(session, admission)
+    greeting = await MetadataMessages(service, "ws://localhost")(session, admission)
     validate(msgpack.unpackb(greeting), {"$ref": "#/components/schemas/MetadataMessage"})
     release = await session.main.peek()
     data = packet_data(release.packet, session.parts.encoders.header, 1.5)
@@ -222,7 +222,9 @@ async def test_messages_of_streams_are_as_described(app):
     validate(message, {"$ref": "#/components/schemas/DataMessage"})
     assert not set(stream_metadata(service, session)) & set(data)
     session.set_perturbation(PRESETS["extreme"], 3)
-    greeting = msgpack.unpackb(await Greeter(service, "ws://localhost")(session, admission))
+    greeting = msgpack.unpackb(
+        await MetadataMessages(service, "ws://localhost")(session, admission)
+    )
     validate(greeting, {"$ref": "#/components/schemas/MetadataMessage"})
     told = greeting["data"]
     assert told["perturbation"] == PRESETS["extreme"].as_json()

@@ -6,7 +6,7 @@ import urllib.request
 import numpy as np
 import pytest
 
-from phantomlink.source.synthetic import synthesize, synthesize_named
+from phantomlink.recordings.synthetic import synthesize, synthesize_named
 from tests.clients import listening, receive
 from tests.e2e.test_stream import expected_bins
 from tests.servers import live_server

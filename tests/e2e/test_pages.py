@@ -6,7 +6,7 @@ import pytest
 
 from tests.blocks import ROOT, Block, blocks, foreign_names, node_command, run_block
 
-PAGES = (ROOT / "README.md", ROOT / "docs" / "clients.md")
+PAGES = (ROOT / "README.md", ROOT / "docs/guide/clients.md")
 BLOCKS = {block.name: block for page in PAGES for block in blocks(page)}
 JAVASCRIPT = [name for name, block in BLOCKS.items() if block.language == "javascript"]
 PYTHON = [name for name, block in BLOCKS.items() if block.language == "python"]

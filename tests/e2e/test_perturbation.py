@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from phantomlink.source.perturb import PRESETS
-from phantomlink.source.synthetic import synthesize_named
+from phantomlink.perturbation import PRESETS
+from phantomlink.recordings.synthetic import synthesize_named
 from phantomlink.wire.canonical import canonical_payload
 from tests.clients import decode, listening, receive
 from tests.servers import live_server

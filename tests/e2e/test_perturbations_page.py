@@ -1,4 +1,4 @@
-"""docs/perturbations.md does what it says: its blocks and commands are run."""
+"""docs/explanation/perturbations.md does what it says: its blocks and commands are run."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ import pytest
 
 from tests.blocks import ROOT, blocks, run
 
-PAGE = ROOT / "docs" / "perturbations.md"
+PAGE = ROOT / "docs/explanation/perturbations.md"
 BLOCKS = blocks(PAGE)
 SHELL = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 CURL = argparse.ArgumentParser()

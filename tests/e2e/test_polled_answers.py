@@ -6,9 +6,10 @@ import logging
 import pytest
 import trio
 
-from phantomlink import polled, turn, views
-from phantomlink.access.visitor import UNKNOWN_ADDRESS, Visitor
+from phantomlink.access.request_identity import UNKNOWN_ADDRESS, RequestIdentity
 from phantomlink.engine.session import NO_FILTER
+from phantomlink.rest import polled, views
+from phantomlink.scheduling import loop_budget
 from tests.fakes import ListSink
 from tests.front import LOCAL_ORIGIN, ROUTES, Client
 from tests.servers import ENTRIES, live_server
@@ -160,7 +161,7 @@ async def test_the_asgi_application_answers_polled_routes_without_the_framework(
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/stats", "/api/sessions"])
 async def test_a_hundred_sessions_are_told_of_bit_by_bit(front, path, nursery, monkeypatch):
-    monkeypatch.setattr(turn, "LONGEST_NS", 0)
+    monkeypatch.setattr(loop_budget, "LONGEST_NS", 0)
     registry = front.app.get_service().registry
     for n in range(99):
         registry.create(f"s-{n}")
@@ -179,9 +180,9 @@ async def test_a_hundred_sessions_are_told_of_bit_by_bit(front, path, nursery, m
     await trio.lowlevel.checkpoint()
     call = polled.find_call("GET", "1.1", path, [])
     before = turns
-    door = front.app.get_door()
-    visitor = Visitor("GET", path, UNKNOWN_ADDRESS)
-    _, _, body = await call.answer(front.app.get_service, door, visitor)
+    policy = front.app.get_access_policy()
+    requester = RequestIdentity("GET", path, UNKNOWN_ADDRESS)
+    _, _, body = await call.answer(front.app.get_service, policy, requester)
     assert turns - before >= 99
     session.unsubscribe(sink)
     said = json.loads(body)

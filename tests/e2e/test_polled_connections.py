@@ -8,7 +8,7 @@ import struct
 import pytest
 import trio
 
-from phantomlink import server
+from phantomlink.server import front as server
 from phantomlink.settings import Settings
 from tests.front import ROUTES, create, request
 

@@ -6,8 +6,8 @@ from fractions import Fraction
 import pytest
 
 from phantomlink.app import create_app
+from phantomlink.recordings.trials import Filter
 from phantomlink.settings import Settings
-from phantomlink.source.trials import Filter
 from tests.rest import ISO, get, listening, post, problem, running, until
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phantomlink.source.trials import OWN_FIELDS
+from phantomlink.recordings.trials import OWN_FIELDS
 from tests.rest import get, problem
 
 

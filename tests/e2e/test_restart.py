@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.sync.client import connect
 
-from phantomlink.source.synthetic import synthesize_named
+from phantomlink.recordings.synthetic import synthesize_named
 from tests.clients import decode, listening, receive
 from tests.servers import live_server
 from tests.waiting import until

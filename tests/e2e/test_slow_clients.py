@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from phantomlink.source.synthetic import synthesize_named
+from phantomlink.recordings.synthetic import synthesize_named
 from tests.clients import listening
 from tests.servers import ENTRIES, live_server
 from tests.waiting import until

@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from phantomlink.source.synthetic import synthesize, synthesize_named
+from phantomlink.recordings.synthetic import synthesize, synthesize_named
 from tests.clients import decode, listening, receive
 from tests.servers import ENTRIES, live_server
 from tests.waiting import until

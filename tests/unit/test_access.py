@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phantomlink.access import token as token_module
-from phantomlink.access.crowd import Crowd
-from phantomlink.access.door import Door
+from phantomlink.access.access_policy import AccessPolicy
+from phantomlink.access.connection_limits import ConnectionLimits
 from phantomlink.access.exposure import is_exposed
 from phantomlink.access.origins import OriginRule
 from phantomlink.access.rates import RequestRates
+from phantomlink.access.request_identity import UNKNOWN_ADDRESS, address_key, read_request_identity
 from phantomlink.access.token import TokenCheck
-from phantomlink.access.visitor import UNKNOWN_ADDRESS, address_key, read_visitor
 from phantomlink.errors import (
     NotAuthorizedError,
     PhantomLinkError,
@@ -31,15 +31,15 @@ PROTOCOL = b"sec-websocket-protocol"
 BEARER = b"phantomlink.bearer." + TOKEN.encode()
 
 
-def visitor(*headers, method="GET", path="/health", peer="10.0.0.1", **how):
-    return read_visitor(method, path, headers, peer, **how)
+def requester(*headers, method="GET", path="/health", peer="10.0.0.1", **how):
+    return read_request_identity(method, path, headers, peer, **how)
 
 
 def passes(*headers, **how):
     """Whether a request has the token; when not, nothing of what it had is said."""
     check = TokenCheck(TOKEN)
     try:
-        check.check(visitor(*headers, **how))
+        check.check(requester(*headers, **how))
     except NotAuthorizedError as error:
         assert error.http_status == 401
         assert dict(error.headers)["WWW-Authenticate"].startswith('Bearer realm="phantomlink"')
@@ -154,14 +154,14 @@ def test_addresses_are_counted_by_network(peer, key):
 
 def test_a_proxy_is_believed_only_when_told_to_and_only_in_what_it_added():
     forwarded = (b"x-forwarded-for", b"1.1.1.1, 2.2.2.2 , 203.0.113.7")
-    assert visitor(forwarded).address == "10.0.0.1"
-    assert visitor(forwarded, trust_proxy=True).address == "203.0.113.7"
+    assert requester(forwarded).address == "10.0.0.1"
+    assert requester(forwarded, trust_proxy=True).address == "203.0.113.7"
     # A second header is the later part of the list.
     second = (b"x-forwarded-for", b"203.0.113.8")
-    assert visitor(forwarded, second, trust_proxy=True).address == "203.0.113.8"
-    assert visitor(trust_proxy=True).address == "10.0.0.1"
+    assert requester(forwarded, second, trust_proxy=True).address == "203.0.113.8"
+    assert requester(trust_proxy=True).address == "10.0.0.1"
     broken = (b"x-forwarded-for", b"1.1.1.1, <script>\xff")
-    assert visitor(broken, trust_proxy=True).address == UNKNOWN_ADDRESS
+    assert requester(broken, trust_proxy=True).address == UNKNOWN_ADDRESS
 
 
 class TestOrigins:
@@ -266,49 +266,49 @@ class TestRates:
 
 class TestCrowd:
     def test_each_limit_says_which_it_is(self):
-        crowd = Crowd(3, 2, 2)
-        with crowd.counted("a", "s"), crowd.counted("a", "t"):
+        connection_limits = ConnectionLimits(3, 2, 2)
+        with connection_limits.counted("a", "s"), connection_limits.counted("a", "t"):
             with pytest.raises(TooManyClientsError, match=r"from a: there are 2.*PER_ADDRESS") as c:
-                crowd.check("a", "u")
+                connection_limits.check("a", "u")
             assert c.value.http_status == 429
-            with crowd.counted("b", "s"):
+            with connection_limits.counted("b", "s"):
                 with pytest.raises(TooManyClientsError, match=r"in all: there are 3") as c:
-                    crowd.check("c", "u")
+                    connection_limits.check("c", "u")
                 assert (c.value.http_status, c.value.retry_after_seconds) == (503, 5)
-            crowd.check("b", "s")
+            connection_limits.check("b", "s")
             with (
-                Crowd.counted(crowd, "b", "s"),
+                ConnectionLimits.counted(connection_limits, "b", "s"),
                 pytest.raises(TooManyClientsError),
             ):
-                crowd.check("b", "s")
-        crowd.check("a", "s")
-        assert crowd.n_clients == 0
+                connection_limits.check("b", "s")
+        connection_limits.check("a", "s")
+        assert connection_limits.n_clients == 0
 
     def test_the_limit_of_a_session(self):
-        crowd = Crowd(100, 1, 100)
-        with crowd.counted("a", "s"):
+        connection_limits = ConnectionLimits(100, 1, 100)
+        with connection_limits.counted("a", "s"):
             with pytest.raises(TooManyClientsError, match="of this session: there are 1") as caught:
-                crowd.check("b", "s")
+                connection_limits.check("b", "s")
             assert caught.value.http_status == 503
-            crowd.check("b", "t")
+            connection_limits.check("b", "t")
 
     def test_those_who_left_are_forgotten(self):
-        crowd = Crowd(10, 10, 10)
+        connection_limits = ConnectionLimits(10, 10, 10)
         for n in range(1000):
-            with crowd.counted(f"a{n}", f"s{n}"):
+            with connection_limits.counted(f"a{n}", f"s{n}"):
                 pass
-        assert not crowd._of_session
-        assert not crowd._from_address
-        with pytest.raises(RuntimeError), crowd.counted("a", "s"):
+        assert not connection_limits._of_session
+        assert not connection_limits._from_address
+        with pytest.raises(RuntimeError), connection_limits.counted("a", "s"):
             raise RuntimeError
-        assert (crowd.n_clients, len(crowd._from_address)) == (0, 0)
+        assert (connection_limits.n_clients, len(connection_limits._from_address)) == (0, 0)
 
     def test_asking_is_not_remembered(self):
-        crowd = Crowd(10, 10, 10)
+        connection_limits = ConnectionLimits(10, 10, 10)
         for n in range(1000):
-            crowd.check(f"a{n}", f"s{n}")
-        assert not crowd._of_session
-        assert not crowd._from_address
+            connection_limits.check(f"a{n}", f"s{n}")
+        assert not connection_limits._of_session
+        assert not connection_limits._from_address
 
 
 @pytest.mark.parametrize(
@@ -325,35 +325,37 @@ def test_where_others_can_reach_it(address, exposed):
 
 class TestDoor:
     def test_without_a_token_everybody_is_let_in(self):
-        Door(Settings()).check(visitor((AUTH, b"nonsense")))
+        AccessPolicy(Settings()).check(requester((AUTH, b"nonsense")))
 
     def test_wrong_tokens_use_up_requests_too(self):
         clock = Clock()
-        door = Door(Settings(api_token=TOKEN, max_requests_per_second=0.5, request_burst=3), clock)
+        policy = AccessPolicy(
+            Settings(api_token=TOKEN, max_requests_per_second=0.5, request_burst=3), clock
+        )
         for _ in range(3):
             with pytest.raises(NotAuthorizedError):
-                door.check(visitor((AUTH, b"Bearer guess")))
+                policy.check(requester((AUTH, b"Bearer guess")))
         with pytest.raises(TooManyRequestsError) as caught:
-            door.check(visitor((AUTH, RIGHT)))
+            policy.check(requester((AUTH, RIGHT)))
         error = caught.value
         assert (error.http_status, error.retry_after_seconds) == (429, 2)
         assert str(error).startswith(
             "requests from 10.0.0.1: got more than 0.5 a second after 3 at once"
         )
-        door.check(visitor((AUTH, RIGHT), peer="10.0.0.2"))
+        policy.check(requester((AUTH, RIGHT), peer="10.0.0.2"))
         clock.now += 2
-        door.check(visitor((AUTH, RIGHT)))
+        policy.check(requester((AUTH, RIGHT)))
 
     def test_the_open_routes_count_too(self):
-        door = Door(Settings(request_burst=2), Clock())
+        policy = AccessPolicy(Settings(request_burst=2), Clock())
         for _ in range(2):
-            door.check(visitor(path="/livez"))
+            policy.check(requester(path="/livez"))
         with pytest.raises(TooManyRequestsError):
-            door.check(visitor(path="/livez"))
+            policy.check(requester(path="/livez"))
 
     def test_it_warns_once_and_only_where_it_is_open(self, caplog):
         caplog.set_level(logging.WARNING)
-        locked, opened = Door(Settings(api_token=TOKEN)), Door(Settings())
+        locked, opened = AccessPolicy(Settings(api_token=TOKEN)), AccessPolicy(Settings())
         locked.warn_if_exposed("0.0.0.0")
         opened.warn_if_exposed("127.0.0.1")
         assert caplog.text == ""
@@ -372,9 +374,9 @@ class TestDoor:
     def test_whatever_comes_is_let_in_or_refused_and_nothing_else(
         self, method, path, headers, peer, is_websocket, trust_proxy
     ):
-        door = Door(Settings(api_token=TOKEN))
-        who = read_visitor(
+        policy = AccessPolicy(Settings(api_token=TOKEN))
+        who = read_request_identity(
             method, path, headers, peer, is_websocket=is_websocket, trust_proxy=trust_proxy
         )
         with pytest.raises(PhantomLinkError):
-            door.check(who)
+            policy.check(who)

@@ -9,8 +9,8 @@ from phantomlink.errors import (
     OriginNotAllowedError,
     PhantomLinkError,
 )
-from phantomlink.sinks.admission import Admission, StreamRequest, admit
-from phantomlink.source.trials import Filter
+from phantomlink.outputs.websocket.admission import Admission, StreamRequest, admit
+from phantomlink.recordings.trials import Filter
 from phantomlink.wire.encoder import WireFormat
 
 MSGPACK, JSON = WireFormat.MSGPACK, WireFormat.JSON

@@ -11,7 +11,7 @@ import pytest
 import sniffio
 import trio
 
-from phantomlink.asyncio_bridge import AsyncioBridge, BridgeError
+from phantomlink.asgi.asyncio_bridge import AsyncioBridge, BridgeError
 
 SECONDS = 20
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from phantomlink.errors import RecordingError
-from phantomlink.source import behaviour as behaviour_module
-from phantomlink.source import tracks as tracks_module
-from phantomlink.source.bins import BinGrid
-from phantomlink.source.kinematics import Samples, binned, derivative, typical_period
-from phantomlink.source.options import SeriesOptions
-from phantomlink.source.recording import open_recording
+from phantomlink.recordings.bins import BinGrid
+from phantomlink.recordings.kinematics import Samples, binned, derivative, typical_period
+from phantomlink.recordings.nwb import behaviour as behaviour_module
+from phantomlink.recordings.nwb import tracks as tracks_module
+from phantomlink.recordings.options import SeriesOptions
+from phantomlink.recordings.recording import open_recording
 from tests.nwb_files import BEHAVIOR, SeriesSpec, moving, write_nwb
 
 AT_40 = Fraction(40)

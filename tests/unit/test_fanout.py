@@ -11,7 +11,7 @@ from phantomlink.engine.fanout import Fanout
 class Listener:
     name: str
     order: list
-    comes_last: bool = False
+    is_deferred: bool = False
     fails: bool = False
     wire_format: object = None
     is_listening: bool = True
@@ -44,7 +44,7 @@ def add(fanout):
 
 def test_those_that_come_last_have_it_when_all_others_do(fanout, add):
     for name, last in (("slow", True), ("a", False), ("inlets", True), ("b", False)):
-        add(name, comes_last=last)
+        add(name, is_deferred=last)
     assert fanout.offer("packet") == []
     assert add.order == ["a", "b"]
     assert fanout.n_first == 2
@@ -55,7 +55,7 @@ def test_those_that_come_last_have_it_when_all_others_do(fanout, add):
 @pytest.mark.parametrize(("n", "is_given_way"), [(1, False), (2, True), (32, True), (33, False)])
 def test_a_few_are_given_way_between_two_of_them(fanout, add, n, is_given_way):
     for k in range(n):
-        add(k, comes_last=k == 1 < n - 1)
+        add(k, is_deferred=k == 1 < n - 1)
     fanout.offer("packet", lambda: add.order.append("way"))
     taken = [k for k in range(n) if k != 1 or n == 2]
     ways = ["way"] * (len(taken) - 1) if is_given_way else []
@@ -65,18 +65,18 @@ def test_a_few_are_given_way_between_two_of_them(fanout, add, n, is_given_way):
 
 def test_who_comes_last_is_asked_at_every_packet(fanout, add):
     a, b = add("a"), add("b")
-    for k, a.comes_last in enumerate((True, False, True)):
-        b.comes_last = not a.comes_last
+    for k, a.is_deferred in enumerate((True, False, True)):
+        b.is_deferred = not a.is_deferred
         add.order.clear()
         fanout.offer(k)
         fanout.offer_last(k)
-        assert add.order == (["b", "a"] if a.comes_last else ["a", "b"])
+        assert add.order == (["b", "a"] if a.is_deferred else ["a", "b"])
     assert a.taken == b.taken == [0, 1, 2]
 
 
 def test_who_has_left_is_not_offered_the_rest_of_the_tick(fanout, add):
     add("a")
-    last = add("last", comes_last=True)
+    last = add("last", is_deferred=True)
     fanout.offer("packet")
     fanout.discard(last)
     fanout.offer("next")
@@ -84,13 +84,13 @@ def test_who_has_left_is_not_offered_the_rest_of_the_tick(fanout, add):
     assert last.taken == []
 
 
-@pytest.mark.parametrize("comes_last", [False, True])
-def test_one_that_fails_is_named_and_costs_nobody_the_packet(fanout, add, comes_last, caplog):
-    broken = add("broken", comes_last=comes_last, fails=True)
-    others = [add("a"), add("b", comes_last=True)]
+@pytest.mark.parametrize("is_deferred", [False, True])
+def test_one_that_fails_is_named_and_costs_nobody_the_packet(fanout, add, is_deferred, caplog):
+    broken = add("broken", is_deferred=is_deferred, fails=True)
+    others = [add("a"), add("b", is_deferred=True)]
     first, last = fanout.offer("packet"), fanout.offer_last("packet")
-    assert (last if comes_last else first) == [broken]
-    assert (first if comes_last else last) == []
+    assert (last if is_deferred else first) == [broken]
+    assert (first if is_deferred else last) == []
     assert [each.taken for each in others] == [["packet"]] * 2
     assert caplog.text.count("A sink failed and is dropped") == 1
     assert "a bug" in caplog.text

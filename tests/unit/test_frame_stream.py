@@ -6,9 +6,9 @@ import pytest
 import trio
 
 from phantomlink.metrics import Histogram
-from phantomlink.sinks.frame_stream import FrameStream
-from phantomlink.sinks.replay_stream import ReplayStream
-from phantomlink.sinks.websocket import WebSocketSink
+from phantomlink.outputs.websocket.client import WebSocketSink
+from phantomlink.outputs.websocket.frame_stream import FrameStream
+from phantomlink.outputs.websocket.replay_stream import ReplayStream
 from phantomlink.wire.encoder import WireFormat, frame_message
 
 CLOSE_FRAME = b"\x88\x02\x03\xe8"
@@ -201,17 +201,17 @@ async def test_a_client_that_is_behind_now_and_then_is_not_given_up(mock_clock):
 async def test_a_client_comes_last_for_as_long_as_it_is_behind():
     async with connected(max_frames=100) as (frames, client, _):
         sink = WebSocketSink(frames, WireFormat.MSGPACK)
-        assert not sink.comes_last
+        assert not sink.is_deferred
         for k in range(20):
             frames.offer_nowait(numbered(k))
         # The same throughout a tick: until the loop goes on.
-        assert not sink.comes_last
+        assert not sink.is_deferred
         await trio.testing.wait_all_tasks_blocked()
-        assert sink.comes_last
+        assert sink.is_deferred
         while frames.queued_frames:
             await client.receive_some(100_000)
         await trio.testing.wait_all_tasks_blocked()
-        assert not sink.comes_last
+        assert not sink.is_deferred
 
 
 async def test_a_client_that_takes_what_is_current_is_not_behind(mock_clock):

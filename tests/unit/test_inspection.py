@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from phantomlink.source.index_progress import IndexProgress
-from phantomlink.source.inspection import inspect_recording, run_inspect
-from phantomlink.source.options import SEARCH, SeriesOptions
+from phantomlink.recordings.index_progress import IndexProgress
+from phantomlink.recordings.inspection import inspect_recording, run_inspect
+from phantomlink.recordings.options import SEARCH, SeriesOptions
 from tests.nwb_files import Ragged, SeriesSpec, moving, write_nwb
 
 T = np.arange(1000) / 500

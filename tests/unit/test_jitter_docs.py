@@ -1,4 +1,4 @@
-"""docs/benchmark.md describes the benchmark that there is."""
+"""docs/internals/benchmark.md describes the benchmark that there is."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from tools._bench.names import (
 )
 from tools._bench.scenarios import SCENARIOS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "benchmark.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/internals/benchmark.md").read_text(encoding="utf-8")
 # Flags of the page that are the server's.
 OF_THE_SERVER = {"--port"}
 

@@ -45,10 +45,10 @@ def test_every_contract_notices_what_it_forbids(copied: Path) -> None:
     for module, line in (
         ("wire/packet.py", "import phantomlink.engine.session"),
         ("watch/client.py", "from phantomlink.wire.encoder import WireFormat"),
-        ("source/bins.py", "def f():\n    import trio"),
+        ("recordings/bins.py", "def f():\n    import trio"),
         ("engine/session.py", "from quart import Quart"),
-        ("service.py", "def f():\n    import phantomlink.source.synthetic"),
-        ("views.py", "import h5py"),
+        ("service/service.py", "def f():\n    import phantomlink.recordings.synthetic"),
+        ("rest/views.py", "import h5py"),
     ):
         with (package / module).open("a") as file:
             file.write(f"\n{line}\n")

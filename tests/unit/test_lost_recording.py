@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import phantomlink.source.behaviour as behaviour_module
-import phantomlink.source.recording as recording_module
+import phantomlink.recordings.nwb.behaviour as behaviour_module
+import phantomlink.recordings.recording as recording_module
 from phantomlink.errors import RecordingError
-from phantomlink.source import identity as identity_module
-from phantomlink.source.identity import FileIdentity, sha256_of
-from phantomlink.source.index_cache import HEADER_BYTES, places
-from phantomlink.source.recording import open_recording
+from phantomlink.recordings import identity as identity_module
+from phantomlink.recordings.identity import FileIdentity, sha256_of
+from phantomlink.recordings.index_cache import HEADER_BYTES, places
+from phantomlink.recordings.recording import open_recording
 from tests.nwb_files import SeriesSpec, write_nwb
 
 SECONDS = 60
@@ -216,7 +216,7 @@ def test_an_index_that_is_whole_is_not_made_again(playing, path, monkeypatch):
     def build(*_):
         raise AssertionError("the spikes of a large recording take seconds")
 
-    monkeypatch.setattr("phantomlink.source.spike_index.build_index", build)
+    monkeypatch.setattr("phantomlink.recordings.nwb.spike_index.build_index", build)
     recording.reopen(sha256)
     assert whole(bins) == before
 
@@ -238,7 +238,7 @@ def test_an_index_that_failed_once_is_opened_again(playing, path, monkeypatch):
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("phantomlink.source.spike_index.read_exactly", fail)
+        patch.setattr("phantomlink.recordings.nwb.spike_index.read_exactly", fail)
         with pytest.raises(RecordingError, match="Input/output error"):
             bins.read(0, 40)
     with pytest.raises(RecordingError, match="failed before"):
@@ -323,7 +323,7 @@ def test_no_room_for_the_index_is_a_reason_and_room_is_the_end_of_it(playing, pa
     recording, bins, before, sha256 = playing
     os.truncate(places(path, path.parent / "cache")[0], 0)
     free = [0]
-    usage = "phantomlink.source.spike_index.shutil.disk_usage"
+    usage = "phantomlink.recordings.nwb.spike_index.shutil.disk_usage"
     monkeypatch.setattr(usage, lambda folder: SimpleNamespace(free=free[0]))
     for look in (lambda: recording.reopen(sha256), lambda: bins.read(0, 40)):
         with pytest.raises(RecordingError, match=r"can be written nowhere .*free some space"):

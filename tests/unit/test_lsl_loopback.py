@@ -6,7 +6,7 @@ import os
 import socket
 from contextlib import contextmanager
 
-from phantomlink.sinks.lsl.loopback import keep_to_loopback, ports_of
+from phantomlink.outputs.lsl.loopback import keep_to_loopback, ports_of
 
 
 @contextmanager

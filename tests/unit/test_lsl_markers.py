@@ -10,9 +10,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phantomlink.sinks.lsl.markers import bin_markers
-from phantomlink.source.bins import BinGrid
-from phantomlink.source.trials import Trial
+from phantomlink.outputs.lsl.markers import bin_markers
+from phantomlink.recordings.bins import BinGrid
+from phantomlink.recordings.trials import Trial
 
 GRID = BinGrid(0.0, Fraction(40), 400)
 

@@ -6,8 +6,8 @@ import configparser
 
 import pytest
 
+from phantomlink.outputs.lsl.scope import configuration, effective_scope, own_configuration
 from phantomlink.settings import LSL_SCOPES
-from phantomlink.sinks.lsl.scope import configuration, effective_scope, own_configuration
 
 
 @pytest.mark.parametrize(

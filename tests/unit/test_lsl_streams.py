@@ -10,10 +10,10 @@ import pytest
 
 from phantomlink import __version__
 from phantomlink.metrics import Histogram
+from phantomlink.outputs.lsl.stream_description import StreamDescription, session_streams
+from phantomlink.recordings.recording import open_recording
+from phantomlink.recordings.synthetic import synthesize
 from phantomlink.settings import Settings
-from phantomlink.sinks.lsl.streams import Described, session_streams
-from phantomlink.source.recording import open_recording
-from phantomlink.source.synthetic import synthesize
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def described(recording, **others):
         "rate_hz": Fraction(40),
         "lateness": (),
     }
-    return Described(**values | others)
+    return StreamDescription(**values | others)
 
 
 def texts(spec, name):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phantomlink.source.synthetic import (
+from phantomlink.recordings.synthetic import (
     NamedLayout,
     synthesize_named,
 )

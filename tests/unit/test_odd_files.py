@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from phantomlink.errors import RecordingError
-from phantomlink.source.inspection import run_inspect
-from phantomlink.source.options import SEARCH
-from phantomlink.source.recording import open_recording
+from phantomlink.recordings.inspection import run_inspect
+from phantomlink.recordings.options import SEARCH
+from phantomlink.recordings.recording import open_recording
 from tests.nwb_files import BEHAVIOR, Ragged, SeriesSpec, moving, write_nwb
 
 T = np.arange(300) / 100
@@ -182,7 +182,7 @@ def test_a_file_that_is_being_written_is_not_called_damaged(tmp_path):
     path = write_nwb(tmp_path / "f.nwb")
     code = (
         "import sys; from pathlib import Path\n"
-        "from phantomlink.source.inspection import run_inspect, SEARCH\n"
+        "from phantomlink.recordings.inspection import run_inspect, SEARCH\n"
         f"sys.exit(run_inspect(Path({str(path)!r}), SEARCH, True))"
     )
     with h5py.File(path, "a"):
@@ -433,7 +433,7 @@ def test_opening_does_not_import_what_takes_long(tmp_path):
     path = write_nwb(tmp_path / "f.nwb", series=[SeriesSpec("hand_pos", XY, T)])
     code = (
         "import sys; from pathlib import Path; from fractions import Fraction\n"
-        "from phantomlink.source.recording import open_recording\n"
+        "from phantomlink.recordings.recording import open_recording\n"
         f"open_recording(Path({str(path)!r})).at_rate(Fraction(40)).read(0, 1)\n"
         "heavy = {'pynwb', 'hdmf', 'pandas', 'scipy', 'rich', 'trio'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"

@@ -6,7 +6,7 @@ import pytest
 
 CODE = """
 import sys
-from phantomlink.engine.os_tuning import tune_system
+from phantomlink.scheduling.os_tuning import tune_system
 for tuning in tune_system(realtime={realtime}, cpus={cpus}):
     print(tuning.name, "|", tuning.state, "|", tuning.detail)
 print(sys.getswitchinterval())
@@ -42,7 +42,7 @@ def test_what_is_asked_is_reported_as_it_went():
 
 SLICES = """
 import sys, threading
-from phantomlink.engine import os_tuning
+from phantomlink.scheduling import os_tuning
 def not_permitted():
     raise PermissionError(1, "as for most users")
 os_tuning._fifo = not_permitted
@@ -79,7 +79,7 @@ def test_this_thread_has_a_shorter_slice_and_those_it_starts_have_not():
 
 ARENAS = """
 import ctypes, sys, threading
-from phantomlink.engine.os_tuning import tune_memory
+from phantomlink.scheduling.os_tuning import tune_memory
 libc = ctypes.CDLL(None)
 libc.fopen.restype = ctypes.c_void_p
 if sys.argv[1] == "tuned":

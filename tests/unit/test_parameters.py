@@ -3,7 +3,7 @@ import math
 import pytest
 
 from phantomlink.errors import InvalidParameterError
-from phantomlink.parameters import (
+from phantomlink.rest.parameters import (
     Parameters,
     UnsupportedBodyError,
     client_base_url,

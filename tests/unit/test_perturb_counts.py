@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from phantomlink.errors import InvalidParameterError
-from phantomlink.source.perturb.bits import Bits
-from phantomlink.source.perturb.noise import noise_table, noisy_counts
+from phantomlink.perturbation.bits import Bits
+from phantomlink.perturbation.noise import noise_table, noisy_counts
 from tests.perturbing import N_UNITS, UNIT_IDS, make_perturber, runs, same_counts, seen
 
 IDENTITIES = [

@@ -9,8 +9,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from phantomlink.source.perturb import exact
-from phantomlink.source.perturb.bits import Bits
+from phantomlink.perturbation import exact
+from phantomlink.perturbation.bits import Bits
 
 ALL_BITS = Bits(5, 6, 8).rows(0, 250_000).ravel().view("<u4")
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phantomlink.errors import InvalidParameterError
-from phantomlink.source.perturb import (
+from phantomlink.perturbation import (
     NO_PERTURBATION,
     PRESETS,
     Perturbation,
@@ -24,8 +24,8 @@ from phantomlink.source.perturb import (
     parse_perturbation,
     perturbation_schema,
 )
-from phantomlink.source.perturb.forms import Number, UnitIds, Whole
-from phantomlink.source.perturb.kinds import KINDS, parameters_of
+from phantomlink.perturbation.forms import Number, UnitIds, Whole
+from phantomlink.perturbation.kinds import KINDS, parameters_of
 from tests.perturbing import make_perturber
 
 KIND_NAMES = (
@@ -356,7 +356,7 @@ def test_the_presets_are_the_ones_that_are_promised() -> None:
 
 
 def test_the_file_of_presets_is_valid_by_the_schema() -> None:
-    text = files("phantomlink.source.perturb").joinpath("presets.toml").read_text("utf-8")
+    text = files("phantomlink.perturbation").joinpath("presets.toml").read_text("utf-8")
     for table in tomllib.loads(text).values():
         SCHEMA.validate(table)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phantomlink.errors import InvalidParameterError
-from phantomlink.source.perturb.kinds import KINDS
+from phantomlink.perturbation.kinds import KINDS
 from tests.perturbing import N_UNITS, UNIT_IDS, make_perturber, same_counts
 
 # One of each kind, with numbers that make it happen often.

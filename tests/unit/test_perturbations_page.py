@@ -1,4 +1,4 @@
-"""docs/perturbations.md says what there is: kinds, parameters, presets, and what they do."""
+"""docs/explanation/perturbations.md says what there is, and what it does."""
 
 import re
 import tomllib
@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from phantomlink.engine.pace import rate_of_bin_size
-from phantomlink.source.perturb import PRESETS, Perturber, load_perturbation, parse_perturbation
-from phantomlink.source.perturb.kinds import KINDS, parameters_of
-from phantomlink.source.recording import open_recording
-from phantomlink.source.synthetic import synthesize
+from phantomlink.perturbation import PRESETS, Perturber, load_perturbation, parse_perturbation
+from phantomlink.perturbation.kinds import KINDS, parameters_of
+from phantomlink.recordings.recording import open_recording
+from phantomlink.recordings.synthetic import synthesize
 from tests.unit.test_docs import ROOT, table_after, text_of
 from tools import perturbation_cost
 
-NAME = "docs/perturbations.md"
+NAME = "docs/explanation/perturbations.md"
 PAGE = text_of(NAME)
 
 

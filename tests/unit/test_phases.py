@@ -3,7 +3,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phantomlink.engine.phases import PhaseBook
+from phantomlink.scheduling.phases import PhaseAllocator
 
 FORTY = Fraction(40)
 PERIOD = 25_000_000
@@ -15,11 +15,11 @@ def gaps_of(firsts):
 
 
 def test_alone_the_first_deadline_is_now():
-    assert PhaseBook().choose("a", FORTY, 1000) == 1000
+    assert PhaseAllocator().choose("a", FORTY, 1000) == 1000
 
 
 def test_each_new_one_goes_into_the_middle_of_the_widest_gap():
-    book = PhaseBook()
+    book = PhaseAllocator()
     first = book.choose("a", FORTY, 0)
     offsets = [(book.choose(name, FORTY, 0) - first) % PERIOD for name in "bcde"]
     assert offsets == [PERIOD // 2, PERIOD // 4, 3 * PERIOD // 4, PERIOD // 8]
@@ -27,7 +27,7 @@ def test_each_new_one_goes_into_the_middle_of_the_widest_gap():
 
 @given(st.integers(1, 8), st.integers(0, 10**15))
 def test_gaps_stay_within_a_factor_of_two_of_one_another(n, start):
-    book = PhaseBook()
+    book = PhaseAllocator()
     firsts = []
     for k in range(n):
         earliest = start + k * 1_234_567
@@ -40,7 +40,7 @@ def test_gaps_stay_within_a_factor_of_two_of_one_another(n, start):
 
 @given(st.integers(9, 160), st.integers(0, 10**15))
 def test_where_there_are_many_they_follow_each_other_closely_a_few_to_a_wake_up(n, start):
-    book = PhaseBook()
+    book = PhaseAllocator()
     gaps = gaps_of([book.choose(k, FORTY, start + k * 1_234_567) for k in range(n)])
     assert min(gaps) >= 65_000 - 100
     # Each begins with a gap that is slept through, and none is long.
@@ -53,7 +53,7 @@ def test_where_there_are_many_they_follow_each_other_closely_a_few_to_a_wake_up(
 
 @given(st.lists(st.integers(0, 120), max_size=300))
 def test_coming_and_going_leaves_no_two_too_close_while_there_is_room(changes):
-    book, playing = PhaseBook(), {}
+    book, playing = PhaseAllocator(), {}
     for k in changes:
         if playing.pop(k, None) is None:
             playing[k] = book.choose(k, FORTY, 10**12)
@@ -64,7 +64,7 @@ def test_coming_and_going_leaves_no_two_too_close_while_there_is_room(changes):
 
 
 def test_other_rates_do_not_matter_and_who_left_makes_room():
-    book = PhaseBook()
+    book = PhaseAllocator()
     book.choose("a", FORTY, 0)
     assert book.choose("b", Fraction(1000), 7) == 7
     book.choose("c", FORTY, 0)
@@ -75,7 +75,7 @@ def test_other_rates_do_not_matter_and_who_left_makes_room():
 
 
 def test_it_knows_how_many_ticks_a_second_there_are():
-    book = PhaseBook()
+    book = PhaseAllocator()
     assert book.ticks_hz == 0
     book.choose("a", FORTY, 0)
     book.choose("b", FORTY, 0)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from phantomlink import polled
-from phantomlink.polled import find_call, looks_polled
+from phantomlink.rest import polled
+from phantomlink.rest.polled import find_call, looks_polled
 
 HOST = (b"host", b"localhost")
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from phantomlink.errors import RecordingError
-from phantomlink.source import behaviour as behaviour_module
-from phantomlink.source import recording as recording_module
-from phantomlink.source.options import SeriesOptions
-from phantomlink.source.recording import open_recording
-from phantomlink.source.trials import Filter
+from phantomlink.recordings import recording as recording_module
+from phantomlink.recordings.nwb import behaviour as behaviour_module
+from phantomlink.recordings.options import SeriesOptions
+from phantomlink.recordings.recording import open_recording
+from phantomlink.recordings.trials import Filter
 from tests.nwb_files import SeriesSpec, moving, write_nwb
 
 AT_40 = Fraction(40)

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from phantomlink.errors import RecordingError, SettingsError
+from phantomlink.recordings.locate import locate_recording
 from phantomlink.settings import (
     Settings,
     describe_settings,
     load_settings,
     unknown_variables,
 )
-from phantomlink.source.locate import locate_recording
 
 ROOT = Path(__file__).parents[2]
 
@@ -140,7 +140,7 @@ def test_misspelt_variables_are_noticed():
 
 
 def test_every_setting_is_documented_as_it_is():
-    text = (ROOT / "docs/settings.md").read_text()
+    text = (ROOT / "docs/reference/settings.md").read_text()
     rows = dict(re.findall(r"^\| `(PHANTOM_\w+)` \| (.*) \|$", text, re.MULTILINE))
     assert list(rows) == [info.variable for info in describe_settings()]
     for info in describe_settings():

@@ -8,7 +8,7 @@ import pytest
 
 HANGS = """
 import sys, time, trio, trio.testing
-from phantomlink.signals import wait_for_signal, watch_grace
+from phantomlink.server.signals import wait_for_signal, watch_grace
 
 async def announce():
     await trio.testing.wait_all_tasks_blocked()

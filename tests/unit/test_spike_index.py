@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from phantomlink.errors import RecordingError
-from phantomlink.source import index_build, spike_index
-from phantomlink.source.bins import BinGrid
-from phantomlink.source.index_cache import BLOCK_SPIKES, HEADER_BYTES, places
-from phantomlink.source.spike_index import SpikeIndex, open_spike_index
+from phantomlink.recordings.bins import BinGrid
+from phantomlink.recordings.index_cache import BLOCK_SPIKES, HEADER_BYTES, places
+from phantomlink.recordings.nwb import index_build, spike_index
+from phantomlink.recordings.nwb.spike_index import SpikeIndex, open_spike_index
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_large_recording.py"
 RATE = Fraction(40)
@@ -279,7 +279,7 @@ def test_an_index_of_another_version_is_made_again(
     recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert builds(recording)
-    monkeypatch.setattr("phantomlink.source.index_cache.VERSION", 2)
+    monkeypatch.setattr("phantomlink.recordings.index_cache.VERSION", 2)
     calls: list[int] = []
     with pytest.raises(RecordingError, match="not what is read"):
         # The header still says 1, so that nothing made by this code is believed.
@@ -354,7 +354,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys, pathlib\n"
         "from phantomlink.errors import RecordingError\n"
-        "from phantomlink.source.spike_index import open_spike_index\n"
+        "from phantomlink.recordings.nwb.spike_index import open_spike_index\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "folder = pathlib.Path(sys.argv[1])\n"

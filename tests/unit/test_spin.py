@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from phantomlink.engine.spin import MAX_LEAD_NS, SpinGovernor, WakeMargin
+from phantomlink.scheduling.spin import MAX_LEAD_NS, SpinGovernor, WakeMargin
 
 
 def test_the_margin_settles_where_most_wake_ups_lie_below_it():

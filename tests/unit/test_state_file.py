@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
-from phantomlink.source.perturb import NO_PERTURBATION, PRESETS
+from phantomlink.perturbation import NO_PERTURBATION, PRESETS
 from phantomlink.state import file
 from phantomlink.state.file import (
     RecordingIdentity,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from phantomlink.errors import InvalidParameterError
-from phantomlink.source.synthetic import (
+from phantomlink.recordings.synthetic import (
     SyntheticRecording,
     draw_recording,
     synthesize,

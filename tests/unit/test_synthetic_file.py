@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from phantomlink.errors import RecordingError
-from phantomlink.source.aside import written_aside
-from phantomlink.source.synthetic import (
+from phantomlink.files.atomic_write import written_atomically
+from phantomlink.recordings.synthetic import (
     SyntheticRecording,
     draw_recording,
     run_synth,
@@ -143,7 +143,7 @@ def test_the_file_is_valid_nwb_without_critical_findings(
 
 
 def test_importing_it_does_not_import_pynwb() -> None:
-    code = "import sys, phantomlink.source.synthetic; print('pynwb' in sys.modules)"
+    code = "import sys, phantomlink.recordings.synthetic; print('pynwb' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     )
@@ -192,7 +192,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     code = (
-        "import sys, pathlib; from phantomlink.source.synthetic import run_synth;"
+        "import sys, pathlib; from phantomlink.recordings.synthetic import run_synth;"
         "sys.exit(run_synth(pathlib.Path(sys.argv[1]), units=2, trials=2))"
     )
     done = subprocess.run(
@@ -214,7 +214,7 @@ def test_a_part_left_by_a_killed_process_is_removed_when_old(tmp_path: Path) -> 
     for part in (old, fresh):
         part.touch()
     os.utime(old, (1, 1))
-    with written_aside(tmp_path / "x.nwb", overwrite=False) as part:
+    with written_atomically(tmp_path / "x.nwb", overwrite=False) as part:
         part.write_bytes(b"whole")
     assert sorted(tmp_path.iterdir()) == [fresh, tmp_path / "x.nwb"]
 

@@ -11,16 +11,16 @@ import pytest
 import trio
 
 from phantomlink.engine.builder import PacketBuilder
-from phantomlink.engine.clock import SystemClock
-from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import Session
-from phantomlink.engine.spin import SpinGovernor, WakeMargin
-from phantomlink.engine.ticker import Ticker
 from phantomlink.engine.timing import TimingCounters
 from phantomlink.metrics import Histogram
-from phantomlink.sinks.frame_stream import FrameStream
-from phantomlink.source.synthetic import synthesize
+from phantomlink.outputs.websocket.frame_stream import FrameStream
+from phantomlink.recordings.synthetic import synthesize
+from phantomlink.scheduling.clock import SystemClock
+from phantomlink.scheduling.idle_collector import IdleGarbageCollector
+from phantomlink.scheduling.spin import SpinGovernor, WakeMargin
+from phantomlink.scheduling.ticker import Ticker
 from tools._profile import command
 from tools._profile.counters import counter_spans, switched_counters
 from tools._profile.events import Event, Log
@@ -374,10 +374,10 @@ def test_percentiles_are_in_microseconds() -> None:
 
 def test_tasks_are_known_by_what_they_are_for() -> None:
     names = {
-        "phantomlink.engine.ticker.Ticker._run": TICKER,
+        "phantomlink.scheduling.ticker.Ticker._run": TICKER,
         "phantomlink.engine.session.Session._run_playback": BUILDING,
         "phantomlink.engine.playback.Playback._prefetch": PREFETCH,
-        "phantomlink.sinks.frame_stream.FrameStream.flush_forever": OTHER,
+        "phantomlink.outputs.websocket.frame_stream.FrameStream.flush_forever": OTHER,
     }
     assert {name: kind_of(name) for name in names} == names
     # The names are those that trio gives.
@@ -439,7 +439,7 @@ def test_a_round_of_the_real_server(tmp_path, monkeypatch) -> None:
     touched = [
         *((Playback, "_release"), (PacketBuilder, "fill"), (SpinGovernor, "spun")),
         *((FrameStream, "offer_nowait"), (SystemClock, "give_way"), (Ticker, "_serve")),
-        *((Ticker, "_arm"), (WakeMargin, "observe"), (SlackCollector, "offer")),
+        *((Ticker, "_arm"), (WakeMargin, "observe"), (IdleGarbageCollector, "offer")),
         *((TimingCounters, "released"), (Histogram, "record")),
     ]
     before = [getattr(owner, name) for owner, name in touched]

@@ -12,10 +12,10 @@ import pytest
 import trio
 import trio.testing
 
-from phantomlink.engine import spin, ticker
-from phantomlink.engine.spin import SpinGovernor, WakeMargin
-from phantomlink.engine.ticker import Ticker
-from phantomlink.engine.timerfd import Timerfd, timerfd
+from phantomlink.scheduling import spin, ticker
+from phantomlink.scheduling.spin import SpinGovernor, WakeMargin
+from phantomlink.scheduling.ticker import Ticker
+from phantomlink.scheduling.timerfd import Timerfd, timerfd
 
 MS = 1_000_000
 START = 1_000 * MS

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phantomlink.engine.timeline import Timeline
+from phantomlink.scheduling.timeline import Timeline
 
 rates = st.fractions(1, 1000, max_denominator=1000)
 

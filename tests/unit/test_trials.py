@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phantomlink.errors import NoMatchingBinsError, RecordingError, TrialNotFoundError
-from phantomlink.source.bins import BinGrid
-from phantomlink.source.options import SEARCH, SeriesOptions
-from phantomlink.source.targets import find_target_columns, make_trials, number_places
-from phantomlink.source.trials import Filter, Trial, TrialTable
+from phantomlink.recordings.bins import BinGrid
+from phantomlink.recordings.nwb.targets import find_target_columns, make_trials, number_places
+from phantomlink.recordings.options import SEARCH, SeriesOptions
+from phantomlink.recordings.trials import Filter, Trial, TrialTable
 
 GRID = BinGrid(0.0, Fraction(40), 400)
 

@@ -8,10 +8,10 @@ import pytest
 import trio
 import trio.testing
 
-from phantomlink import views
 from phantomlink.engine.session import NO_FILTER, Session
-from phantomlink.source.perturb import NO_PERTURBATION, PRESETS, parse_perturbation
-from phantomlink.source.trials import Filter, TrialTable
+from phantomlink.perturbation import NO_PERTURBATION, PRESETS, parse_perturbation
+from phantomlink.recordings.trials import Filter, TrialTable
+from phantomlink.rest import views
 from tests.fakes import ListSink, NamedBins, make_parts, make_trial
 
 TRIALS = (

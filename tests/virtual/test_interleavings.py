@@ -16,11 +16,11 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from phantomlink.engine.phases import PhaseBook
 from phantomlink.engine.registry import Registry
 from phantomlink.errors import NoMatchingBinsError, SessionNotFoundError, TooManySessionsError
-from phantomlink.source.perturb import parse_perturbation
-from phantomlink.source.trials import Filter
+from phantomlink.perturbation import parse_perturbation
+from phantomlink.recordings.trials import Filter
+from phantomlink.scheduling.phases import PhaseAllocator
 from tests.fakes import NamedBins, make_parts, make_trial
 from tests.virtual.model import Model
 
@@ -38,7 +38,7 @@ class Client:
     """A listener, from its arrival to its leaving; a sink of the engine and a task."""
 
     wire_format = None
-    comes_last = False
+    is_deferred = False
 
     def __init__(self, world, model, wanted):
         self.world, self.model, self.wanted = world, model, wanted
@@ -97,7 +97,7 @@ class World:
 
     def __init__(self, *, ends):
         self.ends = ends
-        self.phases = PhaseBook()
+        self.phases = PhaseAllocator()
         trials = [make_trial(k, b.start * PERIOD, b.stop * PERIOD) for k, b in TRIALS.items()]
         parts = make_parts(NamedBins(N_BINS, trials=trials), loop=not ends, phases=self.phases)
         self.registry = Registry(lambda: parts, max_sessions=MAX_SESSIONS, ttl_seconds=TTL_SECONDS)

@@ -10,10 +10,10 @@ import trio
 import trio.testing
 
 from phantomlink.engine.registry import Registry
+from phantomlink.outputs.lsl.manager import LslManager
+from phantomlink.outputs.lsl.stream_description import StreamDescription
+from phantomlink.recordings.trials import Filter
 from phantomlink.settings import Settings
-from phantomlink.sinks.lsl.manager import LslManager
-from phantomlink.sinks.lsl.streams import Described
-from phantomlink.source.trials import Filter
 from tests.fake_lsl import FakeLibrary
 from tests.fakes import NamedBins, listen, make_parts, make_trial
 
@@ -40,12 +40,12 @@ class Rig:
         self.registry, self.manager, self.liblsl = registry, manager, liblsl
 
     async def session(self, code="a", **kwargs):
-        companion = self.manager.companion(**kwargs)
-        session, created = self.registry.create(code, companions=(companion,))
+        output = self.manager.output(**kwargs)
+        session, created = self.registry.create(code, outputs=(output,))
         assert created
         with trio.fail_after(5):
-            await companion.settled.wait()
-        return session, companion
+            await output.settled.wait()
+        return session, output
 
     def connect(self, code="a", *kinds):
         for kind, outlet in self.liblsl.of(code).items():
@@ -73,7 +73,7 @@ async def rig(bins=None, *, loop=True, library=None, max_sessions=20, **settings
     )
 
     def describe(session):
-        return Described(
+        return StreamDescription(
             recording, None, told, session.code, 25.0, session.speed, session.rate_hz, ()
         )
 
@@ -97,12 +97,12 @@ def ids(outlets):
 
 async def test_the_session_plays_while_an_inlet_is_connected_and_not_without(autojump_clock):
     async with rig() as it:
-        session, companion = await it.session()
+        session, output = await it.session()
         await trio.sleep(5)
         assert session.main.timing.packets == 0
         assert not session.is_in_use
         outlets = it.connect("a", "kinematics")
-        assert companion.has_consumers
+        assert output.has_consumers
         await trio.sleep(1)
         assert session.n_listening == 1
         assert 35 <= len(outlets["kinematics"].pushed) <= 41
@@ -307,7 +307,7 @@ async def test_after_the_end_a_filtered_listener_does_not_start_the_whole(autoju
 
 async def test_another_speed_has_other_outlets_of_the_same_names(autojump_clock):
     async with rig() as it:
-        session, companion = await it.session()
+        session, output = await it.session()
         old = it.connect()
         await trio.sleep(1)
         session.set_speed(Fraction(2))
@@ -317,7 +317,7 @@ async def test_another_speed_has_other_outlets_of_the_same_names(autojump_clock)
         assert new["neural"] is not old["neural"]
         assert [o.spec.source_id for o in new.values()] == [o.spec.source_id for o in old.values()]
         assert new["neural"].spec.nominal_rate_hz == 80.0
-        assert companion.as_json()["streams"][0]["nominal_rate_hz"] == 80.0
+        assert output.as_json()["streams"][0]["nominal_rate_hz"] == 80.0
         # Nobody else listens: it holds until the inlets are back, and goes on where it was.
         assert session.n_listening == 0
         it.connect()
@@ -377,8 +377,8 @@ async def test_the_cap_is_on_sessions_that_live(autojump_clock):
 
 async def test_a_session_can_be_made_without(autojump_clock):
     async with rig() as it:
-        session, companion = await it.session("a", is_wanted=False)
-        assert companion.reason == "the session was asked for without"
+        session, output = await it.session("a", is_wanted=False)
+        assert output.reason == "the session was asked for without"
         assert it.liblsl.made == []
         sink = listen(session)
         await trio.sleep(1)
@@ -387,8 +387,8 @@ async def test_a_session_can_be_made_without(autojump_clock):
 
 async def test_switched_off_nothing_is_loaded(autojump_clock):
     async with rig(lsl_enabled=False) as it:
-        _, companion = await it.session()
-        assert "PHANTOM_LSL_ENABLED" in companion.reason
+        _, output = await it.session()
+        assert "PHANTOM_LSL_ENABLED" in output.reason
         assert it.liblsl.scopes == []
 
 
@@ -397,8 +397,8 @@ async def test_an_outlet_that_cannot_be_made_costs_the_session_only_its_outlets(
 ):
     library = FakeLibrary(can_make=lambda spec: spec.kind != "intention")
     async with rig(library=library) as it:
-        session, companion = await it.session()
-        assert "cannot make PhantomLink-Intention-a" in companion.reason
+        session, output = await it.session()
+        assert "cannot make PhantomLink-Intention-a" in output.reason
         assert library.n_living == 0
         sink = listen(session)
         await trio.sleep(1)
@@ -408,13 +408,13 @@ async def test_an_outlet_that_cannot_be_made_costs_the_session_only_its_outlets(
 
 async def test_a_push_that_fails_costs_only_the_outlets(autojump_clock, caplog):
     async with rig() as it:
-        session, companion = await it.session()
+        session, output = await it.session()
         sink = listen(session)
         it.connect()
         await trio.sleep(1)
         it.liblsl.of("a")["neural"].fails = True
         await trio.sleep(1)
-        assert companion.reason == "pushing to them has failed; the log says how"
+        assert output.reason == "pushing to them has failed; the log says how"
         assert it.liblsl.n_living == 0
         assert sink.ids == list(range(len(sink.ids)))
         assert len(sink.ids) >= 79
@@ -429,10 +429,10 @@ async def test_a_code_used_again_at_once_waits_for_the_old_outlets(autojump_cloc
         await trio.sleep(0.3)
         old = it.liblsl.of("a")
         it.registry.delete("a")
-        companion = it.manager.companion()
-        session, _ = it.registry.create("a", companions=(companion,))
+        output = it.manager.output()
+        session, _ = it.registry.create("a", outputs=(output,))
         with trio.fail_after(5):
-            await companion.settled.wait()
+            await output.settled.wait()
         assert all(outlet.is_destroyed for outlet in old.values())
         new = it.connect("a")
         await trio.sleep(1)

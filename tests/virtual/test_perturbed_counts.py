@@ -5,12 +5,12 @@ from fractions import Fraction
 import pytest
 import trio
 
-from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.faults import Fault
 from phantomlink.engine.perturbed import SentRows, apply_perturbation
 from phantomlink.errors import InvalidParameterError
-from phantomlink.source.perturb import NO_PERTURBATION, PRESETS, parse_perturbation
-from phantomlink.source.trials import Filter
+from phantomlink.perturbation import NO_PERTURBATION, PRESETS, parse_perturbation
+from phantomlink.recordings.trials import Filter
 from tests.fakes import listen
 from tests.perturbing import EXTREME, assert_as_expected, named_bins, running
 

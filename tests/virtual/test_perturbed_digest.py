@@ -10,8 +10,8 @@ from phantomlink.engine.digest import MAX_DIGEST_PACKETS, payload_digest, runs_w
 from phantomlink.engine.perturbed import apply_perturbation
 from phantomlink.engine.session import Session
 from phantomlink.errors import InvalidParameterError
-from phantomlink.source.perturb import NO_PERTURBATION
-from phantomlink.source.trials import Filter
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.recordings.trials import Filter
 from phantomlink.wire.canonical import canonical_payload
 from phantomlink.wire.packet import packet_data
 from tests.fakes import TrioClock, listen, make_parts

@@ -10,12 +10,12 @@ import trio
 import trio.testing
 
 from phantomlink.errors import InvalidParameterError, NoMatchingBinsError, RecordingError
+from phantomlink.perturbation import NO_PERTURBATION, PRESETS, Perturber, parse_perturbation
 from phantomlink.playback_engine import NoiseInjectionMiddleware, PlaybackEngine
-from phantomlink.source import recording as recording_module
-from phantomlink.source.bins import RecordedBins
-from phantomlink.source.perturb import NO_PERTURBATION, PRESETS, Perturber, parse_perturbation
-from phantomlink.source.recording import open_recording
-from phantomlink.source.trials import Filter
+from phantomlink.recordings import recording as recording_module
+from phantomlink.recordings.bins import RecordedBins
+from phantomlink.recordings.recording import open_recording
+from phantomlink.recordings.trials import Filter
 from tests.fakes import VirtualClock
 
 NOISE = {"kind": "gaussian_noise", "noise_std": 0.5}

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from phantomlink import turn
-from phantomlink.accept import Form
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.session import NO_FILTER
 from phantomlink.metrics import Histogram
-from phantomlink.prometheus import EDGES_NS, scrape
-from phantomlink.source.trials import Filter
+from phantomlink.recordings.trials import Filter
+from phantomlink.rest.accept import Form
+from phantomlink.rest.prometheus import EDGES_NS, scrape
+from phantomlink.scheduling import loop_budget
 from tests.fakes import ListSink, NamedBins, make_parts, make_trial
 
 TRIALS = (make_trial(0, 1.0, 2.0, target_id=0), make_trial(1, 3.0, 4.0, target_id=1))
@@ -176,7 +176,7 @@ async def test_counters_never_go_back(service, autojump_clock):
 
 async def test_it_gives_way_between_sessions(service, autojump_clock, monkeypatch):
     """A task that is ready runs many times while a hundred sessions are read."""
-    monkeypatch.setattr(turn, "LONGEST_NS", 0)
+    monkeypatch.setattr(loop_budget, "LONGEST_NS", 0)
     for k in range(100):
         listen(service, f"s{k}")
     turns, done = 0, False
@@ -214,8 +214,8 @@ def test_an_edge_inside_a_bucket_is_refused():
 
 
 async def test_the_page_lists_every_metric(service, autojump_clock):
-    """docs/operations.md: name, type and labels of each."""
-    page = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+    """docs/guide/operations.md: name, type and labels of each."""
+    page = (Path(__file__).parents[2] / "docs/guide/operations.md").read_text(encoding="utf-8")
     table = page.partition("<!-- metrics -->\n")[2].partition("\n\n")[0].splitlines()[2:]
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")][:3] for line in table]
     listed = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}

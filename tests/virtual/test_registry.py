@@ -13,7 +13,7 @@ from phantomlink.errors import (
     TooManySessionsError,
     UnavailableError,
 )
-from phantomlink.source.perturb import NO_PERTURBATION, PRESETS, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION, PRESETS, parse_perturbation
 from tests.fakes import NamedBins, listen, make_parts
 
 

@@ -10,7 +10,7 @@ import trio
 from phantomlink.engine.session import Session
 from phantomlink.engine.timing import EventKind
 from phantomlink.errors import BinRangeError, NoMatchingBinsError, RecordingError
-from phantomlink.source.trials import Filter
+from phantomlink.recordings.trials import Filter
 from tests.fakes import ListSink, NamedBins, VirtualClock, listen, make_parts, make_trial
 
 PERIOD = 0.025

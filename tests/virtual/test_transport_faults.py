@@ -10,7 +10,7 @@ import trio
 
 from phantomlink.engine.faults import Fault
 from phantomlink.engine.perturbed import AppliedPerturbation
-from phantomlink.source.perturb import NO_PERTURBATION, TransportPlan
+from phantomlink.perturbation import NO_PERTURBATION, TransportPlan
 from tests.fakes import VirtualClock, listen
 from tests.perturbing import EXTREME, named_bins, running
 

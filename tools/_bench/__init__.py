@@ -1,1 +1,1 @@
-"""Parts of the jitter benchmark, `tools/jitter.py`. What is measured: docs/benchmark.md."""
+"""Parts of the benchmark `tools/jitter.py`; docs/internals/benchmark.md says what is measured."""

@@ -229,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="jitter.py",
         description="Measures how evenly packets arrive at clients: from PhantomLink, from the "
         "loops that people would write instead, and from the floor, a bare loop that does nothing "
-        "else. docs/benchmark.md says how to read it.",
+        "else. docs/internals/benchmark.md says how to read it.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="scenarios:\n"
         + "\n".join(f"  {s.name:<8} {s.about}" for s in SCENARIOS.values())

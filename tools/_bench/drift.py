@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Ns = NDArray[np.int64]
 
 _NS = 1_000_000_000
-# A re-anchor of the server moves the grid by at least this (engine/timeline.py: later than
+# A re-anchor of the server moves the grid by at least this (scheduling/timeline.py: later than
 # 4 periods and 100 ms); less some scatter of the arrivals.
 _STALL_PERIODS, _STALL_NS, _SCATTER = 4, 100_000_000, 0.9
 # Packets after it that must all stay behind: ordinary lateness is caught up much sooner.

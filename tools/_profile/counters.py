@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.engine.clock import SystemClock
 from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import Session
-from phantomlink.engine.spin import SpinGovernor
-from phantomlink.engine.ticker import Ticker
-from phantomlink.sinks.websocket import WebSocketSink
+from phantomlink.outputs.websocket.client import WebSocketSink
+from phantomlink.scheduling.clock import SystemClock
+from phantomlink.scheduling.spin import SpinGovernor
+from phantomlink.scheduling.ticker import Ticker
 
 from .events import Event, Log
 from .probes import replaced

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.engine.timerfd import timerfd
+from phantomlink.scheduling.timerfd import timerfd
 
 _NS = 1_000_000_000
 _LEAD_NS = 100_000

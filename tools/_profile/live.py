@@ -18,8 +18,8 @@ import trio
 from phantomlink.app import PhantomLinkApp
 from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import NO_FILTER
-from phantomlink.server import Server
-from phantomlink.service import Service
+from phantomlink.server.front import Server
+from phantomlink.service.service import Service
 from phantomlink.settings import load_settings
 from phantomlink.wire.encoder import WireFormat
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import trio
 
-from phantomlink.engine import clock, spin
-from phantomlink.engine.assemble import PacketAssembler
+from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.builder import PacketBuilder
-from phantomlink.engine.collector import SlackCollector
 from phantomlink.engine.fanout import Encoders, Fanout
 from phantomlink.engine.playback import Playback
-from phantomlink.engine.ticker import Ticker
-from phantomlink.engine.timerfd import timerfd
-from phantomlink.sinks.frame_stream import FrameStream
+from phantomlink.outputs.websocket.frame_stream import FrameStream
+from phantomlink.scheduling import clock, spin
+from phantomlink.scheduling.idle_collector import IdleGarbageCollector
+from phantomlink.scheduling.ticker import Ticker
+from phantomlink.scheduling.timerfd import timerfd
 
 from .events import Event, Log
 
@@ -59,7 +59,7 @@ def stage_probes(log: Log) -> Iterator[None]:
         replace(PacketBuilder, "fill", lambda f: _around_async(log, f, Event.FILL))
         replace(PacketAssembler, "packet", lambda f: _around(log, f, Event.ASSEMBLE))
         replace(Encoders, "encode", lambda f: _around(log, f, Event.ENCODE))
-        replace(SlackCollector, "offer", lambda f: _around(log, f, Event.COLLECT))
+        replace(IdleGarbageCollector, "offer", lambda f: _around(log, f, Event.COLLECT))
         replace(Ticker, "_serve", lambda f: _served(log, f))
         replace(Ticker, "_arm", lambda f: _around(log, f, Event.ARM))
         loop = _LoopEdges(log)

@@ -1,0 +1,1 @@
+"""The server under hypercorn: bridge, guard, lifespan and worker lock."""

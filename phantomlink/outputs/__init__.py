@@ -1,0 +1,1 @@
+"""Kinds of output that a session's packets go to."""

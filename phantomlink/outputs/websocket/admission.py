@@ -1,0 +1,123 @@
+"""Who may open which stream, in which form: one pure decision, asked by both entries.
+
+`phantomlink serve` asks before it hands a connection to trio-websocket, the Quart route before
+it accepts. What is refused is refused with an HTTP status, before the upgrade.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote
+
+from phantomlink.access.origins import OriginRule
+from phantomlink.engine.session_codes import validate_code
+from phantomlink.errors import InvalidParameterError, NotFoundError, OriginNotAllowedError
+from phantomlink.recordings.trials import Filter
+from phantomlink.wire.encoder import WireFormat
+
+STREAM_PREFIX = "/stream/"
+_BINARY_PREFIX = "/stream/binary/"
+_OWN_AND_LOCALHOST = OriginRule()
+_INTEGER = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
+_FILTERS = ("trial_id", "target_id", "reach_id")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """What a client asked for, from the head of its upgrade request.
+
+    Attributes:
+        path: as sent, still percent-encoded.
+        query: as sent, without the question mark.
+        host: the `Host` header; "" where there is none.
+        origin: the `Origin` header, which only browsers send; None where there is none.
+        subprotocols: those offered, in the client's order.
+    """
+
+    path: str
+    query: str = ""
+    host: str = ""
+    origin: str | None = None
+    subprotocols: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the client gets.
+
+    Attributes:
+        code: of the session; unknown ones are created.
+        filter: which trials.
+        wire_format: of every message.
+        subprotocol: to name in the answer; None when none that was offered is ours.
+    """
+
+    code: str
+    filter: Filter
+    wire_format: WireFormat
+    subprotocol: str | None
+
+
+def admit(request: StreamRequest, origins: OriginRule = _OWN_AND_LOCALHOST) -> Admission:
+    """Decide about one request for a stream.
+
+    Args:
+        request: what the client asked for.
+        origins: which pages may ask.
+
+    Raises:
+        OriginNotAllowedError: a page of a foreign origin asks.
+        NotFoundError: the path is not that of a stream.
+        InvalidParameterError: the code, a filter or the format has the wrong form.
+    """
+    if request.origin is not None and not origins.allows(request.origin, request.host):
+        raise OriginNotAllowedError(f"origin: got {request.origin[:80]!r}, takes {origins.takes}")
+    binary = request.path.startswith(_BINARY_PREFIX)
+    prefix = _BINARY_PREFIX if binary else STREAM_PREFIX
+    if not request.path.startswith(prefix):
+        raise NotFoundError(f"no stream at {request.path!r}")
+    code = validate_code(unquote(request.path[len(prefix) :], errors="replace"))
+    query = parse_qs(request.query, keep_blank_values=True, errors="replace")
+    wanted = Filter(**{name: _one_integer(query, name) for name in _FILTERS})
+    asked = _asked_format(query)
+    allowed = (WireFormat.MSGPACK,) if binary else tuple(WireFormat)
+    for subprotocol in request.subprotocols:
+        for wire_format in allowed:
+            if subprotocol == wire_format.subprotocol:
+                return Admission(code, wanted, wire_format, subprotocol)
+    if binary:
+        return Admission(code, wanted, WireFormat.MSGPACK, None)
+    # A browser's WebSocket hands a page text unless it asks for more, so that is its default.
+    default = WireFormat.MSGPACK if request.origin is None else WireFormat.JSON
+    return Admission(code, wanted, asked or default, None)
+
+
+def _one(query: Mapping[str, list[str]], name: str) -> str | None:
+    values = query.get(name)
+    if values is None:
+        return None
+    if len(values) > 1:
+        raise InvalidParameterError(f"{name}: got it {len(values)} times, takes one value")
+    return values[0]
+
+
+def _one_integer(query: Mapping[str, list[str]], name: str) -> int | None:
+    raw = _one(query, name)
+    if raw is None:
+        return None
+    if not _INTEGER.match(raw):
+        raise InvalidParameterError(f"{name}: got {raw[:80]!r}, takes a whole number from 0")
+    return int(raw)
+
+
+def _asked_format(query: Mapping[str, list[str]]) -> WireFormat | None:
+    raw = _one(query, "format")
+    if raw is None:
+        return None
+    try:
+        return WireFormat(raw)
+    except ValueError:
+        takes = " or ".join(wire_format.value for wire_format in WireFormat)
+        raise InvalidParameterError(f"format: got {raw[:80]!r}, takes {takes}") from None

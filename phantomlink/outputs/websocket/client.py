@@ -1,0 +1,272 @@
+"""WebSocket clients of `phantomlink serve`: trio-websocket for the protocol, frames by ourselves.
+
+trio-websocket does the handshake, reads, answers pings and closes; data frames, the same bytes
+for every client, go past it into the `FrameStream` that both share.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+import trio_websocket
+
+from phantomlink.close_codes import CLOSE_GOING_AWAY, CLOSE_TOO_SLOW
+from phantomlink.engine.fanout import Release, Sink
+from phantomlink.engine.session import Session
+from phantomlink.engine.session_codes import shown_code
+from phantomlink.engine.status import ClientBacklog
+from phantomlink.logs import bind, next_client_id
+from phantomlink.outputs.websocket.admission import Admission
+from phantomlink.outputs.websocket.client_limits import ClientLimits
+from phantomlink.outputs.websocket.frame_stream import FrameStream
+from phantomlink.outputs.websocket.replay_stream import ReplayStream
+from phantomlink.wire.encoder import WireFormat, close_frame, frame_message
+
+logger = logging.getLogger(__name__)
+
+CLOSE_TOO_BIG = 1009
+_HANDSHAKE_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
+# Close codes by which the WebSocket parser names what a client did wrong (RFC 6455, 7.4.1).
+_PROTOCOL_ERRORS = frozenset({1002, 1003, 1007, CLOSE_TOO_BIG})
+# The kernel's own buffer would otherwise hide five seconds of stream from us.
+SEND_BUFFER_BYTES = 64 * 1024
+
+MakeGreeting = Callable[[Session, Admission], Awaitable[bytes | str]]
+"""Makes the first message of a connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosingReason:
+    """Why we end a connection: a WebSocket close code and a text."""
+
+    code: int
+    text: str
+
+
+class WebSocketSink:
+    """One client: the frames that it is offered go straight to its socket."""
+
+    is_listening = True
+
+    def __init__(self, stream: FrameStream, wire_format: WireFormat, client_id: int = 0) -> None:
+        self._stream = stream
+        self._wire_format = wire_format
+        self._client_id = client_id
+        self._told = trio.Event()
+        self._has_changed = False
+        self.reason: ClosingReason | None = None
+
+    @property
+    def wire_format(self) -> WireFormat:
+        """The form of its messages."""
+        return self._wire_format
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether it is behind: those that read need not wait until its packet is queued."""
+        return self._stream.behind_since is not None
+
+    @property
+    def dropped(self) -> int:
+        """Packets that it lost because it was too slow."""
+        return self._stream.dropped_frames
+
+    @property
+    def was_given_up(self) -> bool:
+        """Whether it is closed because it was too slow, or silent."""
+        return self.reason is not None and self.reason.code == CLOSE_TOO_SLOW
+
+    @property
+    def backlog(self) -> ClientBacklog:
+        """What waits for it."""
+        since = self._stream.behind_since
+        return ClientBacklog(
+            client_id=self._client_id,
+            queued_packets=self._stream.queued_frames,
+            queued_bytes=self._stream.queued_bytes,
+            dropped_packets=self.dropped,
+            behind_seconds=None if since is None else trio.current_time() - since,
+        )
+
+    def offer_nowait(self, release: Release) -> None:
+        """Write the frame, or queue it behind those that wait."""
+        self._stream.offer_nowait(release.frame(self._wire_format).buffer)
+
+    def end(self, code: int, reason: str) -> None:
+        """Close after what has been taken. The first reason counts."""
+        if self.reason is None:
+            self.reason = ClosingReason(code, reason)
+            self._told.set()
+
+    def stream_changed(self) -> None:
+        """Let the client have the metadata again."""
+        self._has_changed = True
+        self._told.set()
+
+    async def wait_told(self) -> ClosingReason | None:
+        """Wait for the end, and answer its reason; or for a change of the stream: None."""
+        while True:
+            if self.reason is not None:
+                return self.reason
+            if self._has_changed:
+                self._has_changed = False
+                return None
+            self._told = trio.Event()
+            await self._told.wait()
+
+
+async def serve_websocket_client(
+    stream: ReplayStream,
+    n_head: int,
+    session: Session,
+    admission: Admission,
+    make_greeting: MakeGreeting,
+    limits: ClientLimits,
+) -> None:
+    """Stream a session to one client until either side ends it. Closes the connection.
+
+    Args:
+        stream: the connection, from an upgrade request that has been admitted on.
+        n_head: bytes of that request.
+        session: that it listens to; reserved by the caller until this returns or is streaming.
+        admission: what was decided about the request.
+        make_greeting: makes the first message.
+        limits: what the client is granted; a message that is larger closes with 1009.
+    """
+    client_id = next_client_id()
+    bind(session=shown_code(session.code), client=client_id)
+    _bound_send_buffer(stream)
+    frames = FrameStream(
+        stream,
+        n_head=n_head,
+        max_frames=limits.packets_at(session.rate_hz),
+        max_bytes=limits.queue_bytes,
+        latency=session.send_latency,
+        behind_seconds=limits.behind_seconds,
+        current_seconds=limits.current_seconds,
+    )
+    sink = WebSocketSink(frames, admission.wire_format, client_id)
+
+    def give_up() -> None:
+        sink.end(CLOSE_TOO_SLOW, limits.too_slow(sink.dropped))
+        # Nothing more is for it; it must not keep a playhead going while it is being closed.
+        session.unsubscribe(sink)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(frames.flush_forever)
+        try:
+            with trio.fail_after(_HANDSHAKE_SECONDS):
+                request = await trio_websocket.wrap_server_stream(
+                    nursery, frames, max_message_size=limits.message_bytes
+                )
+                websocket = await request.accept(subprotocol=admission.subprotocol)
+            frames.upgraded(partial(_protocol_error_frame, websocket), give_up)
+            await _stream_session(
+                websocket, frames, session, admission, make_greeting, limits, sink
+            )
+        except (trio.TooSlowError, trio_websocket.ConnectionClosed):
+            logger.debug("A WebSocket client went away during the handshake")
+        finally:
+            with trio.CancelScope(shield=True):
+                await frames.aclose()
+            nursery.cancel_scope.cancel()
+
+
+async def _stream_session(
+    websocket: trio_websocket.WebSocketConnection,
+    frames: FrameStream,
+    session: Session,
+    admission: Admission,
+    make_greeting: MakeGreeting,
+    limits: ClientLimits,
+    sink: WebSocketSink,
+) -> None:
+    greeting = frame_message(await make_greeting(session, admission))
+    # The greeting and the first packet behind it: nothing may come between.
+    frames.put_nowait(greeting)
+    session.subscribe(admission.filter, session.playback(admission.filter), sink)
+    try:
+        async with trio.open_nursery() as listening:
+            leave = partial(_leave, sink, listening.cancel_scope)
+            listening.start_soon(_until_client_leaves, websocket, leave)
+            listening.start_soon(_until_silent, websocket, sink, limits, leave)
+            while (reason := await sink.wait_told()) is None:
+                frames.max_frames = limits.packets_at(session.rate_hz)
+                frames.put_nowait(frame_message(await make_greeting(session, admission)))
+            with trio.move_on_after(CLOSE_SECONDS):
+                await websocket.aclose(reason.code, reason.text)
+            listening.cancel_scope.cancel()
+    finally:
+        session.unsubscribe(sink)
+        log_leaving(session, sink)
+        if sink.reason is None and not websocket.closed:
+            # Cancelled from outside: the server goes away.
+            with trio.move_on_after(CLOSE_SECONDS, shield=True):
+                await websocket.aclose(CLOSE_GOING_AWAY, "the server is going away")
+
+
+def log_leaving(session: Session, sink: Sink) -> None:
+    """A client has left: say so, and what it lost."""
+    shown = shown_code(session.code)
+    dropped: int = getattr(sink, "dropped", 0)
+    if getattr(sink, "was_given_up", False):
+        reason: ClosingReason = sink.reason  # type: ignore[attr-defined]
+        logger.info("A client of session %s is closed: %s", shown, reason.text)
+    elif dropped:
+        logger.info("A client of session %s was slow and lost %d packets", shown, dropped)
+    else:
+        logger.debug("A client of session %s has left", shown)
+
+
+def _protocol_error_frame(websocket: trio_websocket.WebSocketConnection) -> bytes:
+    """The close frame that tells a client what it did wrong; nothing where it did nothing."""
+    reason = websocket.closed
+    if reason is None or reason.code not in _PROTOCOL_ERRORS:
+        return b""
+    return close_frame(reason.code)
+
+
+def _leave(sink: WebSocketSink, scope: trio.CancelScope) -> None:
+    """The connection is closed, or as good as that."""
+    # Where we have begun to close it, the client's answer is waited for: to shut the socket on
+    # what it still sends would reset the connection, and it would not learn why.
+    if sink.reason is None:
+        scope.cancel()
+
+
+async def _until_client_leaves(
+    websocket: trio_websocket.WebSocketConnection, leave: Callable[[], None]
+) -> None:
+    """Read and ignore what the client sends; reading is also how its leaving is noticed."""
+    try:
+        while True:
+            await websocket.get_message()
+    except trio_websocket.ConnectionClosed:
+        leave()
+
+
+async def _until_silent(
+    websocket: trio_websocket.WebSocketConnection,
+    sink: WebSocketSink,
+    limits: ClientLimits,
+    leave: Callable[[], None],
+) -> None:
+    """Ping now and then: a client whose machine has gone sends nothing, not even a reset."""
+    try:
+        while True:
+            await trio.sleep(limits.ping_interval_seconds)
+            with trio.fail_after(limits.ping_timeout_seconds):
+                await websocket.ping()
+    except trio.TooSlowError:
+        sink.end(CLOSE_TOO_SLOW, limits.silent())
+    except trio_websocket.ConnectionClosed:
+        leave()
+
+
+def _bound_send_buffer(stream: ReplayStream) -> None:
+    stream.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, SEND_BUFFER_BYTES)

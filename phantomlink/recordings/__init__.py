@@ -1,0 +1,1 @@
+"""What is played: recordings, their bins, trials and behaviour."""

@@ -1,0 +1,1 @@
+"""Recordings in NWB files: the only room that reads HDF5."""

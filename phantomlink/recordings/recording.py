@@ -1,0 +1,426 @@
+"""Opens a recording: an NWB file as units, behaviour, trials and bins.
+
+h5py only. pynwb would do much of this, but importing it costs 1.2 s and 87 MB, and it builds an
+object for everything in the file where a handful of arrays is needed.
+
+Every call here that touches the file blocks, and h5py has one lock for the whole process: call
+from one worker thread, except `Bins.read` of a recording that is in memory.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from phantomlink.errors import RecordingError
+from phantomlink.recordings.bins import BinGrid, Bins, RecordedBins, zero_of
+from phantomlink.recordings.identity import FileIdentity, Original
+from phantomlink.recordings.nwb.behaviour import Behaviour, BehaviourSource, SeriesInfo
+from phantomlink.recordings.nwb.hdf5 import Unchanged, one_line, open_nwb, reading, text
+from phantomlink.recordings.nwb.series import find_series
+from phantomlink.recordings.nwb.spike_index import open_spike_index
+from phantomlink.recordings.nwb.tables import read_columns
+from phantomlink.recordings.nwb.targets import TargetColumns, find_target_columns, make_trials
+from phantomlink.recordings.nwb.units import UnitTable, find_units, read_spikes
+from phantomlink.recordings.options import SEARCH, ProgressCallback, SeriesOptions
+from phantomlink.recordings.spikes import MEMORY_SPIKES, MemorySpikes, SpikeSource
+from phantomlink.recordings.trials import TrialTable
+
+__all__ = [
+    "Behaviour",
+    "ProgressCallback",
+    "Recording",
+    "RecordingInfo",
+    "SeriesInfo",
+    "SeriesOptions",
+    "open_recording",
+]
+
+MAX_BINS = 2**40
+"""More bins than this and some time in the file is no time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingInfo:
+    """What the file says about itself; empty where it says nothing.
+
+    Attributes:
+        identifier: of the file.
+        session_description: of the recording session.
+        session_id: of the recording session.
+        subject: `subject_id` of the subject.
+        species: of the subject.
+        lab: where it was recorded.
+        institution: where it was recorded.
+        session_start_time: ISO 8601, as in the file.
+        nwb_version: of the file's layout.
+        keywords: of the file.
+        is_synthetic: made by a program, and saying so.
+    """
+
+    identifier: str
+    session_description: str
+    session_id: str
+    subject: str
+    species: str
+    lab: str
+    institution: str
+    session_start_time: str
+    nwb_version: str
+    keywords: tuple[str, ...]
+    is_synthetic: bool
+
+
+class Recording:
+    """A recording that is open. Made by `open_recording`; close it, or use it in a `with`.
+
+    Attributes:
+        path: of the file.
+        dataset: its name without folder and suffix.
+        info: what the file says about itself.
+        unit_ids: labels of the units, in the order of the counts.
+        units: the unit table.
+        t0_seconds: start of bin 0, recording clock.
+        last_event_seconds: last spike, sample of behaviour, or start or stop of a trial.
+        behaviour: series found.
+        trials: trials found; may be empty.
+        target_columns: which columns of the trial table say what was aimed at.
+        missing: lines about what was looked for and not found, or left out.
+        n_spikes: of all units together.
+        in_memory: True when nothing more is read from the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file: h5py.File,
+        options: SeriesOptions,
+        cache_dir: Path | None,
+        progress: ProgressCallback | None,
+        spikes: SpikeSource | None = None,
+    ) -> None:
+        self._unchanged = Unchanged(file)
+        self._original = Original(path, self._unchanged.identity)
+        self._options = options
+        self._cache_dir = cache_dir
+        # One thread at a time reads from the HDF5 file, or exchanges it.
+        self._lock = threading.Lock()
+        self._lost: str | None = None
+        self.path = path
+        self.dataset = path.stem
+        self.info = _info(file)
+        self.units: UnitTable = find_units(file)
+        self.unit_ids = self.units.ids
+        found, unusable = find_series(file)
+        self.trials, self.target_columns, left_out = _trials(file, options)
+        self._behaviour = BehaviourSource(found, options)
+        self.behaviour = self._behaviour.summary
+        self._spikes = spikes or _spikes(path, file, self.units, cache_dir, progress)
+        self.n_spikes = self._spikes.n_spikes
+        self.t0_seconds, self.last_event_seconds = self._ends()
+        self.missing = (*_missing(self), *self.units.notes, *unusable, *left_out)
+        self.in_memory = self._spikes.in_memory and self._behaviour.in_memory
+        self._unchanged.check()
+        self._file = file
+        if self._behaviour.in_memory:
+            file.close()
+
+    def at_rate(self, rate_hz: Fraction) -> Bins:
+        """The recording in bins of this rate; a small one is binned here and now.
+
+        Raises:
+            RecordingError: the rate makes no sense with this recording.
+        """
+        if rate_hz <= 0:
+            raise RecordingError(f"{float(rate_hz):g} bins per second asked for; must be above 0")
+        if (self.last_event_seconds - self.t0_seconds) * rate_hz > MAX_BINS:
+            raise RecordingError(
+                f"{self.path}: its times run from {self.t0_seconds:g} s to "
+                f"{self.last_event_seconds:g} s, too long for {float(rate_hz):g} bins per second"
+            )
+        grid = BinGrid.covering(self.t0_seconds, self.last_event_seconds, rate_hz)
+        return RecordedBins(grid, self.unit_ids, self, self, self.trials)
+
+    def counts(self, grid: BinGrid, start: int, stop: int) -> NDArray[np.uint16]:
+        """(stop - start, n_units) spikes per bin of bins [start, stop).
+
+        Raises:
+            RecordingError: the index cannot be read any more; more than 65535 spikes of one unit
+                in one bin.
+        """
+        self._check_not_lost()
+        return self._spikes.counts(grid, start, stop)
+
+    def kinematics(self, grid: BinGrid, start: int, stop: int) -> NDArray[np.float64]:
+        """(stop - start, 4) vx, vy, x, y of bins [start, stop); NaN where there is none.
+
+        Raises:
+            RecordingError: the file cannot be read any more.
+        """
+        if self._behaviour.in_memory:
+            return self._behaviour.kinematics(grid, start, stop)
+        with self._lock, reading(self.path, "behaviour"):
+            self._check_not_lost()
+            # Before, since rubbish may not even be computed with; after, since it counts.
+            self._unchanged.check()
+            kinematics = self._behaviour.kinematics(grid, start, stop)
+            self._unchanged.check()
+            return kinematics
+
+    @property
+    def identity(self) -> FileIdentity:
+        """Of the file when it was opened."""
+        return self._unchanged.identity
+
+    def check(self) -> None:
+        """Whether the open files are still what they were; costs next to nothing.
+
+        Raises:
+            RecordingError: they are not.
+        """
+        with self._lock, reading(self.path):
+            self._check_not_lost()
+            if not self._behaviour.in_memory:
+                self._unchanged.check()
+            self._spikes.check()
+
+    def whereabouts(self) -> str | None:
+        """What has become of the file's name; None while it is the file that is open.
+
+        A file that was deleted, or that another one was moved over, plays on: an open file stays
+        until it is closed.
+        """
+        try:
+            now = FileIdentity.of(self.path)
+        except FileNotFoundError:
+            return "was deleted or moved away"
+        except OSError as error:
+            return f"cannot be reached under its name: {error.strerror}"
+        return None if now.place == self.identity.place else "has another file in its place"
+
+    def reopen(self, sha256: str | None) -> None:
+        """Open the same recording once more, after it could not be read.
+
+        Everything that was made of it goes on with what is opened now. HDF5 keeps what it has
+        read, and would share it with whoever opens the file again: so the old one is closed first,
+        and until a call of this succeeds nothing can be read.
+
+        Args:
+            sha256: of the file that was opened first; None when it is not known.
+
+        Raises:
+            RecordingError: there is nothing under its name, or another file, or it cannot be read.
+        """
+        with self._lock:
+            identity = self._original.check(sha256)
+            self._lost = f"{self.path}: is being opened again"
+            self._file.close()
+            # To sort the spikes again would take seconds; only a time of change that nobody can
+            # account for makes an index doubtful.
+            is_known = sha256 is not None or identity.content == self.identity.content
+            kept = self._spikes if is_known and _is_whole(self._spikes) else None
+            if kept is None:
+                self._spikes.close()
+            try:
+                again = _open(self.path, self._options, self._cache_dir, None, kept)
+                try:
+                    again.check_like(self)
+                except BaseException:
+                    again.close()
+                    raise
+            except RecordingError as error:
+                self._lost = one_line(error)
+                raise
+            self._original = Original(self.path, again.identity)
+            self._unchanged, self._file = again._unchanged, again._file
+            self._behaviour, self._spikes = again._behaviour, again._spikes
+            self._lost = None
+
+    def check_like(self, other: Recording) -> None:
+        """Whether this is the same recording as another, by what is said in them.
+
+        Raises:
+            RecordingError: it is not.
+        """
+        for what, mine, others in (
+            ("identifier", self.info.identifier, other.info.identifier),
+            ("number of spikes", self.n_spikes, other.n_spikes),
+            ("last event", self.last_event_seconds, other.last_event_seconds),
+            ("start", self.t0_seconds, other.t0_seconds),
+            ("number of trials", len(self.trials), len(other.trials)),
+        ):
+            if mine != others:
+                raise RecordingError(
+                    f"{self.path}: another recording is in its place: its {what} is {mine}, not "
+                    f"{others}"
+                )
+        if self.unit_ids != other.unit_ids:
+            raise RecordingError(f"{self.path}: another recording is in its place: other units")
+
+    def close(self) -> None:
+        """Close the file and the index; closing twice is fine."""
+        self._spikes.close()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_not_lost(self) -> None:
+        if self._lost is not None:
+            raise RecordingError(self._lost)
+
+    def _ends(self) -> tuple[float, float]:
+        events = self._behaviour.ends()
+        spikes = (self._spikes.first_seconds, self._spikes.last_seconds)
+        events += [time for time in spikes if time is not None]
+        events += [t for trial in self.trials for t in (trial.start_time, trial.stop_time)]
+        events = [time for time in events if math.isfinite(time)]
+        if not events:
+            raise RecordingError(
+                f"{len(self.unit_ids)} units, but no spikes, no behaviour and no trials: "
+                "nothing to play"
+            )
+        return zero_of(min(events), max(events)), max(events)
+
+
+def open_recording(
+    path: Path,
+    *,
+    options: SeriesOptions = SEARCH,
+    cache_dir: Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> Recording:
+    """Open a recording and read what is small of it.
+
+    Args:
+        path: of an NWB 2 file in HDF5.
+        options: series and trial columns to use in place of those the search finds.
+        cache_dir: where the index of a large recording goes when its own folder cannot be
+            written; None: the user's cache directory.
+        progress: called while that index is made, which happens once a recording.
+
+    Raises:
+        RecordingError: one line that names the file and what is wrong or missing.
+    """
+    return _open(path, options, cache_dir, progress)
+
+
+def _open(
+    path: Path,
+    options: SeriesOptions,
+    cache_dir: Path | None,
+    progress: ProgressCallback | None,
+    spikes: SpikeSource | None = None,
+) -> Recording:
+    """As `open_recording`; with the spikes of another opening, where there are any."""
+    file = open_nwb(path)
+    try:
+        with reading(path):
+            return Recording(path, file, options, cache_dir, progress, spikes)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _is_whole(spikes: SpikeSource) -> bool:
+    try:
+        spikes.check()
+    except RecordingError:
+        return False
+    return True
+
+
+def _info(file: h5py.File) -> RecordingInfo:
+    def said(name: str) -> str:
+        item = file.get(name)
+        return text(item) if isinstance(item, h5py.Dataset) else ""
+
+    keywords = file.get("general/keywords")
+    words = [text(word) for word in keywords[...]] if isinstance(keywords, h5py.Dataset) else []
+    # Not the description: that of a genuine recording may speak of synthetic stimuli.
+    telling = (said("identifier"), said("general/subject/subject_id"), *words)
+    return RecordingInfo(
+        identifier=said("identifier"),
+        session_description=said("session_description"),
+        session_id=said("general/session_id"),
+        subject=said("general/subject/subject_id"),
+        species=said("general/subject/species"),
+        lab=said("general/lab"),
+        institution=said("general/institution"),
+        session_start_time=said("session_start_time"),
+        nwb_version=text(file.attrs.get("nwb_version", "")),
+        keywords=tuple(words),
+        is_synthetic=any("synthetic" in told.lower() for told in telling),
+    )
+
+
+def _trials(
+    file: h5py.File, options: SeriesOptions
+) -> tuple[TrialTable, TargetColumns, Iterable[str]]:
+    table = file.get("intervals/trials")
+    columns, left_out = read_columns(table) if isinstance(table, h5py.Group) else ({}, [])
+    chosen = find_target_columns(columns, options)
+    if "start_time" in columns and "stop_time" in columns:
+        return make_trials(columns, chosen), chosen, left_out
+    if isinstance(table, h5py.Group):
+        left_out.append("intervals/trials: has no start_time and stop_time, so no trials")
+    return TrialTable(), chosen, left_out
+
+
+def _spikes(
+    path: Path,
+    file: h5py.File,
+    units: UnitTable,
+    cache_dir: Path | None,
+    progress: ProgressCallback | None,
+) -> SpikeSource:
+    if units.n_spikes > MEMORY_SPIKES:
+        return open_spike_index(
+            path,
+            spike_times_path=units.spike_times_path,
+            index_path=units.index_path,
+            cache_dir=cache_dir,
+            progress=progress,
+        )
+    seconds, rows = read_spikes(file, units)
+    return MemorySpikes(seconds, rows, len(units.ids))
+
+
+def _missing(recording: Recording) -> Iterable[str]:
+    behaviour, trials = recording.behaviour, recording.trials
+    if not recording.n_spikes:
+        yield "spikes: no unit has any"
+    if behaviour.position is None:
+        yield (
+            "position: no series of 1 to 3 columns in a unit of length under processing or "
+            "acquisition; x and y are null"
+        )
+    if behaviour.velocity is None:
+        yield "velocity: no series of it, and no position to derive it from; vx and vy are null"
+    elif behaviour.velocity.derived:
+        yield "velocity: no series of it; vx and vy are the gradient of the position"
+    if not len(trials):
+        yield "trials: none at intervals/trials; trial_id is null"
+        return
+    if recording.target_columns.target is None:
+        yield "target ids: no column such as active_target in the trials; target_id is null"
+    if not trials.reaches:
+        yield "target places: no column such as target_pos that says; target_x, target_y are null"

@@ -1,0 +1,44 @@
+"""The first message of a WebSocket connection: what the stream is, and what it shows now."""
+
+from __future__ import annotations
+
+from phantomlink.engine.session import Session
+from phantomlink.outputs.websocket.admission import Admission
+from phantomlink.rest.views import stream_metadata
+from phantomlink.service.service import Service
+from phantomlink.wire.encoder import encode_message
+from phantomlink.wire.packet import packet_data
+
+
+class MetadataMessages:
+    """Makes the first message of every connection.
+
+    Args:
+        service: the running service.
+        base_url: how the client called the server: scheme, host and port for WebSockets.
+    """
+
+    def __init__(self, service: Service, base_url: str) -> None:
+        self._service = service
+        self._base_url = base_url
+
+    async def __call__(self, session: Session, admission: Admission) -> bytes | str:
+        """The metadata message, with a snapshot of the packet at the playhead.
+
+        Raises:
+            RecordingError: that packet cannot be read.
+        """
+        service = self._service
+        release = await session.playback(admission.filter).peek()
+        header = session.parts.encoders.header
+        timestamp = session.parts.clock.wall_seconds()
+        message = {
+            "type": "metadata",
+            "data": stream_metadata(service, session)
+            | packet_data(release.packet, header, timestamp),
+            "session": {
+                "code": session.code,
+                "url": f"{self._base_url}/stream/{session.code}",
+            },
+        }
+        return encode_message(message, admission.wire_format)

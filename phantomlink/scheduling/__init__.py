@@ -1,0 +1,1 @@
+"""When packets are due: clocks, timers, phases, the ticker. Knows no session."""

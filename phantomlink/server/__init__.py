@@ -1,0 +1,1 @@
+"""`phantomlink serve`: port, request heads, signals and drain."""

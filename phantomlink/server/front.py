@@ -1,0 +1,307 @@
+"""`phantomlink serve`: one port for WebSockets and REST, signals, and one barrier a connection.
+
+Routes that are polled are answered here. hypercorn serves the rest of REST, through its connection
+handler, and trio-websocket the streams. Whatever a connection makes any of them raise ends that
+connection alone: hypercorn's own server would end the process on a single byte behind an upgrade
+request.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import h2.exceptions
+import h11
+import trio
+import wsproto.utilities
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.utils import wrap_app
+
+from phantomlink.access.request_identity import RequestIdentity, read_request_identity
+from phantomlink.app import PhantomLinkApp
+from phantomlink.errors import PhantomLinkError, SettingsError
+from phantomlink.outputs.websocket.admission import STREAM_PREFIX
+from phantomlink.outputs.websocket.client import serve_websocket_client
+from phantomlink.outputs.websocket.client_limits import ClientLimits
+from phantomlink.outputs.websocket.replay_stream import ReplayStream
+from phantomlink.rest.metadata_message import MetadataMessages
+from phantomlink.rest.parameters import client_base_url
+from phantomlink.rest.polled import Call, find_call, looks_polled
+from phantomlink.server.hypercorn_handover import Handover
+from phantomlink.server.request_head import Head, HeadReader, problem_bytes
+from phantomlink.server.signals import wait_for_signal, watch_grace
+from phantomlink.service.service import Service
+from phantomlink.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# What hypercorn's parsers let out of its handler when a client breaks their protocol.
+_PROTOCOL_ERRORS = (h11.ProtocolError, h2.exceptions.ProtocolError, wsproto.utilities.ProtocolError)
+_HEAD_SECONDS = 10.0
+_ANSWER_SECONDS = 30.0
+# The rest is for what has to be cut off, and for the service to end.
+_SHARE_OF_GRACE = 0.8
+_LINGER_SECONDS = 1.0
+_READ_BYTES = 64 * 1024
+
+
+class Server:
+    """The open port.
+
+    Args:
+        app: the application, started.
+        settings: what the server was told.
+    """
+
+    def __init__(self, app: PhantomLinkApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._limits = ClientLimits.of(settings)
+        self._config = Config()
+        self._config.errorlog = logging.getLogger("hypercorn.error")
+        self._config.include_server_header = False
+        self._config.h11_max_incomplete_size = settings.max_head_bytes
+        self._context = WorkerContext(None)
+        self._hypercorn = Handover(
+            wrap_app(app, self._config.wsgi_max_body_size, "asgi"),
+            self._config,
+            self._context,
+            _is_for_the_front,
+        )
+        # Of the connections that wait for a request.
+        self._waiting: set[trio.CancelScope] = set()
+        self._accepting = trio.CancelScope()
+        self._drained = trio.Event()
+        self._n_streams = 0
+        self._stream_ended = trio.Event()
+
+    async def run(
+        self,
+        listeners: list[trio.SocketListener],
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as connections:
+            with self._accepting:
+                task_status.started()
+                await trio.serve_listeners(self.handle, listeners, handler_nursery=connections)
+        self._drained.set()
+
+    async def say_goodbye(self) -> None:
+        """Tell every client, and give them a while to leave.
+
+        Until the last stream has ended the port stays open, so that who asks `/readyz` is told.
+        """
+        self._app.get_service().shut_down()
+        with trio.move_on_after(self._settings.grace_seconds * _SHARE_OF_GRACE):
+            while self._n_streams:
+                self._stream_ended = trio.Event()
+                await self._stream_ended.wait()
+            self._accepting.cancel()
+            await self._context.terminated.set()
+            for scope in self._waiting:
+                scope.cancel()
+            self._hypercorn.end_idle()
+            await self._drained.wait()
+
+    def give_up(self) -> None:
+        """Say that the grace period is over. For the thread that watches it."""
+        logger.warning("The grace period of %g s is over", self._settings.grace_seconds)
+
+    async def handle(self, stream: trio.SocketStream) -> None:
+        """Serve one connection; nothing that happens in it leaves this function."""
+        try:
+            await self._dispatch(stream)
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as group:
+            logger.debug("A connection broke: %s", group.exceptions)
+        except* _PROTOCOL_ERRORS as group:
+            logger.info("A connection broke the protocol and ends: %s", group.exceptions)
+        except* Exception:
+            logger.exception("A connection failed and ends alone")
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _dispatch(self, stream: trio.SocketStream) -> None:
+        """Request by request, each to the server that it is for."""
+        received, seconds = b"", _HEAD_SECONDS
+        while not self._context.terminated.is_set():
+            reader = HeadReader(self._settings.max_head_bytes)
+            try:
+                head, received = await self._read_head(stream, reader, received, seconds)
+                if head is None:
+                    return
+                if head.stream_request is not None:
+                    n_head = len(received) - len(reader.rest)
+                    await self._serve_stream(stream, received, n_head, head)
+                    return
+            except PhantomLinkError as error:
+                await _refuse(stream, error)
+                return
+            call = find_call(head.method, head.http_version, head.target, head.raw_headers)
+            if call is not None:
+                if not await self._answer(stream, reader, call, self._visitor(stream, head)):
+                    return
+                received = reader.rest
+            else:
+                received = await self._hypercorn.serve(stream, received)
+                if not received:
+                    return
+            seconds = self._config.keep_alive_timeout
+
+    async def _read_head(
+        self, stream: trio.SocketStream, reader: HeadReader, received: bytes, seconds: float
+    ) -> tuple[Head | None, bytes]:
+        """The next request's head and all bytes from its first on.
+
+        None when the client left before, took too long, or the server goes away.
+        """
+        head = reader.feed(received) if received else None
+        if head is not None:
+            return head, received
+        with trio.move_on_after(seconds) as scope:
+            self._waiting.add(scope)
+            try:
+                while data := bytes(await stream.receive_some(_READ_BYTES)):
+                    received += data
+                    head = reader.feed(data)
+                    if head is not None:
+                        return head, received
+            finally:
+                self._waiting.discard(scope)
+        return None, received
+
+    def _visitor(self, stream: trio.SocketStream, head: Head) -> RequestIdentity:
+        try:
+            peer = stream.socket.getpeername()[0]
+        except OSError:
+            # It has gone already.
+            peer = None
+        return read_request_identity(
+            head.method,
+            head.target.partition("?")[0],
+            head.raw_headers,
+            peer,
+            is_websocket=head.stream_request is not None,
+            trust_proxy=self._settings.trust_proxy,
+        )
+
+    async def _answer(
+        self, stream: trio.SocketStream, reader: HeadReader, call: Call, requester: RequestIdentity
+    ) -> bool:
+        """Answer a request; whether another may follow on this connection."""
+        app = self._app
+        status, headers, body = await call.answer(
+            app.get_service, app.get_access_policy(), requester
+        )
+        # What hypercorn adds to its answers.
+        headers += self._config.response_headers("h11")
+        with trio.move_on_after(_ANSWER_SECONDS):
+            shown = b"" if call.method == "HEAD" else body
+            await stream.send_all(reader.answer(status, headers, shown))
+            return reader.stays_open
+        return False
+
+    async def _serve_stream(
+        self, stream: trio.SocketStream, received: bytes, n_head: int, head: Head
+    ) -> None:
+        assert head.stream_request is not None
+        service = self._app.get_service()
+        requester = self._visitor(stream, head)
+        service.policy.check(requester)
+        base_url = client_base_url(
+            head.headers, "ws", stream.socket.getsockname(), trust_proxy=self._settings.trust_proxy
+        )
+        request = replace(head.stream_request, host=base_url.partition("://")[2])
+        session, admission = service.enter(request, requester.address)
+        self._n_streams += 1
+        try:
+            with (
+                session.reserved(),
+                service.policy.connection_limits.counted(requester.address, session.code),
+            ):
+                await serve_websocket_client(
+                    ReplayStream(stream, received),
+                    n_head,
+                    session,
+                    admission,
+                    MetadataMessages(service, base_url),
+                    self._limits,
+                )
+        finally:
+            self._n_streams -= 1
+            self._stream_ended.set()
+
+
+def _is_for_the_front(data: bytes) -> bool:
+    return looks_polled(data) or data.startswith(b"GET " + STREAM_PREFIX.encode())
+
+
+async def _refuse(stream: trio.SocketStream, error: PhantomLinkError) -> None:
+    """Answer with a status; then let the client read it before the connection goes."""
+    with trio.move_on_after(_LINGER_SECONDS):
+        await stream.send_all(problem_bytes(error))
+        await stream.send_eof()
+        # Closing with unread bytes would reset the connection, and the answer with it.
+        while await stream.receive_some():
+            pass
+
+
+async def serve(settings: Settings, recording: str | None = None) -> None:
+    """Open the port, start the application, and serve until a signal.
+
+    Raises:
+        SettingsError: the port cannot be opened.
+        RecordingError: the recording cannot be opened.
+    """
+    # The port first: that it is taken should not be learned after a minute of indexing.
+    listeners = await _listen(settings)
+    app = PhantomLinkApp(settings, recording)
+    async with trio.open_nursery() as nursery:
+        app.nursery = nursery
+        # Before the framework's own start, which would log a traceback for a missing file.
+        await nursery.start(app.run_service)
+        await app.startup()
+        server = Server(app, settings)
+        await nursery.start(server.run, listeners)
+        _say_what_and_where(app.get_service(), listeners)
+        await wait_for_signal()
+        watch_grace(settings.grace_seconds, server.give_up)
+        await server.say_goodbye()
+        await app.shutdown()
+        nursery.cancel_scope.cancel()
+
+
+async def _listen(settings: Settings) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(settings.port, host=settings.host)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
+            "choose another address with --host and --port (--port 0 takes any free one)"
+        ) from error
+
+
+def _say_what_and_where(service: Service, listeners: list[trio.SocketListener]) -> None:
+    recording, grid = service.recording, service.bins.grid
+    kind = "synthetic recording" if recording.info.is_synthetic else "recording"
+    logger.info("Playing %s %s: %s", kind, recording.dataset, recording.path)
+    logger.info(
+        "%d units, %.1f s, %d trials, %d packets of %g ms",
+        len(recording.unit_ids),
+        grid.duration_seconds,
+        len(recording.trials),
+        grid.n_bins,
+        grid.bin_size_ms,
+    )
+    for line in recording.missing:
+        logger.warning("%s", line)
+    url = ""
+    for listener in listeners:
+        address, port = listener.socket.getsockname()[:2]
+        service.policy.warn_if_exposed(address)
+        shown = f"[{address}]" if ":" in address else address
+        url = f"http://{shown}:{port}"
+        logger.info("Listening on %s (try %s/docs in a browser)", url, url)
+    logger.info("A first client, in another terminal: phantomlink watch %s", url)

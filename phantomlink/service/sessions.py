@@ -1,0 +1,300 @@
+"""Sessions as requests make and change them: what may be asked for, and what becomes of it.
+
+The engine makes a session of what is right and ready. Here is what comes before that: values out
+of a request are checked, bins of their width and what takes long is made ready in a thread, and a
+session that exists already is compared with what was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from fractions import Fraction
+
+import trio
+
+from phantomlink.engine.digest import payload_digest, runs_within
+from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
+from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
+from phantomlink.engine.playback import PlaybackParts
+from phantomlink.engine.registry import Registry
+from phantomlink.engine.selection import Selection
+from phantomlink.engine.session import NO_FILTER, REAL_TIME, Session
+from phantomlink.engine.session_codes import is_private, make_private_code
+from phantomlink.errors import BinRangeError, InvalidParameterError, SessionDiffersError
+from phantomlink.outputs.lsl.manager import LslManager
+from phantomlink.outputs.lsl.output import lsl_output
+from phantomlink.outputs.websocket.admission import Admission
+from phantomlink.perturbation import NO_PERTURBATION, Perturbation, parse_perturbation
+from phantomlink.perturbation.perturber import SEEDS
+from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.trials import Filter
+from phantomlink.state.file import SessionState
+
+# Making outlets takes some 5 ms; a creation is not held up by an LSL that hangs.
+_OUTLETS_SECONDS = 5.0
+_MAX_LOOP = 2**32 - 1
+
+
+class Sessions:
+    """Makes and changes the sessions of a recording.
+
+    Args:
+        registry: of them.
+        lsl: decides about their outlets.
+        rate_hz: packets a second of one that asks for no width of its bins.
+        parts_at: what plays the recording at a rate.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        lsl: LslManager,
+        rate_hz: Fraction,
+        parts_at: Callable[[Fraction], Awaitable[PlaybackParts]],
+    ) -> None:
+        self._registry = registry
+        self._lsl = lsl
+        self._rate_hz = rate_hz
+        self._parts_at = parts_at
+        self._threads = trio.CapacityLimiter(1)
+
+    def of_listener(self, admission: Admission, usual: Bins) -> Session:
+        """The session that a stream is of, made when it does not exist.
+
+        Args:
+            admission: of who listens.
+            usual: bins of a session that is made.
+
+        Raises:
+            NoMatchingBinsError: the filter matches nothing; no session has been made.
+            TooManySessionsError: there is no room.
+            UnavailableError: the server goes away.
+        """
+        existing = self._registry.find(admission.code)
+        bins = usual if existing is None else existing.parts.reader.bins
+        if admission.filter != NO_FILTER:
+            # Before a session is made: a filter that matches nothing must not leave one behind.
+            bins.trials.ranges(admission.filter, bins.grid)
+        output = self._lsl.output(is_wanted=not is_private(admission.code))
+        outputs = (output,) if existing is None else ()
+        session, _ = self._registry.create(admission.code, outputs=outputs)
+        return session
+
+    async def create(
+        self,
+        code: str | None = None,
+        *,
+        bin_size_ms: float | None = None,
+        speed: float | None = None,
+        lsl: bool | None = None,
+        perturbation: object = None,
+        seed: int | None = None,
+        private: bool | None = None,
+    ) -> tuple[Session, bool]:
+        """The session of this code, or of a made-up one; and whether it is new.
+
+        Args:
+            code: its name; None for one that we make up.
+            bin_size_ms: width of its bins; None for the server's.
+            speed: how many times faster than recorded; None for 1.
+            lsl: whether it is LSL outlets too; None for yes, if the server has any. They exist
+                when this returns.
+            perturbation: a preset's name or JSON of what is to be done to its packets; None for
+                the server's.
+            seed: of the perturbation; None for the server's.
+            private: make up a code that is a secret, for a session that is not listed; it has no
+                outlets, whose names would tell the code.
+
+        Raises:
+            InvalidParameterError: something has the wrong form or is out of range.
+            SessionDiffersError: the session exists and is not as it was asked for.
+            TooManySessionsError: there is no room.
+        """
+        if private:
+            if code is not None:
+                raise InvalidParameterError(
+                    "custom_code: got it with private, takes one of them: a private code is made up"
+                )
+            code = make_private_code()
+        has_secret = code is not None and is_private(code)
+        if has_secret and lsl:
+            raise InvalidParameterError(
+                "lsl: got true for a private session, takes false: outlets tell their code"
+            )
+        rate_hz = self._rate_hz if bin_size_ms is None else rate_of_bin_size(bin_size_ms)
+        factor = REAL_TIME if speed is None else exact_speed(speed)
+        check_pace(rate_hz, factor)
+        _check_seed(seed)
+        parts = await self._parts_at(rate_hz)
+        wanted, applied = None, None
+        if perturbation is not None:
+            wanted_seed = self._registry.seed if seed is None else seed
+            wanted, applied = await self._prepare(perturbation, wanted_seed, parts)
+        existing = None if code is None else self._registry.find(code)
+        if existing is not None:
+            _check_same_bins(existing, bin_size_ms)
+            _check_same_speed(existing, speed)
+            _check_same_outlets(existing, lsl)
+            _check_same_perturbation(existing, wanted, seed)
+        output = self._lsl.output(is_wanted=lsl is not False and not has_secret)
+        session, created = self._registry.create(
+            code,
+            parts=parts,
+            speed=factor,
+            perturbation=wanted,
+            seed=seed,
+            applied=applied,
+            outputs=(output,),
+        )
+        if created:
+            with trio.move_on_after(_OUTLETS_SECONDS):
+                await output.settled.wait()
+        return session, created
+
+    async def set_perturbation(
+        self, session: Session, perturbation: object, seed: int | None
+    ) -> int:
+        """Perturb a session's packets from its next one on.
+
+        Args:
+            session: whose.
+            perturbation: a preset's name, or JSON.
+            seed: of it; None for the one that the session has.
+
+        Returns:
+            The first `packet_id` that the unfiltered playhead sends so.
+
+        Raises:
+            InvalidParameterError: something has the wrong form or is out of range.
+        """
+        _check_seed(seed)
+        seed = session.seed if seed is None else seed
+        _, applied = await self._prepare(perturbation, seed, session.parts)
+        return session.apply(applied, seed)
+
+    async def _prepare(
+        self, perturbation: object, seed: int, parts: PlaybackParts
+    ) -> tuple[Perturbation, AppliedPerturbation | None]:
+        """What was asked for, read and made ready: in a thread, a long one takes 50 ms."""
+
+        def prepare() -> tuple[Perturbation, AppliedPerturbation | None]:
+            wanted = parse_perturbation(perturbation)
+            return wanted, apply_perturbation(wanted, seed, parts.reader.bins)
+
+        return await trio.to_thread.run_sync(prepare, limiter=self._threads)
+
+    async def digest(
+        self, session: Session, wanted: Filter, *, start: int, stop: int, loop: int
+    ) -> tuple[str, int]:
+        """SHA-256 of what a session's packets say, sent or not, and how many these are.
+
+        Args:
+            session: whose perturbation, seed and bins it is.
+            wanted: only packets of these trials.
+            start: first bin.
+            stop: the bin after the last one.
+            loop: in which they are sent.
+
+        Raises:
+            InvalidParameterError: there are no such packets, or too many.
+            NoMatchingBinsError: the filter matches nothing.
+            RecordingError: the recording cannot be read.
+        """
+        bins = session.parts.reader.bins
+        n_bins = bins.grid.n_bins
+        if not 0 <= start < n_bins:
+            raise BinRangeError(f"start: got {start}, takes 0 to {n_bins - 1}")
+        if not start < stop <= n_bins:
+            raise BinRangeError(f"stop: got {stop}, takes {start + 1} to {n_bins}")
+        if not 0 <= loop <= _MAX_LOOP:
+            raise InvalidParameterError(f"loop: got {loop}, takes 0 to {_MAX_LOOP}")
+        runs = runs_within(Selection(bins.trials.ranges(wanted, bins.grid)), start, stop)
+        sha256 = await payload_digest(session.parts, session.applied, runs, loop, self._threads)
+        return sha256, sum(last - first for first, last in runs)
+
+    def set_speed(self, session: Session, speed: float) -> None:
+        """Let a session play so many times faster than recorded, from its next packet on.
+
+        Raises:
+            InvalidParameterError: it is out of range for the session's bins.
+        """
+        factor = exact_speed(speed)
+        check_pace(session.parts.reader.bins.grid.rate_hz, factor)
+        session.set_speed(factor)
+
+    async def make_again(self, state: SessionState) -> Session:
+        """A new session as one of an earlier run was, at its beginning.
+
+        Raises:
+            PhantomLinkError: it cannot be: its code is taken, its bins or perturbation do not fit
+                the recording, or there is no room.
+        """
+        check_pace(state.rate_hz, state.speed)
+        parts = await self._parts_at(state.rate_hz)
+        _, applied = await self._prepare(state.perturbation.as_json(), state.seed, parts)
+        session, _ = self._registry.create(
+            state.code,
+            parts=parts,
+            speed=state.speed,
+            perturbation=state.perturbation,
+            seed=state.seed,
+            applied=applied,
+            outputs=(self._lsl.output(is_wanted=state.has_lsl),),
+        )
+        return session
+
+
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and not SEEDS.low <= seed <= SEEDS.high:
+        raise InvalidParameterError(f"seed: got {seed}, takes {SEEDS.low} to {SEEDS.high}")
+
+
+def _check_same_bins(session: Session, bin_size_ms: float | None) -> None:
+    grid = session.parts.reader.bins.grid
+    if bin_size_ms is not None and grid.rate_hz != rate_of_bin_size(bin_size_ms):
+        raise SessionDiffersError(
+            f"bin_size_ms: got {bin_size_ms:g}, but session {session.code!r} has bins of "
+            f"{grid.bin_size_ms:g} ms; delete it first, or take another code"
+        )
+
+
+def _check_same_speed(session: Session, speed: float | None) -> None:
+    if speed is not None and session.speed != exact_speed(speed):
+        raise SessionDiffersError(
+            f"speed: got {speed:g}, but session {session.code!r} plays at "
+            f"{float(session.speed):g}; change it at /api/control/{session.code}/speed"
+        )
+
+
+def _check_same_outlets(session: Session, lsl: bool | None) -> None:
+    output = lsl_output(session)
+    if lsl is not None and output is not None and output.is_wanted != lsl:
+        was = "with" if output.is_wanted else "without"
+        raise SessionDiffersError(
+            f"lsl: got {str(lsl).lower()}, but session {session.code!r} was made {was} LSL "
+            "outlets; delete it first, or take another code"
+        )
+
+
+def _check_same_perturbation(
+    session: Session, wanted: Perturbation | None, seed: int | None
+) -> None:
+    change = f"change it at /api/sessions/{session.code}/perturbation"
+    if wanted is not None:
+        has = NO_PERTURBATION if session.applied is None else session.applied.perturbation
+        same = has.steps == wanted.steps or (has.is_identity and wanted.is_identity)
+        if not same:
+            raise SessionDiffersError(
+                f"perturbation: got {_named(wanted)}, but session {session.code!r} has "
+                f"{_named(has)}; {change}"
+            )
+    if seed is not None and seed != session.seed:
+        raise SessionDiffersError(
+            f"seed: got {seed}, but session {session.code!r} has {session.seed}; {change}"
+        )
+
+
+def _named(perturbation: Perturbation) -> str:
+    if perturbation.is_identity:
+        return "none"
+    return "one without a name" if perturbation.name is None else repr(perturbation.name)

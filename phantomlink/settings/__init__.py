@@ -1,0 +1,357 @@
+"""Settings: read once from flags and the environment, validated, frozen, passed in.
+
+Every field is one fact with one name: field `port` is the variable `PHANTOM_PORT` and the flag
+`--port`. A value of the wrong form stops the start with one line that names where it came from,
+what it was and what is taken.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from phantomlink.errors import SettingsError
+from phantomlink.settings.forms import (
+    BOOLEAN,
+    CPUS,
+    DATASET,
+    ORIGINS,
+    SECONDS,
+    TOKEN,
+    Form,
+    number,
+    one_of,
+    path,
+    rate,
+    text,
+    whole,
+)
+
+ENV_PREFIX = "PHANTOM_"
+# Read by the tests, not by the server: naming it must not look like a misspelt setting.
+_NOT_OURS = frozenset({"PHANTOM_TEST_RECORDINGS"})
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_FORMATS = ("text", "json")
+MIN_RATE_HZ, MAX_RATE_HZ = 1, 1000
+MAX_SEED = 2**63 - 1
+LSL_SCOPES = ("auto", "machine", "link", "site", "organization", "global")
+DEFAULT_DATA_DIR = Path("data")
+DEFAULT_DATASET = "mc_maze"
+
+_MAX_TOKEN_FILE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What belongs to a setting beside its default."""
+
+    form: Form
+    help: str
+    is_secret: bool
+
+
+def _setting(default: Any, form: Form, help: str, *, is_secret: bool = False) -> Any:
+    meaning = _Meaning(form, help, is_secret)
+    return field(default=default, repr=not is_secret, metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the server was told. Durations in s, rates in Hz."""
+
+    host: str = _setting("127.0.0.1", text("a host name or address"), "address to listen on")
+    port: int = _setting(
+        8000, whole(0, 65535, "a whole number from 0 to 65535 (0: any free one)"), "TCP port"
+    )
+    data_dir: Path | None = _setting(
+        None, path("a directory"), "where recordings are looked for (default: data)"
+    )
+    dataset: str | None = _setting(
+        None,
+        DATASET,
+        "recording to play when none is named (default: mc_maze)",
+    )
+    stream_frequency_hz: Fraction = _setting(
+        Fraction(40), rate(MIN_RATE_HZ, MAX_RATE_HZ), "packets a second"
+    )
+    max_connections: int = _setting(10, whole(1, 10_000), "sessions at once")
+    session_ttl_seconds: float = _setting(
+        3600.0,
+        SECONDS,
+        "a session without listeners or calls ends after this time",
+    )
+    loop: bool = _setting(True, BOOLEAN, "start again when the recording has been played")
+    trust_proxy: bool = _setting(
+        False,
+        BOOLEAN,
+        "believe X-Forwarded-Proto and X-Forwarded-Host in stream_url, and the last "
+        "X-Forwarded-For",
+    )
+    api_token: str | None = _setting(
+        None,
+        TOKEN,
+        "token that every request must have (default: none is needed)",
+        is_secret=True,
+    )
+    api_token_file: Path | None = _setting(
+        None, path("a file"), "where that token is read from, at the start"
+    )
+    allowed_origins: tuple[str, ...] | None = _setting(
+        None,
+        ORIGINS,
+        "whose pages may use the server, beside its own and those of localhost",
+    )
+    max_clients: int = _setting(1000, whole(1, 100_000), "WebSocket clients at once")
+    max_clients_per_session: int = _setting(
+        1000,
+        whole(1, 100_000),
+        "WebSocket clients of one session at once",
+    )
+    max_clients_per_address: int = _setting(
+        500,
+        whole(1, 100_000),
+        "WebSocket clients from one address at once",
+    )
+    max_requests_per_second: float = _setting(
+        200.0,
+        number(0, 1_000_000, "a number from 0 to 1000000 (0: any number)"),
+        "requests that one address may go on sending",
+    )
+    request_burst: int = _setting(
+        1000,
+        whole(1, 1_000_000),
+        "requests that one address may send at once before that counts",
+    )
+    max_body_bytes: int = _setting(
+        65536,
+        whole(1024, 2**30),
+        "size of the body of a request",
+    )
+    max_message_bytes: int = _setting(
+        65536,
+        whole(125, 2**30),
+        "size of a message that a WebSocket client sends",
+    )
+    max_head_bytes: int = _setting(
+        65536,
+        whole(4096, 2**24),
+        "size of the first line and headers of a request",
+    )
+    lsl_enabled: bool = _setting(True, BOOLEAN, "let sessions be Lab Streaming Layer outlets too")
+    lsl_scope: str = _setting(
+        "auto",
+        one_of(LSL_SCOPES),
+        "how far LSL streams can be found (auto: this machine while the server listens on "
+        "loopback, else site); an LSL configuration file of yours counts instead",
+    )
+    lsl_stream_name: str = _setting(
+        "PhantomLink", text("a text"), "what the names of LSL streams begin with"
+    )
+    lsl_source_id: str = _setting(
+        "phantomlink", text("a text"), "what the source ids of LSL streams begin with"
+    )
+    lsl_stream_type: str = _setting("EEG", text("a text"), "type of the LSL stream of spike counts")
+    lsl_float32: bool = _setting(
+        False, BOOLEAN, "spike counts over LSL as float32 in place of int32"
+    )
+    lsl_max_sessions: int = _setting(
+        8,
+        whole(0, 10_000),
+        "sessions with LSL outlets at once; more than 8 are not all found by a default client",
+    )
+    spin_share: float = _setting(
+        0.15,
+        number(0, 1),
+        "share of one core that waiting precisely for deadlines may take",
+    )
+    realtime: bool = _setting(
+        False,
+        BOOLEAN,
+        "ask for SCHED_FIFO, or else a shorter time slice, and for locked memory",
+    )
+    cpu_affinity: frozenset[int] | None = _setting(None, CPUS, "CPUs to stay on")
+    log_level: str = _setting("INFO", one_of(LOG_LEVELS), "log level")
+    log_format: str = _setting("text", one_of(LOG_FORMATS), "lines for people, or JSON objects")
+    grace_seconds: float = _setting(
+        5.0,
+        SECONDS,
+        "how long clients may take to leave when the server is told to stop",
+    )
+    client_queue_seconds: float = _setting(
+        2.0,
+        SECONDS,
+        "packets of this time may wait for a WebSocket client that is slow; then the oldest go",
+    )
+    client_queue_packets: int = _setting(
+        16,
+        whole(1, 100_000),
+        "so many packets may wait for it where that is more",
+    )
+    client_queue_bytes: int = _setting(
+        4 * 2**20,
+        whole(2**20, 2**30),
+        "bytes that may wait for it in all",
+    )
+    client_behind_seconds: float = _setting(
+        2.0,
+        SECONDS,
+        "a client for which packets have been waiting for this time is closed with 4408",
+    )
+    ping_interval_seconds: float = _setting(20.0, SECONDS, "how often a WebSocket client is pinged")
+    ping_timeout_seconds: float = _setting(
+        20.0,
+        SECONDS,
+        "a client that has not answered a ping in this time is closed",
+    )
+    state_dir: Path | None = _setting(
+        None, path("a directory"), "where sessions are kept over a restart (default: nowhere)"
+    )
+    position_series: str | None = _setting(
+        None, text("the name or NWB path of a series"), "series that gives x and y"
+    )
+    velocity_series: str | None = _setting(
+        None, text("the name or NWB path of a series"), "series that gives vx and vy"
+    )
+    target_column: str | None = _setting(
+        None, text("the name of a trial column"), "trial column that gives target_id"
+    )
+    target_position_column: str | None = _setting(
+        None, text("the name of a trial column"), "trial column that gives the targets' places"
+    )
+    noise_injection_enabled: bool = _setting(
+        False,
+        BOOLEAN,
+        "perturb sessions that do not say how, by the noise and drift that follow",
+    )
+    noise_std: float = _setting(0.5, number(0, 100), "noise on a count c, in units of c + 1")
+    drift_amplitude: float = _setting(
+        0.3, number(0, 1), "slow drift of the units' gains, relative to 1"
+    )
+    drift_period_seconds: float = _setting(
+        60.0,
+        number(0.1, 31_536_000),
+        "period of that drift, s",
+    )
+    noise_seed: int = _setting(
+        0,
+        whole(0, MAX_SEED, "a whole number from 0 to 2**63 - 1"),
+        "seed of the perturbations of sessions that name none",
+    )
+
+    @property
+    def data_directory(self) -> Path:
+        """Where recordings are looked for."""
+        return self.data_dir or DEFAULT_DATA_DIR
+
+    @property
+    def recording_was_chosen(self) -> bool:
+        """Whether somebody said which recording to play, so that a missing one is an error."""
+        return self.data_dir is not None or self.dataset is not None
+
+    @property
+    def default_recording_path(self) -> Path:
+        """The file that is played when none is named."""
+        return self.data_directory / f"{self.dataset or DEFAULT_DATASET}.nwb"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingInfo:
+    """One setting as help texts and pages show it."""
+
+    name: str
+    variable: str
+    flag: str
+    default: Any
+    is_boolean: bool
+    takes: str
+    help: str
+
+
+def describe_settings() -> tuple[SettingInfo, ...]:
+    """Every setting, in the order in which help shows them."""
+    return tuple(
+        SettingInfo(
+            name=f.name,
+            variable=ENV_PREFIX + f.name.upper(),
+            flag="--" + f.name.replace("_", "-"),
+            default=f.default,
+            is_boolean=isinstance(f.default, bool),
+            takes=f.metadata["meaning"].form.takes,
+            help=f.metadata["meaning"].help,
+        )
+        for f in fields(Settings)
+    )
+
+
+def load_settings(
+    flags: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None
+) -> Settings:
+    """Build the settings: a flag wins over its variable, a variable over the default.
+
+    Args:
+        flags: raw texts by field name, as given on the command line.
+        env: the environment; `os.environ` when left out.
+
+    Raises:
+        SettingsError: a value has the wrong form; the message is one line.
+    """
+    flags = flags or {}
+    env = os.environ if env is None else env
+    values: dict[str, Any] = {}
+    for f in fields(Settings):
+        variable = ENV_PREFIX + f.name.upper()
+        if f.name in flags:
+            source, raw = "--" + f.name.replace("_", "-"), flags[f.name]
+        elif variable in env:
+            source, raw = variable, env[variable]
+        else:
+            continue
+        meaning: _Meaning = f.metadata["meaning"]
+        try:
+            values[f.name] = meaning.form.parse(raw)
+        except (ValueError, ZeroDivisionError) as error:
+            got = "something else" if meaning.is_secret else repr(raw)
+            cause = None if meaning.is_secret else error
+            raise SettingsError(f"{source}: got {got}, takes {meaning.form.takes}") from cause
+    if "api_token_file" in values:
+        if "api_token" in values:
+            raise SettingsError("api_token and api_token_file: got both, takes one of them")
+        values["api_token"] = read_token_file(values["api_token_file"])
+    return Settings(**values)
+
+
+def read_token_file(path: Path) -> str:
+    """The token in a file, without the blanks around it.
+
+    Raises:
+        SettingsError: the file cannot be read, or has something else in it.
+    """
+    try:
+        with path.open("rb") as file:
+            return str(TOKEN.parse(file.read(_MAX_TOKEN_FILE_BYTES).decode()))
+    except OSError as error:
+        raise SettingsError(f"the token file {path}: {error.strerror or error}") from error
+    except ValueError:
+        # Without what is there, and what it came from: it may be nearly the token.
+        raise SettingsError(
+            f"the token file {path}: got something else, takes {TOKEN.takes}"
+        ) from None
+
+
+def unknown_variables(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Lines about variables with our prefix that name no setting: misspelt, most likely."""
+    env = os.environ if env is None else env
+    known = [info.variable for info in describe_settings()]
+    lines = []
+    for name in sorted(env):
+        if name.startswith(ENV_PREFIX) and name not in known and name not in _NOT_OURS:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            lines.append(f"{name} is not a setting of this version and is ignored{hint}")
+    return tuple(lines)

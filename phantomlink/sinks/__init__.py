@@ -1,1 +1,0 @@
-"""Where packets go: WebSocket clients."""
