@@ -95,7 +95,8 @@ def main():
     last_look = False
     while True:
         for source_id, inlet in connected.items():
-            values, stamps = inlet.pull_chunk(0.0, 4096)
+            # What the server has pushed already may still be on its way to a busy machine's inlet.
+            values, stamps = inlet.pull_chunk(0.25 if last_look else 0.0, 4096)
             described[source_id]["values"] += values
             described[source_id]["stamps"] += stamps
         if last_look:
