@@ -1,0 +1,184 @@
+"""What a stream says, as records with numpy arrays. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from phantomlink.client.errors import MessageError
+
+KINEMATICS = ("vx", "vy", "x", "y")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What a stream is: its first message, sent again when the session's speed or perturbation
+    changes.
+
+    Attributes:
+        dataset: name of the recording.
+        session_code: of the session.
+        unit_ids: labels of the sorted neurons, in the order of `Packet.counts`.
+        frequency_hz: packets a second.
+        bin_size_ms: width of a bin, by the recording's clock.
+        total_packets: bins of the recording.
+        duration_seconds: of the recording.
+        num_trials: of the recording.
+        data: everything that the message says, under the contract's names.
+    """
+
+    dataset: str
+    session_code: str
+    unit_ids: tuple[int | str, ...]
+    frequency_hz: float
+    bin_size_ms: float
+    total_packets: int
+    duration_seconds: float
+    num_trials: int
+    data: Mapping[str, Any]
+
+    @property
+    def n_units(self) -> int:
+        """How many sorted neurons the recording has."""
+        return len(self.unit_ids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packet:
+    """One bin of the recording.
+
+    Attributes:
+        packet_id: index of the bin in the recording, from 0.
+        sequence_number: +1 for every packet of this playback.
+        timestamp: when the packet left the server's scheduler, Unix seconds.
+        counts: (n_units,) int32, spikes of each unit in this bin.
+        kinematics: (4,) float64: vx, vy, x, y in the recording's own units; NaN where it has none.
+        target_id: active target of the trial, an index into that trial's own list; None between
+            trials.
+        target: (2,) float64, where it is; NaN between trials.
+        reach_id: the place reached for, numbered over the whole recording; None between trials.
+        trial_id: row of the trial in the trial table; None between trials.
+        trial_time_ms: since the trial's start; None between trials.
+        loop: how often the recording has begun again.
+        received_at: when this client had it, Unix seconds by the client's clock.
+        is_next_bin: whether it is the bin after the packet before it. Where it is not, a filter
+            with memory (smoothing, Kalman) starts afresh.
+        lost_before: packets lost by this client just before this one.
+        data: everything that the message says, under the contract's names.
+    """
+
+    packet_id: int
+    sequence_number: int
+    timestamp: float
+    counts: NDArray[np.int32]
+    kinematics: NDArray[np.float64]
+    target_id: int | None
+    target: NDArray[np.float64]
+    reach_id: int | None
+    trial_id: int | None
+    trial_time_ms: float | None
+    loop: int
+    received_at: float
+    is_next_bin: bool
+    lost_before: int
+    data: Mapping[str, Any]
+
+    @property
+    def velocity(self) -> NDArray[np.float64]:
+        """(2,) vx, vy in the recording's own units; NaN where it has none."""
+        return self.kinematics[:2]
+
+    @property
+    def position(self) -> NDArray[np.float64]:
+        """(2,) x, y in the recording's own units; NaN where it has none."""
+        return self.kinematics[2:]
+
+
+def decode(raw: bytes | str) -> tuple[str, Mapping[str, Any]]:
+    """A message and its type. MessagePack came as binary, JSON as text.
+
+    Raises:
+        MessageError: it cannot be read.
+    """
+    try:
+        message = json.loads(raw) if isinstance(raw, str) else msgpack.unpackb(raw)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise MessageError(f"a message of {len(raw)} bytes cannot be read: {error}") from error
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise MessageError(f"a message of {len(raw)} bytes has no type")
+    return message["type"], message
+
+
+def read_info(message: Mapping[str, Any]) -> StreamInfo:
+    """The first message.
+
+    Raises:
+        MessageError: it lacks something.
+    """
+    try:
+        data = message["data"]
+        return StreamInfo(
+            dataset=data["dataset"],
+            session_code=message["session"]["code"],
+            unit_ids=tuple(data.get("unit_ids") or data["channel_ids"]),
+            frequency_hz=data["frequency_hz"],
+            bin_size_ms=data["bin_size_ms"],
+            total_packets=data["total_packets"],
+            duration_seconds=data["duration_seconds"],
+            num_trials=data["num_trials"],
+            data=data,
+        )
+    except (KeyError, TypeError) as error:
+        raise MessageError(f"the first message lacks something: {error!r}") from error
+
+
+def read_packet(
+    message: Mapping[str, Any], *, received_at: float, is_next_bin: bool, lost_before: int
+) -> Packet:
+    """A packet.
+
+    Args:
+        message: as decoded.
+        received_at: Unix seconds.
+        is_next_bin: whether it follows the packet before it.
+        lost_before: packets lost just before it.
+
+    Raises:
+        MessageError: it lacks something.
+    """
+    try:
+        data = message["data"]
+        intention = data["intention"]
+        kinematics = data["kinematics"]
+        return Packet(
+            packet_id=data["packet_id"],
+            sequence_number=data["sequence_number"],
+            timestamp=data["timestamp"],
+            counts=_counts(data["spikes"]),
+            # None becomes NaN.
+            kinematics=np.array([kinematics[name] for name in KINEMATICS], dtype=np.float64),
+            target_id=intention["target_id"],
+            target=np.array([intention["target_x"], intention["target_y"]], dtype=np.float64),
+            reach_id=intention["reach_id"],
+            trial_id=data["trial_id"],
+            trial_time_ms=data["trial_time_ms"],
+            loop=data["loop"],
+            received_at=received_at,
+            is_next_bin=is_next_bin,
+            lost_before=lost_before,
+            data=data,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise MessageError(f"a packet lacks something: {error!r}") from error
+
+
+def _counts(spikes: Mapping[str, Any]) -> NDArray[np.int32]:
+    if "counts" in spikes:  # compact packets
+        return np.frombuffer(spikes["counts"], dtype=spikes["dtype"]).astype(np.int32)
+    return np.array(spikes["spike_counts"], dtype=np.int32)

@@ -1,0 +1,80 @@
+"""The server's REST interface, by the standard library. Blocks."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from phantomlink.client.address import Address
+from phantomlink.client.errors import MessageError
+from phantomlink.client.retry import explain, refused
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer like others: the token goes nowhere but to the server named."""
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        """See `urllib.request.HTTPRedirectHandler`."""
+
+
+class Rest:
+    """Calls of one server.
+
+    Args:
+        address: of it.
+        timeout_seconds: of a call.
+    """
+
+    def __init__(self, address: Address, timeout_seconds: float = 10.0) -> None:
+        proxies = [urllib.request.ProxyHandler({})] if address.is_local else []
+        self._opener = urllib.request.build_opener(_NoRedirect(), *proxies)
+        self._timeout_seconds = timeout_seconds
+        self.address = address
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The JSON object that a route answers with.
+
+        Args:
+            method: of HTTP.
+            path: of the route, with its slash.
+            body: sent as JSON; None for no body.
+            query: names and values.
+
+        Raises:
+            RefusedError: the server says no, and why.
+            UnreachableError: no server answers.
+            MessageError: the answer is no JSON object.
+        """
+        url = self.address.http_url + path + (f"?{urlencode(query)}" if query else "")
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **self.address.headers}
+        request = urllib.request.Request(url, data, headers, method=method)
+        try:
+            with self._opener.open(request, timeout=self._timeout_seconds) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                raise refused(error.code, error.read(), error.headers["Retry-After"], url) from None
+        except urllib.error.URLError as error:
+            reason = error.reason if isinstance(error.reason, OSError) else error
+            raise explain(reason, self.address.http_url) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise explain(OSError(str(error)), self.address.http_url) from error
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise MessageError(f"{url} answered {len(text)} bytes that are no JSON object")
+        return value

@@ -1,0 +1,260 @@
+"""A stream in ordinary (not async) code."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self, SupportsFloat, Unpack
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as open_websocket
+from websockets.typing import Subprotocol
+
+from phantomlink.client.errors import ClientError, StreamClosedError
+from phantomlink.client.gaps import Gaps
+from phantomlink.client.options import StreamOptions
+from phantomlink.client.packet import Packet, StreamInfo
+from phantomlink.client.receiver import Receiver
+from phantomlink.client.request import (
+    MAX_MESSAGE_BYTES,
+    SUBPROTOCOLS,
+    StreamRequest,
+    make_request,
+)
+from phantomlink.client.retry import FAILURES, Retry, explain
+from phantomlink.client.session import Session
+
+_log = logging.getLogger("phantomlink.client")
+
+
+def connect(
+    url: str | None = None,
+    *,
+    session: str | None = None,
+    token: str | None = None,
+    decoder: str | None = None,
+    reconnect_seconds: float | None = 60.0,
+    open_timeout_seconds: float = 10.0,
+    **options: Unpack[StreamOptions],
+) -> Stream:
+    """Listen to a session. Used in a `with` block, which closes the connection.
+
+    ```python
+    with connect(session="my-decoder") as stream:
+        for packet in stream:
+            vx, vy = decoder.step(packet.counts)
+            stream.predict(packet, vx, vy)
+    ```
+
+    The connection that is lost is opened again, where the close code says that this is of use;
+    the `for` goes on as if nothing had been, and `stream.gaps` counts what was missed.
+
+    Args:
+        url: of the server (`http://host:port`) or of a stream (`ws://host:port/stream/code`);
+            None for the environment's PHANTOM_URL, or else http://127.0.0.1:8000.
+        session: code of the session, which is made when it does not exist; None for a new one
+            with a code that the server makes up.
+        token: of the server; None for the environment's PHANTOM_API_TOKEN, if set.
+        decoder: name under which the predictions are scored; None for one that the server
+            makes up.
+        reconnect_seconds: how long to try to come back to a server that is gone; 0 to end at the
+            first loss, None never to give up.
+        open_timeout_seconds: how long one attempt to connect may take.
+        **options: filters (`trial_id`, `target_id`, `reach_id`), what the session is to be
+            (`perturbation`, `seed`, `speed`, `bin_size_ms`, ...), and what the stream is to hold
+            (`hide`, `decoded`, `scores`): see `StreamOptions`.
+
+    Raises:
+        UnreachableError: no server answers.
+        RefusedError: the server says no, and why.
+        ValueError: an argument has the wrong form.
+        TypeError: an option is not known.
+    """
+    request = make_request(url, session, token, options)
+    return Stream(request, Receiver(decoder), reconnect_seconds, open_timeout_seconds)
+
+
+class Stream:
+    """A connection to a session, or one after another: made by `connect`.
+
+    Receive in one thread; predictions may be sent from another.
+
+    Attributes:
+        n_reconnections: how often the connection was opened again.
+        n_unsent: predictions that found no connection to be sent over.
+    """
+
+    def __init__(
+        self,
+        request: StreamRequest,
+        receiver: Receiver,
+        reconnect_seconds: float | None,
+        open_timeout_seconds: float,
+    ) -> None:
+        self._request = request
+        self._receiver = receiver
+        self._retry = Retry(reconnect_seconds)
+        self._open_timeout_seconds = open_timeout_seconds
+        self._connection = ExitStack()
+        self.n_reconnections = 0
+        self.n_unsent = 0
+        try:
+            self._open()
+        except FAILURES as error:
+            raise self._explain(error) from error
+
+    @property
+    def info(self) -> StreamInfo:
+        """What the stream is: dataset, units, rate, and more."""
+        return self._receiver.info
+
+    @property
+    def gaps(self) -> Gaps:
+        """How many packets came, and how many were lost."""
+        return self._receiver.gaps
+
+    @property
+    def last_score(self) -> Mapping[str, Any] | None:
+        """What the server said of the predictions after the last trial (`scores=True`)."""
+        return self._receiver.last_score
+
+    @property
+    def session(self) -> Session:
+        """The session, to be steered."""
+        address = self._request.address
+        return Session(self.info.session_code, address.http_url, token=address.token)
+
+    def __iter__(self) -> Iterator[Packet]:
+        """Packet after packet, until the recording ends or the session is stopped.
+
+        Raises:
+            ClientError: the connection was lost and cannot be had again.
+        """
+        while True:
+            try:
+                packet = self.receive()
+            except StreamClosedError as error:
+                if error.code == 1000:
+                    return
+                raise
+            yield packet
+
+    def receive(self, timeout_seconds: float | None = None) -> Packet:
+        """The next packet.
+
+        Args:
+            timeout_seconds: how long to wait for it; None for as long as it takes.
+
+        Raises:
+            TimeoutError: none came in this time; the session may be paused.
+            StreamClosedError: the stream is over; its `code` is 1000 where the recording ended
+                or the session was stopped.
+            ClientError: the connection was lost and cannot be had again.
+        """
+        until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while True:
+            try:
+                left = None if until is None else until - time.monotonic()
+                raw = self._websocket.recv(left)
+            except TimeoutError:
+                raise TimeoutError(
+                    f"no packet came within {timeout_seconds:g} s: the session may be paused, "
+                    "stream.session.position() says so"
+                ) from None
+            except ConnectionClosed as error:
+                self._reconnect(self._explain(error))
+                continue
+            packet = self._receiver.feed(raw)
+            if packet is not None:
+                return packet
+
+    def predict(
+        self,
+        packet: Packet,
+        vx: SupportsFloat | None = None,
+        vy: SupportsFloat | None = None,
+        x: SupportsFloat | None = None,
+        y: SupportsFloat | None = None,
+        *,
+        decoder: str | None = None,
+    ) -> None:
+        """Send a prediction of a packet's kinematics back, to be scored.
+
+        Where the connection is lost at this moment the prediction is too, and counted in
+        `n_unsent`; receiving opens the connection again.
+
+        Args:
+            packet: which it is of.
+            vx: velocity, in the recording's own units; with vy.
+            vy: velocity; with vx.
+            x: position, in the recording's own units; with y.
+            y: position; with x.
+            decoder: name of another decoder than that of `connect`.
+
+        Raises:
+            ValueError: neither a velocity nor a position is given whole.
+        """
+        message = self._receiver.prediction(packet, vx, vy, x, y, decoder)
+        try:
+            self._websocket.send(message)
+        except ConnectionClosed:
+            self.n_unsent += 1
+
+    def close(self) -> None:
+        """Close the connection. Twice is fine."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        url = self._request.prepare()
+        address = self._request.address
+        with ExitStack() as stack:
+            websocket = stack.enter_context(
+                open_websocket(
+                    url,
+                    subprotocols=[Subprotocol(name) for name in SUBPROTOCOLS],
+                    additional_headers=address.headers,
+                    compression=None,
+                    proxy=None if address.is_local else True,
+                    open_timeout=self._open_timeout_seconds,
+                    close_timeout=1.0,
+                    max_size=MAX_MESSAGE_BYTES,
+                )
+            )
+            self._receiver.connected()
+            self._receiver.feed(websocket.recv(self._open_timeout_seconds))
+            self._websocket: ClientConnection = websocket
+            self._connection = stack.pop_all()
+        self._retry.succeeded()
+
+    def _reconnect(self, error: ClientError) -> None:
+        while True:
+            wait_seconds = self._retry.seconds_after(error, time.monotonic())
+            self.close()
+            _log.warning("%s; connecting again in %.1f s", error, wait_seconds)
+            time.sleep(wait_seconds)
+            self._request.moved(error)
+            try:
+                self._open()
+            except FAILURES as failure:
+                error = self._explain(failure)
+            else:
+                self.n_reconnections += 1
+                return
+
+    def _explain(self, error: BaseException) -> ClientError:
+        return explain(error, self._request.address.http_url)
