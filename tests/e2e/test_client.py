@@ -24,7 +24,7 @@ from phantomlink.client import (
     connect,
 )
 from phantomlink.client.request import make_request
-from phantomlink.source.recording import open_recording
+from phantomlink.recordings.recording import open_recording
 from tests.client_messages import metadata
 from tests.scripted_server import plain, scripted_server
 

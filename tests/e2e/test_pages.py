@@ -7,7 +7,8 @@ import pytest
 from tests.blocks import ROOT, Block, blocks, foreign_names, node_command, run_block
 
 PAGES = (ROOT / "README.md", ROOT / "docs/guide/clients.md")
-BLOCKS = {block.name: block for page in PAGES for block in blocks(page)}
+PYTHON_PAGES = (ROOT / "docs/guide/python-client.md",)
+BLOCKS = {block.name: block for page in PAGES + PYTHON_PAGES for block in blocks(page)}
 JAVASCRIPT = [name for name, block in BLOCKS.items() if block.language == "javascript"]
 PYTHON = [name for name, block in BLOCKS.items() if block.language == "python"]
 # Where there is no Node.js, what JavaScript asks of the messages is still checked below.
@@ -38,7 +39,7 @@ def test_a_block_runs(name, outcomes):
 
 
 def test_the_first_client_receives_packets(outcomes):
-    (first, *_) = (name for name in PYTHON if name.startswith("docs"))
+    (first, *_) = (name for name in PYTHON if name.startswith("docs/guide/clients"))
     lines = outcomes[first].stdout.splitlines()
     assert lines[0] == "maze 142 channels 40 Hz"
     assert len(lines) == 41
