@@ -60,7 +60,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from phantomlink.recordings.inspection import run_inspect  # noqa: PLC0415
+    from phantomlink.recordings.inspection.command import run_inspect  # noqa: PLC0415
     from phantomlink.recordings.options import SeriesOptions  # noqa: PLC0415
 
     options = SeriesOptions(

@@ -14,7 +14,8 @@ from phantomlink.engine.parts import parts_of
 from phantomlink.engine.recording_recovery import RecordingRecovery
 from phantomlink.engine.session import NO_FILTER
 from phantomlink.errors import BinRangeError, RecordingError
-from phantomlink.recordings.bins import BinGrid, Block
+from phantomlink.recordings.bins import Block
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.trials import Trial, TrialTable
 from phantomlink.scheduling.clock import WaitingTicks
 from phantomlink.scheduling.idle_collector import IdleGarbageCollector

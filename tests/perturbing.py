@@ -12,7 +12,7 @@ import trio
 
 from phantomlink.engine.session import Session
 from phantomlink.perturbation import NO_PERTURBATION, PRESETS, Perturber, parse_perturbation
-from phantomlink.recordings.bins import BinGrid
+from phantomlink.recordings.grid import BinGrid
 from tests.fakes import NamedBins, make_parts, make_trial
 
 EXTREME = PRESETS["extreme"]

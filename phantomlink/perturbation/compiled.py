@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from phantomlink.perturbation.bits import Bits
 from phantomlink.perturbation.exact import Counts
-from phantomlink.recordings.bins import BinGrid
+from phantomlink.recordings.grid import BinGrid
 
 
 class Span(NamedTuple):

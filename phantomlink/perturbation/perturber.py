@@ -21,7 +21,7 @@ from phantomlink.perturbation.exact import Counts
 from phantomlink.perturbation.forms import Whole
 from phantomlink.perturbation.operations import COUNT_OPERATIONS, TRANSPORT_OPERATIONS
 from phantomlink.perturbation.perturbation import Perturbation, Step
-from phantomlink.recordings.bins import BinGrid
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.settings import MAX_SEED
 
 SEEDS = Whole(0, MAX_SEED, "seed of everything that is random in a perturbation")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.recordings.bins import BinGrid
+from phantomlink.recordings.grid import BinGrid
 
 GAP_PERIODS = 2.5
 """Neighbouring samples this many sample periods apart, or more, have a gap between them."""

@@ -10,11 +10,11 @@ from pathlib import Path
 import platformdirs
 
 from phantomlink.errors import RecordingError
+from phantomlink.recordings.formats import SUFFIXES
 from phantomlink.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_SUFFIXES = frozenset({".nwb", ".h5", ".hdf5"})
 # Part of the name, so that a version that makes other data does not play an old file.
 _SYNTHETIC_VERSION = 1
 
@@ -46,7 +46,7 @@ def locate_recording(settings: Settings, wanted: str | None) -> Path:
 
 def _named(settings: Settings, wanted: str) -> Path:
     path = Path(wanted).expanduser()
-    is_path = path.suffix.lower() in _SUFFIXES or len(path.parts) > 1 or path.exists()
+    is_path = path.suffix.lower() in SUFFIXES or len(path.parts) > 1 or path.exists()
     return path if is_path else settings.data_directory / f"{wanted}.nwb"
 
 

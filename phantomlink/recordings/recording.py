@@ -1,7 +1,4 @@
-"""Opens a recording: an NWB file as units, behaviour, trials and bins.
-
-h5py only. pynwb would do much of this, but importing it costs 1.2 s and 87 MB, and it builds an
-object for everything in the file where a handful of arrays is needed.
+"""A recording that is open: units, behaviour, trials and bins, whatever format its file has.
 
 Every call here that touches the file blocks, and h5py has one lock for the whole process: call
 from one worker thread, except `Bins.read` of a recording that is in memory.
@@ -12,73 +9,26 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.errors import RecordingError
-from phantomlink.recordings.bins import BinGrid, Bins, RecordedBins, zero_of
+from phantomlink.recordings.bins import Bins, RecordedBins
+from phantomlink.recordings.contents import OpenContents, OpenRequest
+from phantomlink.recordings.formats import format_of
+from phantomlink.recordings.grid import BinGrid, zero_of
 from phantomlink.recordings.identity import FileIdentity, Original
-from phantomlink.recordings.nwb.behaviour import Behaviour, BehaviourSource, SeriesInfo
-from phantomlink.recordings.nwb.hdf5 import Unchanged, one_line, open_nwb, reading, text
-from phantomlink.recordings.nwb.series import find_series
-from phantomlink.recordings.nwb.spike_index import open_spike_index
-from phantomlink.recordings.nwb.tables import read_columns
-from phantomlink.recordings.nwb.targets import TargetColumns, find_target_columns, make_trials
-from phantomlink.recordings.nwb.units import UnitTable, find_units, read_spikes
 from phantomlink.recordings.options import SEARCH, ProgressCallback, SeriesOptions
-from phantomlink.recordings.spikes import MEMORY_SPIKES, MemorySpikes, SpikeSource
-from phantomlink.recordings.trials import TrialTable
-
-__all__ = [
-    "Behaviour",
-    "ProgressCallback",
-    "Recording",
-    "RecordingInfo",
-    "SeriesInfo",
-    "SeriesOptions",
-    "open_recording",
-]
+from phantomlink.recordings.spikes import SpikeSource
 
 MAX_BINS = 2**40
-"""More bins than this and some time in the file is no time."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingInfo:
-    """What the file says about itself; empty where it says nothing.
-
-    Attributes:
-        identifier: of the file.
-        session_description: of the recording session.
-        session_id: of the recording session.
-        subject: `subject_id` of the subject.
-        species: of the subject.
-        lab: where it was recorded.
-        institution: where it was recorded.
-        session_start_time: ISO 8601, as in the file.
-        nwb_version: of the file's layout.
-        keywords: of the file.
-        is_synthetic: made by a program, and saying so.
-    """
-
-    identifier: str
-    session_description: str
-    session_id: str
-    subject: str
-    species: str
-    lab: str
-    institution: str
-    session_start_time: str
-    nwb_version: str
-    keywords: tuple[str, ...]
-    is_synthetic: bool
+"""With more bins than this, a timestamp must be corrupt."""
 
 
 class Recording:
@@ -100,40 +50,32 @@ class Recording:
         in_memory: True when nothing more is read from the file.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        file: h5py.File,
-        options: SeriesOptions,
-        cache_dir: Path | None,
-        progress: ProgressCallback | None,
-        spikes: SpikeSource | None = None,
-    ) -> None:
-        self._unchanged = Unchanged(file)
-        self._original = Original(path, self._unchanged.identity)
-        self._options = options
-        self._cache_dir = cache_dir
-        # One thread at a time reads from the HDF5 file, or exchanges it.
+    def __init__(self, request: OpenRequest, open_contents: OpenContents) -> None:
+        contents = open_contents(request)
+        self._open_contents = open_contents
+        self._request = request
+        self._contents = contents
+        self._original = Original(request.path, contents.identity)
+        # One thread at a time reads from the file, or exchanges it.
         self._lock = threading.Lock()
         self._lost: str | None = None
-        self.path = path
-        self.dataset = path.stem
-        self.info = _info(file)
-        self.units: UnitTable = find_units(file)
-        self.unit_ids = self.units.ids
-        found, unusable = find_series(file)
-        self.trials, self.target_columns, left_out = _trials(file, options)
-        self._behaviour = BehaviourSource(found, options)
+        self.path = request.path
+        self.dataset = request.path.stem
+        self.info = contents.info
+        self.units = contents.units
+        self.unit_ids = contents.units.ids
+        self.trials, self.target_columns = contents.trials, contents.target_columns
+        self._behaviour = contents.behaviour
         self.behaviour = self._behaviour.summary
-        self._spikes = spikes or _spikes(path, file, self.units, cache_dir, progress)
+        self._spikes = contents.spikes
         self.n_spikes = self._spikes.n_spikes
-        self.t0_seconds, self.last_event_seconds = self._ends()
-        self.missing = (*_missing(self), *self.units.notes, *unusable, *left_out)
+        try:
+            self.t0_seconds, self.last_event_seconds = self._ends()
+        except BaseException:
+            self.close()
+            raise
+        self.missing = (*_missing(self), *contents.notes)
         self.in_memory = self._spikes.in_memory and self._behaviour.in_memory
-        self._unchanged.check()
-        self._file = file
-        if self._behaviour.in_memory:
-            file.close()
 
     def at_rate(self, rate_hz: Fraction) -> Bins:
         """The recording in bins of this rate; a small one is binned here and now.
@@ -169,18 +111,18 @@ class Recording:
         """
         if self._behaviour.in_memory:
             return self._behaviour.kinematics(grid, start, stop)
-        with self._lock, reading(self.path, "behaviour"):
+        with self._lock, self._contents.reading("behaviour"):
             self._check_not_lost()
             # Before, since rubbish may not even be computed with; after, since it counts.
-            self._unchanged.check()
+            self._contents.check()
             kinematics = self._behaviour.kinematics(grid, start, stop)
-            self._unchanged.check()
+            self._contents.check()
             return kinematics
 
     @property
     def identity(self) -> FileIdentity:
         """Of the file when it was opened."""
-        return self._unchanged.identity
+        return self._contents.identity
 
     def check(self) -> None:
         """Whether the open files are still what they were; costs next to nothing.
@@ -188,10 +130,9 @@ class Recording:
         Raises:
             RecordingError: they are not.
         """
-        with self._lock, reading(self.path):
+        with self._lock, self._contents.reading(""):
             self._check_not_lost()
-            if not self._behaviour.in_memory:
-                self._unchanged.check()
+            self._contents.check()
             self._spikes.check()
 
     def whereabouts(self) -> str | None:
@@ -211,9 +152,9 @@ class Recording:
     def reopen(self, sha256: str | None) -> None:
         """Open the same recording once more, after it could not be read.
 
-        Everything that was made of it goes on with what is opened now. HDF5 keeps what it has
-        read, and would share it with whoever opens the file again: so the old one is closed first,
-        and until a call of this succeeds nothing can be read.
+        Everything that was made of it goes on with what is opened now. A library may keep what it
+        has read, as HDF5 does, and share it with whoever opens the file again: so the old one is
+        closed first, and until a call of this succeeds nothing can be read.
 
         Args:
             sha256: of the file that was opened first; None when it is not known.
@@ -224,7 +165,7 @@ class Recording:
         with self._lock:
             identity = self._original.check(sha256)
             self._lost = f"{self.path}: is being opened again"
-            self._file.close()
+            self._contents.close()
             # To sort the spikes again would take seconds; only a time of change that nobody can
             # account for makes an index doubtful.
             is_known = sha256 is not None or identity.content == self.identity.content
@@ -232,17 +173,18 @@ class Recording:
             if kept is None:
                 self._spikes.close()
             try:
-                again = _open(self.path, self._options, self._cache_dir, None, kept)
+                request = replace(self._request, progress=None, spikes=kept)
+                again = Recording(request, self._open_contents)
                 try:
                     again.check_like(self)
                 except BaseException:
                     again.close()
                     raise
             except RecordingError as error:
-                self._lost = one_line(error)
+                self._lost = str(error)
                 raise
             self._original = Original(self.path, again.identity)
-            self._unchanged, self._file = again._unchanged, again._file
+            self._contents = again._contents
             self._behaviour, self._spikes = again._behaviour, again._spikes
             self._lost = None
 
@@ -270,7 +212,7 @@ class Recording:
     def close(self) -> None:
         """Close the file and the index; closing twice is fine."""
         self._spikes.close()
-        self._file.close()
+        self._contents.close()
 
     def __enter__(self) -> Self:
         return self
@@ -295,8 +237,8 @@ class Recording:
         events = [time for time in events if math.isfinite(time)]
         if not events:
             raise RecordingError(
-                f"{len(self.unit_ids)} units, but no spikes, no behaviour and no trials: "
-                "nothing to play"
+                f"{self.path}: {len(self.unit_ids)} units, but no spikes, no behaviour and no "
+                "trials: nothing to play"
             )
         return zero_of(min(events), max(events)), max(events)
 
@@ -311,7 +253,7 @@ def open_recording(
     """Open a recording and read what is small of it.
 
     Args:
-        path: of an NWB 2 file in HDF5.
+        path: of a file in one of the formats of `formats`.
         options: series and trial columns to use in place of those the search finds.
         cache_dir: where the index of a large recording goes when its own folder cannot be
             written; None: the user's cache directory.
@@ -320,24 +262,8 @@ def open_recording(
     Raises:
         RecordingError: one line that names the file and what is wrong or missing.
     """
-    return _open(path, options, cache_dir, progress)
-
-
-def _open(
-    path: Path,
-    options: SeriesOptions,
-    cache_dir: Path | None,
-    progress: ProgressCallback | None,
-    spikes: SpikeSource | None = None,
-) -> Recording:
-    """As `open_recording`; with the spikes of another opening, where there are any."""
-    file = open_nwb(path)
-    try:
-        with reading(path):
-            return Recording(path, file, options, cache_dir, progress, spikes)
-    except BaseException:
-        file.close()
-        raise
+    request = OpenRequest(path, options, cache_dir, progress)
+    return Recording(request, format_of(path))
 
 
 def _is_whole(spikes: SpikeSource) -> bool:
@@ -346,62 +272,6 @@ def _is_whole(spikes: SpikeSource) -> bool:
     except RecordingError:
         return False
     return True
-
-
-def _info(file: h5py.File) -> RecordingInfo:
-    def said(name: str) -> str:
-        item = file.get(name)
-        return text(item) if isinstance(item, h5py.Dataset) else ""
-
-    keywords = file.get("general/keywords")
-    words = [text(word) for word in keywords[...]] if isinstance(keywords, h5py.Dataset) else []
-    # Not the description: that of a genuine recording may speak of synthetic stimuli.
-    telling = (said("identifier"), said("general/subject/subject_id"), *words)
-    return RecordingInfo(
-        identifier=said("identifier"),
-        session_description=said("session_description"),
-        session_id=said("general/session_id"),
-        subject=said("general/subject/subject_id"),
-        species=said("general/subject/species"),
-        lab=said("general/lab"),
-        institution=said("general/institution"),
-        session_start_time=said("session_start_time"),
-        nwb_version=text(file.attrs.get("nwb_version", "")),
-        keywords=tuple(words),
-        is_synthetic=any("synthetic" in told.lower() for told in telling),
-    )
-
-
-def _trials(
-    file: h5py.File, options: SeriesOptions
-) -> tuple[TrialTable, TargetColumns, Iterable[str]]:
-    table = file.get("intervals/trials")
-    columns, left_out = read_columns(table) if isinstance(table, h5py.Group) else ({}, [])
-    chosen = find_target_columns(columns, options)
-    if "start_time" in columns and "stop_time" in columns:
-        return make_trials(columns, chosen), chosen, left_out
-    if isinstance(table, h5py.Group):
-        left_out.append("intervals/trials: has no start_time and stop_time, so no trials")
-    return TrialTable(), chosen, left_out
-
-
-def _spikes(
-    path: Path,
-    file: h5py.File,
-    units: UnitTable,
-    cache_dir: Path | None,
-    progress: ProgressCallback | None,
-) -> SpikeSource:
-    if units.n_spikes > MEMORY_SPIKES:
-        return open_spike_index(
-            path,
-            spike_times_path=units.spike_times_path,
-            index_path=units.index_path,
-            cache_dir=cache_dir,
-            progress=progress,
-        )
-    seconds, rows = read_spikes(file, units)
-    return MemorySpikes(seconds, rows, len(units.ids))
 
 
 def _missing(recording: Recording) -> Iterable[str]:

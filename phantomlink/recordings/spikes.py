@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.recordings.bins import BinGrid, CountSource, count_spikes
+from phantomlink.recordings.bins import CountSource, count_spikes
+from phantomlink.recordings.grid import BinGrid
 
 MEMORY_SPIKES = 4_000_000
 """A recording with more spikes than this is read through an index: 4 million take 50 MB."""

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.errors import NoMatchingBinsError, TrialNotFoundError
-from phantomlink.recordings.bins import BinGrid
-from phantomlink.recordings.nwb.json_value import JsonValue
+from phantomlink.recordings.grid import BinGrid
+from phantomlink.recordings.json_value import JsonValue
 
 OWN_FIELDS = (
     "trial_id",

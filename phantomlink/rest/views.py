@@ -22,8 +22,8 @@ from phantomlink.engine.timing import InjectedFaults
 from phantomlink.metrics import Histogram
 from phantomlink.outputs.lsl.output import lsl_output
 from phantomlink.perturbation import Perturbation
-from phantomlink.recordings.bins import BinGrid
-from phantomlink.recordings.recording import SeriesInfo
+from phantomlink.recordings.contents import SeriesInfo
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.trials import Filter, Trial
 from phantomlink.service.service import Service
 

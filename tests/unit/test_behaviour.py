@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from phantomlink.errors import RecordingError
-from phantomlink.recordings.bins import BinGrid
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.kinematics import Samples, binned, derivative, typical_period
 from phantomlink.recordings.nwb import behaviour as behaviour_module
 from phantomlink.recordings.nwb import tracks as tracks_module

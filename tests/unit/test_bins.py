@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from phantomlink.errors import BinRangeError, RecordingError
 from phantomlink.recordings import bins as bins_module
-from phantomlink.recordings.bins import BinGrid, RecordedBins, count_spikes, zero_of
+from phantomlink.recordings.bins import RecordedBins, count_spikes
+from phantomlink.recordings.grid import BinGrid, zero_of
 from phantomlink.recordings.spikes import MemorySpikes
 from phantomlink.recordings.trials import TrialTable
 

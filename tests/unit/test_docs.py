@@ -17,7 +17,8 @@ import pytest
 from phantomlink import cli
 from phantomlink.app import create_app
 from phantomlink.errors import RecordingError
-from phantomlink.recordings.inspection import inspect_recording
+from phantomlink.recordings.inspection.findings import inspect_recording
+from phantomlink.recordings.inspection.text import render
 from phantomlink.recordings.options import SeriesOptions
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.synthetic import SyntheticRecording, draw_recording, synthesize
@@ -191,7 +192,7 @@ def test_what_inspect_prints_is_what_the_page_shows(
     synthetic: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(synthetic.parent)
-    printed = inspect_recording(Path(synthetic.name)).as_text()
+    printed = render(inspect_recording(Path(synthetic.name)), 100)
     shown = block_after("docs/guide/recordings.md", "inspect")
 
     def without_version(text: str) -> list[str]:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from phantomlink.recordings.index_progress import IndexProgress
-from phantomlink.recordings.inspection import inspect_recording, run_inspect
+from phantomlink.recordings.inspection.command import run_inspect
+from phantomlink.recordings.inspection.findings import inspect_recording
+from phantomlink.recordings.inspection.text import render
 from phantomlink.recordings.options import SEARCH, SeriesOptions
 from tests.nwb_files import Ragged, SeriesSpec, moving, write_nwb
 
@@ -95,7 +97,7 @@ def test_what_is_in_a_recording_as_json(path):
 
 
 def test_what_is_in_a_recording_as_text(path):
-    text = inspect_recording(path, SEARCH).as_text(width=120)
+    text = render(inspect_recording(path, SEARCH), 120)
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "[odd] name.nwb" in lines  # no markup
     assert "units 2" in lines
@@ -117,7 +119,7 @@ def test_what_is_in_a_recording_as_text(path):
 
 def test_nothing_but_spikes(tmp_path):
     inspection = inspect_recording(write_nwb(tmp_path / "f.nwb"))
-    text = inspection.as_text()
+    text = render(inspection, 100)
     assert "Columns of the trials" not in text
     assert "- position: no series" in text
     assert "- trials: none at intervals/trials" in text

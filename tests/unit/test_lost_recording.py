@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import phantomlink.recordings.nwb.behaviour as behaviour_module
+import phantomlink.recordings.nwb.contents as contents_module
 import phantomlink.recordings.recording as recording_module
 from phantomlink.errors import RecordingError
 from phantomlink.recordings import identity as identity_module
@@ -37,7 +38,7 @@ def make(path, *, seed=1, storage=None):
 @pytest.fixture(autouse=True)
 def all_from_the_file(monkeypatch):
     monkeypatch.setattr(behaviour_module, "MEMORY_VALUES", 0)
-    monkeypatch.setattr(recording_module, "MEMORY_SPIKES", 0)
+    monkeypatch.setattr(contents_module, "MEMORY_SPIKES", 0)
 
 
 STORAGES = {"contiguous": {}, "compressed": {"chunks": (4096, 2), "compression": "gzip"}}

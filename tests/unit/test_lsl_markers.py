@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phantomlink.outputs.lsl.markers import bin_markers
-from phantomlink.recordings.bins import BinGrid
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.trials import Trial
 
 GRID = BinGrid(0.0, Fraction(40), 400)

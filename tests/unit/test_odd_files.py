@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from phantomlink.errors import RecordingError
-from phantomlink.recordings.inspection import run_inspect
+from phantomlink.recordings.inspection.command import run_inspect
 from phantomlink.recordings.options import SEARCH
 from phantomlink.recordings.recording import open_recording
 from tests.nwb_files import BEHAVIOR, Ragged, SeriesSpec, moving, write_nwb
@@ -182,7 +182,8 @@ def test_a_file_that_is_being_written_is_not_called_damaged(tmp_path):
     path = write_nwb(tmp_path / "f.nwb")
     code = (
         "import sys; from pathlib import Path\n"
-        "from phantomlink.recordings.inspection import run_inspect, SEARCH\n"
+        "from phantomlink.recordings.inspection.command import run_inspect\n"
+        "from phantomlink.recordings.options import SEARCH\n"
         f"sys.exit(run_inspect(Path({str(path)!r}), SEARCH, True))"
     )
     with h5py.File(path, "a"):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from phantomlink.errors import RecordingError
-from phantomlink.recordings import recording as recording_module
 from phantomlink.recordings.nwb import behaviour as behaviour_module
+from phantomlink.recordings.nwb import contents as contents_module
 from phantomlink.recordings.options import SeriesOptions
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.trials import Filter
@@ -126,7 +126,7 @@ def test_a_recording_of_many_spikes_gives_the_same_bins_through_its_index(tmp_pa
 
     n_spikes, in_memory, expected = read()
     assert (n_spikes, in_memory) == (13_001, True)
-    monkeypatch.setattr(recording_module, "MEMORY_SPIKES", 13_000)
+    monkeypatch.setattr(contents_module, "MEMORY_SPIKES", 13_000)
     monkeypatch.setattr(behaviour_module, "MEMORY_VALUES", 100)
     steps = []
     n_spikes, in_memory, found = read(

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from phantomlink.errors import RecordingError
-from phantomlink.recordings.bins import BinGrid
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.index_cache import BLOCK_SPIKES, HEADER_BYTES, places
 from phantomlink.recordings.nwb import index_build, spike_index
 from phantomlink.recordings.nwb.spike_index import SpikeIndex, open_spike_index

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phantomlink.errors import NoMatchingBinsError, RecordingError, TrialNotFoundError
-from phantomlink.recordings.bins import BinGrid
-from phantomlink.recordings.nwb.targets import find_target_columns, make_trials, number_places
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.options import SEARCH, SeriesOptions
+from phantomlink.recordings.targets import find_target_columns, make_trials, number_places
 from phantomlink.recordings.trials import Filter, Trial, TrialTable
 
 GRID = BinGrid(0.0, Fraction(40), 400)

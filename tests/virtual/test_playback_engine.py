@@ -12,8 +12,8 @@ import trio.testing
 from phantomlink.errors import InvalidParameterError, NoMatchingBinsError, RecordingError
 from phantomlink.perturbation import NO_PERTURBATION, PRESETS, Perturber, parse_perturbation
 from phantomlink.playback_engine import NoiseInjectionMiddleware, PlaybackEngine
-from phantomlink.recordings import recording as recording_module
 from phantomlink.recordings.bins import RecordedBins
+from phantomlink.recordings.nwb import contents as contents_module
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.trials import Filter
 from tests.fakes import VirtualClock
@@ -153,7 +153,7 @@ async def test_a_filter_plays_the_bins_of_its_trials(synthetic_recording, block)
 async def test_a_recording_that_is_not_in_memory_is_played_the_same(
     synthetic_recording, block, monkeypatch
 ):
-    monkeypatch.setattr(recording_module, "MEMORY_SPIKES", 0)
+    monkeypatch.setattr(contents_module, "MEMORY_SPIKES", 0)
     async with PlaybackEngine(synthetic_recording, speed=None) as engine:
         assert not engine.bins.in_memory
         packets, _ = await take(engine)
@@ -295,7 +295,7 @@ async def test_a_missing_file_is_refused_by_name(tmp_path):
 async def test_a_filter_that_matches_nothing_is_refused_and_the_file_closed(
     synthetic_recording, monkeypatch
 ):
-    monkeypatch.setattr(recording_module, "MEMORY_SPIKES", 0)
+    monkeypatch.setattr(contents_module, "MEMORY_SPIKES", 0)
     with pytest.raises(NoMatchingBinsError, match="trial_id=99"):
         async with PlaybackEngine(synthetic_recording, trial_id=99):
             raise AssertionError
@@ -343,7 +343,7 @@ def open_descriptors(path):
 async def test_leaving_early_ends_the_tasks_and_closes_the_file(
     synthetic_recording, monkeypatch, speed
 ):
-    monkeypatch.setattr(recording_module, "MEMORY_SPIKES", 0)
+    monkeypatch.setattr(contents_module, "MEMORY_SPIKES", 0)
     n_tasks = trio.lowlevel.current_statistics().tasks_living
     async with PlaybackEngine(synthetic_recording, speed=speed) as engine:
         await take(engine, 3)
@@ -365,7 +365,7 @@ async def test_what_the_script_raises_comes_out_as_it_is(synthetic_recording):
 
 
 async def test_cancelled_while_it_opens(synthetic_recording, monkeypatch):
-    monkeypatch.setattr(recording_module, "MEMORY_SPIKES", 0)
+    monkeypatch.setattr(contents_module, "MEMORY_SPIKES", 0)
     with trio.CancelScope() as scope:
         scope.cancel()
         async with PlaybackEngine(synthetic_recording):

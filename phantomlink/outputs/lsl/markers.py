@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from phantomlink.recordings.bins import BinGrid
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.trials import Trial
 
 TRIAL_START, TRIAL_END, LOOP = "trial_start", "trial_end", "loop"

@@ -14,7 +14,8 @@ from fractions import Fraction
 
 from phantomlink import __version__
 from phantomlink.metrics import Histogram
-from phantomlink.recordings.recording import Recording, SeriesInfo
+from phantomlink.recordings.contents import SeriesInfo
+from phantomlink.recordings.recording import Recording
 from phantomlink.settings import Settings
 
 NEURAL, KINEMATICS, INTENTION, MARKERS = "neural", "kinematics", "intention", "markers"

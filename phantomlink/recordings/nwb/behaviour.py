@@ -1,4 +1,4 @@
-"""What behaviour a recording has, and the kinematics of its bins."""
+"""Kinematics of bins from the series of an NWB file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.recordings.bins import KINEMATICS, BinGrid
+from phantomlink.recordings.bins import KINEMATICS
+from phantomlink.recordings.contents import Behaviour, SeriesInfo
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.kinematics import Samples, binned, derivative
 from phantomlink.recordings.nwb.choice import Choice, choose
-from phantomlink.recordings.nwb.json_value import JsonValue
 from phantomlink.recordings.nwb.series import Series
 from phantomlink.recordings.nwb.tracks import FileTrack, Track, read_track
 from phantomlink.recordings.options import SeriesOptions
@@ -27,71 +28,6 @@ _MARGIN_ROWS = 8
 _VELOCITY, _POSITION = (0, 1), (2, 3)
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesInfo:
-    """One series of behaviour.
-
-    Attributes:
-        path: NWB path; two, joined by a comma, where each axis has a series.
-        neurodata_type: SpatialSeries, TimeSeries, ...
-        unit: of the values that are sent.
-        rate_hz: samples per second inside a stretch; None when there are too few to say.
-        rows: samples.
-        columns: numbers a sample.
-        conversion: factor that was applied to what is stored.
-        offset: added after the factor.
-        derived: the values are the gradient of the series, not the series.
-    """
-
-    path: str
-    neurodata_type: str
-    unit: str
-    rate_hz: float | None
-    rows: int
-    columns: int
-    conversion: float
-    offset: float
-    derived: bool = False
-
-    def as_json(self) -> dict[str, JsonValue]:
-        """The same, for JSON."""
-        return {
-            "path": self.path,
-            "neurodata_type": self.neurodata_type,
-            "unit": self.unit,
-            "rate_hz": self.rate_hz,
-            "rows": self.rows,
-            "columns": self.columns,
-            "conversion": self.conversion,
-            "offset": self.offset,
-            "derived": self.derived,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """What was found.
-
-    Attributes:
-        position: gives x and y; None when the recording has none.
-        velocity: gives vx and vy; `derived` when it is the gradient of the position.
-        found: every series of the recording, used or not, by path.
-    """
-
-    position: SeriesInfo | None
-    velocity: SeriesInfo | None
-    found: tuple[SeriesInfo, ...] = ()
-
-    def used_as(self, path: str) -> str | None:
-        """What the series at this path is used for: position, velocity, both, or None."""
-        uses = [
-            name
-            for name, used in (("position", self.position), ("velocity", self.velocity))
-            if used is not None and path in used.path.split(",")
-        ]
-        return " and ".join(uses) or None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
     """Columns of the kinematics that one track fills."""
@@ -101,7 +37,7 @@ class _Part:
     derived: bool
 
 
-class BehaviourSource:
+class NwbBehaviour:
     """Kinematics of bins from the series that were chosen.
 
     Args:

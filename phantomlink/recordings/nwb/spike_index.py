@@ -21,7 +21,8 @@ import platformdirs
 from numpy.typing import NDArray
 
 from phantomlink.errors import RecordingError
-from phantomlink.recordings.bins import BinGrid, count_spikes
+from phantomlink.recordings.bins import count_spikes
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.index_cache import (
     HEADER_BYTES,
     Header,

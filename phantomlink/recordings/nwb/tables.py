@@ -5,8 +5,9 @@ from __future__ import annotations
 import h5py
 
 from phantomlink.errors import RecordingError
+from phantomlink.recordings.json_value import JsonValue
 from phantomlink.recordings.nwb.hdf5 import neurodata_type, ragged_ends, text
-from phantomlink.recordings.nwb.json_value import JsonValue, to_json
+from phantomlink.recordings.nwb.to_json import to_json
 
 MAX_COLUMN_VALUES = 2_000_000
 """A column with more values than this is no description of trials, and JSON of it is no use."""

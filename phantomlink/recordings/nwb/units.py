@@ -1,51 +1,14 @@
-"""The units of a recording: who they are and where their spike times lie."""
+"""The units of an NWB file: who they are and where their spike times lie."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.errors import RecordingError
+from phantomlink.recordings.contents import UnitTable
 from phantomlink.recordings.nwb.hdf5 import neurodata_type, ragged_ends, text
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class UnitTable:
-    """Units in table order.
-
-    Attributes:
-        path: of the table in the file.
-        ids: labels, not 0..n-1.
-        ends: (n_units,) where each unit's spike times end in the flat column.
-        areas: brain area of each unit; None where the file does not say.
-        heldout: whether the Neural Latents Benchmark holds the unit out; None where not said.
-        notes: lines about what is odd in the table but does not stop it from being played.
-    """
-
-    path: str
-    ids: tuple[int, ...]
-    ends: NDArray[np.int64]
-    areas: tuple[str, ...] | None
-    heldout: tuple[bool, ...] | None
-    notes: tuple[str, ...]
-
-    @property
-    def n_spikes(self) -> int:
-        """Spikes of all units together."""
-        return int(self.ends[-1]) if self.ends.size else 0
-
-    @property
-    def spike_times_path(self) -> str:
-        """Path of the flat column of spike times."""
-        return f"{self.path}/spike_times"
-
-    @property
-    def index_path(self) -> str:
-        """Path of the index that says where each unit's spike times end."""
-        return f"{self.path}/spike_times_index"
 
 
 def find_units(file: h5py.File) -> UnitTable:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from phantomlink.recordings.nwb.write import write_file
 from phantomlink.recordings.synthetic.command import making
-from phantomlink.recordings.synthetic.nwb import NOT_REAL, new_file, write_file
+from phantomlink.recordings.synthetic.nwb import NOT_REAL, new_file
 
 if TYPE_CHECKING:
     from pynwb import NWBFile

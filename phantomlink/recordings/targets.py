@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from phantomlink.errors import RecordingError
-from phantomlink.recordings.nwb.json_value import JsonValue
+from phantomlink.recordings.json_value import JsonValue
 from phantomlink.recordings.options import SeriesOptions
 from phantomlink.recordings.trials import Trial, TrialTable
 

@@ -1,22 +1,18 @@
-"""What is in a recording and what is missing, for a person (`phantomlink inspect`) and as JSON."""
+"""What is in a recording and what is missing: the findings, and the same as JSON."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from phantomlink.errors import RecordingError
-from phantomlink.recordings.bins import BinGrid
-from phantomlink.recordings.index_progress import IndexProgress
-from phantomlink.recordings.nwb.behaviour import Behaviour
-from phantomlink.recordings.nwb.json_value import JsonValue
+from phantomlink.recordings.contents import Behaviour, RecordingInfo
+from phantomlink.recordings.grid import BinGrid
+from phantomlink.recordings.json_value import JsonValue
 from phantomlink.recordings.options import SEARCH, ProgressCallback, SeriesOptions
-from phantomlink.recordings.recording import Recording, RecordingInfo, open_recording
+from phantomlink.recordings.recording import Recording, open_recording
 from phantomlink.recordings.trials import Reach, TrialTable
 
 RATE_HZ = Fraction(40)
@@ -153,13 +149,6 @@ class Inspection:
             "missing": list(self.missing),
         }
 
-    def as_text(self, width: int = 100) -> str:
-        """Everything as tables of this many characters, without colours."""
-        # Imported here: nothing on the way to a first packet needs it.
-        from phantomlink.recordings.inspection_text import render  # noqa: PLC0415
-
-        return render(self, width)
-
 
 def inspect_recording(
     path: Path,
@@ -192,28 +181,6 @@ def inspect_recording(
             missing=recording.missing,
             in_memory=recording.in_memory,
         )
-
-
-def run_inspect(path: Path, options: SeriesOptions, as_json: bool) -> int:
-    """`phantomlink inspect`: print it.
-
-    Returns:
-        Exit code: 0, or 2 after one line on stderr when the file is refused.
-    """
-    from phantomlink.recordings.inspection_text import terminal_width  # noqa: PLC0415
-
-    try:
-        with IndexProgress() as progress:
-            inspection = inspect_recording(path, options, progress=progress)
-    except RecordingError as error:
-        sys.stderr.write(f"phantomlink: {error}\n")
-        return 2
-    if as_json:
-        shown = json.dumps(inspection.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
-        sys.stdout.write(f"{shown}\n")
-    else:
-        sys.stdout.write(inspection.as_text(terminal_width()))
-    return 0
 
 
 def _units(recording: Recording, duration_seconds: float) -> UnitSummary:

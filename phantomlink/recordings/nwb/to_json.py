@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
 
 import h5py
 import numpy as np
 
-JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+from phantomlink.recordings.json_value import JsonValue
 
 
 def to_json(value: object) -> JsonValue:

@@ -1,19 +1,17 @@
-"""An inspection as text, with rich. Only `phantomlink inspect` imports this."""
+"""The findings of an inspection as text, with rich."""
 
 from __future__ import annotations
 
 import io
 import shutil
 import sys
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from phantomlink.recordings.inspection import Inspection
+from phantomlink.recordings.inspection.findings import Inspection
 
 
 def render(inspection: Inspection, width: int) -> str:

@@ -1,0 +1,1 @@
+"""What is in a recording, for a person who is about to play it."""
