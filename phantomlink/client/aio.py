@@ -48,7 +48,7 @@ _log = logging.getLogger("phantomlink.client")
 def connect(
     url: str | None = None,
     *,
-    session: str | None = None,
+    session: Session | str | None = None,
     token: str | None = None,
     decoder: str | None = None,
     reconnect_seconds: float | None = 60.0,

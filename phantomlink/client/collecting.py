@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from phantomlink.client.options import SessionOptions, StreamOptions
 from phantomlink.client.packet import Packet, StreamInfo
 from phantomlink.client.session import Session
+from phantomlink.client.stream import connect
 
 DEFAULT_SPEED = 10.0
 
@@ -123,7 +124,7 @@ def collect_until(
         packets: dict[int, Packet] = {}
         info: StreamInfo | None = None
         for each in filters:
-            with playing.connect(**each) as stream:
+            with connect(session=playing, **each) as stream:
                 info = stream.info
                 lap = Lap()
                 for packet in stream:

@@ -12,7 +12,7 @@ from phantomlink.client.address import Address, check_code, parse_address
 from phantomlink.client.errors import ClientError, RefusedError, StreamClosedError
 from phantomlink.client.options import SessionOptions, StreamOptions
 from phantomlink.client.rest import Rest
-from phantomlink.client.session import create_session
+from phantomlink.client.session import Session, create_session
 
 _log = logging.getLogger("phantomlink.client")
 
@@ -80,7 +80,7 @@ class StreamRequest:
 
 
 def make_request(
-    url: str | None, session: str | None, token: str | None, options: StreamOptions
+    url: str | None, session: Session | str | None, token: str | None, options: StreamOptions
 ) -> StreamRequest:
     """Check what a program asks of a stream.
 
@@ -93,10 +93,15 @@ def make_request(
     if unknown := [name for name in given if name not in known]:
         nearest = get_close_matches(unknown[0], known, n=1) or known
         raise TypeError(f"{unknown[0]}: not known; {', '.join(dict.fromkeys(nearest))}?")
-    address = parse_address(url, token)
-    if session is not None and address.code is not None and session != address.code:
+    if isinstance(session, Session):
+        if url is not None:
+            raise ValueError(f"url: got {url!r} and {session!r}, which names its own server")
+        address, code = session.rest.address, session.code
+    else:
+        address = parse_address(url, token)
+        code = address.code if session is None else check_code(session)
+    if address.code not in {None, code}:
         raise ValueError(f"session: got {session!r}, and the URL names {address.code!r}")
-    code = address.code if session is None else check_code(session)
     if code is not None and given.get("private"):
         raise ValueError("private: got it with a session's code; a private one is made up")
     of_session = {n: given.pop(n) for n in SessionOptions.__annotations__ if n in given}

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import Any, Self, Unpack
 
 from phantomlink.client.address import check_code, parse_address
-from phantomlink.client.options import Perturbation, SessionOptions, StreamOptions
+from phantomlink.client.options import Perturbation, SessionOptions
 from phantomlink.client.rest import Rest
-
-if TYPE_CHECKING:
-    from phantomlink.client.stream import Stream
 
 
 class Session:
@@ -19,7 +16,8 @@ class Session:
 
     Every method is one REST call and blocks for about a millisecond; in async code,
     `await asyncio.to_thread(session.pause)` does not. Answers are the JSON objects of the
-    REST reference. A `with` block deletes the session at its end.
+    REST reference. A `with` block deletes the session at its end. `connect(session=...)` takes a
+    `Session` too.
 
     Args:
         code: of the session.
@@ -63,26 +61,6 @@ class Session:
         """
         rest = Rest(parse_address(url, token))
         return cls(create_session(rest, code, options)["session_code"], url, token=token)
-
-    def connect(
-        self,
-        *,
-        decoder: str | None = None,
-        reconnect_seconds: float | None = 60.0,
-        **options: Unpack[StreamOptions],
-    ) -> Stream:
-        """Listen to it: see `connect`, whose arguments these are."""
-        from phantomlink.client.stream import connect  # noqa: PLC0415 - it knows this module
-
-        address = self.rest.address
-        return connect(
-            address.http_url,
-            session=self.code,
-            token=address.token,
-            decoder=decoder,
-            reconnect_seconds=reconnect_seconds,
-            **options,
-        )
 
     def info(self) -> dict[str, Any]:
         """What the server says of it: `GET /api/sessions/{code}`."""

@@ -34,7 +34,7 @@ _log = logging.getLogger("phantomlink.client")
 def connect(
     url: str | None = None,
     *,
-    session: str | None = None,
+    session: Session | str | None = None,
     token: str | None = None,
     decoder: str | None = None,
     reconnect_seconds: float | None = 60.0,
@@ -56,8 +56,8 @@ def connect(
     Args:
         url: of the server (`http://host:port`) or of a stream (`ws://host:port/stream/code`);
             None for the environment's PHANTOM_URL, or else http://127.0.0.1:8000.
-        session: code of the session, which is made when it does not exist; None for a new one
-            with a code that the server makes up.
+        session: the session, or its code: one that does not exist is made. None for a new one
+            with a code that the server makes up. A `Session` names its server too.
         token: of the server; None for the environment's PHANTOM_API_TOKEN, if set.
         decoder: name under which the predictions are scored; None for one that the server
             makes up.

@@ -174,7 +174,7 @@ def drain(stream):
 def test_a_session_is_made_as_asked_and_steered(maze_server):
     asked = {"perturbation": "light", "seed": 3, "speed": 4}
     with Session.create(url=maze_server.http, **asked) as session:  # noqa: SIM117
-        with session.connect() as stream:
+        with connect(session=session) as stream:
             assert stream.info.frequency_hz == 160
             assert stream.info.data["perturbation"]["name"] == "light"
             first = stream.receive(10)

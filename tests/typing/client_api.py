@@ -63,7 +63,7 @@ def steering() -> None:
         assert_type(session, Session)
         session.seek(3)
         session.seek(position_seconds=2.5)
-        assert_type(session.connect(target_id=1), Stream)
+        assert_type(connect(session=session, target_id=1), Stream)
 
 
 def errors(error: ClientError) -> None:

@@ -17,6 +17,7 @@ from phantomlink.client.errors import (
 )
 from phantomlink.client.request import make_request
 from phantomlink.client.retry import Retry, explain
+from phantomlink.client.session import Session
 from tests.blocks import ROOT
 
 HERE = "http://127.0.0.1:8000"
@@ -91,6 +92,9 @@ def test_options_become_the_query_and_the_session():
     )
     assert request.query == {"reach_id": "2", "hide": "trial,intention", "scores": "1"}
     assert request.options == {"speed": 2}
+    there = Session("a", "http://lab:9", token="secret-token")
+    request = make_request(None, there, None, {})
+    assert (request.address, request.code) == (there.rest.address, "a")
 
 
 def test_options_that_contradict_or_are_not_known_are_refused():
@@ -100,6 +104,8 @@ def test_options_that_contradict_or_are_not_known_are_refused():
         make_request("ws://lab/stream/a", "b", None, {})
     with pytest.raises(ValueError, match="private"):
         make_request(None, "b", None, {"private": True})
+    with pytest.raises(ValueError, match="which names its own server"):
+        make_request(HERE, Session("b"), None, {})
     with pytest.raises(ValueError, match="1 to 64 letters"):
         make_request(None, "b/c", None, {})
 
