@@ -93,6 +93,7 @@ def make_request(
     if unknown := [name for name in given if name not in known]:
         nearest = get_close_matches(unknown[0], known, n=1) or known
         raise TypeError(f"{unknown[0]}: not known; {', '.join(dict.fromkeys(nearest))}?")
+    code: str | None
     if isinstance(session, Session):
         if url is not None:
             raise ValueError(f"url: got {url!r} and {session!r}, which names its own server")
