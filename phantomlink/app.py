@@ -175,8 +175,8 @@ class PhantomLinkApp(QuartTrio):
         request = StreamRequest(
             path=websocket.path,
             query=scope["query_string"].decode("latin-1"),
-            host=base_url.partition("://")[2],
             origin=websocket.headers.get("Origin"),
+            user_agent=websocket.headers.get("User-Agent", ""),
             subprotocols=websocket.requested_subprotocols,
         )
         address = self._visitor(scope, service.policy).address

@@ -118,6 +118,14 @@ class OriginNotAllowedError(PhantomLinkError):
     title = "Origin not allowed"
 
 
+class HostNotAllowedError(PhantomLinkError):
+    """The server was called by a name that is not its own."""
+
+    http_status = 421
+    close_code = CLOSE_NOT_ALLOWED
+    title = "Host not allowed"
+
+
 class NotAuthorizedError(PhantomLinkError):
     """A request without the server's token.
 

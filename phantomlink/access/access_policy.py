@@ -9,14 +9,22 @@ from collections.abc import Callable
 
 from phantomlink.access.connection_limits import ConnectionLimits
 from phantomlink.access.exposure import WARNING, is_exposed
+from phantomlink.access.hosts import TAKES, HostRule, allowed_names
 from phantomlink.access.origins import OriginRule
 from phantomlink.access.rates import RequestRates
 from phantomlink.access.request_identity import RequestIdentity
 from phantomlink.access.token import TokenCheck
-from phantomlink.errors import TooManyRequestsError
+from phantomlink.errors import (
+    HostNotAllowedError,
+    OriginNotAllowedError,
+    TooManyRequestsError,
+)
 from phantomlink.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SHOWN = 80
 
 
 class AccessPolicy:
@@ -43,6 +51,8 @@ class AccessPolicy:
         self._rates = RequestRates(settings.max_requests_per_second, settings.request_burst, now)
         self._has_warned = False
         self._token = None if settings.api_token is None else TokenCheck(settings.api_token)
+        # Whoever has the token is no page of somebody else's.
+        self._hosts = None if self._token else HostRule(allowed_names(settings))
 
     def warn_if_exposed(self, address: str) -> None:
         """Say once that a server which listens there lets in everybody, if that is so."""
@@ -55,7 +65,10 @@ class AccessPolicy:
 
         Raises:
             TooManyRequestsError: its address asks too often; wrong tokens count, too.
+            HostNotAllowedError: it calls the server by a name that is not the server's.
             NotAuthorizedError: it has not the token.
+            OriginNotAllowedError: a page of a foreign origin wants to change something, or to
+                listen; or there are two origins.
         """
         wait_seconds = self._rates.take(requester.address)
         if wait_seconds:
@@ -66,5 +79,34 @@ class AccessPolicy:
                 "PHANTOM_REQUEST_BURST)",
                 max(1, math.ceil(wait_seconds)),
             )
+        if self._hosts is not None:
+            _check_hosts(self._hosts, requester.hosts)
         if self._token is not None:
             self._token.check(requester)
+        self._check_origin(requester)
+
+    def _check_origin(self, requester: RequestIdentity) -> None:
+        """A browser lets any page send a simple POST; only the answer would be kept from it."""
+        if not requester.origins:
+            return
+        if len(requester.origins) > 1:
+            raise OriginNotAllowedError(f"origin: got {len(requester.origins)}, takes one")
+        if requester.method in _SAFE_METHODS and not requester.is_websocket:
+            return
+        [origin] = requester.origins
+        host = requester.hosts[-1] if requester.hosts else ""
+        if not self.origins.allows(origin, host):
+            raise OriginNotAllowedError(
+                f"origin: got {origin[:_SHOWN]!r}, takes {self.origins.takes}"
+            )
+
+
+def _check_hosts(rule: HostRule, hosts: tuple[str, ...]) -> None:
+    if not hosts:
+        raise HostNotAllowedError(f"host: got none, takes {TAKES}")
+    for host in hosts:
+        if not rule.allows(host):
+            raise HostNotAllowedError(
+                f"host: got {host[:_SHOWN]!r}, takes {TAKES}; if the name is yours, allow it with "
+                "PHANTOM_ALLOWED_HOSTS or --allowed-hosts"
+            )

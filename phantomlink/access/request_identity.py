@@ -6,12 +6,21 @@ Both servers have the head of a request as pairs of bytes, so one function reads
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 UNKNOWN_ADDRESS = "unknown"
 """Of those who came by a Unix socket, and all others of whom the server does not know it."""
+
+# As sockets and proxies write them: IPv6 with a zone, in brackets, and either with a port.
+_ADDRESS = re.compile(
+    r"\[(?P<v6>[0-9A-Fa-f:.]{2,45})(?:%[^\]]{1,20})?\](?::[0-9]{1,5})?"
+    r"|(?P<v4>[0-9.]{7,15})(?::[0-9]{1,5})?"
+    r"|(?P<bare>[0-9A-Fa-f:.]{2,45})(?:%.{1,20})?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,10 @@ class RequestIdentity:
         address: whose request it is, see `address_key`.
         authorizations: every `Authorization` header, as sent.
         first_subprotocol: of a WebSocket, as sent; None where none is offered.
+        hosts: by which names the server was called: the `Host` header, then what a trusted proxy
+            says; both must be allowed. None where neither says one.
+        origins: every `Origin` header, as sent.
+        is_websocket: it opens a WebSocket.
         is_preflight: a browser asks whether a page may send what is to follow.
     """
 
@@ -32,6 +45,9 @@ class RequestIdentity:
     address: str
     authorizations: tuple[bytes, ...] = ()
     first_subprotocol: bytes | None = None
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    is_websocket: bool = False
     is_preflight: bool = False
 
 
@@ -53,30 +69,41 @@ def read_request_identity(
         peer: host of the other end of the connection; None where there is none.
         is_websocket: it opens a WebSocket.
         trust_proxy: whether to believe the last `X-Forwarded-For`: the address from which our
-            proxy was called. Those before it are what the client says of itself.
+            proxy was called. Those before it are what the client says of itself. Likewise the
+            first `X-Forwarded-Host`: how the client called the outermost proxy.
     """
     authorizations: list[bytes] = []
+    hosts: list[str] = []
+    forwarded_hosts: list[str] = []
+    origins: list[str] = []
     subprotocol: bytes | None = None
-    has_origin = asks_for_method = False
+    asks_for_method = False
     for name, value in headers:
         if name == b"authorization":
             authorizations.append(value)
         elif name == b"sec-websocket-protocol":
             if is_websocket and subprotocol is None:
                 subprotocol = value.partition(b",")[0].strip()
+        elif name == b"host":
+            hosts.append(value.decode("latin-1"))
         elif name == b"origin":
-            has_origin = True
+            origins.append(value.decode("latin-1"))
         elif name == b"access-control-request-method":
             asks_for_method = True
         elif trust_proxy and name == b"x-forwarded-for":
             peer = value.rpartition(b",")[2].strip().decode("latin-1")
+        elif trust_proxy and name == b"x-forwarded-host":
+            forwarded_hosts.append(value.partition(b",")[0].strip().decode("latin-1"))
     return RequestIdentity(
         method,
         path,
         address_key(peer),
         tuple(authorizations),
         subprotocol,
-        is_preflight=method == "OPTIONS" and has_origin and asks_for_method,
+        (*hosts, *forwarded_hosts[:1]),
+        tuple(origins),
+        is_websocket=is_websocket,
+        is_preflight=method == "OPTIONS" and bool(origins) and asks_for_method,
     )
 
 
@@ -86,10 +113,11 @@ def address_key(peer: str | None) -> str:
 
     Of IPv6 that is its /64, of which every customer has at least one to choose addresses from.
     """
-    if peer is None or len(peer) > 64:
+    match = None if peer is None else _ADDRESS.fullmatch(peer)
+    if match is None:
         return UNKNOWN_ADDRESS
     try:
-        address = ipaddress.ip_address(peer.partition("%")[0])
+        address = ipaddress.ip_address(match["v6"] or match["v4"] or match["bare"])
     except ValueError:
         return UNKNOWN_ADDRESS
     if isinstance(address, ipaddress.IPv4Address):

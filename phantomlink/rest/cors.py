@@ -1,8 +1,8 @@
 """Which pages may call this: our own, those of localhost, those named, and never with cookies.
 
-A page of another origin may not read an answer, nor change anything. The rule is that of the
-WebSockets, `OriginRule`. (quart-cors takes lists and patterns of origins, no function, so it would
-need the rule a second time.)
+A page of another origin may not read an answer; `AccessPolicy` keeps it from changing anything and
+from listening. (quart-cors takes lists and patterns of origins, no function, so it would need the
+rule a second time.)
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from phantomlink.access.origins import OriginRule
-from phantomlink.errors import OriginNotAllowedError
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 # "*" stands for every header but Authorization.
 _HEADERS = "*, Authorization"
@@ -33,25 +31,15 @@ def register_cors(app: QuartTrio, get_origins: Callable[[], OriginRule]) -> None
         get_origins: gives the rule.
     """
     cors = _Cors(get_origins)
-    app.before_request(cors.refuse_foreign_writes)
     app.before_request(_answer_preflight)
     app.after_request(cors.allow_origin)
 
 
 class _Cors:
-    """What is done before and after each request."""
+    """What is done after each request."""
 
     def __init__(self, get_origins: Callable[[], OriginRule]) -> None:
         self._get_origins = get_origins
-
-    async def refuse_foreign_writes(self) -> None:
-        """A browser lets any page send a simple POST; only the answer would be kept from it."""
-        origin = request.headers.get("Origin")
-        if origin is None or request.method in _SAFE_METHODS:
-            return
-        origins = self._get_origins()
-        if not origins.allows(origin, request.host):
-            raise OriginNotAllowedError(f"origin: got {origin[:80]!r}, takes {origins.takes}")
 
     async def allow_origin(self, response: Response) -> Response:
         """Let a page of an allowed origin read the answer."""

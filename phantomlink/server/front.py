@@ -9,7 +9,6 @@ request.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import h2.exceptions
 import h11
@@ -213,8 +212,7 @@ class Server:
         base_url = client_base_url(
             head.headers, "ws", stream.socket.getsockname(), trust_proxy=self._settings.trust_proxy
         )
-        request = replace(head.stream_request, host=base_url.partition("://")[2])
-        session, admission = service.enter(request, requester.address)
+        session, admission = service.enter(head.stream_request, requester.address)
         self._n_streams += 1
         try:
             with (

@@ -154,8 +154,8 @@ def _read_request(request: h11.Request) -> Head:
     asked = StreamRequest(
         path=path,
         query=query,
-        host=given.get("Host", ""),
         origin=given.get("Origin"),
+        user_agent=given.get("User-Agent", ""),
         subprotocols=tuple(token.decode() for token in subprotocols),
     )
     return Head(asked, *first_line, raw_headers)

@@ -127,7 +127,7 @@ class Service:
         Raises:
             PhantomLinkError: why it may not come in, with the HTTP status to answer.
         """
-        admission = admit(request, self.policy.origins)
+        admission = admit(request)
         # Before a session is made for it.
         self.policy.connection_limits.check(address, admission.code)
         if self._supply is not None and self._supply.lost is not None:

@@ -20,6 +20,7 @@ from phantomlink.settings.forms import (
     BOOLEAN,
     CPUS,
     DATASET,
+    HOSTS,
     ORIGINS,
     SECONDS,
     TOKEN,
@@ -106,6 +107,12 @@ class Settings:
         None,
         ORIGINS,
         "whose pages may use the server, beside its own and those of localhost",
+    )
+    allowed_hosts: tuple[str, ...] | None = _setting(
+        None,
+        HOSTS,
+        "names by which a server without a token may be called, beside addresses, localhost, "
+        "names without a dot and the machine's own",
     )
     max_clients: int = _setting(1000, whole(1, 100_000), "WebSocket clients at once")
     max_clients_per_session: int = _setting(

@@ -10,13 +10,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from phantomlink.settings.web_names import parse_host, parse_origin
+
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 # What may stand in a header and in a sub-protocol alike.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+-]{16,256}\Z", re.ASCII)
-_ORIGIN = re.compile(
-    r"https?://(?:[a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?\Z", re.ASCII
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +130,18 @@ def _token(raw: str) -> str:
 
 def _origins(raw: str) -> tuple[str, ...]:
     origins = tuple(part.strip().lower() for part in raw.split(","))
-    if not all(origin == "*" or _ORIGIN.match(origin) for origin in origins):
+    if not all(origin == "*" or parse_origin(origin) for origin in origins):
         raise ValueError(raw)
     return origins
+
+
+def _hosts(raw: str) -> tuple[str, ...]:
+    hosts = tuple(part.strip().lower() for part in raw.split(","))
+    for host in hosts:
+        parsed = parse_host(host)
+        if parsed is None or parsed[1] is not None:
+            raise ValueError(raw)
+    return hosts
 
 
 BOOLEAN = Form(_boolean, "true or false")
@@ -142,3 +150,4 @@ CPUS = Form(_cpus, "CPU numbers, separated by commas")
 DATASET = Form(_dataset, "the name of a file in the data directory, without .nwb")
 TOKEN = Form(_token, "16 to 256 letters, digits, '-', '.', '_', '~' or '+'")
 ORIGINS = Form(_origins, "origins like https://lab.example, separated by commas, or *")
+HOSTS = Form(_hosts, "names like lab.example, without a port, separated by commas")

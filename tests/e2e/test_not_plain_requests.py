@@ -24,7 +24,7 @@ SHAPES = {
     ),
     "an obsolete fold": (request("/livez", "X: a\r\n Content-Length: 5\r\n"), [200]),
     "a space before the colon": (request("/livez", "Content-Length : 5\r\n", body=INNER), [400]),
-    "HTTP/1.0": (b"GET /livez HTTP/1.0\r\n\r\n", [200]),
+    "HTTP/1.0": (b"GET /livez HTTP/1.0\r\nHost: localhost\r\n\r\n", [200]),
     "the absolute form": (request("http://localhost/livez"), None),
     "a percent": (request("/live%7a"), [200]),
     "an upgrade to HTTP/2": (

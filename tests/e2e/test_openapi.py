@@ -213,7 +213,7 @@ async def test_the_document_is_served(app):
 
 async def test_messages_of_streams_are_as_described(app):
     service = app.get_service()
-    session, admission = service.enter(StreamRequest("/stream/a", host="localhost"))
+    session, admission = service.enter(StreamRequest("/stream/a"))
     greeting = await MetadataMessages(service, "ws://localhost")(session, admission)
     validate(msgpack.unpackb(greeting), {"$ref": "#/components/schemas/MetadataMessage"})
     release = await session.main.peek()

@@ -181,7 +181,7 @@ async def test_a_hundred_sessions_are_told_of_bit_by_bit(front, path, nursery, m
     call = polled.find_call("GET", "1.1", path, [])
     before = turns
     policy = front.app.get_access_policy()
-    requester = RequestIdentity("GET", path, UNKNOWN_ADDRESS)
+    requester = RequestIdentity("GET", path, UNKNOWN_ADDRESS, hosts=("localhost",))
     _, _, body = await call.answer(front.app.get_service, policy, requester)
     assert turns - before >= 99
     session.unsubscribe(sink)

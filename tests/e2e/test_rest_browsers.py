@@ -44,7 +44,7 @@ async def test_pages_of_other_origins_may_not(client, origin):
     preflight = {"Origin": origin, "Access-Control-Request-Method": "DELETE"}
     answers = [
         await client.get("/health", headers={"Origin": origin}),
-        await client.get("/health", headers={"Origin": origin, "Host": "evil.example"}),
+        await client.get("/health", headers={"Origin": origin, "Host": "evil"}),
         await client.options("/api/sessions/a", headers=preflight),
     ]
     for answer in answers:
@@ -119,10 +119,10 @@ async def test_the_files_of_the_docs_page_are_those_it_names(client):
 
 
 async def test_the_landing_page_says_what_plays_and_how_to_connect(client):
-    answer = await client.get("/", headers={"Host": "lab.example:8000"})
+    answer = await client.get("/", headers={"Host": "lab:8000"})
     page = await answer.get_data(as_text=True)
     assert "synthetic recording small" in page
-    assert page.count("ws://lab.example:8000/stream/demo?format=json") == 2
+    assert page.count("ws://lab:8000/stream/demo?format=json") == 2
     for link in ("docs", "health", "api/metadata"):
         assert f'href="{link}"' in page
         assert (await client.get(f"/{link}")).status_code == 200
@@ -131,8 +131,11 @@ async def test_the_landing_page_says_what_plays_and_how_to_connect(client):
 async def test_names_from_outside_are_shown_not_run(tmp_path, synthetic_recording):
     path = tmp_path / "<img src=x onerror=alert(1)>.nwb"
     shutil.copyfile(synthetic_recording, path)
-    async with running(path) as app:
-        answer = await app.test_client().get("/", headers={"Host": 'x"><script>'})
+    token = "correct-horse-battery-staple"
+    headers = {"Host": 'x"><script>', "Authorization": f"Bearer {token}"}
+    # Without a token such a host is refused.
+    async with running(path, api_token=token) as app:
+        answer = await app.test_client().get("/", headers=headers)
         page = await answer.get_data(as_text=True)
     assert "<img" not in page
     assert "&lt;img src=x" in page

@@ -76,7 +76,9 @@ async def test_the_stream_url_is_the_way_the_client_came(synthetic_recording):
         "X-Forwarded-Host": "lab.example, inner",
     }
     for trust_proxy, base in ((False, "ws://inner:8000"), (True, "wss://lab.example")):
-        async with running(synthetic_recording, trust_proxy=trust_proxy) as app:
+        async with running(
+            synthetic_recording, trust_proxy=trust_proxy, allowed_hosts=("lab.example",)
+        ) as app:
             created = await post(
                 app.test_client(), "/api/sessions/create?custom_code=a", headers=forwarded
             )

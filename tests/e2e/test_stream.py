@@ -144,7 +144,8 @@ def test_a_subprotocol_chooses_the_form_and_is_answered(server, wanted):
 
 
 def test_a_browser_gets_json_and_a_foreign_page_nothing(server):
-    with connect(f"{server.ws}/stream/page", origin="http://localhost:3000") as websocket:
+    browser = {"origin": "http://localhost:3000", "user_agent_header": "Mozilla/5.0 (X11)"}
+    with connect(f"{server.ws}/stream/page", **browser) as websocket:
         assert json.loads(websocket.recv(timeout=10))["type"] == "metadata"
     with pytest.raises(InvalidStatus) as refused:
         connect(f"{server.ws}/stream/page", origin="https://evil.example")

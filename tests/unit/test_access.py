@@ -12,7 +12,6 @@ from phantomlink.access import token as token_module
 from phantomlink.access.access_policy import AccessPolicy
 from phantomlink.access.connection_limits import ConnectionLimits
 from phantomlink.access.exposure import is_exposed
-from phantomlink.access.origins import OriginRule
 from phantomlink.access.rates import RequestRates
 from phantomlink.access.request_identity import UNKNOWN_ADDRESS, address_key, read_request_identity
 from phantomlink.access.token import TokenCheck
@@ -31,8 +30,11 @@ PROTOCOL = b"sec-websocket-protocol"
 BEARER = b"phantomlink.bearer." + TOKEN.encode()
 
 
+HOST = (b"host", b"localhost:8000")
+
+
 def requester(*headers, method="GET", path="/health", peer="10.0.0.1", **how):
-    return read_request_identity(method, path, headers, peer, **how)
+    return read_request_identity(method, path, (HOST, *headers), peer, **how)
 
 
 def passes(*headers, **how):
@@ -146,6 +148,12 @@ class TestToken:
         ("2001:db8:1:3::9", "2001:db8:1:3::/64"), ("fe80::1%eth0", "fe80::/64"),
         (None, UNKNOWN_ADDRESS), ("", UNKNOWN_ADDRESS), ("lab.example", UNKNOWN_ADDRESS),
         ("1.2.3", UNKNOWN_ADDRESS), ("1" * 100_000, UNKNOWN_ADDRESS),
+        # As proxies write them: with a port, in brackets, with a zone.
+        ("203.0.113.7:49152", "203.0.113.7"), ("[2001:db8:1:2::9]", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::9]:443", "2001:db8:1:2::/64"), ("[fe80::1%eth0]:443", "fe80::/64"),
+        ("[::ffff:203.0.113.7]:1", "203.0.113.7"), ("203.0.113.7:", UNKNOWN_ADDRESS),
+        ("[::1", UNKNOWN_ADDRESS), ("::1]", UNKNOWN_ADDRESS),
+        ("[::1]x", UNKNOWN_ADDRESS), ("203.0.113.7:x", UNKNOWN_ADDRESS),
     ],
 )  # fmt: skip
 def test_addresses_are_counted_by_network(peer, key):
@@ -162,44 +170,6 @@ def test_a_proxy_is_believed_only_when_told_to_and_only_in_what_it_added():
     assert requester(trust_proxy=True).address == "10.0.0.1"
     broken = (b"x-forwarded-for", b"1.1.1.1, <script>\xff")
     assert requester(broken, trust_proxy=True).address == UNKNOWN_ADDRESS
-
-
-class TestOrigins:
-    """Those of the server itself and of localhost are in test_admission.py."""
-
-    RULE = OriginRule(("https://lab.example", "http://10.0.0.5:3000", "http://[2001:db8::1]"))
-
-    @pytest.mark.parametrize(
-        "origin",
-        [
-            "https://lab.example", "https://LAB.example", "https://lab.example:443",
-            "http://10.0.0.5:3000", "http://[2001:db8::1]:80", "http://localhost:5173",
-        ],
-    )  # fmt: skip
-    def test_those_named_are_allowed_whatever_the_host(self, origin):
-        assert self.RULE.allows(origin, "127.0.0.1:8000")
-        assert self.RULE.allows(origin, "")
-
-    @pytest.mark.parametrize(
-        "origin",
-        [
-            "http://lab.example", "https://lab.example:8443", "https://a.lab.example",
-            "https://lab.example.evil.example", "https://evil.example/https://lab.example",
-            "http://10.0.0.5", "null", "", "*", "file://", "https://", "https://lab.example\\@x",
-            "https://x@evil.example",
-        ],
-    )  # fmt: skip
-    def test_others_are_not(self, origin):
-        assert not self.RULE.allows(origin, "127.0.0.1:8000")
-        assert OriginRule("*").allows(origin, "127.0.0.1:8000")
-
-    @given(st.text(max_size=60), st.text(max_size=60))
-    def test_nothing_breaks_it(self, origin, host):
-        assert self.RULE.allows(origin, host) in (True, False)
-
-    def test_messages_say_what_is_taken(self):
-        assert OriginRule().takes == "this server's own or one on localhost"
-        assert self.RULE.takes.endswith("or one of PHANTOM_ALLOWED_ORIGINS")
 
 
 class Clock:

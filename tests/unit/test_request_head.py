@@ -29,6 +29,7 @@ def test_a_plain_upgrade_of_a_stream():
     raw = head(
         "/stream/a?trial_id=1",
         Origin="http://localhost:1",
+        User_Agent="Mozilla/5.0",
         Sec_WebSocket_Protocol="x, phantomlink.v1.json",
         X_Forwarded_Host="lab.example, inner",
         X_Forwarded_Proto="https",
@@ -36,8 +37,8 @@ def test_a_plain_upgrade_of_a_stream():
     got = HeadReader().feed(raw + b"\x81\x80early frame")
     assert got.stream_request.path == "/stream/a"
     assert got.stream_request.query == "trial_id=1"
-    assert got.stream_request.host == "localhost:8000"
     assert got.stream_request.origin == "http://localhost:1"
+    assert got.stream_request.user_agent == "Mozilla/5.0"
     assert got.stream_request.subprotocols == ("x", "phantomlink.v1.json")
     assert got.headers["x-forwarded-host"] == "lab.example, inner"
     assert got.headers["X-Forwarded-Proto"] == "https"

@@ -11,15 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote
 
-from phantomlink.access.origins import OriginRule
 from phantomlink.engine.session_codes import validate_code
-from phantomlink.errors import InvalidParameterError, NotFoundError, OriginNotAllowedError
+from phantomlink.errors import InvalidParameterError, NotFoundError
 from phantomlink.recordings.trials import Filter
 from phantomlink.wire.encoder import WireFormat
 
 STREAM_PREFIX = "/stream/"
 _BINARY_PREFIX = "/stream/binary/"
-_OWN_AND_LOCALHOST = OriginRule()
 _INTEGER = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 _FILTERS = ("trial_id", "target_id", "reach_id")
 
@@ -31,16 +29,21 @@ class StreamRequest:
     Attributes:
         path: as sent, still percent-encoded.
         query: as sent, without the question mark.
-        host: the `Host` header; "" where there is none.
-        origin: the `Origin` header, which only browsers send; None where there is none.
+        origin: the `Origin` header; None where there is none.
+        user_agent: the `User-Agent` header; "" where there is none.
         subprotocols: those offered, in the client's order.
     """
 
     path: str
     query: str = ""
-    host: str = ""
     origin: str | None = None
+    user_agent: str = ""
     subprotocols: Sequence[str] = ()
+
+    @property
+    def is_of_a_browser(self) -> bool:
+        """Whether a page sent it: programs may send an origin, but do not claim to be Mozilla."""
+        return self.origin is not None and self.user_agent.startswith("Mozilla/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +63,16 @@ class Admission:
     subprotocol: str | None
 
 
-def admit(request: StreamRequest, origins: OriginRule = _OWN_AND_LOCALHOST) -> Admission:
+def admit(request: StreamRequest) -> Admission:
     """Decide about one request for a stream.
 
     Args:
-        request: what the client asked for.
-        origins: which pages may ask.
+        request: what the client asked for; the access policy has let it pass.
 
     Raises:
-        OriginNotAllowedError: a page of a foreign origin asks.
         NotFoundError: the path is not that of a stream.
         InvalidParameterError: the code, a filter or the format has the wrong form.
     """
-    if request.origin is not None and not origins.allows(request.origin, request.host):
-        raise OriginNotAllowedError(f"origin: got {request.origin[:80]!r}, takes {origins.takes}")
     binary = request.path.startswith(_BINARY_PREFIX)
     prefix = _BINARY_PREFIX if binary else STREAM_PREFIX
     if not request.path.startswith(prefix):
@@ -90,7 +89,7 @@ def admit(request: StreamRequest, origins: OriginRule = _OWN_AND_LOCALHOST) -> A
     if binary:
         return Admission(code, wanted, WireFormat.MSGPACK, None)
     # A browser's WebSocket hands a page text unless it asks for more, so that is its default.
-    default = WireFormat.MSGPACK if request.origin is None else WireFormat.JSON
+    default = WireFormat.JSON if request.is_of_a_browser else WireFormat.MSGPACK
     return Admission(code, wanted, asked or default, None)
 
 
