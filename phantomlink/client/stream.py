@@ -20,7 +20,9 @@ from phantomlink.client.options import StreamOptions
 from phantomlink.client.packet import Packet, StreamInfo
 from phantomlink.client.receiver import Receiver
 from phantomlink.client.request import (
+    CLOSE_SECONDS,
     MAX_MESSAGE_BYTES,
+    MAX_QUEUED,
     SUBPROTOCOLS,
     StreamRequest,
     make_request,
@@ -231,8 +233,9 @@ class Stream:
                     compression=None,
                     proxy=None if address.is_local else True,
                     open_timeout=self._open_timeout_seconds,
-                    close_timeout=1.0,
+                    close_timeout=CLOSE_SECONDS,
                     max_size=MAX_MESSAGE_BYTES,
+                    max_queue=MAX_QUEUED,
                 )
             )
             self._receiver.connected()

@@ -104,7 +104,7 @@ class TestServer:
 
 @contextmanager
 def running_server(
-    recording: Path | str,
+    recording: Path | str | None = None,
     settings: Mapping[str, str] | None = None,
     *,
     cache_dir: Path | None = None,
@@ -116,7 +116,7 @@ def running_server(
     It has no LSL outlets unless the settings say so, and sees no PHANTOM_ variable of this process.
 
     Args:
-        recording: that it plays.
+        recording: that it plays; None for that of `phantomlink serve` without one.
         settings: by the names of their variables, without the prefix PHANTOM_ or with it.
         cache_dir: for what it keeps; None for the user's.
         ready_seconds: how long it may take to start.
@@ -125,6 +125,7 @@ def running_server(
     Raises:
         ServerError: it does not start, or ends in between.
     """
+    named = [] if recording is None else [str(recording)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PHANTOM_")}
     environment["PHANTOM_LSL_ENABLED"] = "false"
     for name, value in (settings or {}).items():
@@ -133,7 +134,7 @@ def running_server(
         environment["XDG_CACHE_HOME"] = str(cache_dir)
     server = TestServer(
         subprocess.Popen(
-            [sys.executable, "-m", "phantomlink", "serve", str(recording), "--port", "0"],
+            [sys.executable, "-m", "phantomlink", "serve", *named, "--port", "0"],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
