@@ -10,6 +10,7 @@ from pathlib import Path
 
 from phantomlink import __version__
 from phantomlink.errors import PhantomLinkError
+from phantomlink.evaluation.arguments import add_fit, add_score
 from phantomlink.settings import describe_settings, load_settings, unknown_variables
 
 # What it imports is imported by the command that needs it: `phantomlink --help` answers at once,
@@ -20,13 +21,16 @@ _USAGE_ERROR = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; answers the exit code.
 
-    Exit codes: 0 done, 1 a check of `watch` or `lsl-watch` failed, 2 the arguments, a setting or
+    Exit codes: 0 done, 1 a check of `watch` or `lsl-watch` or a limit of `score`
+    failed, 2 the arguments, a setting or
     a file are wrong (one line on stderr says how), 130 interrupted.
     """
     arguments = _parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except PhantomLinkError as error:
+        for note in getattr(error, "__notes__", ()):  # where a user's own code failed
+            print(note, end="", file=sys.stderr)
         print(f"phantomlink: {error}", file=sys.stderr)
         return _USAGE_ERROR
     except KeyboardInterrupt:
@@ -126,6 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_lsl_watch(commands)
     _add_inspect(commands)
     _add_synth(commands)
+    add_score(commands)
+    add_fit(commands)
     return parser
 
 

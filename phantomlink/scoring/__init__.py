@@ -14,7 +14,13 @@ from phantomlink.scoring.packets import (
     Prediction,
     SentPacket,
 )
-from phantomlink.scoring.rules import MAX_DECODERS, ScoringRules, is_decoder_name, movement_bins
+from phantomlink.scoring.rules import (
+    MAX_DECODERS,
+    ScoringRules,
+    angular_speed_threshold,
+    is_decoder_name,
+    movement_bins,
+)
 from phantomlink.scoring.run_score import VARIANTS, WINDOWS
 from phantomlink.scoring.scoreboard import Outcome, Scoreboard
 
@@ -31,6 +37,7 @@ __all__ = [
     "Scoreboard",
     "ScoringRules",
     "SentPacket",
+    "angular_speed_threshold",
     "compare",
     "is_decoder_name",
     "movement_bins",

@@ -78,7 +78,7 @@ class SentPacket:
 
 
 class OpenPackets:
-    """The packets of one playhead that can still be answered, in the order of sending."""
+    """The packets of one playhead that can still be answered, in the order of their numbers."""
 
     def __init__(self) -> None:
         self._open: deque[SentPacket] = deque()
@@ -89,8 +89,11 @@ class OpenPackets:
         return len(self._open)
 
     def add(self, packet: SentPacket) -> None:
-        """A packet has left; sequence numbers ascend."""
-        self._open.append(packet)
+        """A packet has left, or is lost; one that was overtaken goes back to its place."""
+        place = len(self._open)
+        while place and self._open[place - 1].sequence_number > packet.sequence_number:
+            place -= 1
+        self._open.insert(place, packet)
         self._by_sequence[packet.sequence_number] = packet
         self._by_packet.setdefault(packet.packet_id, []).append(packet)
 
@@ -118,7 +121,7 @@ class OpenPackets:
             packet.answers.pop(name, None)
 
     def close(self, now_ns: int) -> list[SentPacket]:
-        """Take out the packets that can no longer be answered, in the order of sending."""
+        """Take out the packets that can no longer be answered, in the order of their numbers."""
         latest = now_ns - round(OPEN_SECONDS * 1e9)
         closed = []
         while len(self._open) > MAX_OPEN_PACKETS or (
