@@ -1,0 +1,45 @@
+"""The page about decoders is true: its decoder and its commands run, its figures are measured."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from phantomlink.cli import main
+from tests.blocks import ROOT
+from tests.unit.test_decoder_table import DOCUMENTED
+
+PAGE = (ROOT / "docs/guide/decoders.md").read_text()
+DECODER = re.search(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[1]
+COMMANDS = re.findall(r"<!-- (?:score|fit) -->\n```sh\n(phantomlink .*)\n```", PAGE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_page_runs(command, synthetic_recording, tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text(DECODER)
+    monkeypatch.chdir(tmp_path)
+    # The recording of the tests is smaller than the one that the page speaks of.
+    smaller = re.sub(r"--train 0-\d+", "--train 0-3", command).replace("--seed 1-3", "--seed 1")
+    program, name, *arguments = shlex.split(smaller)
+    assert program == "phantomlink"
+    assert main([name, str(synthetic_recording), *arguments]) == 0
+    assert capsys.readouterr().out
+
+
+def test_the_page_has_the_commands():
+    assert [shlex.split(command)[1] for command in COMMANDS] == ["score", "score", "fit"]
+
+
+def test_the_table_has_the_measured_figures():
+    rows = re.findall(r"^\| `(\S+)`([^|]*)\| (0\.\d+) \| (0\.\d+) \|$", PAGE, re.MULTILINE)
+    written = {(kind, said.strip(", ")): (float(a), float(b)) for kind, said, a, b in rows}
+    for name, as_written in (
+        ("ridge-1", ("ridge", "1 bin")),
+        ("ridge-8", ("ridge", "8 bins")),
+        ("kalman-1", ("kalman", "counts of 1 bin, lag 3")),
+        ("kalman-4", ("kalman", "")),
+        ("kalman-pv", ("kalman-pv", "")),
+    ):
+        assert written[as_written] == pytest.approx(DOCUMENTED[name][2:], abs=0.0015)
