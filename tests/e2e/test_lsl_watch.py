@@ -11,7 +11,7 @@ import pytest
 from tests import commands
 from tests.commands import finish
 from tests.lsl_rig import rig
-from tools._bench.lsl import write_configuration
+from tools.bench.harness.lsl_configuration import write_configuration
 
 # What a busy machine may break is not ours to judge here.
 OF_THE_MACHINE = {"the rate is the nominal rate", "samples keep coming"}

@@ -1,29 +1,20 @@
-"""What the soak's clients find that do not read: how the server ended them, if it did."""
+"""What clients find that did not read for a while: how the server ended them, if it did."""
 
-import importlib
 import re
 import socket
 import struct
-import sys
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgpack
 import pytest
 
 from tests.servers import live_server
+from tools.bench.harness import stopped
+from tools.bench.harness.stopped import CUT_OFF, REFUSED, STAYED
 
-TOOLS = Path(__file__).parents[2] / "tools"
 UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
-
-
-@pytest.fixture
-def slow(monkeypatch):
-    # As the tool's own processes import it.
-    monkeypatch.setattr(sys, "path", [str(TOOLS), *sys.path])
-    return importlib.import_module("_soak.slow")
 
 
 def frame(opcode, payload):
@@ -68,35 +59,35 @@ def sent(*parts, reset=False, left_open=False):
 @pytest.mark.parametrize(
     ("parts", "ending"),
     [
-        ([UPGRADED, *OLD, close(4408)], "too_slow"),
-        ([UPGRADED, close(4408), TORN], "too_slow"),
-        ([UPGRADED, *OLD, close(1001)], "closed"),
-        ([UPGRADED, frame(8, b"")], "closed"),
-        ([UPGRADED, *OLD], "cut_off"),
-        ([UPGRADED, *OLD, TORN], "cut_off"),
-        ([], "cut_off"),
-        ([b"HTTP/1.1 503 Service Unavailable\r\n\r\n{}"], "refused"),
+        ([UPGRADED, *OLD, close(4408)], 4408),
+        ([UPGRADED, close(4408), TORN], 4408),
+        ([UPGRADED, *OLD, close(1001)], 1001),
+        ([UPGRADED, frame(8, b"")], 1005),
+        ([UPGRADED, *OLD], CUT_OFF),
+        ([UPGRADED, *OLD, TORN], CUT_OFF),
+        ([], CUT_OFF),
+        ([b"HTTP/1.1 503 Service Unavailable\r\n\r\n{}"], REFUSED),
     ],
 )
-def test_how_a_connection_ended(slow, parts, ending):
+def test_how_a_connection_ended(parts, ending):
     with sent(*parts) as connection:
-        assert slow.read_rest(connection, "a") == ending
+        assert stopped.read_rest(connection) == ending
 
 
-def test_a_connection_that_was_reset_was_cut_off(slow):
+def test_a_connection_that_was_reset_was_cut_off():
     with sent(UPGRADED, reset=True) as connection:
-        assert slow.read_rest(connection, "a") == "cut_off"
+        assert stopped.read_rest(connection) == CUT_OFF
 
 
-def test_who_finds_what_is_sent_just_now_was_let_stay(slow):
+def test_who_finds_what_is_sent_just_now_was_let_stay():
     with sent(UPGRADED, *OLD, packet(time.time() + 60), left_open=True) as connection:
-        assert slow.read_rest(connection, "a") == "stayed"
+        assert stopped.read_rest(connection) == STAYED
 
 
-def test_who_finds_nothing_more_was_let_stay(slow, monkeypatch):
-    monkeypatch.setattr(slow, "_REST_SECONDS", 0.2)
+def test_who_finds_nothing_more_was_let_stay(monkeypatch):
+    monkeypatch.setattr(stopped, "_REST_SECONDS", 0.2)
     with sent(UPGRADED, *OLD, left_open=True) as connection:
-        assert slow.read_rest(connection, "a") == "stayed"
+        assert stopped.read_rest(connection) == STAYED
 
 
 def metric(server, name):
@@ -109,19 +100,21 @@ def metric(server, name):
     return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])
 
 
-def test_a_real_server_ends_those_that_do_not_read_and_they_find_out(slow, maze_recording):
+def test_a_real_server_ends_those_that_do_not_read_and_they_find_out(maze_recording):
     """At five times the usual pace the kernel's buffers are full within a second or two."""
     env = {"PHANTOM_CLIENT_BEHIND_SECONDS": "0.5", "PHANTOM_STREAM_FREQUENCY_HZ": "200"}
     with live_server(maze_recording, env=env) as server:
         host, port = server.address.split(":")
-        clients = slow.SlowClients(host, int(port), ["a"], 3, seconds=(4.0, 4.5))
+        paths = ["/stream/binary/a"]
+        clients = stopped.StoppedClients(host, int(port), paths, 3, (4.0, 4.5))
         deadline = time.monotonic() + 60
-        while sum(clients.done().values()) < 2 * 3 and time.monotonic() < deadline:
+        while len(found := dict(clients.done()["codes"])) < 1 or sum(found.values()) < 3:
+            assert time.monotonic() < deadline
             time.sleep(0.1)
-        closed = clients.done()["too_slow"]
         clients.stop()
         done = clients.done()
-        assert closed >= 2
-        assert metric(server, "phantomlink_slow_clients_total") >= done["too_slow"]
-    assert done.pop("came") == sum(done.values())
-    assert done["refused"] == done["closed"] == 0
+        codes = dict(done["codes"])
+        assert codes[4408] >= 2
+        assert metric(server, "phantomlink_slow_clients_total") >= codes[4408]
+    assert done["came"] == sum(codes.values())
+    assert codes.keys() <= {4408, CUT_OFF, STAYED}

@@ -5,14 +5,14 @@ import os
 import psutil
 
 from tests.waiting import until
-from tools._bench.compute import computing
+from tools.bench.jitter.compute import computing
 
 
 def children() -> list[psutil.Process]:
     return [
         process
         for process in psutil.Process(os.getpid()).children()
-        if "_bench.compute" in " ".join(process.cmdline())
+        if "tools.bench.jitter.compute" in " ".join(process.cmdline())
     ]
 
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.test_jitter_slices import a_figure, a_slice, results
-from tools._bench import criteria
-from tools._bench.names import (
+from tools.bench.harness.text import Verdict
+from tools.bench.jitter import criteria
+from tools.bench.jitter.contestants import (
     ASYNCIO_DEADLINE,
     BESIDE_LSL,
     CHURNED,
@@ -16,10 +17,10 @@ from tools._bench.names import (
     PHANTOMLINK_LSL,
     PYLSL_DEADLINE,
 )
-from tools._bench.report import text, verdicts
-from tools._bench.scenarios import SCENARIOS
-from tools._bench.series import Seam
-from tools._bench.slices import Measured, Results, ServerReport, Usage
+from tools.bench.jitter.report import text, verdicts
+from tools.bench.jitter.scenarios import SCENARIOS
+from tools.bench.jitter.series import Seam
+from tools.bench.jitter.slices import Measured, Results, ServerReport, Usage
 
 US = 1000
 SAID = ServerReport(15 * US, 100 * US, 2000 * US, 0, 0, "GET /somewhere")
@@ -40,7 +41,7 @@ def run(floor: float = 20, ours: float = 30, theirs: float = 600, **changes: obj
     )
 
 
-def outcome(found: list[criteria.Verdict], words: str) -> bool | None:
+def outcome(found: list[Verdict], words: str) -> bool | None:
     (verdict,) = [v for v in found if words in v.criterion]
     return verdict.passed
 
@@ -54,17 +55,14 @@ def outcome(found: list[criteria.Verdict], words: str) -> bool | None:
     ],
 )
 def test_a_single_session_beside_the_others(words: str, good: dict, bad: dict) -> None:
-    assert outcome(criteria.single(run(**good)), words) is True
-    assert outcome(criteria.single(run(**bad)), words) is False
+    assert outcome(SCENARIOS["single"].verdicts(run(**good)), words) is True
+    assert outcome(SCENARIOS["single"].verdicts(run(**bad)), words) is False
 
 
 def test_lateness_is_what_the_server_says() -> None:
-    assert outcome(criteria.single(run()), "lateness p50") is True
+    assert outcome(SCENARIOS["single"].verdicts(run()), "lateness p50") is True
     late = replace(SAID, lateness_p50_ns=20 * US)
-    assert outcome(criteria.single(run(report=late)), "lateness p50") is False
-    # One that says nothing is judged by the stamps of its packets.
-    assert outcome(criteria.single(run(ours=19, report=ServerReport())), "lateness p50") is True
-    assert outcome(criteria.single(run(ours=21, report=ServerReport())), "lateness p50") is False
+    assert outcome(SCENARIOS["single"].verdicts(run(report=late)), "lateness p50") is False
 
 
 def test_rates_are_taken_over_all_slices() -> None:
@@ -74,31 +72,31 @@ def test_rates_are_taken_over_all_slices() -> None:
         ]
         return results(**{PHANTOMLINK: slices})
 
-    assert outcome(criteria.many(rated(40.0, 40.03, 40.0)), "every client") is True
-    assert outcome(criteria.many(rated(40.03, 40.03, 40.01)), "every client") is False
-    assert outcome(criteria.many(rated(40.0, 0.0)), "every client") is False
+    assert outcome(SCENARIOS["many"].verdicts(rated(40.0, 40.03, 40.0)), "every client") is True
+    assert outcome(SCENARIOS["many"].verdicts(rated(40.03, 40.03, 40.01)), "every client") is False
+    assert outcome(SCENARIOS["many"].verdicts(rated(40.0, 0.0)), "every client") is False
 
 
 def test_one_missing_packet_or_lost_connection_is_a_gap() -> None:
-    assert outcome(criteria.many(run()), "no gap") is True
+    assert outcome(SCENARIOS["many"].verdicts(run()), "no gap") is True
     gap = replace(a_figure(1), gaps=1)
-    assert outcome(criteria.many(run(raw=gap)), "no gap") is False
-    assert outcome(criteria.many(run(closed=("with 4408",))), "no gap") is False
+    assert outcome(SCENARIOS["many"].verdicts(run(raw=gap)), "no gap") is False
+    assert outcome(SCENARIOS["many"].verdicts(run(closed=("with 4408",))), "no gap") is False
 
 
 def test_cpu_and_the_last_write() -> None:
-    assert outcome(criteria.fast(run()), "40 %") is True
-    crowd = criteria.crowd(run())
+    assert outcome(SCENARIOS["fast"].verdicts(run()), "40 %") is True
+    crowd = SCENARIOS["crowd"].verdicts(run())
     assert outcome(crowd, "last accepted write") is True
     slow = replace(SAID, last_write_p50_ns=3001 * US)
-    assert outcome(criteria.crowd(run(report=slow)), "last accepted write") is False
+    assert outcome(SCENARIOS["crowd"].verdicts(run(report=slow)), "last accepted write") is False
 
 
 @pytest.mark.parametrize(("us", "holds"), [(1999, True), (2001, False)])
 def test_beside_programs_that_compute_clients_have_their_packets_soon(us: int, holds: bool) -> None:
     one = a_figure(1)
     late = replace(one, transit=replace(one.transit, p50=us * US))
-    busy = criteria.busy(run(raw=late, clean=late))
+    busy = SCENARIOS["busy"].verdicts(run(raw=late, clean=late))
     assert outcome(busy, "from stamp to client") is holds
     assert outcome(busy, "every client") is True
 
@@ -106,7 +104,7 @@ def test_beside_programs_that_compute_clients_have_their_packets_soon(us: int, h
 def test_drift_is_judged_only_when_it_can_be_known() -> None:
     def drifting(ppm: float, resolution: float) -> bool | None:
         figures = replace(a_figure(1), drift_ppm=ppm, drift_resolution_ppm=resolution)
-        return outcome(criteria.long(run(raw=figures)), "drift")
+        return outcome(SCENARIOS["long"].verdicts(run(raw=figures)), "drift")
 
     assert drifting(0.5, 0.1) is True
     assert drifting(-1.5, 0.1) is False
@@ -116,11 +114,11 @@ def test_drift_is_judged_only_when_it_can_be_known() -> None:
 def test_the_seam_is_like_any_other_interval() -> None:
     def with_seam(error_us: float) -> bool | None:
         seams = (Seam(int(error_us * US), 20.0, False),)
-        return outcome(criteria.long(run(ours=30, seams=seams)), "seam")
+        return outcome(SCENARIOS["long"].verdicts(run(ours=30, seams=seams)), "seam")
 
     assert with_seam(30) is True
     assert with_seam(31) is False
-    assert outcome(criteria.long(run()), "seam") is None
+    assert outcome(SCENARIOS["long"].verdicts(run()), "seam") is None
 
 
 def test_a_disturbed_session_may_be_three_times_as_late() -> None:
@@ -132,9 +130,11 @@ def test_a_disturbed_session_may_be_three_times_as_late() -> None:
         "requests_failed": 0.0,
     }
 
-    def churned(us: float, **changed: float) -> list[criteria.Verdict]:
+    def churned(us: float, **changed: float) -> list[Verdict]:
         disturbed = [measured(us, notes=notes | changed)] * 2
-        return criteria.churn(results(**{PHANTOMLINK: [measured(10)] * 2, CHURNED: disturbed}))
+        return SCENARIOS["churn"].verdicts(
+            results(**{PHANTOMLINK: [measured(10)] * 2, CHURNED: disturbed})
+        )
 
     assert [v.passed for v in churned(30)] == [True, True]
     assert [v.passed for v in churned(31)] == [False, True]
@@ -144,8 +144,8 @@ def test_a_disturbed_session_may_be_three_times_as_late() -> None:
 
 def over_lsl(
     ours: float = 100, theirs: float = 60, beside: float = 30, **changes: object
-) -> list[criteria.Verdict]:
-    return criteria.lsl(
+) -> list[Verdict]:
+    return SCENARIOS["lsl"].verdicts(
         results(
             **{
                 PYLSL_DEADLINE: [measured(theirs)] * 3,
@@ -178,16 +178,18 @@ def test_inlets_make_no_client_later(what: str) -> None:
 
 def test_a_difference_that_may_be_nothing_is_no_lateness() -> None:
     slices = [measured(us) for us in (10, 60, 90)]
-    found = criteria.lsl(results(**{PHANTOMLINK: [measured(30)] * 3, BESIDE_LSL: slices}))
+    found = SCENARIOS["lsl"].verdicts(
+        results(**{PHANTOMLINK: [measured(30)] * 3, BESIDE_LSL: slices})
+    )
     assert [v.passed for v in found if "no later" in v.criterion] == [True] * 3
 
 
 @pytest.mark.parametrize(("us", "passed"), [(10, [True, True]), (11, [False, True])])
 def test_perturbed_packets_are_no_later(us: float, passed: list[bool]) -> None:
     beside = {PHANTOMLINK: [measured(20)] * 3, PERTURBED: [measured(20 + us)] * 3}
-    assert [v.passed for v in criteria.perturbed(results(**beside))] == passed
+    assert [v.passed for v in SCENARIOS["perturbed"].verdicts(results(**beside))] == passed
     beside[PERTURBED] = [measured(121)] * 3
-    assert [v.passed for v in criteria.perturbed(results(**beside))] == [False, False]
+    assert [v.passed for v in SCENARIOS["perturbed"].verdicts(results(**beside))] == [False, False]
 
 
 def test_memory_and_routes() -> None:
@@ -198,7 +200,7 @@ def test_memory_and_routes() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda s: s.name)
 def test_what_was_not_measured_neither_passes_nor_fails(scenario) -> None:
-    assert {v.passed for v in scenario.criteria(Results())} == {None}
+    assert {v.passed for v in scenario.verdicts(Results())} == {None}
 
 
 def test_the_report_shows_everybody_and_says_what_could_not_be_had() -> None:
@@ -214,8 +216,6 @@ def test_the_report_shows_everybody_and_says_what_could_not_be_had() -> None:
 
 
 def test_verdicts_are_words_that_can_be_searched_for() -> None:
-    shown = verdicts(
-        [criteria.Verdict("a", "1", True), criteria.Verdict("b", "2", False)], indication=False
-    )
+    shown = verdicts([Verdict("a", "1", True), Verdict("b", "2", False)], indication=False)
     assert "PASS  a: 1" in shown
     assert "FAIL  b: 2" in shown

@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-from tools._bench.command import _parser
-from tools._bench.names import (
+from tools.bench.jitter.contestants import (
     ASYNCIO_DEADLINE,
     ASYNCIO_SLEEP,
     BESIDE_LSL,
@@ -12,7 +11,8 @@ from tools._bench.names import (
     PHANTOMLINK_LSL,
     PYLSL_DEADLINE,
 )
-from tools._bench.scenarios import SCENARIOS
+from tools.bench.jitter.scenarios import SCENARIOS
+from tools.jitter import _parser
 
 PAGE = (Path(__file__).parents[2] / "docs/internals/benchmark.md").read_text(encoding="utf-8")
 # Flags of the page that are the server's.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools._bench.drift import drift, grid_errors, lower_envelope, residuals, segments
+from tools.bench.jitter.drift import drift, grid_errors, lower_envelope, residuals, segments
 
 RATE = Fraction(40)
 PERIOD = 25_000_000

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from phantomlink.wire.encoder import MsgpackEncoder, frame_message
 from phantomlink.wire.packet import NO_INTENTION, Packet, StreamHeader
-from tools._bench.frames import (
+from tools.bench.harness.frames import (
     BINARY,
     CLOSE,
     PONG,

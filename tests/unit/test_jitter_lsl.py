@@ -8,48 +8,41 @@ import time
 from array import array
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.lsl_rig import rig
-from tools._bench import contestants as who
-from tools._bench.lsl import write_configuration
-from tools._bench.lsl_receiver import numbers
-from tools._bench.scenarios import SCENARIOS
-from tools._bench.server import StartedServer
-from tools._bench.talk import Child, ChildError
+from tools.bench.harness.children import Child, ChildError
+from tools.bench.harness.lsl_configuration import write_configuration
+from tools.bench.harness.server import StartedServer
+from tools.bench.jitter import contestants as who
+from tools.bench.jitter.lsl_receiver import numbers
+from tools.bench.jitter.scenarios import SCENARIOS
 
 KINDS = ("neural", "kinematics", "intention", "markers")
 
 
-class AnsweringRest:
-    """A server whose sessions have outlets, up to `cap` of them."""
+class FakeServer:
+    """Its sessions have outlets, up to `cap` of them."""
+
+    process = None
+    host = "127.0.0.1"
+    port = 1
+    lsl_env = {"LSLAPICFG": "its.cfg"}  # noqa: RUF012
 
     def __init__(self, cap=8):
         self.cap = cap
-        self.calls = []
+        self.bodies = []
 
-    def call(self, method, path, body=None):
-        self.calls.append((method, path, body))
-        code = (body or {}).get("custom_code")
-        if (body or {}).get("lsl") is False or self.cap == 0:
-            return 200, {"session_code": code, "lsl": {"reason": "no room", "streams": []}}
+    def must(self, method, path, body=None):
+        self.bodies.append(body)
+        code = body["custom_code"]
+        if body.get("lsl") is False or self.cap == 0:
+            return {"session_code": code, "lsl": {"reason": "no room", "streams": []}}
         self.cap -= 1
         streams = [{"source_id": f"pl-{kind}-{code}"} for kind in KINDS]
-        return 200, {"session_code": code, "lsl": {"reason": None, "streams": streams}}
-
-
-def a_server(cap=8):
-    return SimpleNamespace(
-        rest=AnsweringRest(cap),
-        process=None,
-        host="127.0.0.1",
-        port=1,
-        lsl_env={"LSLAPICFG": "its.cfg"},
-        metadata={},
-    )
+        return {"session_code": code, "lsl": {"reason": None, "streams": streams}}
 
 
 def a_load(tmp_path, **changes):
@@ -74,8 +67,8 @@ def test_samples_are_counted_by_their_timestamps():
 
 
 def test_over_lsl_every_outlet_of_the_session_has_an_inlet(tmp_path):
-    plan = who.start("phantomlink-lsl", a_server(), a_load(tmp_path)).plan(0)
-    assert plan.module == "lsl_receiver"
+    plan = who.STARTS["phantomlink-lsl"](FakeServer(), a_load(tmp_path)).plan(0)
+    assert plan.module == "jitter.lsl_receiver"
     assert plan.address["source_id"].startswith("pl-neural-jitter-")
     assert [each.split("-")[1] for each in plan.address["beside"]] == list(KINDS[1:])
     assert plan.address["numbered"] is False
@@ -84,27 +77,27 @@ def test_over_lsl_every_outlet_of_the_session_has_an_inlet(tmp_path):
 
 
 def test_without_streams_it_cannot_be_measured(tmp_path):
-    contestant = who.start("phantomlink-lsl", a_server(cap=0), a_load(tmp_path))
+    contestant = who.STARTS["phantomlink-lsl"](FakeServer(cap=0), a_load(tmp_path))
     with pytest.raises(ChildError, match="no room"):
         contestant.plan(0)
 
 
 def test_sessions_beside_inlets_have_outlets_and_the_others_none(tmp_path):
-    server, load = a_server(), a_load(tmp_path, sessions=2)
-    who.start("phantomlink", server, load).plan(0)
-    assert [body["lsl"] for _, _, body in server.rest.calls] == [False, False]
-    server.rest.calls.clear()
-    beside = who.start("phantomlink-beside-lsl", server, load)
+    server, load = FakeServer(), a_load(tmp_path, sessions=2)
+    who.STARTS["phantomlink"](server, load).plan(0)
+    assert [body["lsl"] for body in server.bodies] == [False, False]
+    server.bodies.clear()
+    beside = who.STARTS["phantomlink-beside-lsl"](server, load)
     plan = beside.plan(0)
-    assert plan.module == "receiver"
-    assert all("lsl" not in body for _, _, body in server.rest.calls)
-    assert len(beside._config["beside"]) == 7
+    assert plan.module == "harness.receiver"
+    assert all("lsl" not in body for body in server.bodies)
+    assert len(beside.listening["beside"]) == 7
 
 
 def test_without_lsl_nothing_is_asked_beforehand(tmp_path):
-    server = a_server()
-    who.start("phantomlink", server, a_load(tmp_path, lsl=False)).plan(0)
-    assert server.rest.calls == []
+    server = FakeServer()
+    who.STARTS["phantomlink"](server, a_load(tmp_path, lsl=False)).plan(0)
+    assert server.bodies == []
 
 
 def test_only_the_scenario_of_lsl_has_a_server_with_it():
@@ -142,14 +135,13 @@ def test_the_receiver_writes_what_came(tmp_path):
         "beside": ["jit-kinematics-a", "jit-markers-a"],
         "numbered": False,
         "rate_hz": "40",
-        "out": str(tmp_path / "out.bin"),
     }
     with rig(env, code="a", prefix="jit", drop_neural=[12]):
-        receiver = Child("lsl_receiver", config, env)
+        receiver = Child("jitter.lsl_receiver", config, env)
         try:
             assert receiver.read(20)["ready"]
-            receiver.say({"end_ns": time.monotonic_ns() + int(0.8e9)})
-            told = receiver.read(20)
+            end_ns = time.monotonic_ns() + int(0.8e9)
+            told = receiver.ask({"end_ns": end_ns, "out": str(tmp_path / "out.bin")}, 20)
         finally:
             receiver.stop()
     (n,) = told["rows"]

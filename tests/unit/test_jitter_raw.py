@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.unit.test_jitter_series import connection
 from tests.unit.test_jitter_slices import a_slice
-from tools._bench.command import main
-from tools._bench.raw import RawSlices, finite, pack, unpack
+from tools.bench.jitter.raw import RawSlices, finite, pack, unpack
+from tools.jitter import main
 
 
 @given(st.lists(st.integers(-(2**62), 2**62), max_size=50))

@@ -11,11 +11,12 @@ from pathlib import Path
 import msgpack
 import numpy as np
 import pytest
+from websockets.sync.server import ServerConnection, serve
 
-from tools._bench.frames import FrameError, PacketTemplate, frame_head
-from tools._bench.payloads import capture, load, save
-from tools._bench.receiver import Stream, receive_many, receive_one
-from tools._bench.talk import Child, ChildError
+from tools.bench.harness.children import Child, ChildError
+from tools.bench.harness.frames import FrameError, PacketTemplate, frame_head
+from tools.bench.harness.payloads import capture, load, save
+from tools.bench.harness.receiver import Stream, receive_many, receive_one
 
 UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 
@@ -114,8 +115,18 @@ def test_a_refusal_is_told_with_the_servers_words() -> None:
 
 def test_packets_are_captured_kept_and_loaded(tmp_path: Path) -> None:
     packets = [message(n) for n in range(10)]
-    with server(UPGRADED + METADATA, *map(frame, packets)) as port:
-        captured = capture("127.0.0.1", port, "a", n_packets=7)
+    metadata = msgpack.packb({"type": "metadata", "data": {"packet_id": 0}})
+
+    def send(client: ServerConnection) -> None:
+        for each in (metadata, *packets):
+            client.send(each)
+
+    with serve(send, "127.0.0.1", 0) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        captured = capture(*listening.socket.getsockname(), "a", n_packets=7)
+        listening.shutdown()
+        thread.join()
     assert captured == packets[:7]
     save(captured, tmp_path / "packets.bin")
     assert load(tmp_path / "packets.bin") == captured
@@ -126,23 +137,27 @@ def test_the_bare_loop_and_the_receiver_lose_nothing(tmp_path: Path, n_connectio
     packets = tmp_path / "packets.bin"
     save([message(n) for n in range(5)], packets)
     config = {"packets": str(packets), "rate_hz": str(Fraction(400)), "margin_ns": 200_000}
-    if n_connections > 1:
-        config["connections"] = n_connections
-    floor = Child("floor", config)
+    config["connections"] = n_connections
+    floor = Child("jitter.floor", config)
     out = tmp_path / "out.bin"
     try:
         port = floor.read(20)["port"]
         paths = [None] * n_connections
-        address = {"host": "127.0.0.1", "port": port, "paths": paths, "out": str(out)}
-        receiver = Child("receiver", address)
+        address = {"host": "127.0.0.1", "port": port, "paths": paths}
+        receiver = Child("harness.receiver", address)
         try:
             assert receiver.read(20)["ready"]
             # Long enough that each has had some.
-            written = receiver.ask({"end_ns": time.monotonic_ns() + 50_000_000}, 20)
+            end_ns = time.monotonic_ns() + 50_000_000
+            written = receiver.ask({"end_ns": end_ns, "out": str(out)}, 20)
+            again = receiver.ask({"end_ns": time.monotonic_ns() + 50_000_000}, 20)
         finally:
             receiver.stop()
     finally:
         floor.stop()
+    # The next slice is told without what came before, and nothing is lost in between.
+    assert min(again["rows"]) > 0
+    assert (written["n_gaps"], again["n_gaps"]) == (0, 0)
     columns = np.fromfile(out, dtype=np.int64)
     first_stamps = []
     for n in written["rows"]:
@@ -163,7 +178,7 @@ def test_the_bare_loop_and_the_receiver_lose_nothing(tmp_path: Path, n_connectio
 def test_a_child_that_fails_says_why() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    receiver = Child("receiver", {"host": "127.0.0.1", "port": port, "paths": [None], "out": ""})
+    receiver = Child("harness.receiver", {"host": "127.0.0.1", "port": port, "paths": [None]})
     try:
         with pytest.raises(ChildError, match=r"receiver: .*refused"):
             receiver.read(20)

@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from tools._bench.run import wall_offset_ns
-from tools._bench.series import WAKE_NS, Arrivals, count_gaps, figures, seams, touched
+from tools.bench.harness.arrivals import Arrivals, wall_offset_ns
+from tools.bench.jitter.series import WAKE_NS, count_gaps, figures, seams, touched
 
 RATE = Fraction(40)
 PERIOD = 25_000_000

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from tools._bench.stats import (
+from tools.bench.harness.stats import (
     median_over_slices,
-    paired_differences,
-    paired_ratios,
+    paired_difference,
+    paired_ratio,
     quantiles,
 )
 
@@ -63,10 +63,8 @@ def test_the_interval_holds_the_median_as_often_as_it_says() -> None:
 
 
 def test_pairs_are_of_the_same_slices() -> None:
-    assert paired_differences([3.0, 5.0], [1.0, 1.0]) == [2.0, 4.0]
-    assert paired_ratios([3.0, 5.0], [1.0, 2.0]) == [3.0, 2.5]
-    assert math.isnan(paired_ratios([1.0], [0.0])[0])
+    assert paired_difference([3.0, 5.0], [1.0, 1.0]).median == 3.0
+    assert paired_ratio([3.0, 5.0], [1.0, 2.0]).median == 2.75
+    assert math.isnan(paired_ratio([1.0], [0.0]).median)
     with pytest.raises(ValueError, match="shorter"):
-        paired_differences([1.0, 2.0], [1.0])
-    with pytest.raises(ValueError, match="longer"):
-        paired_ratios([1.0], [1.0, 2.0])
+        paired_difference([1.0, 2.0], [1.0])

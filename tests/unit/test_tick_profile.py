@@ -21,17 +21,25 @@ from phantomlink.scheduling.clock import SystemClock
 from phantomlink.scheduling.idle_collector import IdleGarbageCollector
 from phantomlink.scheduling.spin import SpinGovernor, WakeMargin
 from phantomlink.scheduling.ticker import Ticker
-from tools._profile import command
-from tools._profile.counters import counter_spans, switched_counters
-from tools._profile.events import Event, Log
-from tools._profile.loop import BUILDING, OTHER, PREFETCH, TICKER, cost_of_a_step, kind_of, metered
-from tools._profile.probes import can_profile, replaced
-from tools._profile.records import PARTS, read
-from tools._profile.report import as_text
-from tools._profile.scenarios import SCENARIOS, Scenario
-from tools._profile.slices import measure_round
-from tools._profile.stages import AFTERWARDS, PATH, STAGES, ProbeCost, probe_cost, profile
-from tools._profile.summary import difference, spread, summarize
+from tools import tick_profile as command
+from tools.bench.ticks.counters import counter_spans
+from tools.bench.ticks.events import Event
+from tools.bench.ticks.live import SCENARIOS, Scenario
+from tools.bench.ticks.loop_times import (
+    BUILDING,
+    OTHER,
+    PREFETCH,
+    TICKER,
+    cost_of_a_step,
+    kind_of,
+    metered,
+)
+from tools.bench.ticks.records import PARTS, read
+from tools.bench.ticks.rounds import measure_round
+from tools.bench.ticks.stages import AFTERWARDS, PATH, STAGES, ProbeCost, probe_cost, profile
+from tools.bench.ticks.summary import difference, spread, summarize
+from tools.bench.ticks.tables import as_text
+from tools.bench.ticks.tick_probes import can_profile, replaced
 
 E = Event
 FREE = ProbeCost()
@@ -260,7 +268,7 @@ def test_building_that_waited_for_the_recording_is_left_out() -> None:
     shown = [(E.ASSEMBLE, 900), (E.ASSEMBLED, 950), (E.ENCODE, 951), (E.ENCODED, 990)]
     collected = [(E.COLLECT, 3000), (E.COLLECTED, 3900)]
     found = read(log(*waited, *shown, *building(1000, 3), *collected))
-    assert [(fill.packets, fill.encoded, fill.collect_ns) for fill in found.fills] == [(3, 3, 3)]
+    assert [(fill.packets, len(fill.encoded), fill.collect_ns) for fill in found.fills] == [(3, 3, 3)]
 
 
 # --- what the probes cost
@@ -330,27 +338,15 @@ def test_no_stage_is_shorter_than_nothing() -> None:
 
 
 def test_ticks_with_and_without_counters_are_told_apart() -> None:
-    def tick(on, at, span):
-        events = [(E.COUNTING, on), (E.RELEASE, at), (E.GIVE_WAY, at + 10), (E.GAVE_WAY, at + 14)]
-        return [*events, (E.TURNED, at + span)]
+    def counted(on, at):
+        tick = one_tick(deadline=at, spin_from=at - 25, spin=25, at=at)
+        return [*tick[:2], (E.COUNTING, on), *tick[2:]]
 
-    # The first tick of a turn begins with an end, too.
-    events = [(E.TURNED, 90), *tick(1, 100, 54), *tick(0, 200, 44)]
-    events += [(E.TURNED, 280), *tick(1, 300, 56), *tick(0, 400, 46)[:-1]]
-    found = counter_spans(log(*events))
-    assert found.on.tolist() == [50, 52]
-    assert found.off.tolist() == [40]
-    assert counter_spans(array("q")).on.size == 0
-    # With many ticks a second nobody is given way.
-    hurried = counter_spans(log((E.COUNTING, 1), (E.RELEASE, 100), (E.TURNED, 133)))
-    assert hurried.on.tolist() == [33]
-
-
-def test_a_tick_ends_where_the_next_one_begins_to_spin() -> None:
-    found = Log()
-    with switched_counters(found, ()):
-        SpinGovernor().spun(5, 77)
-    assert found.entries.tolist() == [E.TURNED, 77]
+    events = [*WAKE_UP, *turn(972, counted(1, 1000), counted(0, 1100), counted(1, 1200), ended=1290)]
+    on, off = counter_spans(read(log(*events)), ProbeCost(inside=1, total=2))
+    # From the release to where the next tick spins, without giving way and without five probes.
+    assert on.tolist() == [75 - 20 - 10, 90 - 20 - 10]
+    assert off.tolist() == [75 - 20 - 10]
 
 
 def test_a_difference_comes_with_an_interval_that_holds_it() -> None:
@@ -460,7 +456,7 @@ def test_a_round_of_the_real_server(tmp_path, monkeypatch) -> None:
     assert found.stages.packets == pytest.approx(4, abs=0.5)
     assert len(found.loop.steps[TICKER]) > 1
     assert len(found.loop.steps[BUILDING]) >= found.looped.ticks / 4 - 2
-    assert min(found.counters.on.size, found.counters.off.size) > 10
+    assert min(found.counters[0].size, found.counters[1].size) > 10
     assert len(found.floor.kernel) == 40
 
     summary = summarize(scenario, [found, found])
@@ -480,7 +476,7 @@ def test_a_round_of_the_real_server(tmp_path, monkeypatch) -> None:
     )
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in rows}) == 1
-    assert any(line.startswith("| **deadline to last byte**") for line in rows)
+    assert any(line.startswith("| last_byte_us ") for line in rows)
     assert "nan" not in text
 
 

@@ -1,1 +1,0 @@
-"""Parts of the benchmark `tools/jitter.py`; docs/internals/benchmark.md says what is measured."""

@@ -1,1 +1,0 @@
-"""Parts of tools/tick_profile.py."""

@@ -1,0 +1,155 @@
+"""Process: clients that stop reading, and what they find when they read again.
+
+A client that does not read has no room for anything, so that it does not learn of its end either:
+neither a close frame nor the end of the connection. So each reads before it goes, until it finds
+an end, or a packet that has just left: then it was let stay.
+
+Talk: hears where, how many and for how long; tells `{"ready": true}`; then, for every line that it
+hears, how many came and the codes that those found that have gone. `{"stop": true}` lets all go.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from .children import Message, enter, hear, tell
+from .frames import (
+    CLOSE,
+    FrameError,
+    after_answer,
+    close_code,
+    packet_fields,
+    parse_frame,
+    upgrade_request,
+)
+
+STAYED, CUT_OFF, REFUSED = 0, 1006, 503
+"""Not codes that a server sends: still open; ended without a close frame; not let in."""
+
+# So small that a client which does not read is soon one whose frames wait in the server.
+_RECEIVE_BUFFER_BYTES = 4096
+_REST_BUFFER_BYTES, _READ_BYTES = 1 << 20, 1 << 16
+# What waits for a client is read in a tenth of this.
+_REST_SECONDS = 5.0
+_FRESH_SECONDS = 0.25
+_AGAIN_SECONDS = 0.5
+
+
+def read_rest(connection: socket.socket) -> int:
+    """Read what has come, to its end or to what is sent just now; the close code, or as above.
+
+    Args:
+        connection: that asked for a stream, and of which nothing has been read.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _REST_BUFFER_BYTES)
+    received, at = bytearray(), 0
+    until = time.monotonic() + _REST_SECONDS
+    try:
+        while (left := until - time.monotonic()) > 0:
+            connection.settimeout(left)
+            data = connection.recv(_READ_BYTES)
+            if not data:
+                return CUT_OFF
+            received += data
+            at = at or after_answer(received, len(received))
+            while at and (frame := parse_frame(received, at, len(received))) is not None:
+                opcode, first, at = frame
+                if opcode == CLOSE:
+                    return close_code(received[first:at])
+                fields = packet_fields(received, first, at) if opcode < CLOSE else None
+                if fields is not None and time.time() - fields[2] < _FRESH_SECONDS:
+                    return STAYED
+    except FrameError:
+        return REFUSED
+    except TimeoutError:
+        pass
+    except OSError:
+        return CUT_OFF
+    return STAYED
+
+
+class StoppedClients:
+    """So many at once; each goes after a while, and another comes.
+
+    Args:
+        host, port: of the server.
+        paths: of the streams; each takes one of them.
+        n: clients at once.
+        seconds: shortest and longest time that one does not read.
+    """
+
+    def __init__(
+        self, host: str, port: int, paths: Sequence[str], n: int, seconds: tuple[float, float]
+    ) -> None:
+        self._address, self._paths, self._seconds = (host, port), paths, seconds
+        self._came = 0
+        self._codes = Counter[int]()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(random.Random(k),), daemon=True)
+            for k in range(n)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def done(self) -> Message:
+        """How many came, and [code, how often] of those that have gone."""
+        with self._lock:
+            return {"came": self._came, "codes": sorted(self._codes.items())}
+
+    def stop(self) -> None:
+        """Let those that are there read, and go."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(2 * _REST_SECONDS)
+
+    def _run(self, chance: random.Random) -> None:
+        while not self._stop.is_set():
+            try:
+                with self._come(chance.choice(self._paths)) as connection:
+                    self._stop.wait(chance.uniform(*self._seconds))
+                    code = read_rest(connection)
+            except OSError:
+                self._stop.wait(_AGAIN_SECONDS)
+                continue
+            with self._lock:
+                self._codes[code] += 1
+            if code == REFUSED:
+                self._stop.wait(_AGAIN_SECONDS)
+
+    def _come(self, path: str) -> socket.socket:
+        connection = socket.socket()
+        connection.settimeout(10)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        try:
+            connection.connect(self._address)
+            connection.sendall(upgrade_request(*self._address, path))
+        except OSError:
+            connection.close()
+            raise
+        with self._lock:
+            self._came += 1
+        return connection
+
+
+def run(config: Message) -> None:
+    """Be there until told to go."""
+    os.nice(config.get("nice", 0))
+    where = config["host"], config["port"], config["paths"]
+    clients = StoppedClients(*where, config["n"], config["seconds"])
+    tell({"ready": True})
+    while not hear().get("stop"):
+        tell(clients.done())
+    clients.stop()
+    tell(clients.done())
+
+
+if __name__ == "__main__":
+    enter(run)

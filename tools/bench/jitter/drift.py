@@ -1,0 +1,125 @@
+"""How arrivals lie to an ideal grid: its anchor, its drift, and where it was anchored anew. Pure.
+
+Arrivals are late by many things and early by none, so a grid lies below them: its drift is the
+slope of the line that lies below all points (arrival minus ideal, against time) and as close to
+them as any: the lower envelope. That linear programme has a solution one can see: its line is the
+edge of the lower convex hull above which the mean of the times lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+
+from ..harness.arrivals import Ns
+
+_NS = 1_000_000_000
+# A re-anchor of the server moves the grid by at least this (scheduling/timeline.py: later than
+# 4 periods and 100 ms); less some scatter of the arrivals.
+_STALL_PERIODS, _STALL_NS, _SCATTER = 4, 100_000_000, 0.9
+# Packets after it that must all stay behind: ordinary lateness is caught up much sooner.
+_STAYS_BEHIND = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The line below all points.
+
+    Attributes:
+        slope: ns per ns; times a million it is the drift in ppm.
+        offset_ns: its height at the first time.
+        resolution: how far to trust the slope: the median height of the points above the line
+            over the span of the times.
+    """
+
+    slope: float
+    offset_ns: float
+    resolution: float
+
+
+def lower_envelope(times_ns: Sequence[float], heights_ns: Sequence[float]) -> Envelope:
+    """The lower envelope of points.
+
+    Args:
+        times_ns: increasing.
+        heights_ns: one each.
+
+    Raises:
+        ValueError: there are fewer than two points.
+    """
+    if len(times_ns) < 2:
+        raise ValueError(f"an envelope needs two points, got {len(times_ns)}")
+    first = times_ns[0]
+    points = [(t - first, h) for t, h in zip(times_ns, heights_ns, strict=True)]
+    hull: list[tuple[float, float]] = []
+    for point in points:
+        while len(hull) > 1 and _turns_down(hull[-2], hull[-1], point):
+            hull.pop()
+        hull.append(point)
+    mean = sum(t for t, _ in points) / len(points)
+    at = 1
+    while at < len(hull) - 1 and hull[at][0] < mean:
+        at += 1
+    (t0, h0), (t1, h1) = hull[at - 1], hull[at]
+    slope = (h1 - h0) / (t1 - t0)
+    offset = h0 - slope * t0
+    above = np.median([h - offset - slope * t for t, h in points])
+    return Envelope(slope, offset, float(above) / points[-1][0])
+
+
+def residuals(arrival_ns: Ns, sequence: Ns, rate_hz: Fraction) -> Ns:
+    """(n,) arrival minus ideal: the first packet is at 0, each other a whole number of periods on.
+
+    Args:
+        arrival_ns: (n,).
+        sequence: (n,) which packet it was; a lost one leaves its place in the grid.
+        rate_hz: packets a second.
+    """
+    period = _NS / rate_hz
+    steps = sequence - sequence[0]
+    # Exact in integers: a float of ns since boot has no place for them after some days.
+    ideal: Ns = steps * period.numerator // period.denominator
+    late: Ns = (arrival_ns - arrival_ns[0]) - ideal
+    return late
+
+
+def segments(residual_ns: Ns, rate_hz: Fraction) -> list[slice]:
+    """Runs of packets that lie on one grid: split where the server anchored anew.
+
+    A re-anchor is a jump of at least a stall that no later packet makes up for.
+    """
+    threshold = _SCATTER * max(float(_STALL_PERIODS * _NS / rate_hz), _STALL_NS)
+    jumps = np.flatnonzero(np.diff(residual_ns) > threshold)
+    edges = [0]
+    for jump in jumps:
+        after = residual_ns[jump + 1 : jump + 1 + _STAYS_BEHIND]
+        if after.min() - residual_ns[jump] > threshold:
+            edges.append(int(jump) + 1)
+    edges.append(len(residual_ns))
+    return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def grid_errors(residual_ns: Ns, parts: Sequence[slice]) -> Ns:
+    """(n,) how late each packet is to the ideal grid through the earliest of its segment."""
+    errors = np.empty_like(residual_ns)
+    for part in parts:
+        errors[part] = residual_ns[part] - residual_ns[part].min()
+    return errors
+
+
+def drift(arrival_ns: Ns, residual_ns: Ns, parts: Sequence[slice]) -> Envelope | None:
+    """The lower envelope of the longest segment; None when no segment has two packets."""
+    longest = max(parts, key=lambda part: part.stop - part.start, default=None)
+    if longest is None or longest.stop - longest.start < 2:
+        return None
+    times = arrival_ns[longest] - residual_ns[longest]  # ideal times, which only increase
+    return lower_envelope((times - times[0]).tolist(), residual_ns[longest].tolist())
+
+
+def _turns_down(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
+    """Whether b lies on or above the line from a to c, and so not on the lower hull."""
+    return (b[0] - a[0]) * (c[1] - a[1]) <= (c[0] - a[0]) * (b[1] - a[1])

@@ -1,0 +1,105 @@
+"""What the timing report costs a tick: its counters are on in half of them, as a coin says.
+
+In turn would not do: a client that is still busy with one packet makes the next one slower, and
+that has a rhythm.
+
+Not the classes are changed but the objects that a playback and its clients' streams hold, which
+costs the interpreter nothing of what it has learned about the code.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phantomlink.engine.playback import Playback
+from phantomlink.engine.session import Session
+from phantomlink.outputs.websocket.client import WebSocketSink
+
+from .events import Event, Log
+from .records import Found
+from .stages import ProbeCost, n_probes
+from .tick_probes import replaced
+
+_SEED = 20_240_305
+
+
+class _Nothing:
+    """Instead of TimingCounters, and of the Histogram of the send latency."""
+
+    packets = 0
+
+    def nothing(self, *_: object) -> None:
+        pass
+
+    anchored = released = went_wrong = depth = record = nothing
+
+
+class _Switch:
+    """The counters of one playback and of its clients."""
+
+    def __init__(self, playback: Playback) -> None:
+        self._playback: Any = playback
+        # What a client's stream is, nobody else has to know.
+        self._streams: list[Any] = [
+            sink._stream for sink in playback.fanout if isinstance(sink, WebSocketSink)
+        ]
+        self._timing = playback.timing
+        self._latencies = [stream._latency for stream in self._streams]
+        self._nothing = (_Nothing(), [_Nothing() for _ in self._streams])
+
+    def turn(self, on: bool) -> None:
+        timing, latencies = (self._timing, self._latencies) if on else self._nothing
+        self._playback.timing = timing
+        for stream, latency in zip(self._streams, latencies, strict=True):
+            stream._latency = latency
+
+
+@contextmanager
+def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
+    """Toss for the counters of these sessions before each release, and write down what came.
+
+    Within `stage_probes`, which write down the tick.
+    """
+    switches = {
+        playback: _Switch(playback)
+        for session in sessions
+        for playback in session.playbacks().values()
+    }
+    append = log.entries.append
+    coin = random.Random(_SEED).random
+    release, counting = Playback._release, int(Event.COUNTING)
+
+    def tossed(playback: Playback, *args: Any) -> None:
+        on = coin() < 0.5
+        switches[playback].turn(on)
+        append(counting)
+        append(on)
+        release(playback, *args)
+
+    with replaced(Playback, "_release", tossed):
+        try:
+            yield
+        finally:
+            for switch in switches.values():
+                switch.turn(True)
+
+
+def counter_spans(found: Found, cost: ProbeCost) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """From the release of a packet to the end of its tick, without giving way, ns.
+
+    Returns:
+        (n,) of ticks with counters, (m,) of ticks without.
+    """
+    spans: tuple[list[float], list[float]] = ([], [])
+    for tick in found.ticks:
+        at = tick.at
+        gave_way = at.get(Event.GAVE_WAY, 0) - at.get(Event.GIVE_WAY, 0)
+        span = tick.end - at[Event.RELEASE] - gave_way - n_probes(tick) * cost.total
+        spans[at[Event.COUNTING]].append(span)
+    return np.array(spans[1], np.float64), np.array(spans[0], np.float64)
