@@ -11,7 +11,7 @@ from pathlib import Path
 from phantomlink import __version__
 from phantomlink.errors import PhantomLinkError
 from phantomlink.evaluation.arguments import add_fit, add_score
-from phantomlink.settings import describe_settings, load_settings, unknown_variables
+from phantomlink.settings import describe_settings, flag_of, load_settings, unknown_variables
 
 # What it imports is imported by the command that needs it: `phantomlink --help` answers at once,
 # and serving must not pay for making files.
@@ -42,10 +42,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     from phantomlink.logs import set_up_logging  # noqa: PLC0415
 
+    given = vars(arguments)
     flags = {
-        info.name: value
+        name: given[name]
         for info in describe_settings()
-        if (value := getattr(arguments, info.name)) is not None
+        for name in (info.name, info.alias)
+        if name is not None and given[name] is not None
     }
     settings = load_settings(flags)
     set_up_logging(settings.log_level, settings.log_format)
@@ -162,6 +164,9 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         else:
             metavar = info.name.rsplit("_", maxsplit=1)[-1].upper()
             serve.add_argument(info.flag, dest=info.name, metavar=metavar, help=text)
+        if info.alias is not None:
+            text = f"another name of {info.flag}"
+            serve.add_argument(flag_of(info.alias), dest=info.alias, metavar=metavar, help=text)
     serve.set_defaults(run=_serve)
 
 

@@ -96,7 +96,7 @@ class Front:
 @asynccontextmanager
 async def fronting(recording, monkeypatch, nursery):
     """A front that listens on any port, with a session `a`."""
-    settings = Settings(max_connections=200)
+    settings = Settings(max_sessions=200)
     app = create_app(settings, str(recording))
     async with app.test_app():
         app.get_service().registry.create("a")

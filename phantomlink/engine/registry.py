@@ -187,7 +187,7 @@ class Registry:
         if not idle:
             raise TooManySessionsError(
                 f"all {self.max_sessions} sessions have listeners; "
-                "delete one, or let the server have more (PHANTOM_MAX_CONNECTIONS)"
+                "delete one, or let the server have more (PHANTOM_MAX_SESSIONS)"
             )
         oldest = min(idle, key=lambda session: session.last_used)
         logger.info("Session %s makes room for a new one", shown_code(oldest.code))

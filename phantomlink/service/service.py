@@ -77,7 +77,7 @@ class Service:
         self._keeper: StateKeeper | None = None
         self.registry = Registry(
             self._session_parts,
-            max_sessions=settings.max_connections,
+            max_sessions=settings.max_sessions,
             ttl_seconds=settings.session_ttl_seconds,
             perturbation=_default_perturbation(settings),
             seed=settings.noise_seed,

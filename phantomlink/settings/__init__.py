@@ -55,10 +55,13 @@ class _Meaning:
     form: Form
     help: str
     is_secret: bool
+    alias: str | None
 
 
-def _setting(default: Any, form: Form, help: str, *, is_secret: bool = False) -> Any:
-    meaning = _Meaning(form, help, is_secret)
+def _setting(
+    default: Any, form: Form, help: str, *, is_secret: bool = False, alias: str | None = None
+) -> Any:
+    meaning = _Meaning(form, help, is_secret, alias)
     return field(default=default, repr=not is_secret, metadata={"meaning": meaning})
 
 
@@ -81,7 +84,7 @@ class Settings:
     stream_frequency_hz: Fraction = _setting(
         Fraction(40), rate(MIN_RATE_HZ, MAX_RATE_HZ), "packets a second"
     )
-    max_connections: int = _setting(10, whole(1, 10_000), "sessions at once")
+    max_sessions: int = _setting(10, whole(1, 10_000), "sessions at once", alias="max_connections")
     session_ttl_seconds: float = _setting(
         3600.0,
         SECONDS,
@@ -269,9 +272,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class SettingInfo:
-    """One setting as help texts and pages show it."""
+    """One setting as help texts and pages show it.
+
+    `alias` is an earlier name of it, which is still taken.
+    """
 
     name: str
+    alias: str | None
     variable: str
     flag: str
     default: Any
@@ -285,8 +292,9 @@ def describe_settings() -> tuple[SettingInfo, ...]:
     return tuple(
         SettingInfo(
             name=f.name,
-            variable=ENV_PREFIX + f.name.upper(),
-            flag="--" + f.name.replace("_", "-"),
+            alias=f.metadata["meaning"].alias,
+            variable=variable_of(f.name),
+            flag=flag_of(f.name),
             default=f.default,
             is_boolean=isinstance(f.default, bool),
             takes=f.metadata["meaning"].form.takes,
@@ -296,13 +304,23 @@ def describe_settings() -> tuple[SettingInfo, ...]:
     )
 
 
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return ENV_PREFIX + name.upper()
+
+
+def flag_of(name: str) -> str:
+    """The flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
 def load_settings(
     flags: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None
 ) -> Settings:
     """Build the settings: a flag wins over its variable, a variable over the default.
 
     Args:
-        flags: raw texts by field name, as given on the command line.
+        flags: raw texts by name of the setting or its alias, as given on the command line.
         env: the environment; `os.environ` when left out.
 
     Raises:
@@ -312,25 +330,35 @@ def load_settings(
     env = os.environ if env is None else env
     values: dict[str, Any] = {}
     for f in fields(Settings):
-        variable = ENV_PREFIX + f.name.upper()
-        if f.name in flags:
-            source, raw = "--" + f.name.replace("_", "-"), flags[f.name]
-        elif variable in env:
-            source, raw = variable, env[variable]
-        else:
-            continue
         meaning: _Meaning = f.metadata["meaning"]
-        try:
-            values[f.name] = meaning.form.parse(raw)
-        except (ValueError, ZeroDivisionError) as error:
-            got = "something else" if meaning.is_secret else repr(raw)
-            cause = None if meaning.is_secret else error
-            raise SettingsError(f"{source}: got {got}, takes {meaning.form.takes}") from cause
+        names = [name for name in (f.name, meaning.alias) if name is not None]
+        given = [(flag_of(name), flags[name]) for name in names if name in flags] or [
+            (variable_of(name), env[variable_of(name)])
+            for name in names
+            if variable_of(name) in env
+        ]
+        if not given:
+            continue
+        parsed = [_parse(source, raw, meaning) for source, raw in given]
+        if parsed[0] != parsed[-1]:
+            sources = " and ".join(source for source, _ in given)
+            got = " and ".join(repr(raw) for _, raw in given)
+            raise SettingsError(f"{sources}: got {got}, takes one value: they are one setting")
+        values[f.name] = parsed[0]
     if "api_token_file" in values:
         if "api_token" in values:
             raise SettingsError("api_token and api_token_file: got both, takes one of them")
         values["api_token"] = read_token_file(values["api_token_file"])
     return Settings(**values)
+
+
+def _parse(source: str, raw: str, meaning: _Meaning) -> Any:
+    try:
+        return meaning.form.parse(raw)
+    except (ValueError, ZeroDivisionError) as error:
+        got = "something else" if meaning.is_secret else repr(raw)
+        cause = None if meaning.is_secret else error
+        raise SettingsError(f"{source}: got {got}, takes {meaning.form.takes}") from cause
 
 
 def read_token_file(path: Path) -> str:
@@ -354,7 +382,9 @@ def read_token_file(path: Path) -> str:
 def unknown_variables(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Lines about variables with our prefix that name no setting: misspelt, most likely."""
     env = os.environ if env is None else env
-    known = [info.variable for info in describe_settings()]
+    infos = describe_settings()
+    known = [info.variable for info in infos]
+    known += [variable_of(info.alias) for info in infos if info.alias is not None]
     lines = []
     for name in sorted(env):
         if name.startswith(ENV_PREFIX) and name not in known and name not in _NOT_OURS:

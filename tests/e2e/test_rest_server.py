@@ -100,7 +100,7 @@ async def test_figures_of_one_and_of_all(app, client):
 
 
 async def test_more_sessions_than_are_looked_at_in_one_go(synthetic_recording):
-    async with running(synthetic_recording, max_connections=30) as app:
+    async with running(synthetic_recording, max_sessions=30) as app:
         for n in range(25):
             app.get_service().registry.create(f"s{n}")
         client = app.test_client()

@@ -116,7 +116,7 @@ async def test_cleanup_ends_what_has_expired(app, client):
 
 
 async def test_no_room_is_503_until_somebody_leaves(synthetic_recording):
-    async with running(synthetic_recording, max_connections=1) as app:
+    async with running(synthetic_recording, max_sessions=1) as app:
         client = app.test_client()
         session, _ = app.get_service().registry.create("first")
         with listening(session):

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def test_defaults_are_those_of_the_contract():
     settings = load_settings(env={})
     assert settings == Settings()
-    assert (settings.host, settings.port, settings.max_connections) == ("127.0.0.1", 8000, 10)
+    assert (settings.host, settings.port, settings.max_sessions) == ("127.0.0.1", 8000, 10)
     assert settings.stream_frequency_hz == 40
     assert settings.session_ttl_seconds == 3600
     assert (settings.loop, settings.trust_proxy) == (True, False)
@@ -51,7 +51,7 @@ def test_a_rate_is_kept_exactly():
         ("port", "abc"), ("port", "70000"), ("port", "-1"), ("port", ""), ("host", "  "),
         ("stream_frequency_hz", "0"), ("stream_frequency_hz", "1001"),
         ("stream_frequency_hz", "nan"), ("stream_frequency_hz", "1/0"),
-        ("max_connections", "0"), ("session_ttl_seconds", "0"), ("session_ttl_seconds", "inf"),
+        ("max_sessions", "0"), ("session_ttl_seconds", "0"), ("session_ttl_seconds", "inf"),
         ("loop", "maybe"), ("trust_proxy", ""), ("log_level", "LOUD"), ("dataset", "../x"),
         ("noise_std", "-1"), ("noise_std", "nan"), ("drift_amplitude", "1.5"),
         ("drift_period_seconds", "0"), ("noise_seed", "-1"), ("noise_seed", str(2**63)),
@@ -130,6 +130,42 @@ def test_origins_are_read_as_a_list():
     )
     assert origins("http://[2001:db8::1]:80") == ("http://[2001:db8::1]:80",)
     assert origins("*") == ("*",)
+
+
+class TestAnAlias:
+    """`max_connections` was the name of `max_sessions`."""
+
+    def test_either_name_will_do_and_so_will_both_if_they_agree(self):
+        for flags, env in (
+            ({"max_connections": "3"}, {}),
+            ({}, {"PHANTOM_MAX_CONNECTIONS": "3"}),
+            ({}, {"PHANTOM_MAX_CONNECTIONS": "3", "PHANTOM_MAX_SESSIONS": " 3"}),
+            ({"max_sessions": "3"}, {"PHANTOM_MAX_CONNECTIONS": "4"}),
+            ({"max_connections": "3"}, {"PHANTOM_MAX_SESSIONS": "4"}),
+        ):
+            assert load_settings(flags, env).max_sessions == 3
+        assert unknown_variables({"PHANTOM_MAX_CONNECTIONS": "3"}) == ()
+
+    @pytest.mark.parametrize(
+        ("flags", "env", "said"),
+        [
+            (
+                {},
+                {"PHANTOM_MAX_CONNECTIONS": "3", "PHANTOM_MAX_SESSIONS": "4"},
+                "PHANTOM_MAX_SESSIONS and PHANTOM_MAX_CONNECTIONS: got '4' and '3', takes one",
+            ),
+            (
+                {"max_connections": "3", "max_sessions": "4"},
+                {},
+                "--max-sessions and --max-connections: got '4' and '3', takes one",
+            ),
+            ({}, {"PHANTOM_MAX_CONNECTIONS": "x"}, "PHANTOM_MAX_CONNECTIONS: got 'x', takes a"),
+        ],
+    )
+    def test_two_that_differ_stop_the_start(self, flags, env, said):
+        with pytest.raises(SettingsError) as caught:
+            load_settings(flags, env)
+        assert str(caught.value).startswith(said)
 
 
 def test_misspelt_variables_are_noticed():

@@ -108,7 +108,7 @@ async def live(scenario: Scenario, recording: str | None) -> AsyncIterator[Live]
     settings = replace(
         load_settings(),
         stream_frequency_hz=Fraction(scenario.rate_hz),
-        max_connections=scenario.sessions,
+        max_sessions=scenario.sessions,
         # Nobody has an inlet here, and outlets would only add threads.
         lsl_enabled=False,
     )
