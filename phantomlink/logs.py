@@ -95,13 +95,17 @@ class JsonLines(JsonFormatter):
 def set_up_logging(level: str, form: str) -> None:
     """Log to stderr from this level on, Python's warnings and errors that nobody caught included.
 
+    What other packages log for their own debugging (h5py, hypercorn) is left out.
+
     Args:
         level: as `logging` names it.
         form: "text" or "json".
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
-    logging.basicConfig(level=level, handlers=[handler])
+    wanted = logging.getLevelNamesMapping()[level]
+    logging.basicConfig(level=max(wanted, logging.INFO), handlers=[handler])
+    logging.getLogger("phantomlink").setLevel(wanted)
     if form == "json":
         # In text they are what people know; among JSON they would be lines that are none.
         logging.captureWarnings(True)

@@ -1,4 +1,4 @@
-"""`phantomlink serve`: one port for WebSockets and REST, signals, and one barrier a connection.
+"""The open port of `phantomlink serve`: WebSockets and REST, and one barrier a connection.
 
 Routes that are polled are answered here. hypercorn serves the rest of REST, through its connection
 handler, and trio-websocket the streams. Whatever a connection makes any of them raise ends that
@@ -20,7 +20,7 @@ from hypercorn.utils import wrap_app
 
 from phantomlink.access.request_identity import RequestIdentity, read_request_identity
 from phantomlink.app import PhantomLinkApp
-from phantomlink.errors import PhantomLinkError, SettingsError
+from phantomlink.errors import PhantomLinkError
 from phantomlink.outputs.websocket.admission import STREAM_PREFIX
 from phantomlink.outputs.websocket.client import serve_websocket_client
 from phantomlink.outputs.websocket.client_limits import ClientLimits
@@ -30,8 +30,6 @@ from phantomlink.rest.parameters import client_base_url
 from phantomlink.rest.polled import Call, find_call, looks_polled
 from phantomlink.server.hypercorn_handover import Handover
 from phantomlink.server.request_head import Head, HeadReader, problem_bytes
-from phantomlink.server.signals import wait_for_signal, watch_grace
-from phantomlink.service.service import Service
 from phantomlink.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -244,62 +242,3 @@ async def _refuse(stream: trio.SocketStream, error: PhantomLinkError) -> None:
         # Closing with unread bytes would reset the connection, and the answer with it.
         while await stream.receive_some():
             pass
-
-
-async def serve(settings: Settings, recording: str | None = None) -> None:
-    """Open the port, start the application, and serve until a signal.
-
-    Raises:
-        SettingsError: the port cannot be opened.
-        RecordingError: the recording cannot be opened.
-    """
-    # The port first: that it is taken should not be learned after a minute of indexing.
-    listeners = await _listen(settings)
-    app = PhantomLinkApp(settings, recording)
-    async with trio.open_nursery() as nursery:
-        app.nursery = nursery
-        # Before the framework's own start, which would log a traceback for a missing file.
-        await nursery.start(app.run_service)
-        await app.startup()
-        server = Server(app, settings)
-        await nursery.start(server.run, listeners)
-        _say_what_and_where(app.get_service(), listeners)
-        await wait_for_signal()
-        watch_grace(settings.grace_seconds, server.give_up)
-        await server.say_goodbye()
-        await app.shutdown()
-        nursery.cancel_scope.cancel()
-
-
-async def _listen(settings: Settings) -> list[trio.SocketListener]:
-    try:
-        return await trio.open_tcp_listeners(settings.port, host=settings.host)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
-            "choose another address with --host and --port (--port 0 takes any free one)"
-        ) from error
-
-
-def _say_what_and_where(service: Service, listeners: list[trio.SocketListener]) -> None:
-    recording, grid = service.recording, service.bins.grid
-    kind = "synthetic recording" if recording.info.is_synthetic else "recording"
-    logger.info("Playing %s %s: %s", kind, recording.dataset, recording.path)
-    logger.info(
-        "%d units, %.1f s, %d trials, %d packets of %g ms",
-        len(recording.unit_ids),
-        grid.duration_seconds,
-        len(recording.trials),
-        grid.n_bins,
-        grid.bin_size_ms,
-    )
-    for line in recording.missing:
-        logger.warning("%s", line)
-    url = ""
-    for listener in listeners:
-        address, port = listener.socket.getsockname()[:2]
-        service.policy.warn_if_exposed(address)
-        shown = f"[{address}]" if ":" in address else address
-        url = f"http://{shown}:{port}"
-        logger.info("Listening on %s (try %s/docs in a browser)", url, url)
-    logger.info("A first client, in another terminal: phantomlink watch %s", url)

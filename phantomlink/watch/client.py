@@ -25,6 +25,9 @@ _MAX_MESSAGE_BYTES = 16 * 2**20
 _CONNECT_SECONDS = 10.0
 _DISCONNECT_SECONDS = 2.0
 _ABNORMAL_CLOSURE = 1006
+_ASK_AGAIN_SECONDS = 0.2
+# Nobody answers, or who answers says that the server is starting.
+_NOT_YET = frozenset({None, 502, 503})
 
 OnMessage = Callable[[int, dict[str, Any] | None], bool]
 """Told of every message: when it came (monotonic, ns) and its packet, if it was one. Answers
@@ -103,6 +106,14 @@ async def listen(
             raise
         raise CannotWatchError(f"{target.url} does not speak WebSocket: {error}") from error
     return closed
+
+
+async def wait_for_server(target: Target, seconds: float) -> None:
+    """Wait until the server answers and is ready, at most for so long."""
+    with trio.move_on_after(seconds):
+        # Another process: there is no event to wait for.
+        while (await _rest("GET", target, "/readyz")).status in _NOT_YET:  # noqa: ASYNC110
+            await trio.sleep(_ASK_AGAIN_SECONDS)
 
 
 async def ask_session(target: Target) -> RestAnswer:

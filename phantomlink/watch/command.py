@@ -14,7 +14,13 @@ from rich.live import Live
 
 from phantomlink.errors import InvalidParameterError
 from phantomlink.watch.checks import StreamChecker
-from phantomlink.watch.client import CannotWatchError, ask_session, end_session, listen
+from phantomlink.watch.client import (
+    CannotWatchError,
+    ask_session,
+    end_session,
+    listen,
+    wait_for_server,
+)
 from phantomlink.watch.figures import Arrivals, measure
 from phantomlink.watch.outcome import FAILED, NO_STREAM, PASSED, tell, write_json
 from phantomlink.watch.report import (
@@ -42,6 +48,7 @@ def run_watch(
     as_json: bool,
     sample: bool,
     token: str | None = None,
+    wait_seconds: float = 0.0,
 ) -> int:
     """Watch a stream and print what was seen.
 
@@ -51,6 +58,7 @@ def run_watch(
         as_json: print one JSON object instead of text.
         sample: print the metadata's summary and the first packet, and check nothing.
         token: of the server; None for that of the environment, if there is one.
+        wait_seconds: how long to wait for a server that is not there yet.
 
     Returns:
         The exit code: 0 all checks passed, 1 one failed or no packet came, 2 no stream.
@@ -60,8 +68,10 @@ def run_watch(
     """
     if math.isnan(seconds) or seconds <= 0:
         raise InvalidParameterError(f"--seconds: got {seconds:g}, takes a number above 0")
+    if math.isnan(wait_seconds) or wait_seconds < 0:
+        raise InvalidParameterError(f"--wait: got {wait_seconds:g}, takes a number, 0 or above")
     where = replace(parse_target(target), token=parse_token(token))
-    watching = _Watching(where, seconds, sample=sample, show=not (as_json or sample))
+    watching = _Watching(where, seconds, wait_seconds, sample=sample, show=not (as_json or sample))
     try:
         trio.run(watching.run)
     except CannotWatchError as error:
@@ -84,7 +94,9 @@ def run_watch(
 class _Watching:
     """One watching: what it gathers, and the line that shows it meanwhile."""
 
-    def __init__(self, target: Target, seconds: float, *, sample: bool, show: bool) -> None:
+    def __init__(
+        self, target: Target, seconds: float, wait_seconds: float, *, sample: bool, show: bool
+    ) -> None:
         self.target = target
         self.checker = StreamChecker(target.filter)
         self.arrivals = Arrivals()
@@ -94,6 +106,7 @@ class _Watching:
         self.interrupted = False
         self.note: str | None = None
         self._seconds = seconds
+        self._wait_seconds = wait_seconds
         self._sample = sample
         self._drawn_ns = 0
         console = open_console(stderr=True)
@@ -137,6 +150,8 @@ class _Watching:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stop_on_interrupt, nursery.cancel_scope)
+                if self._wait_seconds:
+                    await wait_for_server(self.target, self._wait_seconds)
                 nursery.start_soon(self._tell_of_silence)
                 if self._live is not None:
                     nursery.start_soon(self._redraw_when_silent)

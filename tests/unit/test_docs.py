@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phantomlink import cli
 from phantomlink.app import create_app
+from phantomlink.cli.arguments import make_parser
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.inspection.findings import inspect_recording
 from phantomlink.recordings.inspection.text import render
@@ -153,7 +153,7 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Ar
 
 def test_every_command_and_flag_is_described() -> None:
     described = all_text()
-    found = dict(commands(cli._parser()))
+    found = dict(commands(make_parser()[0]))
     assert len(found) > 4
     flags = set()
     for command, parser in found.items():
@@ -168,7 +168,7 @@ def test_every_command_and_flag_is_described() -> None:
 def test_every_flag_that_is_described_is_one() -> None:
     flags = {
         flag
-        for _, parser in commands(cli._parser())
+        for _, parser in commands(make_parser()[0])
         for action in parser._actions
         for flag in action.option_strings
     }

@@ -8,7 +8,7 @@ import pytest
 
 HANGS = """
 import sys, time, trio, trio.testing
-from phantomlink.server.signals import wait_for_signal, watch_grace
+from phantomlink.server.signals import StopSignals, watch_grace
 
 async def announce():
     await trio.testing.wait_all_tasks_blocked()
@@ -19,9 +19,12 @@ async def main():
         # A read from a disk that does not answer: it cannot be cancelled.
         nursery.start_soon(trio.to_thread.run_sync, time.sleep, 60)
         nursery.start_soon(announce)
-        await wait_for_signal()
+        signals = StopSignals(lambda: print("cleaned up", flush=True))
+        await nursery.start(signals.watch)
+        signals.has_started = True
+        await signals.told.wait()
         print("told", flush=True)
-        watch_grace(GRACE, lambda: print("gave up", flush=True))
+        watch_grace(GRACE, lambda: print("gave up", flush=True), signals.clean_up)
         nursery.cancel_scope.cancel()
 
 trio.run(main)
@@ -42,7 +45,7 @@ def test_what_hangs_ends_with_the_grace_period_and_exit_code_0():
     with start(0.5) as process:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-        assert process.stdout.read() == "told\ngave up\n"
+        assert process.stdout.read() == "told\ngave up\ncleaned up\n"
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
@@ -53,4 +56,4 @@ def test_what_hangs_ends_at_once_by_a_second_signal(first, second):
         assert process.stdout.readline() == "told\n"
         process.send_signal(second)
         assert process.wait(20) == 128 + second
-        assert process.stdout.read() == ""
+        assert process.stdout.read() == "cleaned up\n"

@@ -26,7 +26,7 @@ def run_inspect(path: Path, options: SeriesOptions, as_json: bool) -> int:
         sys.stderr.write(f"phantomlink: {error}\n")
         return 2
     if as_json:
-        shown = json.dumps(inspection.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
+        shown = json.dumps(inspection.as_json(), indent=2, allow_nan=False)
         sys.stdout.write(f"{shown}\n")
     else:
         sys.stdout.write(render(inspection, terminal_width()))

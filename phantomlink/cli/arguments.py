@@ -1,124 +1,63 @@
-"""The `phantomlink` command: arguments to settings, and a line for whatever goes wrong."""
+"""The arguments of the `phantomlink` command, and the nearest one to what it does not know."""
 
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
+import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn, TypeAlias
 
 from phantomlink import __version__
-from phantomlink.errors import PhantomLinkError
 from phantomlink.evaluation.arguments import add_fit, add_score
-from phantomlink.settings import describe_settings, flag_of, load_settings, unknown_variables
+from phantomlink.settings import describe_settings, flag_of
 
-# What it imports is imported by the command that needs it: `phantomlink --help` answers at once,
-# and serving must not pay for making files.
 _USAGE_ERROR = 2
+_FLAG = re.compile(r"--[a-z][a-z0-9-]*")
+_UNKNOWN_COMMAND = re.compile(r"argument COMMAND: invalid choice: '(.*?)'")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; answers the exit code.
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments; ends the process with 2 and one line for those that it does not know.
 
-    Exit codes: 0 done, 1 a check of `watch` or `lsl-watch` or a limit of `score`
-    failed, 2 the arguments, a setting or
-    a file are wrong (one line on stderr says how), 130 interrupted.
+    Args:
+        argv: without the program's name; those of the process when left out.
     """
-    arguments = _parser().parse_args(argv)
-    try:
-        return int(arguments.run(arguments))
-    except PhantomLinkError as error:
-        for note in getattr(error, "__notes__", ()):  # where a user's own code failed
-            print(note, end="", file=sys.stderr)
-        print(f"phantomlink: {error}", file=sys.stderr)
-        return _USAGE_ERROR
-    except KeyboardInterrupt:
-        return 130
+    parser, commands = make_parser()
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        command = commands[arguments.command]
+        command.error(_unknown(unknown[0], _FLAG.findall(command.format_help())))
+    return arguments
 
 
-def _serve(arguments: argparse.Namespace) -> int:
-    import trio  # noqa: PLC0415
-
-    from phantomlink.logs import set_up_logging  # noqa: PLC0415
-
-    given = vars(arguments)
-    flags = {
-        name: given[name]
-        for info in describe_settings()
-        for name in (info.name, info.alias)
-        if name is not None and given[name] is not None
-    }
-    settings = load_settings(flags)
-    set_up_logging(settings.log_level, settings.log_format)
-    from phantomlink.server.front import serve  # noqa: PLC0415
-
-    for line in unknown_variables():
-        logging.getLogger(__name__).warning("%s", line)
-    try:
-        trio.run(serve, settings, arguments.recording)
-    except* PhantomLinkError as group:
-        first: BaseException = group
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None
-    return 0
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def _inspect(arguments: argparse.Namespace) -> int:
-    from phantomlink.recordings.inspection.command import run_inspect  # noqa: PLC0415
-    from phantomlink.recordings.options import SeriesOptions  # noqa: PLC0415
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, and which command was meant."""
 
-    options = SeriesOptions(
-        position_series=arguments.position_series,
-        velocity_series=arguments.velocity_series,
-        target_column=arguments.target_column,
-        target_position_column=arguments.target_position_column,
-    )
-    return run_inspect(arguments.file, options, as_json=arguments.json)
+    commands: Sequence[str] = ()
 
-
-def _synth(arguments: argparse.Namespace) -> int:
-    from phantomlink.recordings.synthetic import run_synth  # noqa: PLC0415
-
-    return run_synth(
-        arguments.out,
-        arguments.units,
-        arguments.trials,
-        arguments.seed,
-        arguments.duration,
-        arguments.overwrite,
-    )
+    def error(self, message: str) -> NoReturn:
+        """End the process with a line about what was wrong."""
+        if got := _UNKNOWN_COMMAND.match(message):
+            message = _unknown(got[1], self.commands)
+        self.exit(_USAGE_ERROR, f"{self.prog}: {message} ({self.prog} --help says more)\n")
 
 
-def _watch(arguments: argparse.Namespace) -> int:
-    from phantomlink.watch import run_watch  # noqa: PLC0415
-
-    return run_watch(
-        arguments.target,
-        seconds=arguments.seconds,
-        as_json=arguments.json,
-        sample=arguments.sample,
-        token=arguments.token,
-    )
+def _unknown(given: str, known: Sequence[str]) -> str:
+    # Without a value: it may be the token.
+    name = given.partition("=")[0]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{name!r} is not known{hint}"
 
 
-def _lsl_watch(arguments: argparse.Namespace) -> int:
-    from phantomlink.watch.lsl import run_lsl_watch  # noqa: PLC0415
-
-    return run_lsl_watch(
-        arguments.code,
-        seconds=arguments.seconds,
-        timeout=arguments.timeout,
-        prefix=arguments.source_id,
-        url=arguments.url,
-        token=arguments.token,
-        as_json=arguments.json,
-    )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser, and that of each command."""
+    parser = _Parser(
         prog="phantomlink",
         description="Plays a neural recording (NWB) as if an implant were live: spike counts, "
         "cursor kinematics and intention, 40 packets a second, over WebSocket.",
@@ -126,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         "then, in another terminal: phantomlink watch",
     )
     parser.add_argument("--version", action="version", version=f"phantomlink {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    plain: argparse.ArgumentParser = parser
+    commands = plain.add_subparsers(required=True, metavar="COMMAND", dest="command")
     _add_serve(commands)
     _add_watch(commands)
     _add_lsl_watch(commands)
@@ -134,10 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_synth(commands)
     add_score(commands)
     add_fit(commands)
-    return parser
+    parser.commands = tuple(commands.choices)
+    return parser, commands.choices
 
 
-def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_serve(commands: _Commands) -> None:
     serve = commands.add_parser(
         "serve",
         help="play a recording to WebSocket clients",
@@ -149,6 +90,13 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         nargs="?",
         help="an NWB file, or the name of one in the data directory; without it the default "
         "recording, or a synthetic one where there is none",
+    )
+    serve.add_argument(
+        "--ready-file",
+        type=Path,
+        metavar="PATH",
+        help="write url, port and pid to this file once clients can connect; it is removed at the "
+        "end",
     )
     for info in describe_settings():
         default = "" if info.default is None else f" (default: {_shown(info.default)})"
@@ -167,10 +115,9 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         if info.alias is not None:
             text = f"another name of {info.flag}"
             serve.add_argument(flag_of(info.alias), dest=info.alias, metavar=metavar, help=text)
-    serve.set_defaults(run=_serve)
 
 
-def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_watch(commands: _Commands) -> None:
     watch = commands.add_parser(
         "watch",
         help="listen to a stream and check it",
@@ -187,13 +134,19 @@ def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     watch.add_argument(
         "--seconds", type=float, default=10.0, help="how long (default: %(default)s)"
     )
+    watch.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long to try again while the server is not there yet (default: %(default)s)",
+    )
     _add_token(watch)
     watch.add_argument("--json", action="store_true", help="print the result as JSON")
     watch.add_argument("--sample", action="store_true", help="print one packet and stop")
-    watch.set_defaults(run=_watch)
 
 
-def _add_lsl_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_lsl_watch(commands: _Commands) -> None:
     watch = commands.add_parser(
         "lsl-watch",
         help="receive the LSL streams of a session and check them",
@@ -223,7 +176,6 @@ def _add_lsl_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     _add_token(watch)
     watch.add_argument("--json", action="store_true", help="print the result as JSON")
-    watch.set_defaults(run=_lsl_watch)
 
 
 def _add_token(watch: argparse.ArgumentParser) -> None:
@@ -234,7 +186,7 @@ def _add_token(watch: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_inspect(commands: _Commands) -> None:
     inspect = commands.add_parser(
         "inspect",
         help="say what a recording has and what it lacks",
@@ -245,15 +197,14 @@ def _add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for info in describe_settings():
         if info.name.startswith(("position_", "velocity_", "target_")):
             inspect.add_argument(info.flag, dest=info.name, metavar="NAME", help=info.help)
-    inspect.set_defaults(run=_inspect)
 
 
-def _add_synth(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_synth(commands: _Commands) -> None:
     synth = commands.add_parser(
         "synth",
         help="make a synthetic recording",
         description="Make a synthetic recording like MC_Maze: delayed reaches in a maze, 142 "
-        "units of motor cortex, an NWB file. The same seed makes the same data.",
+        "units of motor cortex, an NWB file. The same seed makes the same file.",
     )
     synth.add_argument("out", type=Path, help="the file to make")
     synth.add_argument("--units", type=int, default=142, help="default: %(default)s")
@@ -261,7 +212,6 @@ def _add_synth(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     synth.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     synth.add_argument("--duration", type=float, metavar="SECONDS", help="of the recording")
     synth.add_argument("--overwrite", action="store_true", help="replace a file that is there")
-    synth.set_defaults(run=_synth)
 
 
 def _shown(value: object) -> str:

@@ -1,0 +1,145 @@
+"""Runs a command, and has one line for whatever goes wrong that is not our bug."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from phantomlink.cli.arguments import parse
+from phantomlink.cli.streams import drop_output, open_streams
+from phantomlink.errors import PhantomLinkError, leaves
+from phantomlink.settings import describe_settings, load_settings, unknown_variables
+
+# What a command imports is imported by it: `phantomlink --help` answers at once, and serving must
+# not pay for making files.
+
+_USAGE_ERROR = 2
+_INTERRUPTED = 130
+_NO_READER = 141
+
+
+def run(argv: Sequence[str] | None) -> int:
+    """Run the command that the arguments name; see `phantomlink.cli.main`."""
+    open_streams()
+    try:
+        arguments = parse(argv)
+        if arguments.command != "serve":
+            _restore_signals()
+        command = _COMMANDS.get(arguments.command) or arguments.run
+        code = int(command(arguments))
+        sys.stdout.flush()
+    except PhantomLinkError as error:
+        for note in getattr(error, "__notes__", ()):  # where a user's own code failed
+            print(note, end="", file=sys.stderr)
+        print(f"phantomlink: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        drop_output()
+        return _NO_READER
+    except OSError as error:
+        # A full disk under the output, or too few descriptors: nothing of the program's.
+        drop_output()
+        print(f"phantomlink: {error}", file=sys.stderr)
+    else:
+        return code
+    return _USAGE_ERROR
+
+
+def _restore_signals() -> None:
+    """Let a command be interrupted as Python programs are; `serve` has ways of its own."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    import trio  # noqa: PLC0415
+
+    from phantomlink.logs import set_up_logging  # noqa: PLC0415
+
+    given = vars(arguments)
+    flags = {
+        name: given[name]
+        for info in describe_settings()
+        for name in (info.name, info.alias)
+        if name is not None and given[name] is not None
+    }
+    settings = load_settings(flags)
+    set_up_logging(settings.log_level, settings.log_format)
+    from phantomlink.server.serve import serve  # noqa: PLC0415
+
+    for line in unknown_variables():
+        logging.getLogger(__name__).warning("%s", line)
+    try:
+        trio.run(serve, settings, arguments.recording, arguments.ready_file)
+    except* (PhantomLinkError, OSError) as group:
+        raise next(leaves(group)) from None
+    return 0
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from phantomlink.recordings.inspection.command import run_inspect  # noqa: PLC0415
+    from phantomlink.recordings.options import SeriesOptions  # noqa: PLC0415
+
+    options = SeriesOptions(
+        position_series=arguments.position_series,
+        velocity_series=arguments.velocity_series,
+        target_column=arguments.target_column,
+        target_position_column=arguments.target_position_column,
+    )
+    return run_inspect(arguments.file, options, as_json=arguments.json)
+
+
+def _synth(arguments: argparse.Namespace) -> int:
+    from phantomlink.recordings.synthetic import run_synth  # noqa: PLC0415
+
+    return run_synth(
+        arguments.out,
+        arguments.units,
+        arguments.trials,
+        arguments.seed,
+        arguments.duration,
+        arguments.overwrite,
+    )
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from phantomlink.watch import run_watch  # noqa: PLC0415
+
+    return run_watch(
+        arguments.target,
+        seconds=arguments.seconds,
+        wait_seconds=arguments.wait,
+        as_json=arguments.json,
+        sample=arguments.sample,
+        token=arguments.token,
+    )
+
+
+def _lsl_watch(arguments: argparse.Namespace) -> int:
+    from phantomlink.watch.lsl import run_lsl_watch  # noqa: PLC0415
+
+    return run_lsl_watch(
+        arguments.code,
+        seconds=arguments.seconds,
+        timeout=arguments.timeout,
+        prefix=arguments.source_id,
+        url=arguments.url,
+        token=arguments.token,
+        as_json=arguments.json,
+    )
+
+
+# Those of other parts say themselves what runs them.
+_COMMANDS = {
+    "serve": _serve,
+    "watch": _watch,
+    "lsl-watch": _lsl_watch,
+    "inspect": _inspect,
+    "synth": _synth,
+}
