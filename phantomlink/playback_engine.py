@@ -29,7 +29,8 @@ import trio
 
 from phantomlink.close_codes import CLOSE_NORMAL
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
-from phantomlink.engine.parts import parts_of
+from phantomlink.engine.open_recording import OpenRecording
+from phantomlink.engine.parts import EngineResources, make_parts
 from phantomlink.engine.perturbed import apply_perturbation
 from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import REAL_TIME, Session
@@ -199,7 +200,7 @@ class PlaybackEngine:
     @property
     def bins(self) -> Bins:
         """Its bins: `grid`, `unit_ids`, `trials`."""
-        return self._entered.session.parts.reader.bins
+        return self._entered.session.bins
 
     @property
     def timing(self) -> TimingCounters:
@@ -273,7 +274,8 @@ class PlaybackEngine:
         thread = trio.CapacityLimiter(1)
         recording = await trio.to_thread.run_sync(self._open_recording, limiter=thread)
         stack.callback(recording.close)
-        bins = await trio.to_thread.run_sync(recording.at_rate, self._rate_hz, limiter=thread)
+        opened = OpenRecording(recording, thread)
+        bins = await opened.bins_at(self._rate_hz)
         # In the thread too: a script of many steps takes 50 ms to make ready.
         applied = await trio.to_thread.run_sync(
             apply_perturbation, self.perturbation, self.seed, bins, limiter=thread
@@ -286,14 +288,8 @@ class PlaybackEngine:
             queue = PacketQueue(queue_packets(self._rate_hz * self._speed))
             clock = self._clock or SystemClock()
             stack.enter_context(collector)
-        parts = parts_of(
-            bins,
-            thread,
-            loop=self._loop,
-            clock=clock,
-            phases=PhaseAllocator(),
-            collector=collector,
-        )
+        resources = EngineResources(clock, PhaseAllocator(), collector, loop=self._loop)
+        parts = make_parts(opened, bins, resources)
         session = Session(
             "script",
             parts,

@@ -10,7 +10,9 @@ import numpy as np
 import trio
 import trio.testing
 
-from phantomlink.engine.parts import parts_of
+from phantomlink.engine.open_recording import OpenRecording
+from phantomlink.engine.parts import EngineResources
+from phantomlink.engine.parts import make_parts as make_engine_parts
 from phantomlink.engine.recording_recovery import RecordingRecovery
 from phantomlink.engine.session import NO_FILTER
 from phantomlink.errors import BinRangeError, RecordingError
@@ -131,16 +133,12 @@ class VirtualSupply(RecordingRecovery):
                 read.is_done = True
 
 
-def make_parts(bins, *, clock=None, loop=True, phases=None, recovery=None):
-    return parts_of(
-        bins,
-        trio.CapacityLimiter(1),
-        recovery=recovery,
-        loop=loop,
-        clock=clock or VirtualClock(),
-        phases=phases or PhaseAllocator(),
-        collector=IdleGarbageCollector(),
+def make_parts(bins, *, clock=None, loop=True, phases=None, recovery=None, recording=None):
+    resources = EngineResources(
+        clock or VirtualClock(), phases or PhaseAllocator(), IdleGarbageCollector(), loop
     )
+    opened = OpenRecording(recording, trio.CapacityLimiter(1), recovery)
+    return make_engine_parts(opened, bins, resources)
 
 
 @dataclass(eq=False)
@@ -150,6 +148,10 @@ class ListSink:
     wire_format: object = None
     is_listening: bool = True
     is_deferred: bool = False
+    transport: str = "test"
+    dropped: int = 0
+    was_given_up: bool = False
+    backlog: object = None
     packets: list = field(default_factory=list)
     times: list = field(default_factory=list)
     deadlines: list = field(default_factory=list)

@@ -22,7 +22,7 @@ from phantomlink.recordings.bins import Block
 from phantomlink.wire.canonical import PayloadEncoder
 
 if TYPE_CHECKING:
-    from phantomlink.engine.playback import PlaybackParts
+    from phantomlink.engine.parts import PlaybackParts
 
 MAX_DIGEST_PACKETS = 65_536
 """Of one digest: some fifteen seconds at 142 units."""
@@ -63,7 +63,7 @@ async def payload_digest(
         )
     if applied is not None:
         # Its own: the one of the session is in use by the playheads, in another thread.
-        applied = apply_perturbation(applied.perturbation, applied.seed, parts.reader.bins)
+        applied = apply_perturbation(applied.perturbation, applied.seed, parts.bins)
     digest = hashlib.sha256()
     for start, stop in _blocks(runs):
         block = await parts.reader.read(start, stop)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
 from phantomlink.engine.faults import Fault
+from phantomlink.engine.status import ClientBacklog
 from phantomlink.wire.encoder import Frame, PacketEncoder, WireFormat, packet_encoder
 from phantomlink.wire.packet import Packet, StreamHeader
 
@@ -96,6 +98,26 @@ class Sink(Protocol):
         """
         ...
 
+    @property
+    def transport(self) -> str:
+        """Under which name its packets are counted: one of a handful."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Packets that it lost because it was too slow."""
+        ...
+
+    @property
+    def was_given_up(self) -> bool:
+        """Whether it is closed because it was too slow."""
+        ...
+
+    @property
+    def backlog(self) -> ClientBacklog | None:
+        """What waits for it; None where nothing ever does."""
+        ...
+
     def offer_nowait(self, release: Release) -> None:
         """Take the packet, or drop it (or an older one) and count that."""
         ...
@@ -109,11 +131,36 @@ class Sink(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Somewhere packets go without being listened to: no playhead starts or goes on for it.
+
+    It has each packet after every sink, and what happens to a packet on purpose (`Release.fault`)
+    too. None of its methods waits; what it does in them delays the next tick, so it keeps a
+    reference and does the rest elsewhere.
+    """
+
+    def offer_nowait(self, release: Release) -> None:
+        """Take a packet that has left; one that was sent twice comes twice."""
+        ...
+
+    def lost_nowait(self, release: Release) -> None:
+        """Take note of a packet that nobody is given, on purpose. It has no time of leaving."""
+        ...
+
+    def end(self, code: int, reason: str) -> None:
+        """No more packets come: the session has ended, or this has failed."""
+        ...
+
+
+ReceiverT = TypeVar("ReceiverT", Sink, Observer)
+
+
 class Fanout:
-    """The sinks of one playback."""
+    """The sinks and observers of one playback."""
 
     def __init__(self) -> None:
         self._sinks: dict[Sink, None] = {}
+        self._observers: tuple[Observer, ...] = ()
         self._all: tuple[Sink, ...] = ()
         self._last: list[Sink] = []
         self.wire_formats: frozenset[WireFormat] = frozenset()
@@ -144,6 +191,14 @@ class Fanout:
         self._sinks.pop(sink, None)
         self._changed()
 
+    def add_observer(self, observer: Observer) -> None:
+        """From the next packet on, `observer` gets them."""
+        self._observers = (*self._observers, observer)
+
+    def discard_observer(self, observer: Observer) -> None:
+        """`observer` gets nothing more; no matter whether it did."""
+        self._observers = tuple(each for each in self._observers if each is not observer)
+
     def offer(self, release: Release, give_way: Callable[[], None] | None = None) -> list[Sink]:
         """Give the packet to every sink but those that come last; answers those that failed.
 
@@ -162,8 +217,29 @@ class Fanout:
         return _offer(first, release, give_way if len(self._all) <= _FEW else None)
 
     def offer_last(self, release: Release) -> list[Sink]:
-        """Give the packet to those that came last in `offer`; answers those that failed."""
-        return _offer(self._last, release)
+        """Give the packet to those that `offer` left out and to observers.
+
+        Returns:
+            The sinks that failed; an observer that does is dropped here.
+        """
+        failed = _offer(self._last, release) if self._last else []
+        if self._observers:
+            for observer in _offer(self._observers, release):
+                self._drop_observer(observer)
+        return failed
+
+    def lost(self, release: Release) -> None:
+        """Tell observers of a packet that nobody is given, on purpose."""
+        for observer in self._observers:
+            try:
+                observer.lost_nowait(release)
+            except Exception:
+                logger.exception("An observer failed and is dropped: %r", observer)
+                self._drop_observer(observer)
+
+    def _drop_observer(self, observer: Observer) -> None:
+        self.discard_observer(observer)
+        observer.end(CLOSE_INTERNAL_ERROR, "internal error")
 
     def _changed(self) -> None:
         self.wire_formats = frozenset(
@@ -173,8 +249,8 @@ class Fanout:
 
 
 def _offer(
-    sinks: Sequence[Sink], release: Release, between: Callable[[], None] | None = None
-) -> list[Sink]:
+    sinks: Sequence[ReceiverT], release: Release, between: Callable[[], None] | None = None
+) -> list[ReceiverT]:
     failed = []
     for n, sink in enumerate(sinks):
         if n and between is not None:

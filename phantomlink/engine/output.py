@@ -1,44 +1,70 @@
-"""What lives beside a session's playheads: outputs, and the events that they are told of.
+"""Outputs: how packets leave a session other than to WebSocket clients.
 
-A output runs as long as its session, in its nursery. It is how another form of output (LSL
-outlets, say) lives and dies with the session while the engine knows nothing of it.
+An `OutputKind` is there once in a server and makes an `Output` for each session, which runs as
+long as the session does. What an output does with packets it does through a `Sink` (see
+`fanout`): one that listens, and so keeps a playhead going, or an `Observer`, which does not. The
+engine and everything above know outputs by these protocols alone; the list of kinds stands in the
+composition root.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from phantomlink.engine.session import Session
+import trio
 
-
-class SessionEvent(Enum):
-    """What happens to a session between packets."""
-
-    PAUSED = "pause"
-    RESUMED = "resume"
-    SOUGHT = "seek"
-    STOPPED = "stop"
-    ENDED = "end"
-    """The unfiltered playhead has played its last bin and does not loop."""
-    PACED = "speed"
-    ARRIVED = "arrival"
-    """Somebody began to listen who lets the unfiltered playhead play: to that one, or to any of
-    a session that was stopped."""
+SessionT = TypeVar("SessionT", contravariant=True)
+"""The session: generic, so that sessions may know their outputs."""
 
 
-Observer = Callable[[SessionEvent], None]
-"""Is told of each event when it has taken effect. Must not wait."""
+class Output(Protocol[SessionT]):
+    """One output of one session.
 
+    Attributes:
+        kind: the name of its `OutputKind`.
+        is_wanted: False for a session that was asked for without it.
+        settled: set once `as_json` says what came of it.
+    """
 
-class Output(Protocol):
-    """Runs as long as a session."""
+    kind: str
+    is_wanted: bool
+    settled: trio.Event
 
-    async def run(self, session: Session) -> None:
+    def as_json(self) -> Mapping[str, Any] | None:
+        """What the session's answers say under `kind`; None: nothing."""
+        ...
+
+    async def run(self, session: SessionT) -> None:
         """Run until cancelled, which is when the session closes. May return before.
 
         What awaits in its cleanup must be shielded and have a deadline: the session waits for it.
         """
+        ...
+
+
+class OutputKind(Protocol[SessionT]):
+    """One kind of output of a server.
+
+    Attributes:
+        name: what it is called in requests and answers.
+        label: how sentences name it.
+        publishes_code: whether it shows the codes of sessions to others, so that private ones go
+            without.
+    """
+
+    name: str
+    label: str
+    publishes_code: bool
+
+    async def start(self, sessions: Iterable[SessionT]) -> None:
+        """Get ready, once, before the first session is made.
+
+        Args:
+            sessions: those that there are, asked anew each time.
+        """
+        ...
+
+    def output(self, *, is_wanted: bool = True) -> Output[SessionT]:
+        """The output of a session that is about to be made."""
         ...

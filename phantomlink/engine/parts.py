@@ -1,48 +1,125 @@
-"""What sessions on bins of one width share, made of the bins."""
+"""What the playbacks of sessions on bins of one width share, and who makes it."""
 
 from __future__ import annotations
 
-import trio
+from dataclasses import dataclass
+from fractions import Fraction
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.fanout import Encoders
-from phantomlink.engine.playback import PlaybackParts
+from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.prefetch import BlockReader
-from phantomlink.engine.recording_recovery import RecordingRecovery
-from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.bins import BinGrid, Bins
 from phantomlink.scheduling.clock import Clock
 from phantomlink.scheduling.idle_collector import IdleGarbageCollector
 from phantomlink.scheduling.phases import PhaseAllocator
 from phantomlink.wire.packet import StreamHeader
 
 
-def parts_of(
-    bins: Bins,
-    thread: trio.CapacityLimiter,
-    *,
-    recovery: RecordingRecovery | None = None,
-    loop: bool,
-    clock: Clock,
-    phases: PhaseAllocator,
-    collector: IdleGarbageCollector,
+@dataclass(frozen=True, slots=True, eq=False)
+class EngineResources:
+    """What all playbacks of a process share.
+
+    Attributes:
+        clock: time.
+        phases: who ticks when.
+        collector: of garbage, offered the time after each tick.
+        loop: whether to start again after the last bin.
+    """
+
+    clock: Clock
+    phases: PhaseAllocator
+    collector: IdleGarbageCollector
+    loop: bool
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class PlaybackParts:
+    """What every playback of a session shares.
+
+    Attributes:
+        open_recording: the recording that is played.
+        reader: of the recording at the session's bin width.
+        assembler: of its packets.
+        encoders: of its frames.
+        loop: whether to start again after the last bin.
+        clock: time.
+        phases: who ticks when, in the whole server.
+        collector: of garbage, offered the time after each tick.
+    """
+
+    open_recording: OpenRecording
+    reader: BlockReader
+    assembler: PacketAssembler
+    encoders: Encoders
+    loop: bool
+    clock: Clock
+    phases: PhaseAllocator
+    collector: IdleGarbageCollector
+
+    @property
+    def bins(self) -> Bins:
+        """The recording at the session's bin width."""
+        return self.reader.bins
+
+    @property
+    def grid(self) -> BinGrid:
+        """Where these bins lie on the recording's clock."""
+        return self.reader.bins.grid
+
+
+def make_parts(
+    open_recording: OpenRecording, bins: Bins, resources: EngineResources
 ) -> PlaybackParts:
     """The parts of playbacks of these bins.
 
     Args:
+        open_recording: that the bins are of.
         bins: to play.
-        thread: in which the recording is read.
-        recovery: of a recording that can be lost and come back; None: a failed read is an error.
-        loop: whether to start again after the last bin.
-        clock: time.
-        phases: who ticks when.
-        collector: of garbage.
+        resources: of the process.
     """
     return PlaybackParts(
-        reader=BlockReader(bins, thread, recovery),
+        open_recording=open_recording,
+        reader=BlockReader(bins, open_recording.thread, open_recording.recovery),
         assembler=PacketAssembler(bins),
         encoders=Encoders(StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)),
-        loop=loop,
-        clock=clock,
-        phases=phases,
-        collector=collector,
+        loop=resources.loop,
+        clock=resources.clock,
+        phases=resources.phases,
+        collector=resources.collector,
     )
+
+
+class PartsCache:
+    """The parts of each open recording and bin rate, for as long as a session plays them.
+
+    Args:
+        resources: of the process.
+    """
+
+    def __init__(self, resources: EngineResources) -> None:
+        self._resources = resources
+        self._parts: WeakKeyDictionary[
+            OpenRecording, WeakValueDictionary[Fraction, PlaybackParts]
+        ] = WeakKeyDictionary()
+
+    async def at_rate(self, open_recording: OpenRecording, rate_hz: Fraction) -> PlaybackParts:
+        """What plays a recording at this rate, from which others may be playing already.
+
+        Args:
+            open_recording: to play.
+            rate_hz: bins a second of the recording's clock.
+
+        Raises:
+            RecordingError: the file cannot be read.
+        """
+        by_rate = self._parts.setdefault(open_recording, WeakValueDictionary())
+        parts = by_rate.get(rate_hz)
+        if parts is None:
+            bins = await open_recording.bins_at(rate_hz)
+            # Somebody else may have asked for the same in the meantime.
+            parts = by_rate.setdefault(
+                rate_hz, make_parts(open_recording, bins, self._resources)
+            )
+        return parts

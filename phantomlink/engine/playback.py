@@ -23,18 +23,17 @@ from functools import partial
 import trio
 
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
-from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.builder import PacketBuilder
-from phantomlink.engine.fanout import Encoders, Fanout, Release, Sink
+from phantomlink.engine.fanout import Fanout, Observer, Release, Sink
 from phantomlink.engine.faults import NO_FAULT, Delays, Line
+from phantomlink.engine.parts import PlaybackParts
 from phantomlink.engine.perturbed import AppliedPerturbation, SentRows
-from phantomlink.engine.prefetch import BLOCKS_BUFFERED, BlockReader, prefetch
+from phantomlink.engine.prefetch import BLOCKS_BUFFERED, prefetch
 from phantomlink.engine.selection import Playhead, Selection
+from phantomlink.engine.status import PlaybackStatus
 from phantomlink.engine.timing import EventKind, TimingCounters, TimingEvent
 from phantomlink.recordings.bins import Block
-from phantomlink.scheduling.clock import Clock
-from phantomlink.scheduling.idle_collector import IdleGarbageCollector
-from phantomlink.scheduling.phases import PhaseAllocator
+from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.timeline import Timeline
 
 # Way is given up to so many ticks a second of all playheads: with more, even what clients take to
@@ -43,29 +42,6 @@ _GIVE_WAY_BELOW_HZ = 1000
 # Every start has to read first; what is over sooner is not told of.
 _DRY_NS = 100_000_000
 _BEING_READ = "the recording is being read"
-
-
-@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
-class PlaybackParts:
-    """What every playback of a session shares.
-
-    Attributes:
-        reader: of the recording at the session's bin width.
-        assembler: of its packets.
-        encoders: of its frames.
-        loop: whether to start again after the last bin.
-        clock: time.
-        phases: who ticks when, in the whole server.
-        collector: of garbage, offered the time after each tick.
-    """
-
-    reader: BlockReader
-    assembler: PacketAssembler
-    encoders: Encoders
-    loop: bool
-    clock: Clock
-    phases: PhaseAllocator
-    collector: IdleGarbageCollector
 
 
 @dataclass(slots=True, eq=False)
@@ -95,6 +71,7 @@ class Playback:
         from_bin: where to start: the first selected bin at or after it, wrapping.
         may_play: whether the session lets its playbacks advance now.
         on_end: called when the last bin has been played and there is no loop.
+        on_stall: called when its deadlines have moved because a tick was too late.
         applied: what is done to its packets; None for nothing.
     """
 
@@ -107,11 +84,13 @@ class Playback:
         from_bin: int = 0,
         may_play: Callable[[], bool],
         on_end: Callable[[Playback], None],
+        on_stall: Callable[[Playback], None],
         applied: AppliedPerturbation | None = None,
     ) -> None:
         self._parts = parts
         self._may_play = may_play
         self._on_end = on_end
+        self._on_stall = on_stall
         self.playhead = Playhead(selection, from_bin)
         self.fanout = Fanout()
         self.timing = TimingCounters()
@@ -144,6 +123,28 @@ class Playback:
         recovery = self._parts.reader.recovery
         return (recovery and recovery.reason) or _BEING_READ
 
+    def status(self, wanted: Filter) -> PlaybackStatus:
+        """It now.
+
+        Args:
+            wanted: the filter that it plays.
+        """
+        head, timing = self.playhead, self.timing
+        waiting_for = self.waiting_for
+        return PlaybackStatus(
+            filter=wanted,
+            current_packet=head.bin_index,
+            sequence_number=head.sequence_number,
+            loop=head.loop,
+            total_packets=head.selection.length,
+            connections=self.fanout.n_listening,
+            is_playing=self.is_playing and waiting_for is None,
+            waiting_for=waiting_for,
+            packets=timing.packets,
+            stalls=timing.stalls,
+            overruns=timing.overruns,
+        )
+
     @contextmanager
     def running_dry(self) -> Iterator[None]:
         """While nothing has been read ahead, and what comes next is waited for."""
@@ -162,6 +163,14 @@ class Playback:
         """`sink` gets nothing more; no matter whether it did."""
         self.fanout.discard(sink)
         self.update()
+
+    def observe(self, observer: Observer) -> None:
+        """Let `observer` have the packets from the next one on, without listening."""
+        self.fanout.add_observer(observer)
+
+    def unobserve(self, observer: Observer) -> None:
+        """`observer` gets nothing more; no matter whether it did."""
+        self.fanout.discard_observer(observer)
 
     def update(self) -> None:
         """Start or hold the playhead after anything that `is_playing` depends on has changed."""
@@ -286,7 +295,7 @@ class Playback:
             assembler=self._parts.assembler,
             applied=self._applied,
         )
-        ticks = _Ticks(builder, float(self._rate_hz / self._parts.reader.bins.grid.rate_hz))
+        ticks = _Ticks(builder, float(self._rate_hz / self._parts.grid.rate_hz))
         tick = partial(self._tick, ticks)
         while True:
             await builder.fill()
@@ -308,6 +317,7 @@ class Playback:
         if self._timeline.is_stalled(now_ns, delayed_ns):
             self._went_wrong(EventKind.STALL, now_ns - due_ns)
             self._anchor(now_ns)
+            self._on_stall(self)
             due_ns = self._next_due_ns(ticks)
         return due_ns
 
@@ -370,6 +380,8 @@ class Playback:
             self._left_late(release, due_ns)
         for leaving in outcome.leaving:
             self._release(leaving, due_ns)
+        if lost:
+            self.fanout.lost(release)
         for _ in range(lost):
             head.advance()
 

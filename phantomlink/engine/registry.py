@@ -22,7 +22,7 @@ from phantomlink.close_codes import (
 from phantomlink.engine.ledger import Ledger
 from phantomlink.engine.output import Output
 from phantomlink.engine.perturbed import AppliedPerturbation
-from phantomlink.engine.playback import PlaybackParts
+from phantomlink.engine.parts import PlaybackParts
 from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.session_codes import make_up_code, shown_code, validate_code
 from phantomlink.errors import (
@@ -101,7 +101,7 @@ class Registry:
         *,
         parts: PlaybackParts | None = None,
         speed: Fraction = REAL_TIME,
-        outputs: Sequence[Output] = (),
+        outputs: Sequence[Output[Session]] = (),
         perturbation: Perturbation | None = None,
         seed: int | None = None,
         applied: AppliedPerturbation | None = None,

@@ -8,34 +8,42 @@ the time before leaves afterwards.
 from __future__ import annotations
 
 import math
-import weakref
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from fractions import Fraction
 
 import trio
 
 from phantomlink.close_codes import CLOSE_NORMAL
-from phantomlink.engine.fanout import Sink
-from phantomlink.engine.output import Observer, Output, SessionEvent
+from phantomlink.engine.session_counters import SessionCounters
+from phantomlink.engine.events import (
+    NO_FILTER,
+    EventFollower,
+    EventStream,
+    PlayheadPosition,
+    SessionEvent,
+    SessionEventKind,
+)
+from phantomlink.engine.fanout import Observer, Sink
+from phantomlink.engine.open_recording import OpenRecording
+from phantomlink.engine.output import Output
+from phantomlink.engine.parts import PlaybackParts
 from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
-from phantomlink.engine.playback import Playback, PlaybackParts
-from phantomlink.engine.selection import Selection
-from phantomlink.engine.status import ClientBacklog, PlaybackStatus, SessionStatus
-from phantomlink.engine.timing import TimingSums
+from phantomlink.engine.playback import Playback
+from phantomlink.engine.playheads import Playheads
+from phantomlink.engine.status import SessionStatus
 from phantomlink.errors import BinRangeError
-from phantomlink.metrics import Histogram
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation
+from phantomlink.recordings.bins import BinGrid, Bins
+from phantomlink.recordings.recording import Recording
 from phantomlink.recordings.trials import Filter
 
-NO_FILTER = Filter()
 REAL_TIME = Fraction(1)
 
 
 class Session:
-    """An isolated listening to the recording, with playheads of its own.
+    """An isolated listening to a recording, with playheads of its own.
 
     Args:
         code: its name.
@@ -45,6 +53,9 @@ class Session:
         seed: of whatever perturbation it has, 0 to 2**63 - 1.
         applied: the same ready for use, where that has been made already.
         outputs: run as long as it does.
+
+    Attributes:
+        events: everything that happens to it between packets.
 
     Raises:
         InvalidParameterError: the perturbation does not fit the recording.
@@ -59,50 +70,60 @@ class Session:
         perturbation: Perturbation = NO_PERTURBATION,
         seed: int = 0,
         applied: AppliedPerturbation | None = None,
-        outputs: Sequence[Output] = (),
+        outputs: Sequence[Output[Session]] = (),
     ) -> None:
         self.code = code
         self.parts = parts
         self.speed = speed
         self.outputs = tuple(outputs)
         self.seed = seed
-        self._applied = applied or apply_perturbation(perturbation, seed, parts.reader.bins)
+        self._applied = applied or apply_perturbation(perturbation, seed, parts.bins)
         self.created_at = datetime.now(UTC)
         self.last_accessed = self.created_at
         self.last_used = trio.current_time()
         self.is_paused = False
         self.is_stopped = False
-        # From a packet's offer to a WebSocket client to the kernel's (or the server's) taking it.
-        self.send_latency = Histogram()
+        self.events = EventStream()
         self._reservations = 0
         self._closed: tuple[int, str] | None = None
         self._nursery: trio.Nursery | None = None
-        n_bins = parts.reader.bins.grid.n_bins
-        self.main = self._make_playback(Selection(((0, n_bins),)))
-        self._playbacks: dict[Filter, Playback] = {NO_FILTER: self.main}
-        self._scopes: dict[Playback, trio.CancelScope] = {}
-        self._clients: set[Sink] = set()
-        self._observers: dict[Observer, None] = {}
-        self._dropped_by_leavers = 0
-        self._released_by_gone = 0
-        self._slow_leavers = 0
-        # Clients that were closed because they were too slow.
-        self.clients_given_up = 0
-        # Of the filtered playheads that have gone.
-        self.gone_timing = TimingSums()
-        # Packets by transport, of those that count for themselves; WebSocket clients are counted
-        # by `send_latency`.
-        self.sent_otherwise: Counter[str] = Counter()
+        self._playheads = Playheads(parts, self)
+        self.counters = SessionCounters(self._playheads)
+
+    @property
+    def open_recording(self) -> OpenRecording:
+        """What it plays, with its thread, its recovery and the digest of its file."""
+        return self.parts.open_recording
+
+    @property
+    def recording(self) -> Recording:
+        """The recording that it plays."""
+        return self.parts.open_recording.recording
+
+    @property
+    def bins(self) -> Bins:
+        """The recording at the session's bin width."""
+        return self.parts.bins
+
+    @property
+    def grid(self) -> BinGrid:
+        """Where the session's bins lie on the recording's clock."""
+        return self.parts.grid
+
+    @property
+    def main(self) -> Playback:
+        """The unfiltered playhead."""
+        return self._playheads.main
 
     @property
     def rate_hz(self) -> Fraction:
         """Packets a second of each playhead."""
-        return self.parts.reader.bins.grid.rate_hz * self.speed
+        return self.grid.rate_hz * self.speed
 
     @property
     def n_listening(self) -> int:
         """Listeners of all playheads."""
-        return sum(playback.fanout.n_listening for playback in self._playbacks.values())
+        return sum(playback.fanout.n_listening for playback in self._playheads)
 
     @property
     def is_running(self) -> bool:
@@ -115,31 +136,9 @@ class Session:
         return self._reservations > 0 or self.n_listening > 0
 
     @property
-    def packets_released(self) -> int:
-        """Packets of all playheads so far, those of playheads that have gone included."""
-        playing = sum(playback.timing.packets for playback in self._playbacks.values())
-        return self._released_by_gone + playing
-
-    @property
-    def dropped_packets(self) -> int:
-        """Packets that slow listeners lost so far, those that have left included."""
-        return self._dropped_by_leavers + sum(_dropped(sink) for sink in self._clients)
-
-    @property
-    def slow_clients(self) -> int:
-        """Listeners that lost packets so far, those that have left included."""
-        return self._slow_leavers + sum(_is_slow(sink) for sink in self._clients)
-
-    def backlogs(self) -> list[ClientBacklog]:
-        """What waits for each client that is behind now or has lost packets."""
-        found = [getattr(sink, "backlog", None) for sink in self._clients]
-        slow = [each for each in found if each is not None and each.is_worth_telling]
-        return sorted(slow, key=lambda each: each.client_id)
-
-    @property
     def is_over(self) -> bool:
         """Whether it has ended, its last connection too: nothing that it counts changes."""
-        return self.is_closed and not self._clients and not self.is_in_use
+        return self.is_closed and not self.counters.n_sinks and not self.is_in_use
 
     @contextmanager
     def reserved(self) -> Iterator[None]:
@@ -150,14 +149,18 @@ class Session:
         finally:
             self._reservations -= 1
 
-    @contextmanager
-    def observed(self, observer: Observer) -> Iterator[None]:
-        """Tell `observer` of every event until left."""
-        self._observers[observer] = None
-        try:
-            yield
-        finally:
-            del self._observers[observer]
+    def followed_by(self, follower: EventFollower) -> AbstractContextManager[None]:
+        """Tell `follower` of every event until left."""
+        return self.events.followed_by(follower)
+
+    def announce(self, kind: SessionEventKind, detail: str = "") -> None:
+        """Tell all followers of something that an output or a route has done with the session."""
+        self._tell(kind, detail=detail)
+
+    @property
+    def may_play(self) -> bool:
+        """Whether its playheads may advance."""
+        return not (self.is_paused or self.is_stopped or self.is_closed)
 
     @property
     def is_closed(self) -> bool:
@@ -177,12 +180,7 @@ class Session:
         Raises:
             NoMatchingBinsError: the filter matches nothing.
         """
-        existing = self._playbacks.get(wanted)
-        if existing is not None:
-            return existing
-        bins = self.parts.reader.bins
-        selection = Selection(bins.trials.ranges(wanted, bins.grid))
-        return self._make_playback(selection, self.main.playhead.bin_index)
+        return self._playheads.get(wanted)
 
     def subscribe(self, wanted: Filter, playback: Playback, sink: Sink) -> Playback:
         """Let `sink` listen; a stopped session starts again.
@@ -199,30 +197,40 @@ class Session:
         if self._closed is not None:
             sink.end(*self._closed)
             return playback
-        playback = self._playbacks.setdefault(wanted, playback)
         starts_main = self.is_stopped or playback is self.main
         self.is_stopped = False
-        self._clients.add(sink)
+        self.counters.add(sink)
         self.touch()
-        if playback not in self._scopes and self._nursery is not None:
-            self._start(playback)
+        playback = self._playheads.add(wanted, playback)
         playback.add(sink)
         self._update()
-        if starts_main:
-            self._tell(SessionEvent.ARRIVED)
+        self._tell(SessionEventKind.LISTENER_CAME, playback, wanted, starts_main=starts_main)
         return playback
 
     def unsubscribe(self, sink: Sink) -> None:
         """`sink` has left; a filtered playhead goes with its last listener."""
-        for playback in list(self._playbacks.values()):
+        for playback in self._playheads:
             playback.discard(sink)
-        if sink in self._clients:
-            self._clients.discard(sink)
-            self._dropped_by_leavers += _dropped(sink)
-            self._slow_leavers += _is_slow(sink)
-            self.clients_given_up += _was_given_up(sink)
-        self._drop_unheard()
+        had = self.counters.discard(sink)
+        self._playheads.drop_unheard()
         self.touch()
+        if had and not self.is_closed:
+            self._tell(SessionEventKind.LISTENER_LEFT)
+
+    def observe(self, wanted: Filter, observer: Observer) -> None:
+        """Let `observer` have the packets of a filter whenever somebody listens to them.
+
+        It is no listener: it starts, holds and keeps nothing, the session neither. It stays over
+        a stop and the end of the recording, until `unobserve` or the end of the session.
+        """
+        if self._closed is not None:
+            observer.end(*self._closed)
+            return
+        self._playheads.observe(wanted, observer)
+
+    def unobserve(self, observer: Observer) -> None:
+        """`observer` gets nothing more; no matter whether it did."""
+        self._playheads.unobserve(observer)
 
     def pause(self) -> None:
         """Hold every playhead; twice is fine."""
@@ -230,14 +238,14 @@ class Session:
             return
         self.is_paused = True
         self._update()
-        self._tell(SessionEvent.PAUSED)
+        self._tell(SessionEventKind.PAUSED)
 
     def resume(self) -> None:
         """Go on after a pause or a stop, for whoever listens."""
         self.is_paused = False
         self.is_stopped = False
         self._update()
-        self._tell(SessionEvent.RESUMED)
+        self._tell(SessionEventKind.RESUMED)
 
     def stop(self) -> None:
         """Close the sockets, rewind, and hold until a listener arrives or `resume`."""
@@ -246,7 +254,7 @@ class Session:
         self._end_sinks(CLOSE_NORMAL, "session stopped")
         self.main.seek(0)
         self._update()
-        self._tell(SessionEvent.STOPPED)
+        self._tell(SessionEventKind.STOPPED)
 
     def seek(self, bin_index: int) -> int:
         """Move each playhead to the first match at or after a bin, wrapping.
@@ -257,12 +265,12 @@ class Session:
         Raises:
             BinRangeError: the bin is not in the recording.
         """
-        n_bins = self.parts.reader.bins.grid.n_bins
+        n_bins = self.grid.n_bins
         if not 0 <= bin_index < n_bins:
             raise BinRangeError(f"packet_id: got {bin_index}, takes 0 to {n_bins - 1}")
-        for playback in self._playbacks.values():
+        for playback in self._playheads:
             playback.seek(bin_index)
-        self._tell(SessionEvent.SOUGHT)
+        self._tell(SessionEventKind.SOUGHT)
         return self.main.playhead.bin_index
 
     def seek_seconds(self, position_seconds: float) -> int:
@@ -271,7 +279,7 @@ class Session:
         Raises:
             BinRangeError: the time is not in the recording.
         """
-        grid = self.parts.reader.bins.grid
+        grid = self.grid
         if not (math.isfinite(position_seconds) and 0 <= position_seconds < grid.duration_seconds):
             raise BinRangeError(
                 f"position_seconds: got {position_seconds}, "
@@ -305,11 +313,11 @@ class Session:
         if speed == self.speed:
             return
         self.speed = speed
-        for playback in self._playbacks.values():
+        for playback in self._playheads:
             playback.set_rate(self.rate_hz)
         for sink in self.sinks():
             sink.stream_changed()
-        self._tell(SessionEvent.PACED)
+        self._tell(SessionEventKind.PACED)
 
     @property
     def applied(self) -> AppliedPerturbation | None:
@@ -330,17 +338,18 @@ class Session:
             InvalidParameterError: it does not fit the recording; nothing has changed then.
         """
         seed = self.seed if seed is None else seed
-        applied = apply_perturbation(perturbation, seed, self.parts.reader.bins)
+        applied = apply_perturbation(perturbation, seed, self.bins)
         return self.apply(applied, seed)
 
     def apply(self, applied: AppliedPerturbation | None, seed: int) -> int:
         """As `set_perturbation`, with one that is ready for use."""
         self.seed = seed
         self._applied = applied
-        for playback in self._playbacks.values():
+        for playback in self._playheads:
             playback.set_perturbation(applied)
         for sink in self.sinks():
             sink.stream_changed()
+        self._tell(SessionEventKind.PERTURBED, detail=applied.perturbation_id if applied else "")
         return self.main.playhead.bin_index
 
     def close(self, code: int, reason: str) -> None:
@@ -349,6 +358,8 @@ class Session:
             return
         self._closed = (code, reason)
         self._end_sinks(code, reason)
+        self._playheads.end_observers(code, reason)
+        self._tell(SessionEventKind.CLOSED, detail=reason)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
@@ -361,30 +372,17 @@ class Session:
             self.is_paused,
             self.is_stopped,
             tuple(
-                PlaybackStatus(
-                    filter=wanted,
-                    current_packet=playback.playhead.bin_index,
-                    sequence_number=playback.playhead.sequence_number,
-                    loop=playback.playhead.loop,
-                    total_packets=playback.playhead.selection.length,
-                    connections=playback.fanout.n_listening,
-                    is_playing=playback.is_playing and playback.waiting_for is None,
-                    waiting_for=playback.waiting_for,
-                    packets=playback.timing.packets,
-                    stalls=playback.timing.stalls,
-                    overruns=playback.timing.overruns,
-                )
-                for wanted, playback in self._playbacks.items()
+                playback.status(wanted) for wanted, playback in self.playbacks().items()
             ),
         )
 
     def playbacks(self) -> Mapping[Filter, Playback]:
         """The playheads by filter, the unfiltered one first."""
-        return self._playbacks
+        return self._playheads.by_filter()
 
     def sinks(self) -> tuple[Sink, ...]:
         """Everything that listens."""
-        return tuple(sink for playback in self._playbacks.values() for sink in playback.fanout)
+        return tuple(sink for playback in self._playheads for sink in playback.fanout)
 
     async def run(self) -> None:
         """Run until closed. Every playback is a task here.
@@ -396,94 +394,48 @@ class Session:
             self._nursery = nursery
             if self._closed is not None:
                 nursery.cancel_scope.cancel()
-            for playback in self._playbacks.values():
-                self._start(playback)
+            self._playheads.start_in(nursery)
             for output in self.outputs:
                 nursery.start_soon(output.run, self)
             await trio.sleep_forever()
 
-    def _make_playback(self, selection: Selection, from_bin: int = 0) -> Playback:
-        # Weakly: a session and playbacks that held each other would stay, with all that they have
-        # counted, until the oldest garbage is collected, a minute or two after they have ended.
-        weak = weakref.ref(self)
-
-        def may_play() -> bool:
-            session = weak()
-            return session is not None and session._may_play()
-
-        def on_end(playback: Playback) -> None:
-            session = weak()
-            if session is not None:
-                session._on_end(playback)
-
-        return Playback(
-            self.parts,
-            selection,
-            rate_hz=self.rate_hz,
-            from_bin=from_bin,
-            may_play=may_play,
-            on_end=on_end,
-            applied=self._applied,
-        )
-
-    def _may_play(self) -> bool:
-        return not (self.is_paused or self.is_stopped or self.is_closed)
-
     def _update(self) -> None:
-        for playback in list(self._playbacks.values()):
+        for playback in self._playheads:
             playback.update()
 
-    def _start(self, playback: Playback) -> None:
-        assert self._nursery is not None
-        self._scopes[playback] = trio.CancelScope()
-        self._nursery.start_soon(self._run_playback, playback, self._scopes[playback])
-
-    async def _run_playback(self, playback: Playback, scope: trio.CancelScope) -> None:
-        with scope:
-            await playback.run()
-
-    def _drop_unheard(self) -> None:
-        for wanted, playback in list(self._playbacks.items()):
-            if playback is not self.main and not len(playback.fanout):
-                del self._playbacks[wanted]
-                self._released_by_gone += playback.timing.packets
-                self.gone_timing.add(playback.timing)
-                playback.update()
-                scope = self._scopes.pop(playback, None)
-                if scope is not None:
-                    scope.cancel()
-
     def _end_sinks(self, code: int, reason: str) -> None:
-        for playback in list(self._playbacks.values()):
+        for playback in self._playheads:
             self._end_listeners(playback, code, reason)
-        self._drop_unheard()
+        self._playheads.drop_unheard()
 
     def _end_listeners(self, playback: Playback, code: int, reason: str) -> None:
         for sink in playback.fanout:
             sink.end(code, reason)
             playback.discard(sink)
 
-    def _on_end(self, playback: Playback) -> None:
+    def on_end(self, playback: Playback) -> None:
+        """A playhead has played its last bin, and does not loop."""
+        wanted = self._playheads.filter_of(playback)
         self._end_listeners(playback, CLOSE_NORMAL, "the recording ended")
-        self._drop_unheard()
-        if playback is self.main:
-            self._tell(SessionEvent.ENDED)
+        self._playheads.drop_unheard()
+        self._tell(SessionEventKind.ENDED, playback, wanted)
 
-    def _tell(self, event: SessionEvent) -> None:
-        for observer in list(self._observers):
-            observer(event)
+    def on_stall(self, playback: Playback) -> None:
+        """The deadlines of a playhead have moved because a tick was too late."""
+        self._tell(SessionEventKind.STALLED, playback, self._playheads.filter_of(playback))
 
-
-def _dropped(sink: Sink) -> int:
-    """What a sink has dropped; 0 for one that never drops."""
-    dropped: int = getattr(sink, "dropped", 0)
-    return dropped
-
-
-def _was_given_up(sink: Sink) -> bool:
-    """Whether its connection is closed because it was too slow."""
-    return bool(getattr(sink, "was_given_up", False))
-
-
-def _is_slow(sink: Sink) -> bool:
-    return _dropped(sink) > 0 or _was_given_up(sink)
+    def _tell(
+        self,
+        kind: SessionEventKind,
+        playback: Playback | None = None,
+        wanted: Filter = NO_FILTER,
+        *,
+        starts_main: bool = False,
+        detail: str = "",
+    ) -> None:
+        head = (playback or self.main).playhead
+        position = PlayheadPosition(head.bin_index, head.sequence_number, head.loop)
+        at_ns = self.parts.clock.now_ns()
+        self.events.tell(
+            SessionEvent(kind, self.code, at_ns, position, wanted, starts_main, detail)
+        )

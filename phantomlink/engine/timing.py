@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from phantomlink.engine.counters import TickCounters
 from phantomlink.metrics import Histogram
 
 _EVENTS_KEPT = 64
@@ -75,26 +76,6 @@ class EventLog:
             )
 
 
-class InjectedFaults:
-    """What was done to a playback's packets on purpose.
-
-    Attributes:
-        lost: packets that nobody was given.
-        duplicated: packets that everybody was given twice.
-        reordered: packets that left after their successor.
-        delays: by how much packets left after their deadline, those that waited for a delayed one
-            included.
-    """
-
-    __slots__ = ("delays", "duplicated", "lost", "reordered")
-
-    def __init__(self) -> None:
-        self.lost = 0
-        self.duplicated = 0
-        self.reordered = 0
-        self.delays = Histogram()
-
-
 class DriftGauge:
     """How far ticks move away from their ideal grid over time: the slope of the lower envelope.
 
@@ -135,56 +116,29 @@ class DriftGauge:
         return (self._latest[1] - self._first[1]) / elapsed_ns * 1e6
 
 
-class TimingCounters:
+class TimingCounters(TickCounters):
     """The figures of one playback since it was made.
 
     Attributes:
-        lateness: release of each packet minus when it was due: its deadline, and what it was
-            delayed on purpose.
         handover: from a packet's release to its having been offered to the last listener, which
             is the last write that a socket took at once.
         drift: of the releases against CLOCK_MONOTONIC, since the last anchor.
-        packets: released.
         anchors: times the grid of deadlines began: at the start, after each hold, each stall.
-        stalls: times the anchor moved because a tick was too late to catch up.
-        overruns: packets that were not ready at their deadline.
         events: the latest stalls and overruns, oldest first.
         lowest_depth: fewest bins that were read ahead when a tick was due; None before the first.
-        injected: faults of transport that were played on purpose.
         latest_depth: how many there were when a block had last been used up; None before.
     """
 
-    __slots__ = (
-        "anchors",
-        "drift",
-        "events",
-        "handover",
-        "injected",
-        "lateness",
-        "latest_depth",
-        "lowest_depth",
-        "overruns",
-        "packets",
-        "stalls",
-    )
+    __slots__ = ("anchors", "drift", "events", "handover", "latest_depth", "lowest_depth")
 
     def __init__(self) -> None:
-        self.lateness = Histogram()
+        super().__init__()
         self.handover = Histogram()
         self.drift = DriftGauge()
-        self.packets = 0
         self.anchors = 0
-        self.stalls = 0
-        self.overruns = 0
         self.events = EventLog()
         self.lowest_depth: int | None = None
-        self.injected = InjectedFaults()
         self.latest_depth: int | None = None
-
-    @property
-    def injected_losses(self) -> int:
-        """Packets that nobody was given, on purpose."""
-        return self.injected.lost
 
     def anchored(self) -> None:
         """A new grid of deadlines begins."""
@@ -212,22 +166,3 @@ class TimingCounters:
         self.latest_depth = bins_ahead
         if self.lowest_depth is None or bins_ahead < self.lowest_depth:
             self.lowest_depth = bins_ahead
-
-
-class TimingSums:
-    """What the playbacks that have gone had counted, together."""
-
-    __slots__ = ("injected_losses", "lateness", "overruns", "stalls")
-
-    def __init__(self) -> None:
-        self.lateness = Histogram()
-        self.stalls = 0
-        self.overruns = 0
-        self.injected_losses = 0
-
-    def add(self, counted: TimingCounters | TimingSums) -> None:
-        """Count also what this one has."""
-        self.lateness.merge(counted.lateness)
-        self.stalls += counted.stalls
-        self.overruns += counted.overruns
-        self.injected_losses += counted.injected_losses

@@ -27,6 +27,9 @@ class PacketQueue:
     """
 
     wire_format: WireFormat | None = None
+    transport = "script"
+    was_given_up = False
+    backlog = None
     is_listening = True
     is_deferred = False
 

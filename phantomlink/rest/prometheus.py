@@ -23,7 +23,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.registry import Collector
 
 from phantomlink import __version__
-from phantomlink.engine.ledger import WEBSOCKET, Sums
+from phantomlink.engine.counters import WEBSOCKET, Counters
 from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
 from phantomlink.rest.accept import Form
@@ -66,7 +66,7 @@ class Gauges:
         for playback in session.playbacks().values():
             for sink in playback.fanout:
                 if sink.is_listening:
-                    self.clients[getattr(sink, "transport", WEBSOCKET)] += 1
+                    self.clients[sink.transport] += 1
             depth = playback.timing.latest_depth
             if playback.is_playing and depth is not None:
                 self.depth = depth if self.depth is None else min(self.depth, depth)
@@ -77,7 +77,7 @@ async def scrape(service: Service, form: Form) -> bytes:
     sums, sessions = service.registry.ledger.open(service.registry)
     gauges, turn = Gauges(), LoopBudget()
     for session in sessions:
-        sums.add(session)
+        session.counters.add_to(sums)
         if not session.is_closed:
             gauges.add(session)
         if turn.is_over:
@@ -90,7 +90,7 @@ async def scrape(service: Service, form: Form) -> bytes:
     return b"".join(parts) + (_END if form is Form.OPENMETRICS else b"")
 
 
-def families(sums: Sums, gauges: Gauges) -> list[Metric]:
+def families(sums: Counters, gauges: Gauges) -> list[Metric]:
     """Every metric, in the order in which it is published."""
     sent = CounterMetricFamily(
         "phantomlink_packets_sent",
@@ -101,7 +101,7 @@ def families(sums: Sums, gauges: Gauges) -> list[Metric]:
         "phantomlink_clients", "Clients that listen now.", labels=["transport"]
     )
     for transport in TRANSPORTS:
-        sent.add_metric([transport], sums.sent[transport])
+        sent.add_metric([transport], sums.delivery(transport).sent)
         clients.add_metric([transport], gauges.clients[transport])
     dropped = CounterMetricFamily(
         "phantomlink_packets_dropped",
@@ -109,7 +109,7 @@ def families(sums: Sums, gauges: Gauges) -> list[Metric]:
         labels=["reason"],
     )
     dropped.add_metric([SLOW_CLIENT], sums.dropped)
-    dropped.add_metric([INJECTED], sums.timing.injected_losses)
+    dropped.add_metric([INJECTED], sums.ticks.injected.lost)
     depth = GaugeMetricFamily(
         "phantomlink_prefetch_depth_bins",
         "Fewest bins read ahead of a playhead that plays, when it last used up a block.",
@@ -120,29 +120,29 @@ def families(sums: Sums, gauges: Gauges) -> list[Metric]:
         _histogram(
             "phantomlink_tick_lateness_seconds",
             "How late packets left the scheduler: release minus deadline.",
-            sums.timing.lateness,
+            sums.ticks.lateness,
         ),
         _histogram(
             "phantomlink_send_seconds",
             "From a packet's offer to a WebSocket client to its having been taken.",
-            sums.send,
+            sums.delivery(WEBSOCKET).latency,
         ),
         sent,
         dropped,
         _counter(
             "phantomlink_slow_clients",
             "Clients that lost packets, or were closed with 4408, because they were too slow.",
-            sums.slow_clients,
+            sums.slow,
         ),
         _counter(
             "phantomlink_stalls",
             "Ticks that were too late to be caught up: the grid of deadlines moved.",
-            sums.timing.stalls,
+            sums.ticks.stalls,
         ),
         _counter(
             "phantomlink_overruns",
             "Packets that were not ready at their deadline.",
-            sums.timing.overruns,
+            sums.ticks.overruns,
         ),
         GaugeMetricFamily("phantomlink_sessions", "Sessions now.", value=gauges.sessions),
         clients,

@@ -119,11 +119,12 @@ class _Routes:
     async def create_session(self) -> Response:
         service = self._get_service()
         parameters = await _parameters()
+        lsl = parameters.flag("lsl")
         session, created = await service.sessions.create(
             parameters.text("custom_code"),
             bin_size_ms=parameters.number("bin_size_ms"),
             speed=parameters.number("speed"),
-            lsl=parameters.flag("lsl"),
+            outputs={} if lsl is None else {"lsl": lsl},
             perturbation=parameters.value("perturbation"),
             seed=parameters.integer("seed"),
             private=parameters.flag("private"),
@@ -256,7 +257,7 @@ class _Routes:
         start, stop, loop = (parameters.integer(name) for name in ("start", "stop", "loop"))
         bins = {
             "start": 0 if start is None else start,
-            "stop": session.parts.reader.bins.grid.n_bins if stop is None else stop,
+            "stop": session.grid.n_bins if stop is None else stop,
             "loop": 0 if loop is None else loop,
         }
         wanted = Filter(

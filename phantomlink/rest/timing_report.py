@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
+from phantomlink.engine.counters import WEBSOCKET
 from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
-from phantomlink.outputs.lsl.output import lsl_output
 from phantomlink.rest.views import filter_json, injected, iso, slowness
 from phantomlink.scheduling.clock import SystemClock
 from phantomlink.service.service import Service
@@ -28,19 +28,18 @@ _SETTINGS = ("stream_frequency_hz", "loop", "spin_share", "realtime", "cpu_affin
 def timing(service: Service, session: Session) -> Json:
     """The report as JSON; durations in microseconds."""
     collector = service.collector
-    output = lsl_output(session)
     return {
         "session_code": session.code,
         "timestamp": iso(datetime.now(UTC)),
-        "bin_size_ms": session.parts.reader.bins.grid.bin_size_ms,
+        "bin_size_ms": session.grid.bin_size_ms,
         "speed": float(session.speed),
         "packets_per_second": float(session.rate_hz),
         "playheads": [
             _playhead(playback, filter_json(wanted))
             for wanted, playback in session.playbacks().items()
         ],
-        "send_latency_us": _durations(session.send_latency),
-        "lsl_push_us": _durations(Histogram() if output is None else output.push_duration),
+        "send_latency_us": _durations(session.counters.latency(WEBSOCKET)),
+        "lsl_push_us": _durations(session.counters.latency("lsl")),
         **slowness(session),
         "server": {
             "clock": _clock(service),

@@ -15,12 +15,11 @@ from typing import Any
 import psutil
 
 from phantomlink import __version__
+from phantomlink.engine.counters import WEBSOCKET, InjectedFaults
 from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.session_codes import is_private
 from phantomlink.engine.status import PlaybackStatus, SessionStatus
-from phantomlink.engine.timing import InjectedFaults
 from phantomlink.metrics import Histogram
-from phantomlink.outputs.lsl.output import lsl_output
 from phantomlink.perturbation import Perturbation
 from phantomlink.recordings.contents import SeriesInfo
 from phantomlink.recordings.grid import BinGrid
@@ -132,7 +131,7 @@ def session_created(session: Session, *, created: bool, base_url: str) -> Json:
         "created": created,
         "is_private": is_private(session.code),
         **_pace(session),
-        "lsl": lsl(session),
+        **outputs(session),
         **_perturbation(session),
     }
 
@@ -157,17 +156,15 @@ def session_json(session: Session) -> Json:
         "position_seconds": _seconds(grid, main.current_packet),
         **_pace(session),
         "filtered": _filtered(status, grid),
-        "lsl": lsl(session),
+        **outputs(session),
         **_perturbation(session),
     }
 
 
-def lsl(session: Session) -> Json:
-    """The session's LSL streams, or why it has none."""
-    output = lsl_output(session)
-    if output is not None:
-        return output.as_json()
-    return {"is_available": False, "reason": "made without", "has_consumers": False, "streams": []}
+def outputs(session: Session) -> Json:
+    """What the session's outputs say of themselves, each under its kind."""
+    said = {output.kind: output.as_json() for output in session.outputs}
+    return {kind: json for kind, json in said.items() if json is not None}
 
 
 def position(session: Session) -> Json:
@@ -226,13 +223,13 @@ def stats(session: Session) -> Json:
         # What was lost on purpose took its time too.
         "elapsed_seconds": _seconds(grid, main.packets + session.main.timing.injected.lost),
         "active_connections": status.active_connections,
-        "packets_sent": session.packets_released,
+        "packets_sent": session.counters.packets,
         **slowness(session),
         "stalls": main.stalls,
         "overruns": main.overruns,
         "injected": injected(session.main.timing.injected),
         "timing_error_ms": _milliseconds(session.main.timing.lateness),
-        "network_latency_ms": _milliseconds(session.send_latency),
+        "network_latency_ms": _milliseconds(session.counters.latency(WEBSOCKET)),
         "filtered": _filtered(status, grid),
     }
 
@@ -240,9 +237,9 @@ def stats(session: Session) -> Json:
 def slowness(session: Session) -> Json:
     """What was lost on the way to clients that are too slow, and who is behind."""
     return {
-        "dropped_packets": session.dropped_packets,
-        "slow_clients": session.slow_clients,
-        "slow_clients_closed": session.clients_given_up,
+        "dropped_packets": session.counters.dropped,
+        "slow_clients": session.counters.slow,
+        "slow_clients_closed": session.counters.given_up,
         "slow_clients_now": [
             {
                 "client_id": each.client_id,
@@ -253,7 +250,7 @@ def slowness(session: Session) -> Json:
                 if each.behind_seconds is None
                 else round(each.behind_seconds, 3),
             }
-            for each in session.backlogs()
+            for each in session.counters.backlogs()
         ],
     }
 
@@ -275,8 +272,8 @@ def tally(session: Session) -> Tally:
     timings = [playback.timing for playback in session.playbacks().values()]
     return Tally(
         session.n_listening,
-        session.packets_released,
-        session.dropped_packets,
+        session.counters.packets,
+        session.counters.dropped,
         sum(timing.stalls for timing in timings),
         sum(timing.overruns for timing in timings),
     )
@@ -320,9 +317,9 @@ def metrics(sessions: Mapping[str, Json]) -> Json:
 def session_metrics(session: Session, memory_mb: float) -> Json:
     """What `metrics` says of one session; `memory_mb` is the process's."""
     return {
-        "packets_sent": session.packets_released,
-        "dropped_packets": session.dropped_packets,
-        "network_latency_ms": _milliseconds(session.send_latency),
+        "packets_sent": session.counters.packets,
+        "dropped_packets": session.counters.dropped,
+        "network_latency_ms": _milliseconds(session.counters.latency(WEBSOCKET)),
         "timing_error_ms": _milliseconds(session.main.timing.lateness),
         "memory_usage_mb": memory_mb,
         "is_running": session.is_running,
@@ -443,7 +440,7 @@ def filter_json(wanted: Filter) -> Json:
 
 
 def _grid(session: Session) -> BinGrid:
-    return session.parts.reader.bins.grid
+    return session.grid
 
 
 def _seconds(grid: BinGrid, n_bins: int) -> float:

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import logging
 from fractions import Fraction
-from functools import partial
-from pathlib import Path
-from weakref import WeakValueDictionary
 
 import trio
 
 from phantomlink.access.access_policy import AccessPolicy
 from phantomlink.access.request_identity import UNKNOWN_ADDRESS
-from phantomlink.engine.parts import parts_of
+from phantomlink.engine.open_recording import OpenRecording
+from phantomlink.engine.parts import EngineResources, PartsCache, PlaybackParts
 from phantomlink.engine.perturbed import warm_up
-from phantomlink.engine.playback import PlaybackParts
-from phantomlink.engine.recording_recovery import RecordingRecovery
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.session import Session
-from phantomlink.errors import RecordingError, UnavailableError
-from phantomlink.outputs.lsl.manager import LslManager
-from phantomlink.outputs.lsl.stream_description import StreamDescription
+from phantomlink.errors import UnavailableError
 from phantomlink.outputs.websocket.admission import Admission, StreamRequest, admit
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation, noise_and_drift
 from phantomlink.recordings.bins import Bins
-from phantomlink.recordings.identity import FileIdentity, sha256_of
 from phantomlink.recordings.index_progress import IndexProgress
 from phantomlink.recordings.locate import locate_recording
 from phantomlink.recordings.options import SeriesOptions
@@ -33,6 +26,7 @@ from phantomlink.scheduling.clock import Clock, SystemClock
 from phantomlink.scheduling.idle_collector import IdleGarbageCollector
 from phantomlink.scheduling.os_tuning import Tuning, tune_memory, tune_system
 from phantomlink.scheduling.phases import PhaseAllocator
+from phantomlink.service.output_kinds import output_kinds
 from phantomlink.service.sessions import Sessions
 from phantomlink.settings import Settings
 from phantomlink.state.file import RecordingIdentity
@@ -42,7 +36,6 @@ from phantomlink.state.restore import bring_back
 logger = logging.getLogger(__name__)
 
 _IDLE_COLLECTION_SECONDS = 1.0
-_CLOSE_SECONDS = 1.0
 
 
 class Service:
@@ -61,19 +54,15 @@ class Service:
         self.policy = AccessPolicy(settings)
         self._wanted = recording
         self.clock = clock or SystemClock(settings.spin_share)
-        self._recording: Recording | None = None
+        self._open_recording: OpenRecording | None = None
         self._parts: PlaybackParts | None = None
-        # By rate, for as long as a session plays them.
-        self._parts_at: WeakValueDictionary[Fraction, PlaybackParts] = WeakValueDictionary()
-        self._thread = trio.CapacityLimiter(1)
-        self._phases = PhaseAllocator()
         self._not_ready: str | None = "the recording is being opened"
         self._scope = trio.CancelScope()
         self.collector = IdleGarbageCollector()
+        self._parts_cache = PartsCache(
+            EngineResources(self.clock, PhaseAllocator(), self.collector, settings.loop)
+        )
         self.tuning: tuple[Tuning, ...] = ()
-        self.sha256: str | None = None
-        # None when nothing is read from the recording any more.
-        self._supply: RecordingRecovery | None = None
         self._keeper: StateKeeper | None = None
         self.registry = Registry(
             self._session_parts,
@@ -82,19 +71,33 @@ class Service:
             perturbation=_default_perturbation(settings),
             seed=settings.noise_seed,
         )
-        self.lsl = LslManager(settings, self._describe)
-        self.sessions = Sessions(self.registry, self.lsl, self.rate_hz, self._parts_for)
+        self.outputs = output_kinds(settings)
+        self.sessions = Sessions(self.registry, self.outputs, self.rate_hz, self._parts_for)
 
     @property
-    def recording(self) -> Recording:
-        """The recording that is played.
+    def open_recording(self) -> OpenRecording:
+        """The recording that sessions play which name none.
 
         Raises:
             UnavailableError: it is not open.
         """
-        if self._recording is None:
+        if self._open_recording is None:
             raise UnavailableError(self._not_ready or "the server is going away")
-        return self._recording
+        return self._open_recording
+
+    @property
+    def recording(self) -> Recording:
+        """As `open_recording`, without its thread and its recovery.
+
+        Raises:
+            UnavailableError: it is not open.
+        """
+        return self.open_recording.recording
+
+    @property
+    def sha256(self) -> str | None:
+        """Of the recording's file; None while it is not known."""
+        return None if self._open_recording is None else self._open_recording.sha256
 
     @property
     def bins(self) -> Bins:
@@ -103,7 +106,7 @@ class Service:
         Raises:
             UnavailableError: it is not open.
         """
-        return self._session_parts().reader.bins
+        return self._session_parts().bins
 
     @property
     def rate_hz(self) -> Fraction:
@@ -113,7 +116,8 @@ class Service:
     @property
     def not_ready_reason(self) -> str | None:
         """Why no session can be served now; None when one can."""
-        return self._not_ready or (self._supply.reason if self._supply else None)
+        opened = self._open_recording
+        return self._not_ready or (None if opened is None else opened.reason)
 
     def enter(
         self, request: StreamRequest, address: str = UNKNOWN_ADDRESS
@@ -130,8 +134,8 @@ class Service:
         admission = admit(request)
         # Before a session is made for it.
         self.policy.connection_limits.check(address, admission.code)
-        if self._supply is not None and self._supply.lost is not None:
-            raise UnavailableError(f"the recording cannot be read: {self._supply.lost}")
+        if (lost := self.open_recording.lost) is not None:
+            raise UnavailableError(f"the recording cannot be read: {lost}")
         return self.sessions.of_listener(admission, self.bins), admission
 
     def shut_down(self) -> None:
@@ -153,28 +157,27 @@ class Service:
             RecordingError: it cannot be opened; nothing has been started then.
         """
         memory = tune_memory()
-        recording = await trio.to_thread.run_sync(self._open, limiter=self._thread)
+        thread = trio.CapacityLimiter(1)
+        recording = await trio.to_thread.run_sync(self._open, limiter=thread)
+        opened = OpenRecording.recovering(recording, thread)
         try:
-            self._recording = recording
-            if not recording.in_memory:
-                self._supply = RecordingRecovery(recording, self._thread, lambda: self.sha256)
+            self._open_recording = opened
             self._parts = await self._parts_for(self.rate_hz)
             # In the thread: no tick has the time for it.
             await trio.to_thread.run_sync(
-                warm_up, self.bins, self.registry.perturbation, limiter=self._thread
+                warm_up, self.bins, self.registry.perturbation, limiter=thread
             )
             timing = tune_system(realtime=self.settings.realtime, cpus=self.settings.cpu_affinity)
             self.tuning = (*memory, *timing)
             for tuning in self.tuning:
                 if tuning.state in {"not permitted", "not available"}:
                     logger.warning("%s: %s (%s)", tuning.name, tuning.state, tuning.detail)
-            await self.lsl.start()
+            for kind in self.outputs:
+                await kind.start(self.registry)
             with self._scope, self.collector:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._hash_file, recording.path, recording.identity)
+                    nursery.start_soon(opened.run)
                     nursery.start_soon(self._collect_when_idle)
-                    if self._supply is not None:
-                        nursery.start_soon(self._supply.run)
                     await nursery.start(self.registry.run)
                     await self._keep_sessions(nursery, recording)
                     self._not_ready = None
@@ -182,11 +185,7 @@ class Service:
                     await trio.sleep_forever()
         finally:
             self._not_ready = "the server is going away"
-            with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-                # Not here: a read that hangs has HDF5's lock. What is not closed ends with us.
-                await trio.to_thread.run_sync(
-                    recording.close, limiter=self._thread, abandon_on_cancel=True
-                )
+            await opened.close()
 
     def _open(self) -> Recording:
         settings = self.settings
@@ -206,35 +205,7 @@ class Service:
         Raises:
             RecordingError: the file cannot be read.
         """
-        parts = self._parts_at.get(rate_hz)
-        if parts is None:
-            bins = await trio.to_thread.run_sync(
-                self.recording.at_rate, rate_hz, limiter=self._thread
-            )
-            parts = parts_of(
-                bins,
-                self._thread,
-                recovery=self._supply,
-                loop=self.settings.loop,
-                clock=self.clock,
-                phases=self._phases,
-                collector=self.collector,
-            )
-            # Somebody else may have asked for the same in the meantime.
-            parts = self._parts_at.setdefault(rate_hz, parts)
-        return parts
-
-    def _describe(self, session: Session) -> StreamDescription:
-        return StreamDescription(
-            recording=self.recording,
-            sha256=self.sha256,
-            settings=self.settings,
-            code=session.code,
-            bin_size_ms=session.parts.reader.bins.grid.bin_size_ms,
-            speed=session.speed,
-            rate_hz=session.rate_hz,
-            lateness=[other.main.timing.lateness for other in self.registry],
-        )
+        return await self._parts_cache.at_rate(self.open_recording, rate_hz)
 
     async def _keep_sessions(self, nursery: trio.Nursery, recording: Recording) -> None:
         """Let the sessions of the last run come back, and keep those that there are from now on."""
@@ -257,15 +228,6 @@ class Service:
             await trio.sleep(_IDLE_COLLECTION_SECONDS)
             self.collector.offer()
 
-    async def _hash_file(self, path: Path, identity: FileIdentity) -> None:
-        """Learn the file's SHA-256, without haste: a large file takes seconds."""
-        try:
-            self.sha256 = await trio.to_thread.run_sync(
-                partial(_sha256, path, identity), abandon_on_cancel=True
-            )
-        except (OSError, RecordingError) as error:
-            logger.warning("The SHA-256 of the recording is not known: %s", error)
-
 
 def _default_perturbation(settings: Settings) -> Perturbation:
     if not settings.noise_injection_enabled:
@@ -276,10 +238,3 @@ def _default_perturbation(settings: Settings) -> Perturbation:
         settings.drift_period_seconds,
         field="settings",
     )
-
-
-def _sha256(path: Path, identity: FileIdentity) -> str:
-    sha256 = sha256_of(path)
-    if FileIdentity.of(path) != identity:
-        raise RecordingError(f"{path} is not any more what was opened")
-    return sha256

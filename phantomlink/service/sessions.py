@@ -7,22 +7,23 @@ session that exists already is compared with what was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 
 import trio
 
 from phantomlink.engine.digest import payload_digest, runs_within
+from phantomlink.engine.events import NO_FILTER
+from phantomlink.engine.output import Output, OutputKind
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
 from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
-from phantomlink.engine.playback import PlaybackParts
+from phantomlink.engine.parts import PlaybackParts
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.selection import Selection
-from phantomlink.engine.session import NO_FILTER, REAL_TIME, Session
+from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.session_codes import is_private, make_private_code
 from phantomlink.errors import BinRangeError, InvalidParameterError, SessionDiffersError
-from phantomlink.outputs.lsl.manager import LslManager
-from phantomlink.outputs.lsl.output import lsl_output
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation, parse_perturbation
 from phantomlink.perturbation.perturber import SEEDS
@@ -30,9 +31,10 @@ from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.trials import Filter
 from phantomlink.state.file import SessionState
 
-# Making outlets takes some 5 ms; a creation is not held up by an LSL that hangs.
-_OUTLETS_SECONDS = 5.0
+# LSL outlets take some 5 ms to make; a creation is not held up by an LSL that hangs.
+_OUTPUTS_SECONDS = 5.0
 _MAX_LOOP = 2**32 - 1
+_NO_CHOICE: Mapping[str, bool] = MappingProxyType({})
 
 
 class Sessions:
@@ -40,7 +42,7 @@ class Sessions:
 
     Args:
         registry: of them.
-        lsl: decides about their outlets.
+        kinds: of outputs that each of them has.
         rate_hz: packets a second of one that asks for no width of its bins.
         parts_at: what plays the recording at a rate.
     """
@@ -48,12 +50,12 @@ class Sessions:
     def __init__(
         self,
         registry: Registry,
-        lsl: LslManager,
+        kinds: Sequence[OutputKind[Session]],
         rate_hz: Fraction,
         parts_at: Callable[[Fraction], Awaitable[PlaybackParts]],
     ) -> None:
         self._registry = registry
-        self._lsl = lsl
+        self._kinds = tuple(kinds)
         self._rate_hz = rate_hz
         self._parts_at = parts_at
         self._threads = trio.CapacityLimiter(1)
@@ -71,12 +73,11 @@ class Sessions:
             UnavailableError: the server goes away.
         """
         existing = self._registry.find(admission.code)
-        bins = usual if existing is None else existing.parts.reader.bins
+        bins = usual if existing is None else existing.bins
         if admission.filter != NO_FILTER:
             # Before a session is made: a filter that matches nothing must not leave one behind.
             bins.trials.ranges(admission.filter, bins.grid)
-        output = self._lsl.output(is_wanted=not is_private(admission.code))
-        outputs = (output,) if existing is None else ()
+        outputs = self._outputs(admission.code, {}) if existing is None else ()
         session, _ = self._registry.create(admission.code, outputs=outputs)
         return session
 
@@ -86,7 +87,7 @@ class Sessions:
         *,
         bin_size_ms: float | None = None,
         speed: float | None = None,
-        lsl: bool | None = None,
+        outputs: Mapping[str, bool] = _NO_CHOICE,
         perturbation: object = None,
         seed: int | None = None,
         private: bool | None = None,
@@ -97,8 +98,8 @@ class Sessions:
             code: its name; None for one that we make up.
             bin_size_ms: width of its bins; None for the server's.
             speed: how many times faster than recorded; None for 1.
-            lsl: whether it is LSL outlets too; None for yes, if the server has any. They exist
-                when this returns.
+            outputs: which kinds of output it is to have and which not, by name; one that is not
+                named it has, if the server has any. They are there when this returns.
             perturbation: a preset's name or JSON of what is to be done to its packets; None for
                 the server's.
             seed: of the perturbation; None for the server's.
@@ -116,11 +117,8 @@ class Sessions:
                     "custom_code: got it with private, takes one of them: a private code is made up"
                 )
             code = make_private_code()
-        has_secret = code is not None and is_private(code)
-        if has_secret and lsl:
-            raise InvalidParameterError(
-                "lsl: got true for a private session, takes false: outlets tell their code"
-            )
+        if code is not None and is_private(code):
+            self._check_private(outputs)
         rate_hz = self._rate_hz if bin_size_ms is None else rate_of_bin_size(bin_size_ms)
         factor = REAL_TIME if speed is None else exact_speed(speed)
         check_pace(rate_hz, factor)
@@ -134,9 +132,9 @@ class Sessions:
         if existing is not None:
             _check_same_bins(existing, bin_size_ms)
             _check_same_speed(existing, speed)
-            _check_same_outlets(existing, lsl)
+            self._check_same_outputs(existing, outputs)
             _check_same_perturbation(existing, wanted, seed)
-        output = self._lsl.output(is_wanted=lsl is not False and not has_secret)
+        made = self._outputs(code, outputs)
         session, created = self._registry.create(
             code,
             parts=parts,
@@ -144,11 +142,12 @@ class Sessions:
             perturbation=wanted,
             seed=seed,
             applied=applied,
-            outputs=(output,),
+            outputs=made,
         )
         if created:
-            with trio.move_on_after(_OUTLETS_SECONDS):
-                await output.settled.wait()
+            with trio.move_on_after(_OUTPUTS_SECONDS):
+                for output in made:
+                    await output.settled.wait()
         return session, created
 
     async def set_perturbation(
@@ -179,7 +178,7 @@ class Sessions:
 
         def prepare() -> tuple[Perturbation, AppliedPerturbation | None]:
             wanted = parse_perturbation(perturbation)
-            return wanted, apply_perturbation(wanted, seed, parts.reader.bins)
+            return wanted, apply_perturbation(wanted, seed, parts.bins)
 
         return await trio.to_thread.run_sync(prepare, limiter=self._threads)
 
@@ -200,8 +199,7 @@ class Sessions:
             NoMatchingBinsError: the filter matches nothing.
             RecordingError: the recording cannot be read.
         """
-        bins = session.parts.reader.bins
-        n_bins = bins.grid.n_bins
+        bins, n_bins = session.bins, session.grid.n_bins
         if not 0 <= start < n_bins:
             raise BinRangeError(f"start: got {start}, takes 0 to {n_bins - 1}")
         if not start < stop <= n_bins:
@@ -219,7 +217,7 @@ class Sessions:
             InvalidParameterError: it is out of range for the session's bins.
         """
         factor = exact_speed(speed)
-        check_pace(session.parts.reader.bins.grid.rate_hz, factor)
+        check_pace(session.grid.rate_hz, factor)
         session.set_speed(factor)
 
     async def make_again(self, state: SessionState) -> Session:
@@ -239,9 +237,40 @@ class Sessions:
             perturbation=state.perturbation,
             seed=state.seed,
             applied=applied,
-            outputs=(self._lsl.output(is_wanted=state.has_lsl),),
+            outputs=self._outputs(state.code, {"lsl": state.has_lsl}),
         )
         return session
+
+    def _outputs(
+        self, code: str | None, wanted: Mapping[str, bool]
+    ) -> tuple[Output[Session], ...]:
+        """The outputs of a session that is about to be made."""
+        has_secret = code is not None and is_private(code)
+        return tuple(
+            kind.output(
+                is_wanted=wanted.get(kind.name, True) and not (has_secret and kind.publishes_code)
+            )
+            for kind in self._kinds
+        )
+
+    def _check_private(self, wanted: Mapping[str, bool]) -> None:
+        for kind in self._kinds:
+            if kind.publishes_code and wanted.get(kind.name, False):
+                raise InvalidParameterError(
+                    f"{kind.name}: got true for a private session, takes false: {kind.label} "
+                    "tell their code"
+                )
+
+    def _check_same_outputs(self, session: Session, wanted: Mapping[str, bool]) -> None:
+        labels = {kind.name: kind.label for kind in self._kinds}
+        for output in session.outputs:
+            if wanted.get(output.kind, output.is_wanted) != output.is_wanted:
+                was = "with" if output.is_wanted else "without"
+                raise SessionDiffersError(
+                    f"{output.kind}: got {str(wanted[output.kind]).lower()}, but session "
+                    f"{session.code!r} was made {was} {labels[output.kind]}; delete it first, or "
+                    "take another code"
+                )
 
 
 def _check_seed(seed: int | None) -> None:
@@ -250,7 +279,7 @@ def _check_seed(seed: int | None) -> None:
 
 
 def _check_same_bins(session: Session, bin_size_ms: float | None) -> None:
-    grid = session.parts.reader.bins.grid
+    grid = session.grid
     if bin_size_ms is not None and grid.rate_hz != rate_of_bin_size(bin_size_ms):
         raise SessionDiffersError(
             f"bin_size_ms: got {bin_size_ms:g}, but session {session.code!r} has bins of "
@@ -263,16 +292,6 @@ def _check_same_speed(session: Session, speed: float | None) -> None:
         raise SessionDiffersError(
             f"speed: got {speed:g}, but session {session.code!r} plays at "
             f"{float(session.speed):g}; change it at /api/control/{session.code}/speed"
-        )
-
-
-def _check_same_outlets(session: Session, lsl: bool | None) -> None:
-    output = lsl_output(session)
-    if lsl is not None and output is not None and output.is_wanted != lsl:
-        was = "with" if output.is_wanted else "without"
-        raise SessionDiffersError(
-            f"lsl: got {str(lsl).lower()}, but session {session.code!r} was made {was} LSL "
-            "outlets; delete it first, or take another code"
         )
 
 

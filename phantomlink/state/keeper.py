@@ -14,7 +14,6 @@ from pathlib import Path
 import trio
 
 from phantomlink.engine.session import Session
-from phantomlink.outputs.lsl.output import lsl_output
 from phantomlink.perturbation import NO_PERTURBATION
 from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.state.file import (
@@ -149,11 +148,12 @@ class StateKeeper:
 
 
 def _state_of(session: Session) -> SessionState:
-    playhead, applied, output = session.main.playhead, session.applied, lsl_output(session)
+    playhead, applied = session.main.playhead, session.applied
+    wanted = {output.kind: output.is_wanted for output in session.outputs}
     return SessionState(
         code=session.code,
         created_at=session.created_at,
-        rate_hz=session.parts.reader.bins.grid.rate_hz,
+        rate_hz=session.grid.rate_hz,
         speed=session.speed,
         bin_index=playhead.bin_index,
         sequence_number=playhead.sequence_number,
@@ -162,5 +162,5 @@ def _state_of(session: Session) -> SessionState:
         is_stopped=session.is_stopped,
         perturbation=NO_PERTURBATION if applied is None else applied.perturbation,
         seed=session.seed,
-        has_lsl=output is None or output.is_wanted,
+        has_lsl=wanted.get("lsl", True),
     )

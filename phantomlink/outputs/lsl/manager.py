@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import trio
 
-from phantomlink.engine.playback import PlaybackParts
+from phantomlink.engine.parts import PlaybackParts
 from phantomlink.engine.session import Session
 from phantomlink.errors import LslUnavailableError
 from phantomlink.outputs.lsl.markers import bin_markers
@@ -21,7 +21,6 @@ from phantomlink.outputs.lsl.outlets import (
     Outlet,
     load_pylsl,
 )
-from phantomlink.outputs.lsl.output import LslOutput
 from phantomlink.outputs.lsl.scope import effective_scope
 from phantomlink.outputs.lsl.sink import OutletGroup
 from phantomlink.outputs.lsl.stream_description import (
@@ -100,10 +99,6 @@ class LslManager:
         if settings.lsl_scope != "auto" and not told.startswith("scope"):
             logger.warning("PHANTOM_LSL_SCOPE has no effect: LSL is %s", told)
 
-    def output(self, *, is_wanted: bool = True) -> LslOutput:
-        """The outlets of a session that is about to be made."""
-        return LslOutput(self, is_wanted=is_wanted)
-
     def admit(self, session: Session, *, is_wanted: bool) -> str | None:
         """Let a session have outlets until `leave`; or the reason why it has none.
 
@@ -167,8 +162,7 @@ class LslManager:
     async def _markers_for(self, parts: PlaybackParts) -> Mapping[int, tuple[str, ...]]:
         markers = self._markers.get(parts)
         if markers is None:
-            bins = parts.reader.bins
-            markers = await self._run_blocking(partial(bin_markers, bins.trials, bins.grid))
+            markers = await self._run_blocking(partial(bin_markers, parts.bins.trials, parts.grid))
             self._markers[parts] = markers
         return markers
 

@@ -12,32 +12,29 @@ recover by them.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
-from phantomlink.engine.output import SessionEvent
-from phantomlink.engine.session import NO_FILTER, Session
+from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
+from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import shown_code
 from phantomlink.errors import LslUnavailableError
-from phantomlink.metrics import Histogram
 from phantomlink.outputs.lsl.consumer_presence import ConsumerPresence
-from phantomlink.outputs.lsl.sink import LslSink, OutletGroup
+from phantomlink.outputs.lsl.manager import LslManager
+from phantomlink.outputs.lsl.sink import LSL, LslSink, OutletGroup
 from phantomlink.outputs.lsl.stream_description import StreamSpec
-
-if TYPE_CHECKING:
-    from phantomlink.outputs.lsl.manager import LslManager
 
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.1
 _DESTROY_SECONDS = 3.0
 _MARKERS = {
-    SessionEvent.PAUSED: "pause",
-    SessionEvent.SOUGHT: "seek",
-    SessionEvent.STOPPED: "stop",
-    SessionEvent.ENDED: "end",
+    SessionEventKind.PAUSED: "pause",
+    SessionEventKind.SOUGHT: "seek",
+    SessionEventKind.STOPPED: "stop",
+    SessionEventKind.ENDED: "end",
 }
 
 
@@ -52,8 +49,9 @@ class LslOutput:
         reason: why there are no outlets now; None when there are.
         streams: the outlets that there are.
         settled: set once it is known whether there are outlets.
-        push_duration: of the pushes of each tick.
     """
+
+    kind = LSL
 
     def __init__(self, manager: LslManager, *, is_wanted: bool = True) -> None:
         self._manager = manager
@@ -61,8 +59,7 @@ class LslOutput:
         self.reason: str | None = "the outlets are being made"
         self.streams: tuple[StreamSpec, ...] = ()
         self.settled = trio.Event()
-        self.push_duration = Histogram()
-        self._attendance = ConsumerPresence()
+        self._presence = ConsumerPresence()
         self._group: OutletGroup | None = None
         self._sink: LslSink | None = None
         self._ended_with: int | None = None
@@ -111,11 +108,11 @@ class LslOutput:
         self._is_paced = False
         self.settled.set()
         try:
-            with session.observed(lambda event: self._on_event(session, group, event)):
+            with session.followed_by(lambda event: self._on_event(session, group, event)):
                 await self._attend(session, group)
         finally:
             self._unsubscribe(session)
-            self._attendance.remade()
+            self._presence.remade()
             self._group = None
             with trio.move_on_after(_DESTROY_SECONDS, shield=True):
                 await self._manager.destroy(group)
@@ -126,12 +123,11 @@ class LslOutput:
                 if self._ended_with == CLOSE_INTERNAL_ERROR and not session.is_closed:
                     raise LslUnavailableError("pushing to them has failed; the log says how")
                 self._unsubscribe(session)
-            if not self._attendance.look(group.consumers()):
+            if not self._presence.look(group.consumers()):
                 self._unsubscribe(session)
             elif self._sink is None:
-                self._sink = LslSink(
-                    group, self.push_duration, session.sent_otherwise, self._on_end
-                )
+                duration = session.counters.latency(LSL)
+                self._sink = LslSink(group, duration, self._on_end)
                 session.subscribe(NO_FILTER, session.main, self._sink)
             self._wake = trio.Event()
             with trio.move_on_after(_POLL_SECONDS):
@@ -148,25 +144,22 @@ class LslOutput:
         self._wake.set()
 
     def _on_event(self, session: Session, group: OutletGroup, event: SessionEvent) -> None:
-        now_ns = session.parts.clock.now_ns()
-        if event in _MARKERS:
-            group.mark(_MARKERS[event], now_ns)
-        elif event is SessionEvent.RESUMED and self._is_silent:
-            group.mark("resume", now_ns)
-        if event in {SessionEvent.STOPPED, SessionEvent.ENDED}:
-            self._attendance.hold(group.consumers())
-        elif event in {SessionEvent.RESUMED, SessionEvent.ARRIVED}:
-            self._attendance.release()
-        elif event is SessionEvent.PACED:
+        if event.filter != NO_FILTER and not event.starts_main:
+            return
+        kind = event.kind
+        if kind in _MARKERS:
+            group.mark(_MARKERS[kind], event.at_ns)
+        elif kind is SessionEventKind.RESUMED and self._is_silent:
+            group.mark("resume", event.at_ns)
+        if kind in {SessionEventKind.STOPPED, SessionEventKind.ENDED}:
+            self._presence.hold(group.consumers())
+        elif kind is SessionEventKind.RESUMED or event.starts_main:
+            self._presence.release()
+        elif kind is SessionEventKind.PACED:
             self._is_paced = True
-        self._is_silent = session.is_paused or self._attendance.is_held
+        self._is_silent = session.is_paused or self._presence.is_held
         self._wake.set()
 
     def _have_none(self, reason: str) -> None:
         self.reason, self.streams = reason, ()
         self.settled.set()
-
-
-def lsl_output(session: Session) -> LslOutput | None:
-    """What has the session's LSL outlets; None for a session that no service has made."""
-    return next((it for it in session.outputs if isinstance(it, LslOutput)), None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 
 from phantomlink.engine.fanout import Release
@@ -23,6 +22,9 @@ from phantomlink.outputs.lsl.stream_description import (
     StreamSpec,
 )
 from phantomlink.wire.packet import Packet
+
+LSL = "lsl"
+"""The kind of output, and the transport of its packets."""
 
 _S_PER_NS = 1e-9
 
@@ -103,12 +105,15 @@ class LslSink:
     Args:
         group: the session's outlets.
         duration: where it is recorded how long the pushes of each tick took.
-        sent: where packets are counted by transport.
         on_end: told why no more packets come: a WebSocket close code.
     """
 
     wire_format = None
-    transport = "lsl"
+    transport = LSL
+    dropped = 0
+    was_given_up = False
+    # liblsl's own queues do not tell.
+    backlog = None
     is_listening = True
     # Pushing costs many times what writing a frame to a socket does.
     is_deferred = True
@@ -117,12 +122,10 @@ class LslSink:
         self,
         group: OutletGroup,
         duration: Histogram,
-        sent: Counter[str],
         on_end: Callable[[int], None],
     ) -> None:
         self._group = group
         self._duration = duration
-        self._sent = sent
         self._on_end = on_end
         self._loop: int | None = None
 
@@ -133,7 +136,6 @@ class LslSink:
         wrapped = self._loop is not None and packet.loop != self._loop
         self._loop = packet.loop
         self._group.push(packet, release.deadline_ns, wrapped=wrapped)
-        self._sent[self.transport] += 1
         self._duration.record(time.monotonic_ns() - began_ns)
 
     def stream_changed(self) -> None:

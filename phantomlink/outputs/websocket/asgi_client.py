@@ -21,6 +21,7 @@ from typing import Protocol
 import trio
 
 from phantomlink.close_codes import CLOSE_TOO_SLOW
+from phantomlink.engine.counters import WEBSOCKET
 from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import shown_code
@@ -73,6 +74,7 @@ class QueueSink:
             clock, s; None while it has nothing to send.
     """
 
+    transport = WEBSOCKET
     is_listening = True
     is_deferred = False
 
@@ -214,7 +216,7 @@ async def serve_asgi_client(
     """
     client_id = next_client_id()
     bind(session=shown_code(session.code), client=client_id)
-    sink = QueueSink(admission.wire_format, limits, session.send_latency, client_id)
+    sink = QueueSink(admission.wire_format, limits, session.counters.latency(WEBSOCKET), client_id)
 
     async def greeting() -> bytes | str:
         sink.max_packets = limits.packets_at(session.rate_hz)

@@ -10,12 +10,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import trio
 import trio_websocket
 
 from phantomlink.close_codes import CLOSE_GOING_AWAY, CLOSE_TOO_SLOW
-from phantomlink.engine.fanout import Release, Sink
+from phantomlink.engine.counters import WEBSOCKET
+from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import shown_code
 from phantomlink.engine.status import ClientBacklog
@@ -51,6 +53,7 @@ class ClosingReason:
 class WebSocketSink:
     """One client: the frames that it is offered go straight to its socket."""
 
+    transport = WEBSOCKET
     is_listening = True
 
     def __init__(self, stream: FrameStream, wire_format: WireFormat, client_id: int = 0) -> None:
@@ -146,7 +149,7 @@ async def serve_websocket_client(
         n_head=n_head,
         max_frames=limits.packets_at(session.rate_hz),
         max_bytes=limits.queue_bytes,
-        latency=session.send_latency,
+        latency=session.counters.latency(WEBSOCKET),
         behind_seconds=limits.behind_seconds,
         current_seconds=limits.current_seconds,
     )
@@ -210,15 +213,32 @@ async def _stream_session(
                 await websocket.aclose(CLOSE_GOING_AWAY, "the server is going away")
 
 
-def log_leaving(session: Session, sink: Sink) -> None:
+class ClientSink(Protocol):
+    """What the log is told of a client that leaves."""
+
+    @property
+    def reason(self) -> ClosingReason | None:
+        """Why we end the connection; None where we do not."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Packets that it lost because it was too slow."""
+        ...
+
+    @property
+    def was_given_up(self) -> bool:
+        """Whether it is closed because it was too slow."""
+        ...
+
+
+def log_leaving(session: Session, sink: ClientSink) -> None:
     """A client has left: say so, and what it lost."""
     shown = shown_code(session.code)
-    dropped: int = getattr(sink, "dropped", 0)
-    if getattr(sink, "was_given_up", False):
-        reason: ClosingReason = sink.reason  # type: ignore[attr-defined]
-        logger.info("A client of session %s is closed: %s", shown, reason.text)
-    elif dropped:
-        logger.info("A client of session %s was slow and lost %d packets", shown, dropped)
+    if sink.was_given_up and sink.reason is not None:
+        logger.info("A client of session %s is closed: %s", shown, sink.reason.text)
+    elif sink.dropped:
+        logger.info("A client of session %s was slow and lost %d packets", shown, sink.dropped)
     else:
         logger.debug("A client of session %s has left", shown)
 

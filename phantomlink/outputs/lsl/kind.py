@@ -1,0 +1,59 @@
+"""LSL as a kind of output: what the composition root names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from phantomlink.engine.session import Session
+from phantomlink.outputs.lsl.manager import LslManager, RunBlocking
+from phantomlink.outputs.lsl.outlets import LoadLibrary, load_pylsl
+from phantomlink.outputs.lsl.output import LslOutput
+from phantomlink.outputs.lsl.sink import LSL
+from phantomlink.outputs.lsl.stream_description import StreamDescription
+from phantomlink.settings import Settings
+
+
+class LslOutputs:
+    """The LSL outlets of a server's sessions.
+
+    Args:
+        settings: what the server was told.
+        load: loads LSL; is called once.
+        run_blocking: what runs loading, making and destroying; None for worker threads.
+    """
+
+    name = LSL
+    label = "LSL outlets"
+    # Outlets carry the session's code in their names.
+    publishes_code = True
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: LoadLibrary = load_pylsl,
+        run_blocking: RunBlocking | None = None,
+    ) -> None:
+        self._settings = settings
+        self._sessions: Iterable[Session] = ()
+        self._manager = LslManager(settings, self._describe, load, run_blocking)
+
+    async def start(self, sessions: Iterable[Session]) -> None:
+        """Load LSL, unless it is switched off. Where it cannot be had, that is logged, once."""
+        self._sessions = sessions
+        await self._manager.start()
+
+    def output(self, *, is_wanted: bool = True) -> LslOutput:
+        """The outlets of a session that is about to be made."""
+        return LslOutput(self._manager, is_wanted=is_wanted)
+
+    def _describe(self, session: Session) -> StreamDescription:
+        return StreamDescription(
+            recording=session.recording,
+            sha256=session.open_recording.sha256,
+            settings=self._settings,
+            code=session.code,
+            bin_size_ms=session.grid.bin_size_ms,
+            speed=session.speed,
+            rate_hz=session.rate_hz,
+            lateness=[other.main.timing.lateness for other in self._sessions],
+        )

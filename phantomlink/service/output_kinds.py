@@ -1,0 +1,13 @@
+"""The kinds of output that a server has: a new one is one line here."""
+
+from __future__ import annotations
+
+from phantomlink.engine.output import OutputKind
+from phantomlink.engine.session import Session
+from phantomlink.outputs.lsl.kind import LslOutputs
+from phantomlink.settings import Settings
+
+
+def output_kinds(settings: Settings) -> tuple[OutputKind[Session], ...]:
+    """Those of a server that was told this. WebSocket clients need none: they come by themselves."""
+    return (LslOutputs(settings),)
