@@ -28,8 +28,8 @@ from typing import Any, Self
 import trio
 
 from phantomlink.close_codes import CLOSE_NORMAL
-from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
 from phantomlink.engine.open_recording import OpenRecording
+from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
 from phantomlink.engine.parts import EngineResources, make_parts
 from phantomlink.engine.perturbed import apply_perturbation
 from phantomlink.engine.playback import Playback

@@ -148,7 +148,7 @@ class ListSink:
     wire_format: object = None
     is_listening: bool = True
     is_deferred: bool = False
-    transport: str = "test"
+    transport: str = "websocket"
     dropped: int = 0
     was_given_up: bool = False
     backlog: object = None

@@ -6,12 +6,15 @@ leaves in between. So it knows which packets are of before and which of after.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
 from phantomlink.recordings.trials import Filter
+
+logger = logging.getLogger(__name__)
 
 NO_FILTER = Filter()
 
@@ -93,9 +96,17 @@ class EventStream:
         try:
             yield
         finally:
-            del self._followers[follower]
+            self._followers.pop(follower, None)
 
     def tell(self, event: SessionEvent) -> None:
-        """Tell everybody."""
+        """Tell everybody.
+
+        A follower that raises has a bug of ours in it. It must not keep a session from what it is
+        doing, so this is a boundary: it is logged once, and is told nothing more.
+        """
         for follower in list(self._followers):
-            follower(event)
+            try:
+                follower(event)
+            except Exception:
+                logger.exception("A follower of session events failed: %r", follower)
+                self._followers.pop(follower, None)

@@ -14,11 +14,11 @@ from typing import Any, Protocol, TypeVar
 
 import trio
 
-SessionT = TypeVar("SessionT", contravariant=True)
+SessionT_contra = TypeVar("SessionT_contra", contravariant=True)
 """The session: generic, so that sessions may know their outputs."""
 
 
-class Output(Protocol[SessionT]):
+class Output(Protocol[SessionT_contra]):
     """One output of one session.
 
     Attributes:
@@ -35,7 +35,7 @@ class Output(Protocol[SessionT]):
         """What the session's answers say under `kind`; None: nothing."""
         ...
 
-    async def run(self, session: SessionT) -> None:
+    async def run(self, session: SessionT_contra) -> None:
         """Run until cancelled, which is when the session closes. May return before.
 
         What awaits in its cleanup must be shielded and have a deadline: the session waits for it.
@@ -43,7 +43,7 @@ class Output(Protocol[SessionT]):
         ...
 
 
-class OutputKind(Protocol[SessionT]):
+class OutputKind(Protocol[SessionT_contra]):
     """One kind of output of a server.
 
     Attributes:
@@ -57,7 +57,7 @@ class OutputKind(Protocol[SessionT]):
     label: str
     publishes_code: bool
 
-    async def start(self, sessions: Iterable[SessionT]) -> None:
+    async def start(self, sessions: Iterable[SessionT_contra]) -> None:
         """Get ready, once, before the first session is made.
 
         Args:
@@ -65,6 +65,6 @@ class OutputKind(Protocol[SessionT]):
         """
         ...
 
-    def output(self, *, is_wanted: bool = True) -> Output[SessionT]:
+    def output(self, *, is_wanted: bool = True) -> Output[SessionT_contra]:
         """The output of a session that is about to be made."""
         ...

@@ -10,7 +10,8 @@ from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.fanout import Encoders
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.prefetch import BlockReader
-from phantomlink.recordings.bins import BinGrid, Bins
+from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.scheduling.clock import Clock
 from phantomlink.scheduling.idle_collector import IdleGarbageCollector
 from phantomlink.scheduling.phases import PhaseAllocator
@@ -119,7 +120,5 @@ class PartsCache:
         if parts is None:
             bins = await open_recording.bins_at(rate_hz)
             # Somebody else may have asked for the same in the meantime.
-            parts = by_rate.setdefault(
-                rate_hz, make_parts(open_recording, bins, self._resources)
-            )
+            parts = by_rate.setdefault(rate_hz, make_parts(open_recording, bins, self._resources))
         return parts

@@ -21,8 +21,8 @@ from phantomlink.close_codes import (
 )
 from phantomlink.engine.ledger import Ledger
 from phantomlink.engine.output import Output
-from phantomlink.engine.perturbed import AppliedPerturbation
 from phantomlink.engine.parts import PlaybackParts
+from phantomlink.engine.perturbed import AppliedPerturbation
 from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.session_codes import make_up_code, shown_code, validate_code
 from phantomlink.errors import (

@@ -16,7 +16,6 @@ from fractions import Fraction
 import trio
 
 from phantomlink.close_codes import CLOSE_NORMAL
-from phantomlink.engine.session_counters import SessionCounters
 from phantomlink.engine.events import (
     NO_FILTER,
     EventFollower,
@@ -32,10 +31,12 @@ from phantomlink.engine.parts import PlaybackParts
 from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
 from phantomlink.engine.playback import Playback
 from phantomlink.engine.playheads import Playheads
+from phantomlink.engine.session_counters import SessionCounters
 from phantomlink.engine.status import SessionStatus
 from phantomlink.errors import BinRangeError
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation
-from phantomlink.recordings.bins import BinGrid, Bins
+from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.recording import Recording
 from phantomlink.recordings.trials import Filter
 
@@ -359,9 +360,9 @@ class Session:
         self._closed = (code, reason)
         self._end_sinks(code, reason)
         self._playheads.end_observers(code, reason)
-        self._tell(SessionEventKind.CLOSED, detail=reason)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
+        self._tell(SessionEventKind.CLOSED, detail=reason)
 
     def status(self) -> SessionStatus:
         """The session now."""
@@ -371,9 +372,7 @@ class Session:
             self.last_accessed,
             self.is_paused,
             self.is_stopped,
-            tuple(
-                playback.status(wanted) for wanted, playback in self.playbacks().items()
-            ),
+            tuple(playback.status(wanted) for wanted, playback in self.playbacks().items()),
         )
 
     def playbacks(self) -> Mapping[Filter, Playback]:

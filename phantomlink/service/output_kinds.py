@@ -9,5 +9,5 @@ from phantomlink.settings import Settings
 
 
 def output_kinds(settings: Settings) -> tuple[OutputKind[Session], ...]:
-    """Those of a server that was told this. WebSocket clients need none: they come by themselves."""
+    """Those of a server with these settings. WebSocket clients need none: they come by request."""
     return (LslOutputs(settings),)

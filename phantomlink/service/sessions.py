@@ -17,8 +17,8 @@ from phantomlink.engine.digest import payload_digest, runs_within
 from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.output import Output, OutputKind
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
-from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
 from phantomlink.engine.parts import PlaybackParts
+from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.selection import Selection
 from phantomlink.engine.session import REAL_TIME, Session
@@ -241,9 +241,7 @@ class Sessions:
         )
         return session
 
-    def _outputs(
-        self, code: str | None, wanted: Mapping[str, bool]
-    ) -> tuple[Output[Session], ...]:
+    def _outputs(self, code: str | None, wanted: Mapping[str, bool]) -> tuple[Output[Session], ...]:
         """The outputs of a session that is about to be made."""
         has_secret = code is not None and is_private(code)
         return tuple(

@@ -188,7 +188,7 @@ def test_every_route_with_json_is_called():
 
 async def test_answers_are_as_described(app):
     client = app.test_client()
-    session, _ = app.get_service().registry.create("a")
+    session, _ = await app.get_service().sessions.create("a")
     for wanted in (NO_FILTER, Filter(trial_id=1)):
         received = trio.Event()
         sink = ListSink(on_offer=lambda _, received=received: received.set())

@@ -12,7 +12,7 @@ import trio
 
 from phantomlink.engine.builder import PacketBuilder
 from phantomlink.engine.playback import Playback
-from phantomlink.engine.session import Session
+from phantomlink.engine.playheads import Playheads
 from phantomlink.engine.timing import TimingCounters
 from phantomlink.metrics import Histogram
 from phantomlink.outputs.websocket.frame_stream import FrameStream
@@ -371,13 +371,13 @@ def test_percentiles_are_in_microseconds() -> None:
 def test_tasks_are_known_by_what_they_are_for() -> None:
     names = {
         "phantomlink.scheduling.ticker.Ticker._run": TICKER,
-        "phantomlink.engine.session.Session._run_playback": BUILDING,
+        "phantomlink.engine.playheads.Playheads._run": BUILDING,
         "phantomlink.engine.playback.Playback._prefetch": PREFETCH,
         "phantomlink.outputs.websocket.frame_stream.FrameStream.flush_forever": OTHER,
     }
     assert {name: kind_of(name) for name in names} == names
     # The names are those that trio gives.
-    for method in (Ticker._run, Session._run_playback, Playback._prefetch):
+    for method in (Ticker._run, Playheads._run, Playback._prefetch):
         assert f"{method.__module__}.{method.__qualname__}" in names
 
 

@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from phantomlink.engine.counters import WEBSOCKET
 from phantomlink.engine.session import NO_FILTER, Session
 from phantomlink.perturbation import NO_PERTURBATION, PRESETS, parse_perturbation
 from phantomlink.recordings.trials import Filter, TrialTable
@@ -172,12 +173,6 @@ async def test_a_session_in_the_list(autojump_clock, session):
         "speed": 1,
         "frequency_hz": 40,
         "filtered": [],
-        "lsl": {
-            "is_available": False,
-            "reason": "made without",
-            "has_consumers": False,
-            "streams": [],
-        },
         "perturbation": None,
         "perturbation_id": None,
         "seed": 0,
@@ -227,7 +222,7 @@ async def test_faults_that_are_meant_are_counted_and_take_their_time(autojump_cl
 async def test_lateness_is_in_milliseconds(autojump_clock, session):
     for late_ns in (1_000_000, 3_000_000):
         session.main.timing.lateness.record(late_ns)
-        session.send_latency.record(late_ns // 10)
+        session.counters.latency(WEBSOCKET).record(late_ns // 10)
     error = views.stats(session)["timing_error_ms"]
     assert (error["mean"], error["std"], error["max"]) == (2.0, 1.0, 3.0)
     latency = views.session_metrics(session, 1.0)["network_latency_ms"]

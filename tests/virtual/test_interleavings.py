@@ -49,6 +49,10 @@ class Client:
         self._has_left = False
 
     is_listening = True
+    transport = "test"
+    dropped = 0
+    was_given_up = False
+    backlog = None
 
     def offer_nowait(self, release):
         try:

@@ -10,8 +10,7 @@ import trio
 import trio.testing
 
 from phantomlink.engine.registry import Registry
-from phantomlink.outputs.lsl.manager import LslManager
-from phantomlink.outputs.lsl.stream_description import StreamDescription
+from phantomlink.outputs.lsl.kind import LslOutputs
 from phantomlink.recordings.trials import Filter
 from phantomlink.settings import Settings
 from tests.fake_lsl import FakeLibrary
@@ -36,11 +35,11 @@ async def at_once(call, *, may_be_left=False):
 class Rig:
     """A registry whose sessions have fake outlets."""
 
-    def __init__(self, registry, manager, liblsl):
-        self.registry, self.manager, self.liblsl = registry, manager, liblsl
+    def __init__(self, registry, kind, liblsl):
+        self.registry, self.kind, self.liblsl = registry, kind, liblsl
 
     async def session(self, code="a", **kwargs):
-        output = self.manager.output(**kwargs)
+        output = self.kind.output(**kwargs)
         session, created = self.registry.create(code, outputs=(output,))
         assert created
         with trio.fail_after(5):
@@ -61,7 +60,6 @@ class Rig:
 @asynccontextmanager
 async def rig(bins=None, *, loop=True, library=None, max_sessions=20, **settings):
     bins = bins or NamedBins(400, trials=TRIALS)
-    parts = make_parts(bins, loop=loop)
     behaviour = SimpleNamespace(position=None, velocity=None)
     info = SimpleNamespace(identifier="", subject="", is_synthetic=True)
     recording = SimpleNamespace(
@@ -72,19 +70,15 @@ async def rig(bins=None, *, loop=True, library=None, max_sessions=20, **settings
         path=SimpleNamespace(name="named.nwb"),
     )
 
-    def describe(session):
-        return StreamDescription(
-            recording, None, told, session.code, 25.0, session.speed, session.rate_hz, ()
-        )
-
+    parts = make_parts(bins, loop=loop, recording=recording)
     told = Settings(**settings)
     library = library or FakeLibrary()
-    manager = LslManager(told, describe, library.load, at_once)
-    await manager.start()
+    kind = LslOutputs(told, library.load, at_once)
     registry = Registry(lambda: parts, max_sessions=max_sessions, ttl_seconds=100.0)
+    await kind.start(registry)
     async with trio.open_nursery() as nursery:
         await nursery.start(registry.run)
-        yield Rig(registry, manager, library)
+        yield Rig(registry, kind, library)
         registry.close()
         await trio.sleep(1)
         assert library.n_living == 0, "outlets outlive their sessions"
@@ -429,7 +423,7 @@ async def test_a_code_used_again_at_once_waits_for_the_old_outlets(autojump_cloc
         await trio.sleep(0.3)
         old = it.liblsl.of("a")
         it.registry.delete("a")
-        output = it.manager.output()
+        output = it.kind.output()
         session, _ = it.registry.create("a", outputs=(output,))
         with trio.fail_after(5):
             await output.settled.wait()

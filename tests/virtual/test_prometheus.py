@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from phantomlink.engine.counters import WEBSOCKET
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.session import NO_FILTER
 from phantomlink.metrics import Histogram
@@ -39,6 +40,7 @@ NAMES = {
 class SlowSink(ListSink):
     """Loses every third packet, and counts the others as sent."""
 
+    transport = WEBSOCKET
     dropped = 0
 
     def offer_nowait(self, release):
@@ -46,7 +48,7 @@ class SlowSink(ListSink):
         if len(self.packets) % 3 == 0:
             self.dropped += 1
         else:
-            self.session.send_latency.record(5000)
+            self.session.counters.latency(WEBSOCKET).record(5000)
 
 
 @pytest.fixture
@@ -107,11 +109,12 @@ async def test_the_figures(service, autojump_clock):
     session, one = listen(service, "a")
     _, filtered = listen(service, "a", Filter(trial_id=0))
     _, other = listen(service, "b")
-    session.sent_otherwise["lsl"] += 7
+    for _ in range(7):
+        session.counters.latency("lsl").record(1)
     await trio.sleep(2.01)
     service.registry.get("b").pause()
     said = await samples(service)
-    n = sum(s.packets_released for s in service.registry)
+    n = sum(s.counters.packets for s in service.registry)
     assert n == said["phantomlink_tick_lateness_seconds_count",] > 200
     assert said["phantomlink_tick_lateness_seconds_bucket", ("le", "+Inf")] == n
     lost = sum(sink.dropped for sink in (one, filtered, other))
@@ -162,7 +165,7 @@ async def test_counters_never_go_back(service, autojump_clock):
         await check()
         for session, sink in sinks[1::2]:
             # The last bytes of a session that has ended count too.
-            session.send_latency.record(1000)
+            session.counters.latency(WEBSOCKET).record(1000)
             session.unsubscribe(sink)
         await check()
         sent = before["phantomlink_packets_sent_total", ("transport", "websocket")]

@@ -129,7 +129,7 @@ async def test_a_session_that_fails_is_logged_once_and_ends_alone(
         bad, good = registry.create("bad")[0], registry.create("good")[0]
         bad_sink, good_sink = listen(bad), listen(good)
         await trio.sleep(1)
-        monkeypatch.setattr(bad.main, "playhead", None)
+        monkeypatch.setattr(bad.main, "timing", None)
         await trio.sleep(1)
         assert bad_sink.ended == (1011, "internal error")
         assert [s.code for s in registry] == ["good"]

@@ -36,6 +36,7 @@ _MARKERS = {
     SessionEventKind.STOPPED: "stop",
     SessionEventKind.ENDED: "end",
 }
+_FOLLOWED = {*_MARKERS, SessionEventKind.RESUMED, SessionEventKind.PACED}
 
 
 class LslOutput:
@@ -144,9 +145,10 @@ class LslOutput:
         self._wake.set()
 
     def _on_event(self, session: Session, group: OutletGroup, event: SessionEvent) -> None:
-        if event.filter != NO_FILTER and not event.starts_main:
-            return
         kind = event.kind
+        is_ours = kind in _FOLLOWED and event.filter == NO_FILTER
+        if not (is_ours or event.starts_main):
+            return
         if kind in _MARKERS:
             group.mark(_MARKERS[kind], event.at_ns)
         elif kind is SessionEventKind.RESUMED and self._is_silent:

@@ -21,7 +21,7 @@ TICKER, BUILDING, PREFETCH, OTHER = "ticker", "building", "prefetch", "other tas
 _KINDS = {
     "Ticker._run": TICKER,
     # Its playback's: the ticks do not need it, it builds their packets.
-    "Session._run_playback": BUILDING,
+    "Playheads._run": BUILDING,
     "Playback._prefetch": PREFETCH,
 }
 
