@@ -1,0 +1,189 @@
+/**
+ * The cursor over the recording's own targets and barriers: a trail that breaks at seeks and gaps,
+ * the last trials faded, decoded cursors over it with the distance to the truth.
+ */
+
+import { INKS } from "../core/palette.js";
+import { FLAG } from "../core/ring.js";
+
+const TRAIL_SECONDS = 1.5;
+const OLD_TRIALS = 3;
+
+export class CursorPlot {
+  /** @param {OffscreenCanvas | HTMLCanvasElement} canvas */
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.pen = /** @type {OffscreenCanvasRenderingContext2D} */ (
+      canvas.getContext("2d", { alpha: false })
+    );
+    this.scale = 1;
+    this.theme = /** @type {"dark" | "light"} */ ("dark");
+    /** Of everything that was drawn so far: it only grows. */
+    this.bounds = { left: -1, right: 1, bottom: -1, top: 1 };
+    /** What was drawn last, in pixels, for the text behind the canvas and for tests. */
+    this.last = { x: NaN, y: NaN, column: -1 };
+  }
+
+  /** Make room for places. @param {Iterable<readonly [number, number]>} places */
+  include(places) {
+    const { bounds } = this;
+    for (const [x, y] of places) {
+      if (!Number.isFinite(x) || !Number.isFinite(y)) continue;
+      bounds.left = Math.min(bounds.left, x);
+      bounds.right = Math.max(bounds.right, x);
+      bounds.bottom = Math.min(bounds.bottom, y);
+      bounds.top = Math.max(bounds.top, y);
+    }
+  }
+
+  /** A place of the recording in pixels. @param {number} x @param {number} y @returns {[number, number]} */
+  place(x, y) {
+    const { bounds, canvas, scale } = this;
+    const margin = 22 * scale;
+    const span = Math.max(
+      (bounds.right - bounds.left) / Math.max(1, canvas.width - 2 * margin),
+      (bounds.top - bounds.bottom) / Math.max(1, canvas.height - 2 * margin),
+    );
+    const [middleX, middleY] = [(bounds.left + bounds.right) / 2, (bounds.top + bounds.bottom) / 2];
+    return [canvas.width / 2 + (x - middleX) / span, canvas.height / 2 - (y - middleY) / span];
+  }
+
+  /**
+   * @param {object} shown
+   * @param {import("../core/ring.js").ColumnRing} shown.ring
+   * @param {number} shown.end the column behind the last one shown
+   * @param {number} shown.binSeconds
+   * @param {Map<number, any>} shown.trials of the recording, by number
+   * @param {readonly {name: string, x: number, y: number}[]} shown.decoded cursors of decoders
+   */
+  draw(shown) {
+    const { pen, canvas, scale } = this;
+    const ink = INKS[this.theme];
+    pen.fillStyle = ink.ground;
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    const { ring, end } = shown;
+    this.last = { x: NaN, y: NaN, column: -1 };
+    if (end <= ring.start) return;
+    const newest = ring.slot(end - 1);
+    const trial = shown.trials.get(ring.trials[newest]);
+    if (trial) this.#scene(trial, newest, ring, ink);
+    this.#oldTrials(ring, end, ring.trials[newest], ink);
+    const columns = Math.ceil(TRAIL_SECONDS / (ring.binsPerColumn * shown.binSeconds));
+    this.#trail(ring, Math.max(ring.start, end - columns), end, ink);
+    const [x, y] = this.#point(ring, newest);
+    if (!Number.isFinite(x)) {
+      pen.fillStyle = ink.text;
+      pen.font = `${13 * scale}px system-ui, sans-serif`;
+      pen.textAlign = "left";
+      pen.fillText("no position here", 14 * scale, 24 * scale);
+      return;
+    }
+    const [px, py] = this.place(x, y);
+    this.last = { x: px, y: py, column: end - 1 };
+    shown.decoded.forEach((each, i) => this.#decoded(each, px, py, ink, i));
+    pen.fillStyle = ink.cursor;
+    this.#disc(px, py, 6 * scale);
+  }
+
+  /** @param {any} ring @param {number} slot @returns {[number, number]} */
+  #point(ring, slot) {
+    const y = ring.kinematics[slot * 4 + 3];
+    // A recording of one axis has no y.
+    return [ring.kinematics[slot * 4 + 2], Number.isNaN(y) ? 0 : y];
+  }
+
+  /** @param {any} trial @param {number} slot @param {any} ring @param {any} ink */
+  #scene(trial, slot, ring, ink) {
+    const { pen, scale } = this;
+    pen.fillStyle = ink.barrier;
+    for (const [x, y, halfWidth, halfHeight] of trial.barrier_pos ?? []) {
+      const [left, top] = this.place(x - halfWidth, y + halfHeight);
+      const [right, bottom] = this.place(x + halfWidth, y - halfHeight);
+      pen.fillRect(left, top, right - left, bottom - top);
+    }
+    const [targetX, targetY] = [ring.intention[slot * 4], ring.intention[slot * 4 + 1]];
+    pen.lineWidth = 2 * scale;
+    for (const [x, y] of trial.target_pos ?? []) {
+      pen.strokeStyle = ink.target;
+      pen.setLineDash([4 * scale, 3 * scale]);
+      const [px, py] = this.place(x, y);
+      pen.strokeRect(px - 8 * scale, py - 8 * scale, 16 * scale, 16 * scale);
+    }
+    pen.setLineDash([]);
+    if (Number.isFinite(targetX)) {
+      pen.fillStyle = ink.target;
+      const [px, py] = this.place(targetX, Number.isNaN(targetY) ? 0 : targetY);
+      pen.fillRect(px - 8 * scale, py - 8 * scale, 16 * scale, 16 * scale);
+    }
+  }
+
+  /** @param {any} ring @param {number} end @param {number} current @param {any} ink */
+  #oldTrials(ring, end, current, ink) {
+    const shown = new Set();
+    let column = end - 1;
+    for (; column > ring.start; column -= 1) {
+      const trial = ring.trials[ring.slot(column)];
+      if (trial >= 0 && trial !== current) shown.add(trial);
+      if (shown.size > OLD_TRIALS) break;
+    }
+    this.pen.strokeStyle = ink.old;
+    this.pen.lineWidth = this.scale;
+    this.#lines(ring, column + 1, end, (slot) => shown.has(ring.trials[slot]));
+  }
+
+  /** @param {any} ring @param {number} from @param {number} end @param {any} ink */
+  #trail(ring, from, end, ink) {
+    this.pen.strokeStyle = ink.trail;
+    this.pen.lineWidth = 2.5 * this.scale;
+    this.pen.lineJoin = "round";
+    this.#lines(ring, from, end, () => true);
+  }
+
+  /** @param {any} ring @param {number} from @param {number} end @param {(slot: number) => boolean} wanted */
+  #lines(ring, from, end, wanted) {
+    const { pen } = this;
+    pen.beginPath();
+    let isDown = false;
+    let trial = NaN;
+    for (let column = from; column < end; column += 1) {
+      const slot = ring.slot(column);
+      const [x, y] = this.#point(ring, slot);
+      const breaks = ring.flags[slot] & (FLAG.BREAK | FLAG.GAP) || ring.trials[slot] !== trial;
+      trial = ring.trials[slot];
+      if (!wanted(slot) || !Number.isFinite(x)) {
+        isDown = false;
+        continue;
+      }
+      this.include([[x, y]]);
+      const [px, py] = this.place(x, y);
+      if (isDown && !breaks) pen.lineTo(px, py);
+      else pen.moveTo(px, py);
+      isDown = true;
+    }
+    pen.stroke();
+  }
+
+  /** @param {any} each @param {number} px @param {number} py @param {any} ink @param {number} i */
+  #decoded(each, px, py, ink, i) {
+    const { pen, scale } = this;
+    const [x, y] = this.place(each.x, each.y);
+    pen.strokeStyle = ink.error;
+    pen.lineWidth = scale;
+    pen.beginPath();
+    pen.moveTo(px, py);
+    pen.lineTo(x, y);
+    pen.stroke();
+    pen.strokeStyle = ink.decoded[i % ink.decoded.length];
+    pen.lineWidth = 2 * scale;
+    pen.beginPath();
+    pen.arc(x, y, 6 * scale, 0, 7);
+    pen.stroke();
+  }
+
+  /** @param {number} x @param {number} y @param {number} radius */
+  #disc(x, y, radius) {
+    this.pen.beginPath();
+    this.pen.arc(x, y, radius, 0, 7);
+    this.pen.fill();
+  }
+}
