@@ -1,0 +1,60 @@
+/** Small charts as SVG with a text: bars and lines, with axes. */
+
+import { html } from "../vendor/preact.js";
+import { number } from "../core/format.js";
+
+const W = 320;
+const H = 150;
+const PAD = { left: 40, right: 8, top: 10, bottom: 26 };
+
+/**
+ * @param {object} props
+ * @param {string} props.label what a screen reader says of it
+ * @param {number[]} props.x positions, ascending
+ * @param {{name: string, values: (number | null)[], kind?: "bars" | "line" | "steps", className?: string}[]} props.series
+ * @param {string} props.xLabel @param {string} props.yLabel
+ * @param {[string, number][]} [props.ticks] of the x axis; else its ends and middle
+ * @param {number | null} [props.mark] a vertical line
+ */
+export function Chart({ label, x, series, xLabel, yLabel, ticks, mark = null }) {
+  const all = series.flatMap((each) => each.values).filter((v) => v !== null && Number.isFinite(v));
+  const most = Math.max(1e-9, ...all.map(Number));
+  const step = x.length > 1 ? x[1] - x[0] : 1;
+  const [from, to] = [x[0] ?? 0, (x[x.length - 1] ?? 1) + step];
+  const px = (/** @type {number} */ value) => PAD.left + ((value - from) / (to - from)) * (W - PAD.left - PAD.right);
+  const py = (/** @type {number} */ value) => H - PAD.bottom - (value / most) * (H - PAD.top - PAD.bottom);
+  const marks = ticks ?? [from, (from + to) / 2, to].map((v) => /** @type {[string, number]} */ ([number(v, 2), v]));
+  return html`<figure class="chart">
+    <svg viewBox="0 0 ${W} ${H}" role="img" aria-label=${label}>
+      <line class="axis" x1=${PAD.left} y1=${py(0)} x2=${W - PAD.right} y2=${py(0)} />
+      <line class="axis" x1=${PAD.left} y1=${PAD.top} x2=${PAD.left} y2=${py(0)} />
+      <text x=${PAD.left - 4} y=${PAD.top + 6} text-anchor="end">${number(most, most < 10 ? 1 : 0)}</text>
+      <text x=${PAD.left - 4} y=${py(0)} text-anchor="end">0</text>
+      ${marks.map(([text, value]) => html`<text x=${px(value)} y=${H - PAD.bottom + 12} text-anchor="middle">${text}</text>`)}
+      <text class="name" x=${W - PAD.right} y=${H - 3} text-anchor="end">${xLabel}</text>
+      <text class="name" x=${PAD.left + 4} y=${PAD.top + 6}>${yLabel}</text>
+      ${mark !== null && html`<line class="mark" x1=${px(mark)} x2=${px(mark)} y1=${PAD.top} y2=${py(0)} />`}
+      ${series.map((each, i) => html`<path class="series s${i} ${each.kind ?? "line"}" d=${path(x, each, px, py, step)} />`)}
+    </svg>
+    ${series.length > 1 && html`<figcaption>${series.map((each, i) => html`<span class="key s${i}">${each.name}</span>`)}</figcaption>`}
+  </figure>`;
+}
+
+/** @param {number[]} x @param {any} series @param {(v: number) => number} px @param {(v: number) => number} py @param {number} step */
+function path(x, series, px, py, step) {
+  const parts = [];
+  let isDown = false;
+  const isBars = series.kind === "bars";
+  x.forEach((at, i) => {
+    const value = series.values[i];
+    if (value === null || !Number.isFinite(value)) {
+      isDown = false;
+      return;
+    }
+    if (isBars) parts.push(`M${px(at)} ${py(0)}V${py(value)}H${px(at + step * 0.9)}V${py(0)}Z`);
+    else if (series.kind === "steps") parts.push(`${isDown ? "L" : "M"}${px(at)} ${py(value)}H${px(at + step)}`);
+    else parts.push(`${isDown ? "L" : "M"}${px(at + step / 2)} ${py(value)}`);
+    isDown = true;
+  });
+  return parts.join("");
+}

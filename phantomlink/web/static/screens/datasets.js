@@ -1,0 +1,95 @@
+/** What can be played, and what a recording lacks. */
+
+import { html, render, signal } from "../vendor/preact.js";
+import { BASE, api, apiIfThere } from "../api.js";
+import { clock, number, plural } from "../core/format.js";
+import { attempt } from "../parts/notices.js";
+import { Shell } from "../parts/shell.js";
+import { Empty } from "../parts/states.js";
+
+const datasets = signal(/** @type {any} */ (null));
+const playing = signal(/** @type {any} */ (null));
+const captures = signal(/** @type {any} */ (undefined));
+
+/** @param {HTMLElement} root */
+export function showDatasets(root) {
+  document.title = "Datasets · PhantomLink";
+  render(html`<${DatasetsScreen} />`, root);
+  void attempt(refresh);
+}
+
+async function refresh() {
+  playing.value = await api("api/metadata");
+  datasets.value = (await apiIfThere("api/datasets")) ?? { datasets: null };
+  captures.value = await apiIfThere("api/captures");
+}
+
+function DatasetsScreen() {
+  const cards = datasets.value?.datasets;
+  const rescan = () => attempt(async () => {
+    await api("api/datasets/rescan", { method: "POST" });
+    await refresh();
+  });
+  return html`<${Shell} current="datasets">
+    <div class="row headline"><h1>Datasets</h1><span class="push"></span>${cards && html`<button onClick=${() => void rescan()}>Look again</button>`}</div>
+    <div class="grid datasets">
+      ${playing.value && html`<${Playing} metadata=${playing.value} />`}
+      ${cards ? cards.map((/** @type {any} */ card) => html`<${Card} key=${nameOf(card)} card=${card} isDefault=${nameOf(card) === datasets.value.default} />`)
+        : datasets.value && html`<section class="card"><h2>Catalogue</h2><${Empty} title="This server has no catalogue yet">It plays the one recording beside this.</${Empty}></section>`}
+      <section class="card"><h2>Captures</h2>${captures.value ? html`<${Captures} list=${captures.value.captures ?? []} />` : html`<${Empty} title="This server records no captures yet">A capture is a file of what a session has sent.</${Empty}>`}</section>
+    </div>
+  </${Shell}>`;
+}
+
+/** @param {any} card @returns {string} */
+function nameOf(card) {
+  return card.phantomlink?.name ?? card.name ?? card.identifier;
+}
+
+/** @param {{metadata: any}} props */
+function Playing({ metadata }) {
+  const behaviour = metadata.behaviour ?? {};
+  const series = (/** @type {any} */ each) => (each ? `${each.path} (${each.unit || "no unit"})` : "none");
+  return html`<section class="card" aria-labelledby="playing-title"><h2 id="playing-title">Plays now: ${metadata.dataset}</h2>
+    <dl class="facts"><div><dt>units</dt><dd>${number(metadata.num_channels)}</dd></div><div><dt>length</dt><dd>${clock(metadata.duration_seconds)}</dd></div>
+      <div><dt>trials</dt><dd>${number(metadata.num_trials)}</dd></div><div><dt>spikes</dt><dd>${number(metadata.num_spikes)}</dd></div></dl>
+    <p>Position: <code>${series(behaviour.position)}</code><br />Velocity: <code>${series(behaviour.velocity)}</code></p>
+    ${metadata.is_synthetic && html`<p class="dim">Synthetic: made by this program, in the form of a real recording.</p>`}
+    ${(metadata.missing ?? []).length > 0 && html`<h3>What it lacks</h3><ul>${metadata.missing.map((/** @type {string} */ line) => html`<li>${line}</li>`)}</ul>`}
+  </section>`;
+}
+
+/** @param {{card: any, isDefault: boolean}} props */
+function Card({ card, isDefault }) {
+  const block = card.phantomlink ?? card;
+  const name = nameOf(card);
+  const create = () => attempt(async () => {
+    const made = await api("api/sessions/create", { method: "POST", body: { dataset: name } });
+    location.href = new URL(`s/${encodeURIComponent(made.session_code)}`, BASE).href;
+  });
+  const fetchIt = () => attempt(async () => {
+    await api(`api/datasets/${encodeURIComponent(name)}/fetch`, { method: "POST" });
+    await refresh();
+  });
+  const canPlay = block.state === "available" || block.state === "open";
+  return html`<section class="card" aria-label=${`Dataset ${name}`}>
+    <div class="row"><h2>${block.title ?? name}</h2>${isDefault && html`<span class="badge">default</span>`}<span class="badge ${block.state}"><span class="shape" aria-hidden="true"></span>${block.state}</span></div>
+    ${block.reason && html`<p class="dim">${block.reason}</p>`}
+    <dl class="facts"><div><dt>units</dt><dd>${number(block.num_channels)}</dd></div><div><dt>length</dt><dd>${clock(block.duration_seconds)}</dd></div><div><dt>trials</dt><dd>${number(block.num_trials)}</dd></div></dl>
+    ${(block.missing ?? []).length > 0 && html`<details><summary>Lacks ${plural(block.missing.length, "thing")}</summary><ul>${block.missing.map((/** @type {any} */ line) => html`<li>${typeof line === "string" ? line : JSON.stringify(line)}</li>`)}</ul></details>`}
+    ${card.license && html`<p class="dim small">Licence ${[card.license].flat().map((each) => (typeof each === "string" ? each : each.name)).join(", ")}</p>`}
+    <div class="row">${canPlay && html`<button class="primary" onClick=${() => void create()} aria-label=${`New session of ${name}`}>New session</button>`}
+      ${block.state === "listed" && html`<button onClick=${() => void fetchIt()} aria-label=${`Fetch ${name}`}>Fetch</button>`}</div>
+  </section>`;
+}
+
+/** @param {{list: any[]}} props */
+function Captures({ list }) {
+  if (list.length === 0) return html`<${Empty} title="No captures" />`;
+  const download = (/** @type {any} */ each) => attempt(async () => {
+    const { url } = await api("api/tickets", { method: "POST", body: { path: `/api/captures/${each.id}/file?format=nwb` } });
+    location.href = url;
+  });
+  return html`<table><thead><tr><th scope="col">Capture</th><th scope="col">State</th><th scope="col"></th></tr></thead><tbody>
+    ${list.map((each) => html`<tr key=${each.id}><th scope="row">${each.title ?? each.id}</th><td>${each.state}</td><td><button onClick=${() => void download(each)} aria-label=${`Download ${each.title ?? each.id}`}>Download</button></td></tr>`)}</tbody></table>`;
+}

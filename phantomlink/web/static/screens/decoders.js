@@ -1,0 +1,74 @@
+/** Decoders of a session side by side, and their difference by trial. */
+
+import { html, render, signal } from "../vendor/preact.js";
+import { api, apiIfThere } from "../api.js";
+import { number } from "../core/format.js";
+import { attempt } from "../parts/notices.js";
+import { Chart } from "../parts/chart.js";
+import { DecoderTable } from "../parts/decoder-list.js";
+import { Shell } from "../parts/shell.js";
+import { Empty } from "../parts/states.js";
+
+const POLL_MS = 2000;
+const codes = signal(/** @type {string[] | null} */ (null));
+const chosen = signal(new URL(location.href).searchParams.get("session") ?? "");
+/** null while unknown, false where the server does not score. */
+const decoders = signal(/** @type {any[] | null | false} */ (null));
+const report = signal(/** @type {any} */ (null));
+
+/** @param {HTMLElement} root */
+export function showDecoders(root) {
+  document.title = "Decoders · PhantomLink";
+  render(html`<${DecodersScreen} />`, root);
+  const poll = async () => {
+    if (document.visibilityState === "visible") await attempt(refresh);
+    setTimeout(poll, POLL_MS);
+  };
+  void poll();
+}
+
+async function refresh() {
+  codes.value = Object.keys((await api("api/sessions")).sessions);
+  if (!codes.value.includes(chosen.value)) chosen.value = codes.value[0] ?? "";
+  if (!chosen.value) return;
+  const path = `api/sessions/${encodeURIComponent(chosen.value)}`;
+  const answer = await apiIfThere(`${path}/decoders`);
+  const list = answer?.decoders ?? null;
+  decoders.value = answer === null ? false : Array.isArray(list) ? list : Object.entries(list ?? {}).map(([name, each]) => ({ name, .../** @type {any} */ (each) }));
+  report.value = decoders.value && decoders.value.length > 1 ? await apiIfThere(`${path}/report?format=json`) : null;
+}
+
+function DecodersScreen() {
+  const all = codes.value;
+  const list = decoders.value;
+  const choose = (/** @type {any} */ event) => {
+    chosen.value = event.target.value;
+    decoders.value = null;
+    void attempt(refresh);
+  };
+  return html`<${Shell} current="decoders">
+    <div class="row headline"><h1>Decoders</h1>${all && all.length > 0 && html`<label>Session <select value=${chosen.value} onChange=${choose}>${all.map((code) => html`<option>${code}</option>`)}</select></label>`}</div>
+    <div class="grid decoders">
+      <section class="card wide" aria-label="Decoders of this session">
+        ${all === null ? null : all.length === 0 ? html`<${Empty} title="No session">Decoders answer the packets of a session: create one on the first page.</${Empty}>`
+          : list === false ? html`<${Empty} title="This server does not score decoders yet" />`
+          : list !== null && list.length === 0 ? html`<${Empty} title="No decoder has answered">Send this on the socket of the stream, for each packet:
+            <pre tabindex="0" role="region" aria-label="Example of a prediction"><code>${'{"type": "prediction",\n "data": {"packet_id": 1234, "vx": 12.3, "vy": -4.5, "decoder": "mine"}}'}</code></pre></${Empty}>`
+          : list && html`<${DecoderTable} decoders=${list} />`}
+      </section>
+      ${report.value && html`<${Differences} report=${report.value} />`}
+    </div>
+  </${Shell}>`;
+}
+
+/** @param {{report: any}} props */
+function Differences({ report: shown }) {
+  const pairs = shown.pairs ?? shown.comparisons ?? [];
+  return html`${pairs.map((/** @type {any} */ pair) => {
+    const values = pair.by_trial ?? pair.differences ?? [];
+    const name = `${pair.a} − ${pair.b}`;
+    return html`<section class="card" aria-label=${name}><h2>${name} <span class="dim small">RMSE by trial</span></h2>
+      <${Chart} label=${`Difference of RMSE, ${name}, ${values.length} trials`} x=${values.map((/** @type {any} */ _, /** @type {number} */ i) => i)} series=${[{ name, values: values.map((/** @type {any} */ v) => Math.abs(typeof v === "number" ? v : v.rmse)), kind: "bars" }]} xLabel="trial" yLabel="difference" />
+      <p>${number(pair.rmse?.difference ?? pair.difference, 2)}${pair.p === undefined ? "" : `, p ${number(pair.p, 3)}`}</p></section>`;
+  })}`;
+}
