@@ -1,0 +1,1 @@
+"""Views: WebSockets that watch sessions and do not listen to them."""

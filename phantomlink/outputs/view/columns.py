@@ -1,0 +1,251 @@
+"""Columns: a few bins of a session's packets summed, as views get them.
+
+Theory of operation. Packets of one run (one playhead without a seek, in one loop, under one
+perturbation) have one difference of `packet_id` and `sequence_number`, also where some are lost on
+purpose: those use up a number. So that difference, the loop and the perturbation tell runs apart.
+A column holds the packets whose ids have the same quotient by the width, and is complete when it
+has them all, or when a packet has come that none of its own can be behind any more: an overtaken
+packet leaves right after its successor. What a run begins or ends in the middle of is a column of
+fewer bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phantomlink.wire.packet import Packet
+
+# A packet that is overtaken on purpose leaves behind its successor, and not later.
+_OVERTAKEN_BY = 1
+_MOST_IN_A_COUNT = 255
+NO_TRIAL = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Columns of one width that follow each other in one run.
+
+    Attributes:
+        packet_id: first of the first column.
+        loop: times the recording had wrapped.
+        first_sequence, last_sequence: numbers of the first and last packet, lost ones included.
+        bins_per_column: packets that make one, lost ones included.
+        counts: (n, n_units) uint8, spikes that were sent; 255 stands for more too.
+        kinematics: (n, 4) float32, vx, vy, x, y of the last packet sent; NaN where unknown.
+        intention: (n, 4) float32, target_x, target_y, target_id, reach_id of it; NaN likewise.
+        trial_ids: (n,) int32, of it; `NO_TRIAL` outside trials.
+        lost: (n,) uint8, packets that were lost on purpose.
+        perturbation_id: what was done to the counts; None for nothing.
+        timestamp: when the last packet left, Unix s.
+    """
+
+    packet_id: int
+    loop: int
+    first_sequence: int
+    last_sequence: int
+    bins_per_column: int
+    counts: NDArray[np.uint8]
+    kinematics: NDArray[np.float32]
+    intention: NDArray[np.float32]
+    trial_ids: NDArray[np.int32]
+    lost: NDArray[np.uint8]
+    perturbation_id: str | None
+    timestamp: float
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def is_followed_by(self, other: Columns) -> bool:
+        """Whether `other` goes on where this ends, with columns of the same width."""
+        return (
+            self.bins_per_column == other.bins_per_column
+            and self.loop == other.loop
+            and self.perturbation_id == other.perturbation_id
+            and self.packet_id + len(self) * self.bins_per_column == other.packet_id
+            and self.last_sequence + 1 == other.first_sequence
+        )
+
+    def part(self, start: int, stop: int) -> Columns:
+        """Columns [start, stop) of these."""
+        bins = self.bins_per_column
+        return replace(
+            self,
+            packet_id=self.packet_id + start * bins,
+            first_sequence=self.first_sequence + start * bins,
+            last_sequence=self.first_sequence + stop * bins - 1,
+            counts=self.counts[start:stop],
+            kinematics=self.kinematics[start:stop],
+            intention=self.intention[start:stop],
+            trial_ids=self.trial_ids[start:stop],
+            lost=self.lost[start:stop],
+        )
+
+
+@dataclass(slots=True)
+class _OpenColumn:
+    first_id: int
+    packets: dict[int, Packet] = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)
+    timestamp: float = 0.0
+
+    @property
+    def n_bins(self) -> int:
+        return len(self.packets) + len(self.lost)
+
+
+class ColumnBuilder:
+    """Makes columns of packets, in the order in which they left.
+
+    Args:
+        bins_per_column: packets that make one.
+        units: rows of the units that are wanted.
+    """
+
+    def __init__(self, bins_per_column: int, units: slice) -> None:
+        self._bins = bins_per_column
+        self._units = units
+        self._run: tuple[int, int, str | None] | None = None
+        self._open: dict[int, _OpenColumn] = {}
+        self._begins_at = 0
+        self._newest_id = -1
+        self._finished: list[Columns] = []
+
+    def take(self, packet: Packet, timestamp: float) -> None:
+        """A packet has left; one that left before is ignored."""
+        column = self._column_of(packet)
+        if packet.packet_id not in column.packets:
+            column.packets[packet.packet_id] = packet
+            column.timestamp = timestamp
+        self._close_complete()
+
+    def take_lost(self, packet: Packet) -> None:
+        """A packet is lost on purpose."""
+        self._column_of(packet).lost.add(packet.packet_id)
+        self._close_complete()
+
+    def finish_run(self) -> None:
+        """Nothing goes on from here: what is open is all there will be of it."""
+        for number in sorted(self._open):
+            self._close(self._open[number])
+        self._open.clear()
+        self._run = None
+
+    def finished(self) -> list[Columns]:
+        """What is complete since this was asked last, oldest first, as few as possible."""
+        columns, self._finished = self._finished, []
+        return joined(columns)
+
+    def _column_of(self, packet: Packet) -> _OpenColumn:
+        run = (
+            packet.packet_id - packet.sequence_number,
+            packet.loop,
+            packet.perturbation_id,
+        )
+        if run != self._run:
+            self.finish_run()
+            self._run = run
+            self._begins_at = self._newest_id = packet.packet_id
+        self._newest_id = max(self._newest_id, packet.packet_id)
+        self._begins_at = min(self._begins_at, packet.packet_id)
+        number = packet.packet_id // self._bins
+        column = self._open.get(number)
+        if column is None:
+            column = self._open[number] = _OpenColumn(number * self._bins)
+        return column
+
+    def _close_complete(self) -> None:
+        for number in sorted(self._open):
+            column = self._open[number]
+            end = column.first_id + self._bins
+            wanted = end - max(column.first_id, self._begins_at)
+            if column.n_bins < wanted and self._newest_id < end + _OVERTAKEN_BY:
+                return
+            self._close(column)
+            del self._open[number]
+
+    def _close(self, column: _OpenColumn) -> None:
+        if not column.n_bins:
+            return
+        ids = sorted({*column.packets, *column.lost})
+        sent = [column.packets[each] for each in ids if each in column.packets]
+        assert self._run is not None
+        offset, loop, perturbation_id = self._run
+        n_units = len(range(*self._units.indices(2**31))) if not sent else 0
+        if sent:
+            rows = [packet.spike_counts[self._units] for packet in sent]
+            total = rows[0] if len(rows) == 1 else np.add.reduce(rows, dtype=np.uint32)
+            counts = np.minimum(total, _MOST_IN_A_COUNT).astype(np.uint8)
+        else:
+            counts = np.zeros(n_units, np.uint8)
+        self._finished.append(
+            Columns(
+                packet_id=ids[0],
+                loop=loop,
+                first_sequence=ids[0] - offset,
+                last_sequence=ids[-1] - offset,
+                bins_per_column=ids[-1] - ids[0] + 1,
+                counts=counts[np.newaxis],
+                kinematics=_kinematics(sent[-1] if sent else None),
+                intention=_intention(sent[-1] if sent else None),
+                trial_ids=np.array([_trial(sent[-1] if sent else None)], np.int32),
+                lost=np.array([min(len(column.lost), _MOST_IN_A_COUNT)], np.uint8),
+                perturbation_id=perturbation_id,
+                timestamp=column.timestamp,
+            )
+        )
+
+
+def joined(columns: list[Columns]) -> list[Columns]:
+    """The same columns in as few pieces as possible."""
+    runs: list[list[Columns]] = []
+    for each in columns:
+        if runs and runs[-1][-1].is_followed_by(each):
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    return [run[0] if len(run) == 1 else _concatenated(run) for run in runs]
+
+
+def _concatenated(run: list[Columns]) -> Columns:
+    return replace(
+        run[0],
+        last_sequence=run[-1].last_sequence,
+        counts=np.concatenate([each.counts for each in run]),
+        kinematics=np.concatenate([each.kinematics for each in run]),
+        intention=np.concatenate([each.intention for each in run]),
+        trial_ids=np.concatenate([each.trial_ids for each in run]),
+        lost=np.concatenate([each.lost for each in run]),
+        timestamp=run[-1].timestamp or run[0].timestamp,
+    )
+
+
+def columns_of(packet: Packet, units: slice, timestamp: float) -> Columns:
+    """One packet as a column."""
+    builder = ColumnBuilder(1, units)
+    builder.take(packet, timestamp)
+    builder.finish_run()
+    return builder.finished()[0]
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _kinematics(packet: Packet | None) -> NDArray[np.float32]:
+    values = (None,) * 4 if packet is None else (packet.vx, packet.vy, packet.x, packet.y)
+    return np.array([[_or_nan(value) for value in values]], np.float32)
+
+
+def _intention(packet: Packet | None) -> NDArray[np.float32]:
+    values: tuple[float | None, ...] = (None,) * 4
+    if packet is not None:
+        aim = packet.intention
+        values = (aim.target_x, aim.target_y, aim.target_id, aim.reach_id)
+    return np.array([[_or_nan(value) for value in values]], np.float32)
+
+
+def _trial(packet: Packet | None) -> int:
+    return NO_TRIAL if packet is None or packet.trial_id is None else packet.trial_id
