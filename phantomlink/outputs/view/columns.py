@@ -111,20 +111,24 @@ class ColumnBuilder:
         self._open: dict[int, _OpenColumn] = {}
         self._begins_at = 0
         self._newest_id = -1
+        # The first column that is not closed.
+        self._next = 0
         self._finished: list[Columns] = []
 
     def take(self, packet: Packet, timestamp: float) -> None:
         """A packet has left; one that left before is ignored."""
         column = self._column_of(packet)
-        if packet.packet_id not in column.packets:
+        if column is not None and packet.packet_id not in column.packets:
             column.packets[packet.packet_id] = packet
             column.timestamp = timestamp
-        self._close_complete()
+            self._close_complete()
 
     def take_lost(self, packet: Packet) -> None:
         """A packet is lost on purpose."""
-        self._column_of(packet).lost.add(packet.packet_id)
-        self._close_complete()
+        column = self._column_of(packet)
+        if column is not None:
+            column.lost.add(packet.packet_id)
+            self._close_complete()
 
     def finish_run(self) -> None:
         """Nothing goes on from here: what is open is all there will be of it."""
@@ -138,33 +142,37 @@ class ColumnBuilder:
         columns, self._finished = self._finished, []
         return joined(columns)
 
-    def _column_of(self, packet: Packet) -> _OpenColumn:
-        run = (
-            packet.packet_id - packet.sequence_number,
-            packet.loop,
-            packet.perturbation_id,
-        )
+    def _column_of(self, packet: Packet) -> _OpenColumn | None:
+        """Where a packet belongs; None where that is closed."""
+        run = (packet.packet_id - packet.sequence_number, packet.loop, packet.perturbation_id)
+        number = packet.packet_id // self._bins
         if run != self._run:
             self.finish_run()
             self._run = run
-            self._begins_at = self._newest_id = packet.packet_id
+            self._newest_id = packet.packet_id
+            # The first packet may have overtaken the one before it.
+            self._begins_at = max(0, packet.packet_id - _OVERTAKEN_BY)
+            self._next = self._begins_at // self._bins
         self._newest_id = max(self._newest_id, packet.packet_id)
-        self._begins_at = min(self._begins_at, packet.packet_id)
-        number = packet.packet_id // self._bins
+        if number < self._next:
+            return None
         column = self._open.get(number)
         if column is None:
             column = self._open[number] = _OpenColumn(number * self._bins)
         return column
 
     def _close_complete(self) -> None:
-        for number in sorted(self._open):
-            column = self._open[number]
-            end = column.first_id + self._bins
-            wanted = end - max(column.first_id, self._begins_at)
-            if column.n_bins < wanted and self._newest_id < end + _OVERTAKEN_BY:
+        while self._next * self._bins <= self._newest_id:
+            begin, end = self._next * self._bins, (self._next + 1) * self._bins
+            column = self._open.get(self._next)
+            n_bins = 0 if column is None else column.n_bins
+            is_all = n_bins == end - max(begin, self._begins_at)
+            if not is_all and self._newest_id < end + _OVERTAKEN_BY:
                 return
-            self._close(column)
-            del self._open[number]
+            if column is not None:
+                self._close(column)
+                del self._open[self._next]
+            self._next += 1
 
     def _close(self, column: _OpenColumn) -> None:
         if not column.n_bins:

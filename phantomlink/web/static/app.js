@@ -15,4 +15,5 @@ const screens = {
   datasets: async () => (await import("./screens/datasets.js")).showDatasets(root),
   decoders: async () => (await import("./screens/decoders.js")).showDecoders(root),
 };
+root.replaceChildren();
 await screens[/** @type {keyof typeof screens} */ (address.screen)]();

@@ -153,7 +153,7 @@ export class LiveEngine {
     }
     this.#reorder();
     this.tell({ kind: "hello", metadata: hello.metadata, unitIds: hello.unit_ids, columnSeconds: this.binSeconds * hello.bins_per_column });
-    this.#changeState(hello.state);
+    this.#changeState({ cause: "arrival", state: hello.state, packet: null });
   }
 
   /** @param {any} message */

@@ -341,7 +341,7 @@ export function connectSessions(base, options) {
  */
 export function connectStream(base, code, options) {
   const probe = new URL("api/stats", base).href;
-  const query = { format: "compact", ...options.query };
+  const query = { format: "msgpack", ...options.query };
   return new Connection(socketUrl(base, `stream/${encodeURIComponent(code)}`, query), {
     probe,
     ...options,

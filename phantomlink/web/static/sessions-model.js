@@ -36,7 +36,6 @@ export class SessionsModel {
       const next = { ...this.sessions.value, ...message.added, ...message.changed };
       for (const code of message.removed) delete next[code];
       this.sessions.value = next;
-    } else if (message.type === "totals") {
       this.totals.value = message.totals;
     }
   }

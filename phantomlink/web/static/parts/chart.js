@@ -5,7 +5,7 @@ import { number } from "../core/format.js";
 
 const W = 320;
 const H = 150;
-const PAD = { left: 40, right: 8, top: 10, bottom: 26 };
+const PAD = { left: 40, right: 8, top: 20, bottom: 36 };
 
 /**
  * @param {object} props
@@ -28,11 +28,11 @@ export function Chart({ label, x, series, xLabel, yLabel, ticks, mark = null }) 
     <svg viewBox="0 0 ${W} ${H}" role="img" aria-label=${label}>
       <line class="axis" x1=${PAD.left} y1=${py(0)} x2=${W - PAD.right} y2=${py(0)} />
       <line class="axis" x1=${PAD.left} y1=${PAD.top} x2=${PAD.left} y2=${py(0)} />
-      <text x=${PAD.left - 4} y=${PAD.top + 6} text-anchor="end">${number(most, most < 10 ? 1 : 0)}</text>
+      <text x=${PAD.left - 4} y=${PAD.top + 8} text-anchor="end">${number(most, most < 10 ? 1 : 0)}</text>
       <text x=${PAD.left - 4} y=${py(0)} text-anchor="end">0</text>
-      ${marks.map(([text, value]) => html`<text x=${px(value)} y=${H - PAD.bottom + 12} text-anchor="middle">${text}</text>`)}
-      <text class="name" x=${W - PAD.right} y=${H - 3} text-anchor="end">${xLabel}</text>
-      <text class="name" x=${PAD.left + 4} y=${PAD.top + 6}>${yLabel}</text>
+      ${marks.map(([text, value]) => html`<text x=${px(value)} y=${H - PAD.bottom + 14} text-anchor="middle">${text}</text>`)}
+      <text class="name" x=${W - PAD.right} y=${H - 5} text-anchor="end">${xLabel}</text>
+      <text class="name" x=${PAD.left - 4} y="10">${yLabel}</text>
       ${mark !== null && html`<line class="mark" x1=${px(mark)} x2=${px(mark)} y1=${PAD.top} y2=${py(0)} />`}
       ${series.map((each, i) => html`<path class="series s${i} ${each.kind ?? "line"}" d=${path(x, each, px, py, step)} />`)}
     </svg>

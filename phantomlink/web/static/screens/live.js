@@ -64,11 +64,9 @@ function LiveScreen({ model, holdRaster, holdCursor }) {
         <${RasterPanel} model=${model} canvas=${html`<div class="hold" ref=${holdRaster}></div>`} />
         <div class="side"><${CursorPanel} model=${model} canvas=${html`<div class="hold" ref=${holdCursor}></div>`} /><${Figures} model=${model} /></div>
         <${Scrubber} model=${model} overview=${overview.value} />
-        <${Transport} model=${model} />
-        <${PerturbationPanel} model=${model} />
-        <${UnitPanel} model=${model} />
-        <${DecoderList} model=${model} />
-        <${Connect} model=${model} />
+        <div class="stack"><${Transport} model=${model} /><${PerturbationPanel} model=${model} /></div>
+        <div class="stack"><${UnitPanel} model=${model} /></div>
+        <div class="stack"><${DecoderList} model=${model} /><${Connect} model=${model} /></div>
       </div>
     </div>
   </${Shell}>`;

@@ -1,0 +1,268 @@
+"""One session watched in one way: what all viewers of the same query share.
+
+Theory of operation. In a tick a feed does nothing but keep a reference to the packet: it is an
+observer, which listens to nothing and has each packet after everybody else. At most twenty times a
+second its task, a moment behind a tick, makes columns of what has come, in stretches of the loop
+budget. Viewers wait for news of their feed and take from its history what they have not had: who
+is slow finds more there, shortened, and nothing is queued for anybody.
+
+What happens to the session between packets is followed too, and told at once.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from phantomlink.engine.events import SessionEvent, SessionEventKind
+from phantomlink.engine.fanout import Release
+from phantomlink.engine.session import Session
+from phantomlink.errors import RecordingError
+from phantomlink.outputs.view.columns import ColumnBuilder, Columns, columns_of
+from phantomlink.outputs.view.history import ColumnHistory
+from phantomlink.outputs.view.messages import (
+    Json,
+    columns_messages,
+    hello_message,
+    packed,
+    state_record,
+)
+from phantomlink.outputs.view.state import RecentDurations, session_state
+from phantomlink.outputs.view.view_request import ViewQuery
+from phantomlink.scheduling.loop_budget import LoopBudget
+
+_INTERVAL_NS = 50_000_000
+# Behind the tick whose packet is the newest: the tick of the playhead has been by then.
+_BEHIND_TICK_NS = 1_000_000
+_STATS_SECONDS = 1.0
+# A recording that cannot be read holds nobody's state back.
+_PEEK_SECONDS = 0.5
+_ARRIVAL = "arrival"
+_HELD = "held"
+
+# What ends a run of columns: what follows begins a column of its own.
+_ENDS_RUN = frozenset(
+    {
+        SessionEventKind.PAUSED,
+        SessionEventKind.SOUGHT,
+        SessionEventKind.STOPPED,
+        SessionEventKind.ENDED,
+        SessionEventKind.PERTURBED,
+    }
+)
+
+
+class ViewFeed:
+    """Watches a session for some viewers.
+
+    Args:
+        session: that is watched.
+        query: how.
+        metadata: of the session, as the first message tells it.
+
+    Attributes:
+        bins_per_column: packets that make a column.
+        history: the columns so far.
+        state: message of how the session stands.
+        state_number: of that message, +1 for each.
+        stats: message of how punctual it is; None before the first.
+        stats_number: of that message, +1 for each.
+        ended: why there is no more, a WebSocket close code and a text; None while there is.
+        n_viewers: that watch the session, in whatever way; kept by whoever counts them.
+
+    Raises:
+        InvalidParameterError: the query does not fit the session.
+    """
+
+    def __init__(self, session: Session, query: ViewQuery, metadata: Json) -> None:
+        self._session = session
+        self._query = query
+        self._metadata = metadata
+        self._units = query.unit_rows(len(session.bins.unit_ids))
+        self.bins_per_column = query.bins_per_column(session.grid.bin_size_ms)
+        self.history = ColumnHistory()
+        self.state: bytes = b""
+        self.state_number = 0
+        self.stats: bytes | None = None
+        self.stats_number = 0
+        self.ended: tuple[int, str] | None = None
+        self.n_viewers = 0
+        self._record: Json = {}
+        self._builder = ColumnBuilder(self.bins_per_column, self._units)
+        # Packets, lost ones with True; None where a run ends.
+        self._arrived: list[tuple[Release, bool] | None] = []
+        self._is_idle = False
+        self._wake = trio.Event()
+        self._urgent = trio.Event()
+        self._cause: str | None = _ARRIVAL
+        self._news = trio.Event()
+        self._encoded: tuple[int, int, list[bytes]] = (0, 0, [])
+        self._lateness = RecentDurations()
+
+    def offer_nowait(self, release: Release) -> None:
+        """Keep the packet for the next columns."""
+        self._arrived.append((release, False))
+        if self._is_idle:
+            self._wake.set()
+
+    def lost_nowait(self, release: Release) -> None:
+        """Keep a packet that is lost on purpose."""
+        self._arrived.append((release, True))
+        if self._is_idle:
+            self._wake.set()
+
+    def end(self, code: int, reason: str) -> None:
+        """The session has ended."""
+        if self.ended is None:
+            self.ended = (code, reason)
+            self._urge()
+
+    def viewers_changed(self) -> None:
+        """Tell how many there are now."""
+        self._cause = self._cause or _ARRIVAL
+        self._urge()
+
+    def hello(self) -> bytes:
+        """The first message of a viewer who comes now."""
+        bins = self._session.bins
+        return hello_message(
+            session=self._session.code,
+            metadata=self._metadata,
+            unit_ids=[int(unit) for unit in bins.unit_ids[self._units]],
+            first_unit=self._units.start,
+            bins_per_column=self.bins_per_column,
+            state=self._record,
+            history=self.history.everything(),
+        )
+
+    def columns_since(self, number: int) -> list[bytes]:
+        """Messages of the columns from one on; encoded once for all viewers that keep up."""
+        end = self.history.end
+        if self._encoded[:2] != (number, end):
+            self._encoded = (number, end, columns_messages(self.history.since(number)))
+        return self._encoded[2]
+
+    async def news(self) -> None:
+        """Wait until there is something that was not there before."""
+        await self._news.wait()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Watch until the session ends or this is cancelled; started when the state is known."""
+        session = self._session
+        with session.followed_by(self._follow):
+            session.observe(self._query.filter, self)
+            try:
+                await self._tell_state()
+                task_status.started()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._tell_stats)
+                    await self._watch()
+                    nursery.cancel_scope.cancel()
+            finally:
+                session.unobserve(self)
+                self._publish()
+
+    def _follow(self, event: SessionEvent) -> None:
+        if event.kind in _ENDS_RUN:
+            self._arrived.append(None)
+        self._cause = event.kind.value
+        self._urge()
+
+    def _urge(self) -> None:
+        self._urgent.set()
+        self._wake.set()
+
+    def _publish(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
+
+    async def _watch(self) -> None:
+        next_ns = 0
+        while self.ended is None:
+            if not self._arrived and self._cause is None:
+                self._wake = trio.Event()
+                self._is_idle = True
+                await self._wake.wait()
+                self._is_idle = False
+            await self._wait_until(next_ns)
+            next_ns = await self._take(next_ns)
+            if self._cause is not None and self.ended is None:
+                await self._tell_state()
+            self._publish()
+
+    async def _wait_until(self, next_ns: int) -> None:
+        left_ns = next_ns - self._session.parts.clock.now_ns()
+        if left_ns > 0 and self._cause is None and self.ended is None:
+            with trio.move_on_after(left_ns / 1e9):
+                await self._urgent.wait()
+        self._urgent = trio.Event()
+
+    async def _take(self, next_ns: int) -> int:
+        """Make columns of what has come; when to look next, monotonic ns."""
+        arrived, self._arrived = self._arrived, []
+        budget = LoopBudget()
+        newest_ns = 0
+        for item in arrived:
+            if item is None:
+                self._builder.finish_run()
+                continue
+            release, is_lost = item
+            if is_lost:
+                self._builder.take_lost(release.packet)
+            else:
+                self._builder.take(release.packet, release.timestamp or 0.0)
+            newest_ns = release.deadline_ns or newest_ns
+            if budget.is_over:
+                await budget.end()
+        self.history.append(self._builder.finished())
+        if not newest_ns:
+            return next_ns
+        period_ns = int(1e9 / self._session.rate_hz)
+        return newest_ns + -(-_INTERVAL_NS // period_ns) * period_ns + _BEHIND_TICK_NS
+
+    async def _tell_state(self) -> None:
+        cause, self._cause = self._cause or _ARRIVAL, None
+        self._record = session_state(self._session, self._query.filter, self.n_viewers)
+        standing = None if self._record["is_playing"] else await self._standing()
+        self.state = packed(state_record(cause, self._record, standing))
+        self.state_number += 1
+
+    async def _standing(self) -> Columns | None:
+        """The packet that the playhead stands on; None where it cannot be read in time."""
+        playbacks = self._session.playbacks()
+        playback = playbacks.get(self._query.filter, self._session.main)
+        with trio.move_on_after(_PEEK_SECONDS):
+            try:
+                release = await playback.peek()
+            except RecordingError:
+                # The session says by itself what it waits for.
+                return None
+            return columns_of(release.packet, self._units, 0.0)
+        return None
+
+    async def _tell_stats(self) -> None:
+        session = self._session
+        while True:
+            playback = session.playbacks().get(self._query.filter, session.main)
+            timing, counters = playback.timing, session.counters
+            injected = timing.injected
+            self.stats = packed(
+                {
+                    "type": "stats",
+                    "lateness_us": self._lateness.take(timing.lateness),
+                    "dropped_packets": counters.dropped,
+                    "slow_clients": counters.slow,
+                    "stalls": timing.stalls,
+                    "overruns": timing.overruns,
+                    "injected": {
+                        "lost": injected.lost,
+                        "duplicated": injected.duplicated,
+                        "reordered": injected.reordered,
+                    },
+                }
+            )
+            self.stats_number += 1
+            if playback.waiting_for != self._record.get("waiting_for"):
+                self._cause = self._cause or _HELD
+                self._urge()
+            self._publish()
+            await trio.sleep(_STATS_SECONDS)
