@@ -33,6 +33,10 @@ class SessionList:
         sessions: those that there are, asked anew each time.
         summarize: what a session says of itself.
         totals: of the server.
+
+    Attributes:
+        n_viewers: that look.
+        ended: why there is no more, a WebSocket close code and a text; None while there is.
     """
 
     def __init__(
@@ -48,22 +52,23 @@ class SessionList:
         self._removed: dict[str, int] = {}
         self._version = 0
         self._news = trio.Event()
-        self._n_viewers = 0
+        self.n_viewers = 0
+        self.ended: tuple[int, str] | None = None
         self._has_viewers = trio.Event()
 
     def viewer_came(self) -> None:
         """Somebody looks."""
-        self._n_viewers += 1
+        self.n_viewers += 1
         self._has_viewers.set()
 
     def viewer_left(self) -> None:
         """And does not any more."""
-        self._n_viewers -= 1
+        self.n_viewers -= 1
 
     async def run(self) -> None:
         """Look at the sessions once a second while anybody wants to know; until cancelled."""
         while True:
-            if not self._n_viewers:
+            if not self.n_viewers:
                 self._has_viewers = trio.Event()
                 await self._has_viewers.wait()
             await self.refresh()
@@ -97,12 +102,20 @@ class SessionList:
         while len(self._removed) > _REMEMBERED:
             del self._removed[next(iter(self._removed))]
         self._version = version
+        self._publish()
+
+    def _publish(self) -> None:
         self._news.set()
         self._news = trio.Event()
 
+    def end(self, code: int, reason: str) -> None:
+        """There is nothing more to tell."""
+        self.ended = (code, reason)
+        self._publish()
+
     async def news(self, seen: int) -> None:
-        """Wait until there is something newer than `seen`."""
-        while self._version <= seen:
+        """Wait until there is something newer than `seen`, or the end."""
+        while self._version <= seen and self.ended is None:
             await self._news.wait()
 
     def hello(self) -> tuple[int, bytes]:

@@ -63,9 +63,7 @@ async def serve_session_view(socket: ViewSocket, feed: ViewFeed) -> None:
                 await news()
 
     await _until_either_ends(socket, send)
-    if ended is not None:
-        with trio.move_on_after(_CLOSE_SECONDS):
-            await socket.close(*ended)
+    await _close(socket, ended)
 
 
 async def serve_session_list(socket: ViewSocket, sessions: SessionList) -> None:
@@ -76,6 +74,8 @@ async def serve_session_list(socket: ViewSocket, sessions: SessionList) -> None:
         await socket.send(hello)
         while True:
             await sessions.news(seen)
+            if sessions.ended is not None:
+                return
             seen, message = sessions.since(seen)
             await socket.send(message)
 
@@ -84,6 +84,13 @@ async def serve_session_list(socket: ViewSocket, sessions: SessionList) -> None:
         await _until_either_ends(socket, send)
     finally:
         sessions.viewer_left()
+    await _close(socket, sessions.ended)
+
+
+async def _close(socket: ViewSocket, reason: tuple[int, str] | None) -> None:
+    if reason is not None:
+        with trio.move_on_after(_CLOSE_SECONDS):
+            await socket.close(*reason)
 
 
 async def _until_either_ends(socket: ViewSocket, send: Callable[[], Awaitable[None]]) -> None:

@@ -1,7 +1,7 @@
 /** The live screen's facts as signals, and what it can ask of the engine and of the server. */
 
 import { computed, signal } from "./vendor/preact.js";
-import { BASE, api, apiIfThere, token } from "./api.js";
+import { BASE, api, apiIfThere, needsToken, token } from "./api.js";
 import { changedAddress, readAddress } from "./core/url-state.js";
 import { attempt, notify } from "./parts/notices.js";
 import { LiveEngine } from "./live-engine.js";
@@ -107,6 +107,7 @@ export class LiveModel {
     switch (message.kind) {
       case "status":
         this.status.value = message.status;
+        if (message.status.state === "ended" && message.status.code === 401) needsToken.value = true;
         if (message.status.state === "waiting") this.retryAt.value = Date.now() + message.status.seconds * 1000;
         return;
       case "hello":

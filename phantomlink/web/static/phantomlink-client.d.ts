@@ -43,7 +43,6 @@ export interface ViewQuery {
 }
 
 export interface StreamQuery {
-  format?: "json" | "msgpack" | "compact";
   trial_id?: number;
   target_id?: number;
   reach_id?: number;

@@ -10,6 +10,8 @@
 const FIRST_WAIT_SECONDS = 0.5;
 const LONGEST_WAIT_SECONDS = 30;
 const LONGEST_ASKED_SECONDS = 60;
+const VIEW_PROTOCOL = "phantomlink.view.v1";
+const STREAM_PROTOCOL = "phantomlink.v1.msgpack";
 
 /** Close codes: whether to connect again, and what they mean. */
 export const CLOSE_CODES = {
@@ -220,7 +222,8 @@ export class Connection {
   #open(url) {
     const { token, subprotocols = [] } = this.options;
     const WebSocketClass = this.options.WebSocket ?? WebSocket;
-    const offered = token ? [...subprotocols, `phantomlink.bearer.${token}`] : subprotocols;
+    // The token comes first; the server answers with one of the others.
+    const offered = token ? [`phantomlink.bearer.${token}`, ...subprotocols] : subprotocols;
     this.#tell({ state: "connecting", attempt: this.nFailed });
     let socket;
     try {
@@ -320,7 +323,9 @@ export function socketUrl(base, path, query = {}) {
 export function connectView(base, code, options) {
   const named = encodeURIComponent(code);
   const probe = new URL(`api/sessions/${named}`, base).href;
-  return new Connection(socketUrl(base, `view/${named}`, options.query), { probe, ...options });
+  const subprotocols = [VIEW_PROTOCOL];
+  const url = socketUrl(base, `view/${named}`, options.query);
+  return new Connection(url, { probe, subprotocols, ...options });
 }
 
 /**
@@ -330,20 +335,18 @@ export function connectView(base, code, options) {
  */
 export function connectSessions(base, options) {
   const probe = new URL("api/stats", base).href;
-  return new Connection(socketUrl(base, "view"), { probe, ...options });
+  return new Connection(socketUrl(base, "view"), { probe, subprotocols: [VIEW_PROTOCOL], ...options });
 }
 
 /**
  * Listen to a session, which makes and starts it.
  * @param {string} base of the server
  * @param {string} code of the session
- * @param {any} options as those of `Connection`, and `query`: a filter, `format`, `scores`
+ * @param {any} options as those of `Connection`, and `query`: a filter, `scores`; `subprotocols`
+ *   for another form than MessagePack
  */
 export function connectStream(base, code, options) {
   const probe = new URL("api/stats", base).href;
-  const query = { format: "msgpack", ...options.query };
-  return new Connection(socketUrl(base, `stream/${encodeURIComponent(code)}`, query), {
-    probe,
-    ...options,
-  });
+  const url = socketUrl(base, `stream/${encodeURIComponent(code)}`, options.query);
+  return new Connection(url, { probe, subprotocols: [STREAM_PROTOCOL], ...options });
 }
