@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from fractions import Fraction
+from functools import partial
 
 import trio
 
@@ -18,6 +19,7 @@ from phantomlink.errors import UnavailableError
 from phantomlink.outputs.websocket.admission import Admission, StreamRequest, admit
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation, noise_and_drift
 from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.index_progress import IndexProgress
 from phantomlink.recordings.locate import locate_recording
 from phantomlink.recordings.options import SeriesOptions
@@ -212,7 +214,13 @@ class Service:
         if self.settings.state_dir is None:
             return
         identity = RecordingIdentity.of(recording.dataset, recording.path)
-        self._keeper = StateKeeper(self.settings.state_dir, identity, self.registry)
+        self._keeper = StateKeeper(
+            self.settings.state_dir,
+            identity,
+            self.registry,
+            lambda: self.sha256,
+            partial(sha256_of, recording.path),
+        )
         kept = await self._keeper.load()
         await bring_back(kept, self.sessions.make_again, at_most=self.registry.max_sessions)
         nursery.start_soon(self._keeper.run)

@@ -103,12 +103,22 @@ class SessionState:
     has_lsl: bool = True
 
 
-def dump_state(identity: RecordingIdentity, sessions: Sequence[SessionState]) -> bytes:
-    """The content of the file."""
+def dump_state(
+    identity: RecordingIdentity, sessions: Sequence[SessionState], sha256: str | None = None
+) -> bytes:
+    """The content of the file.
+
+    Args:
+        identity: of the recording.
+        sessions: that are kept.
+        sha256: of the recording's file; None while it is not known. By it the sessions are found
+            again when the file is the same but for the time of its change.
+    """
     content = {
         "format": _FORMAT,
         "version": VERSION,
         "recording": asdict(identity),
+        "sha256": sha256,
         "sessions": [_entry(session) for session in sessions],
     }
     return json.dumps(content, indent=1, default=_as_text).encode() + b"\n"
@@ -167,8 +177,13 @@ def set_aside(path: Path) -> Path:
     return kept
 
 
-def write_state(path: Path, identity: RecordingIdentity, sessions: Sequence[SessionState]) -> None:
-    """Replace the file as a whole, once the new one is on the disk.
+def write_state(
+    path: Path,
+    identity: RecordingIdentity,
+    sessions: Sequence[SessionState],
+    sha256: str | None = None,
+) -> None:
+    """Replace the file as a whole, once the new one is on the disk; see `dump_state`.
 
     Raises:
         OSError: it cannot be written; the file is as it was.
@@ -177,7 +192,7 @@ def write_state(path: Path, identity: RecordingIdentity, sessions: Sequence[Sess
     with written_atomically(path, overwrite=True) as part:
         # Whoever knows a session's code can listen to it and steer it.
         part.touch(mode=0o600)
-        part.write_bytes(dump_state(identity, sessions))
+        part.write_bytes(dump_state(identity, sessions, sha256))
 
 
 def _entry(session: SessionState) -> dict[str, Any]:

@@ -8,7 +8,7 @@ next writing. A failure to write is said once, and again when it works once more
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import trio
@@ -25,6 +25,7 @@ from phantomlink.state.file import (
     write_state,
 )
 from phantomlink.state.lock import StateLock, StateLockedError
+from phantomlink.state.other_files import take_over
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +41,26 @@ class StateKeeper:
         folder: where it is kept; made when it is first written.
         identity: of the recording.
         sessions: those that there are, asked anew each time.
+        sha256: of the recording's file; None while it is not known.
+        hash_recording: the same, computed when called.
     """
 
     def __init__(
-        self, folder: Path, identity: RecordingIdentity, sessions: Iterable[Session]
+        self,
+        folder: Path,
+        identity: RecordingIdentity,
+        sessions: Iterable[Session],
+        sha256: Callable[[], str | None],
+        hash_recording: Callable[[], str],
     ) -> None:
         self._path = folder / identity.file_name
+        self._sha256 = sha256
+        self._hash_recording = hash_recording
         self._lock = StateLock(self._path)
         self._identity = identity
         self._sessions = sessions
         self._written: tuple[SessionState, ...] | None = None
+        self._written_sha256: str | None = None
         self._last: tuple[SessionState, ...] | None = None
         self._freezing = trio.Event()
         self._has_failed = False
@@ -96,7 +107,9 @@ class StateKeeper:
         return tuple(state)
 
     async def _write(self, state: tuple[SessionState, ...]) -> None:
-        if state == self._written or not self._may_write:
+        sha256 = self._sha256() or self._written_sha256
+        is_same = state == self._written and (not state or sha256 == self._written_sha256)
+        if is_same or not self._may_write:
             return
         try:
             await trio.to_thread.run_sync(
@@ -104,6 +117,7 @@ class StateKeeper:
                 self._path,
                 self._identity,
                 state,
+                sha256,
                 limiter=self._thread,
                 abandon_on_cancel=True,
             )
@@ -113,7 +127,7 @@ class StateKeeper:
         if self._has_failed:
             logger.info("Sessions are kept over a restart again")
         self._has_failed = False
-        self._written = state
+        self._written, self._written_sha256 = state, sha256
 
     def _say_failure(self, error: OSError) -> None:
         if not self._has_failed:
@@ -131,6 +145,8 @@ class StateKeeper:
             # No lock, no other server: what can be written will be seen when it is.
             self._say_failure(error)
         try:
+            if not self._path.exists():
+                return self._take_over()
             return read_state(self._path, self._identity)
         except (StateFormError, OSError) as error:
             wrong = error
@@ -145,6 +161,21 @@ class StateKeeper:
         else:
             logger.warning("%s is not used: %s; it is kept as %s", self._path, wrong, kept.name)
         return []
+
+    def _take_over(self) -> list[SessionState]:
+        """The sessions of the same content with another time of change; its file becomes ours."""
+        other = take_over(self._path, self._identity, self._hash_recording)
+        if other is None:
+            return []
+        logger.info(
+            "The sessions of %s come back: the recording has the same content, only the time of "
+            "its change is another",
+            other.path.name,
+        )
+        write_state(self._path, self._identity, other.sessions, other.sha256)
+        other.path.unlink(missing_ok=True)
+        self._written_sha256 = other.sha256
+        return other.sessions
 
 
 def _state_of(session: Session) -> SessionState:

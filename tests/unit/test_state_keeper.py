@@ -1,7 +1,9 @@
 """The state file while sessions play: real time and real threads, little of both."""
 
 import errno
+import hashlib
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
@@ -12,8 +14,15 @@ from phantomlink.engine.registry import Registry
 from phantomlink.engine.session import NO_FILTER
 from phantomlink.errors import RecordingError
 from phantomlink.state import keeper as keeper_module
-from phantomlink.state.file import RecordingIdentity, SessionState, dump_state, parse_state
+from phantomlink.state.file import (
+    RecordingIdentity,
+    SessionState,
+    dump_state,
+    parse_state,
+    write_state,
+)
 from phantomlink.state.keeper import StateKeeper
+from phantomlink.state.lock import StateLock
 from phantomlink.state.restore import bring_back
 from tests.fakes import ListSink, NamedBins, TrioClock, make_parts
 
@@ -31,10 +40,10 @@ def writes(monkeypatch):
     """What was written, instead of to a disk; an error in the list is raised once."""
     done, write = [], keeper_module.write_state
 
-    def written(path, identity, state):
+    def written(path, identity, state, sha256=None):
         if writes.fail is not None:
             raise writes.fail
-        write(path, identity, state)
+        write(path, identity, state, sha256)
         done.append(state)
 
     class Writes:
@@ -59,12 +68,23 @@ async def registry(nursery):
     return registry
 
 
+def make_keeper(folder, identity, sessions, sha256=None, content=b""):
+    """A keeper of a recording whose hash is known, and that has this content."""
+    return StateKeeper(
+        folder,
+        identity,
+        sessions,
+        lambda: sha256,
+        lambda: hashlib.sha256(content).hexdigest(),
+    )
+
+
 def read(folder):
     return parse_state((folder / IDENTITY.file_name).read_bytes(), IDENTITY)
 
 
 async def test_only_what_changes_is_written(tmp_path, registry, nursery, writes):
-    keeper = StateKeeper(tmp_path, IDENTITY, registry)
+    keeper = make_keeper(tmp_path, IDENTITY, registry)
     assert await keeper.load() == []
     nursery.start_soon(keeper.run)
     await trio.sleep(0.1)
@@ -86,7 +106,7 @@ async def test_only_what_changes_is_written(tmp_path, registry, nursery, writes)
 
 
 async def test_the_last_state_is_that_before_the_sessions_were_ended(tmp_path, registry, writes):
-    keeper = StateKeeper(tmp_path, IDENTITY, registry)
+    keeper = make_keeper(tmp_path, IDENTITY, registry)
     await keeper.load()
     session, _ = registry.create("a")
     async with trio.open_nursery() as nursery:
@@ -100,7 +120,7 @@ async def test_the_last_state_is_that_before_the_sessions_were_ended(tmp_path, r
 
 
 async def test_cancelled_without_a_word_the_file_stays_as_it_was(tmp_path, registry, writes):
-    keeper = StateKeeper(tmp_path, IDENTITY, registry)
+    keeper = make_keeper(tmp_path, IDENTITY, registry)
     await keeper.load()
     registry.create("a")
     async with trio.open_nursery() as nursery:
@@ -115,7 +135,7 @@ async def test_a_full_disk_is_one_warning_and_ends_no_tick(
     tmp_path, registry, nursery, writes, caplog
 ):
     caplog.set_level("INFO", "phantomlink.state")
-    keeper = StateKeeper(tmp_path, IDENTITY, registry)
+    keeper = make_keeper(tmp_path, IDENTITY, registry)
     await keeper.load()
     session, _ = registry.create("a")
     sink = ListSink()
@@ -142,7 +162,7 @@ async def test_a_file_of_the_wrong_form_is_kept_and_said_once(
 ):
     path = tmp_path / IDENTITY.file_name
     path.write_bytes(content)
-    keeper = StateKeeper(tmp_path, IDENTITY, registry)
+    keeper = make_keeper(tmp_path, IDENTITY, registry)
     assert await keeper.load() == []
     assert len(caplog.records) == 1
     (kept,) = tmp_path.glob("*.kept-*")
@@ -160,7 +180,7 @@ async def test_what_can_be_neither_read_nor_moved_is_left_alone(
 ):
     folder = tmp_path / "file"
     folder.write_text("somebody's")
-    keeper = StateKeeper(folder, IDENTITY, registry)
+    keeper = make_keeper(folder, IDENTITY, registry)
     assert await keeper.load() == []
     nursery.start_soon(keeper.run)
     registry.create("a")
@@ -234,13 +254,13 @@ def test_the_file_is_for_people_too():
 
 async def test_only_one_server_keeps_its_sessions_in_a_file(tmp_path, registry, writes, caplog):
     """The lock is of the open file, so a second keeper stands for a second process."""
-    first = StateKeeper(tmp_path, IDENTITY, registry)
+    first = make_keeper(tmp_path, IDENTITY, registry)
     await first.load()
     registry.create("a")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(first.run)
         await writes.reach(1)
-        second = StateKeeper(tmp_path, IDENTITY, registry)
+        second = make_keeper(tmp_path, IDENTITY, registry)
         assert await second.load() == []
         assert "another server" in caplog.text
         async with trio.open_nursery() as other:
@@ -250,6 +270,80 @@ async def test_only_one_server_keeps_its_sessions_in_a_file(tmp_path, registry, 
         await writes.reach(2)
         first.freeze()
     caplog.clear()
-    third = StateKeeper(tmp_path, IDENTITY, registry)
+    third = make_keeper(tmp_path, IDENTITY, registry)
     assert await third.load() == []
     assert not caplog.records
+
+
+SHA256 = hashlib.sha256(b"content").hexdigest()
+OLDER = RecordingIdentity("named", 1, 1)
+
+
+def keep(folder, identity, sha256, *codes):
+    write_state(folder / identity.file_name, identity, [state(code) for code in codes], sha256)
+
+
+async def test_sessions_of_the_same_content_come_back(tmp_path, registry, caplog):
+    caplog.set_level("INFO")
+    keep(tmp_path, OLDER, SHA256, "a", "b")
+    # Of a copy under another name, too.
+    kept = await make_keeper(tmp_path, IDENTITY, registry, content=b"content").load()
+    assert [session.code for session in kept] == ["a", "b"]
+    assert f"The sessions of {OLDER.file_name} come back: the recording has the same" in caplog.text
+    assert not (tmp_path / OLDER.file_name).exists()
+    # A second start finds them under their own name, and the hash is still there.
+    assert json.loads((tmp_path / IDENTITY.file_name).read_text())["sha256"] == SHA256
+    assert read(tmp_path) == kept
+
+
+@pytest.mark.parametrize(
+    ("identity", "sha256"),
+    [
+        (OLDER, hashlib.sha256(b"other").hexdigest()),  # changed in the meantime
+        (OLDER, None),  # the server ended before it knew
+        (RecordingIdentity("other", 2, 1), SHA256),  # of another size
+    ],
+)
+async def test_those_of_another_recording_are_said_by_name(
+    tmp_path, registry, caplog, identity, sha256
+):
+    keep(tmp_path, identity, sha256, "a", "b")
+    assert await make_keeper(tmp_path, IDENTITY, registry, content=b"content").load() == []
+    assert (tmp_path / identity.file_name).exists()
+    said = (
+        f"{identity.file_name} keeps sessions (2) of another recording ({identity.dataset}, "
+        f"{identity.size_bytes} bytes, changed 1970-01-01T00:00:00Z)"
+    )
+    assert said in caplog.text
+
+
+async def test_what_is_no_state_file_is_passed_over(tmp_path, registry, caplog):
+    (tmp_path / "sessions-x.json").write_text("[]")
+    (tmp_path / "sessions-folder.json").mkdir()
+    os.mkfifo(tmp_path / "sessions-fifo.json")
+    keep(tmp_path, OLDER, SHA256)  # without a session
+    assert await make_keeper(tmp_path, IDENTITY, registry, content=b"content").load() == []
+    assert caplog.text == ""
+
+
+async def test_a_file_that_another_server_writes_is_not_taken_over(tmp_path, registry, caplog):
+    keep(tmp_path, OLDER, SHA256, "a")
+    lock = StateLock(tmp_path / OLDER.file_name)
+    lock.acquire()
+    assert await make_keeper(tmp_path, IDENTITY, registry, content=b"content").load() == []
+    lock.release()
+    assert "keeps sessions (1) of another recording" in caplog.text
+
+
+async def test_the_hash_is_written_once_it_is_known(tmp_path, registry, nursery, writes):
+    known = []
+    keeper = StateKeeper(
+        tmp_path, IDENTITY, registry, lambda: known[0] if known else None, lambda: ""
+    )
+    await keeper.load()
+    nursery.start_soon(keeper.run)
+    registry.create("a")
+    await writes.reach(1)
+    known.append(SHA256)
+    await writes.reach(2)
+    assert json.loads((tmp_path / IDENTITY.file_name).read_text())["sha256"] == SHA256
