@@ -110,6 +110,13 @@ class SessionDiffersError(PhantomLinkError):
     title = "Session is another"
 
 
+class NotPausedError(PhantomLinkError):
+    """Only a paused session can be asked for that."""
+
+    http_status = 409
+    title = "Session is not paused"
+
+
 class OriginNotAllowedError(PhantomLinkError):
     """A page of another origin may not open this stream."""
 

@@ -33,6 +33,7 @@ class PacketBuilder:
         running_dry: entered while nothing has been read ahead, and what comes next is waited for.
         assembler: of the recording's packets.
         applied: what is done to them; None for nothing.
+        until: sequence number that is not built any more; None for no such.
 
     Attributes:
         built: what is ready, in order; the tick takes it from the left.
@@ -49,7 +50,9 @@ class PacketBuilder:
         *,
         assembler: PacketAssembler,
         applied: AppliedPerturbation | None,
+        until: int | None = None,
     ) -> None:
+        self._until = until
         self.built: deque[Release] = deque()
         self.waited = False
         self._blocks = blocks
@@ -75,7 +78,7 @@ class PacketBuilder:
         self.waited = False
         if not self.is_low:
             return
-        while len(self.built) < _BUILT_AHEAD:
+        while len(self.built) < _BUILT_AHEAD and self._sequence_number != self._until:
             if self._rows is None or self._row == len(self._rows):
                 block = await self._next_block()
                 if block is None:

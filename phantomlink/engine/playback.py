@@ -103,6 +103,7 @@ class Playback:
         # Whether the packet whose tick is waited for is held back on purpose.
         self._is_delayed = False
         self._dry_since_ns: int | None = None
+        self._until: int | None = None
 
     @property
     def _block_bins(self) -> int:
@@ -111,7 +112,12 @@ class Playback:
     @property
     def is_playing(self) -> bool:
         """Whether the playhead should be advancing now."""
-        return self._may_play() and self.fanout.n_listening > 0
+        return self._may_play() and self.fanout.n_listening > 0 and not self.has_stepped
+
+    @property
+    def has_stepped(self) -> bool:
+        """Whether it has sent all that `step` let it."""
+        return self._until == self.playhead.sequence_number
 
     @property
     def waiting_for(self) -> str | None:
@@ -178,6 +184,12 @@ class Playback:
             self._wake.set()
             return
         self._hold()
+        self._cancel()
+
+    def step(self, n_packets: int | None) -> None:
+        """Send only so many packets from here on, as soon as it may play; None for any number."""
+        self._until = None if n_packets is None else self.playhead.sequence_number + n_packets
+        # What is built ahead may be too much.
         self._cancel()
 
     def seek(self, bin_index: int) -> int:
@@ -271,6 +283,8 @@ class Playback:
                 nursery.start_soon(self._prefetch, head.selection, head.position, send)
                 with receive:
                     ended = await self._tick_until_end(receive)
+                    # After a step, what has been read behind it.
+                    nursery.cancel_scope.cancel()
         self._playing = None
         if ended or not self.is_playing:
             # Also where a hold came when the task was about to build: it has anchored once more.
@@ -294,6 +308,7 @@ class Playback:
             self.running_dry,
             assembler=self._parts.assembler,
             applied=self._applied,
+            until=self._until,
         )
         ticks = _Ticks(builder, float(self._rate_hz / self._parts.grid.rate_hz))
         tick = partial(self._tick, ticks)
@@ -372,6 +387,7 @@ class Playback:
         head, injected = self.playhead, self.timing.injected
         ahead = 0 if line.is_empty else 1
         is_last = not self._parts.loop and head.position + ahead == head.selection.length - 1
+        is_last = is_last or release.packet.sequence_number + 1 == self._until
         outcome = line.tick(release, release.fault or NO_FAULT, is_last=is_last)
         injected.reordered += outcome.overtaken
         lost = outcome.passed - len(outcome.leaving)

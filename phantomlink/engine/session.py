@@ -33,7 +33,7 @@ from phantomlink.engine.playback import Playback
 from phantomlink.engine.playheads import Playheads
 from phantomlink.engine.session_counters import SessionCounters
 from phantomlink.engine.status import SessionStatus
-from phantomlink.errors import BinRangeError
+from phantomlink.errors import BinRangeError, NotPausedError
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.grid import BinGrid
@@ -238,18 +238,44 @@ class Session:
         if self.is_paused:
             return
         self.is_paused = True
+        self._end_steps()
         self._update()
         self._tell(SessionEventKind.PAUSED)
 
     def resume(self) -> None:
         """Go on after a pause or a stop, for whoever listens."""
+        self._end_steps()
         self.is_paused = False
         self.is_stopped = False
         self._update()
         self._tell(SessionEventKind.RESUMED)
 
+    def step(self, n_packets: int) -> None:
+        """Send the next packets of each playhead at the session's pace, then pause again.
+
+        Where nobody listens, only the position moves.
+
+        Raises:
+            NotPausedError: it is not paused.
+        """
+        if not self.is_paused:
+            raise NotPausedError(f"session {self.code} is not paused: pause it, then step")
+        if not self.n_listening:
+            self.seek((self.main.playhead.bin_index + n_packets) % self.grid.n_bins)
+            return
+        self.is_paused = False
+        for playback in self._playheads:
+            playback.step(n_packets)
+        self._update()
+        self._tell(SessionEventKind.RESUMED)
+
+    def _end_steps(self) -> None:
+        for playback in self._playheads:
+            playback.step(None)
+
     def stop(self) -> None:
         """Close the sockets, rewind, and hold until a listener arrives or `resume`."""
+        self._end_steps()
         self.is_paused = False
         self.is_stopped = True
         self._end_sinks(CLOSE_NORMAL, "session stopped")
@@ -413,7 +439,11 @@ class Session:
             playback.discard(sink)
 
     def on_end(self, playback: Playback) -> None:
-        """A playhead has played its last bin, and does not loop."""
+        """A playhead has played its last bin, and does not loop; or all that `step` let it."""
+        if playback.has_stepped:
+            if not any(each.is_playing for each in self._playheads):
+                self.pause()
+            return
         wanted = self._playheads.filter_of(playback)
         self._end_listeners(playback, CLOSE_NORMAL, "the recording ended")
         self._playheads.drop_unheard()
