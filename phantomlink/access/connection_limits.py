@@ -26,8 +26,12 @@ class ConnectionLimits:
         self._of_session: Counter[str] = Counter()
         self._from_address: Counter[str] = Counter()
 
-    def check(self, address: str, code: str) -> None:
+    def check(self, address: str, code: str | None) -> None:
         """Whether one more may come.
+
+        Args:
+            address: whose it is.
+            code: of the session that it listens to; None for one that only watches.
 
         Raises:
             TooManyClientsError: there is no room; its status says whether it is that of this
@@ -37,13 +41,15 @@ class ConnectionLimits:
             _refuse(429, f"from {address}", self._max_per_address, "CLIENTS_PER_ADDRESS")
         if self.n_clients >= self._max_clients:
             _refuse(503, "in all", self._max_clients, "CLIENTS")
-        if self._of_session[code] >= self._max_per_session:
+        if code is not None and self._of_session[code] >= self._max_per_session:
             _refuse(503, "of this session", self._max_per_session, "CLIENTS_PER_SESSION")
 
     @contextmanager
-    def counted(self, address: str, code: str) -> Iterator[None]:
+    def counted(self, address: str, code: str | None) -> Iterator[None]:
         """Count one, who has been checked, until it has left."""
-        counts = ((self._of_session, code), (self._from_address, address))
+        counts = [(self._from_address, address)]
+        if code is not None:
+            counts.append((self._of_session, code))
         self.n_clients += 1
         for counter, key in counts:
             counter[key] += 1

@@ -118,6 +118,7 @@ class Settings:
         "names without a dot and the machine's own",
     )
     max_clients: int = _setting(1000, whole(1, 100_000), "WebSocket clients at once")
+    max_viewers: int = _setting(200, whole(1, 100_000), "views of sessions and their list at once")
     max_clients_per_session: int = _setting(
         1000,
         whole(1, 100_000),

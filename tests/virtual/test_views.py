@@ -67,11 +67,11 @@ async def watched(session, query=EVERYTHING, hub=None, socket=None):
     socket = socket or FakeSocket()
     async with trio.open_nursery() as nursery:
         if hub is None:
-            hub = ViewHub(200, lambda session: {"dataset": "fake"})
+            hub = ViewHub(200)
             await nursery.start(hub.run)
 
         async def view():
-            async with hub.watching(session, query) as feed:
+            async with hub.watching(session, query, lambda _: {"dataset": "fake"}) as feed:
                 await serve_session_view(socket, feed)
 
         nursery.start_soon(view)
@@ -162,7 +162,7 @@ async def test_faults_on_purpose_are_seen_as_they_are(autojump_clock):
 
 async def test_who_takes_nothing_is_told_less_and_nobody_else_is(autojump_clock):
     async with running(NamedBins(4000)) as session:
-        hub = ViewHub(200, lambda session: {})
+        hub = ViewHub(200)
         async with trio.open_nursery() as nursery:
             await nursery.start(hub.run)
             slow, quick = FakeSocket(), FakeSocket()
@@ -227,7 +227,7 @@ async def test_units_are_those_asked_for(autojump_clock):
 
 async def test_a_late_viewer_gets_the_history(autojump_clock):
     async with running() as session:
-        hub = ViewHub(200, lambda session: {})
+        hub = ViewHub(200)
         async with trio.open_nursery() as nursery:
             await nursery.start(hub.run)
             async with watched(session, hub=hub):
@@ -281,7 +281,7 @@ async def test_punctuality_is_told_once_a_second(autojump_clock):
 
 async def test_there_are_so_many_ways_to_watch_and_so_many_viewers(autojump_clock):
     async with running() as session, trio.open_nursery() as nursery:
-        hub = ViewHub(MOST_QUERIES + 1, lambda session: {})
+        hub = ViewHub(MOST_QUERIES + 1)
         await nursery.start(hub.run)
         queries = [ViewQuery(Filter(), 25.0 * (i + 1)) for i in range(MOST_QUERIES + 1)]
         for query in queries[:-1]:
@@ -301,7 +301,7 @@ async def test_there_are_so_many_ways_to_watch_and_so_many_viewers(autojump_cloc
 
 
 async def hold(hub, session, query, task_status):
-    async with hub.watching(session, query):
+    async with hub.watching(session, query, lambda _: {"dataset": "fake"}):
         task_status.started()
         await trio.sleep_forever()
 

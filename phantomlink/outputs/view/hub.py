@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -33,12 +33,10 @@ class ViewHub:
 
     Args:
         max_viewers: in all.
-        describe: what the first message says of a session.
     """
 
-    def __init__(self, max_viewers: int, describe: Callable[[Session], Json]) -> None:
+    def __init__(self, max_viewers: int) -> None:
         self._max_viewers = max_viewers
-        self._describe = describe
         self._feeds: dict[Session, dict[ViewQuery, _Entry]] = {}
         self._nursery: trio.Nursery | None = None
         self.n_viewers = 0
@@ -82,14 +80,31 @@ class ViewHub:
             task_status.started()
             await trio.sleep(math.inf)
 
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a viewer of the list, who has been checked, until it has left."""
+        self.n_viewers += 1
+        try:
+            yield
+        finally:
+            self.n_viewers -= 1
+
     @asynccontextmanager
-    async def watching(self, session: Session, query: ViewQuery) -> AsyncIterator[ViewFeed]:
-        """A viewer watches until left; `check` has let it in."""
+    async def watching(
+        self, session: Session, query: ViewQuery, describe: Callable[[Session], Json]
+    ) -> AsyncIterator[ViewFeed]:
+        """A viewer watches until left; `check` has let it in.
+
+        Args:
+            session: that it watches.
+            query: how.
+            describe: what the first message says of a session.
+        """
         assert self._nursery is not None
         entries = self._feeds.setdefault(session, {})
         entry = entries.get(query)
         if entry is None:
-            entry = entries[query] = _Entry(ViewFeed(session, query, self._describe(session)))
+            entry = entries[query] = _Entry(ViewFeed(session, query, describe(session)))
             self._nursery.start_soon(self._run_feed, entry)
         entry.n_viewers += 1
         self.n_viewers += 1

@@ -6,7 +6,6 @@ and what comes meanwhile waits in the feed's history. One that is silent to ping
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -14,21 +13,15 @@ import trio_websocket
 
 from phantomlink.close_codes import CLOSE_GOING_AWAY, CLOSE_TOO_SLOW
 from phantomlink.metrics import Histogram
-from phantomlink.outputs.view.viewer import ViewSocket
+from phantomlink.outputs.view.entrance import ServeView
 from phantomlink.outputs.websocket.asgi_client import AsgiWebSocket
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.frame_stream import FrameStream
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
 from phantomlink.wire.encoder import frame_message
 
-SUBPROTOCOL = "phantomlink.view.v1"
-"""What a viewer may offer; browsers that show a token in one must have another answered."""
-
 _HANDSHAKE_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
-
-ServeView = Callable[[ViewSocket], Awaitable[None]]
-"""Shows something to a viewer until either side ends."""
 
 
 class TrioViewSocket:
@@ -159,8 +152,3 @@ async def serve_trio_view(
             with trio.CancelScope(shield=True):
                 await frames.aclose()
             nursery.cancel_scope.cancel()
-
-
-def answered_subprotocol(offered: list[str]) -> str | None:
-    """Which of the sub-protocols that a viewer offers is answered."""
-    return SUBPROTOCOL if SUBPROTOCOL in offered else None
