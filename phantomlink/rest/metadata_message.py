@@ -6,7 +6,7 @@ from phantomlink.engine.session import Session
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.rest.views import stream_metadata
 from phantomlink.service.service import Service
-from phantomlink.wire.encoder import encode_message
+from phantomlink.wire.encoder import WireFormat, encode_message
 from phantomlink.wire.packet import packet_data
 
 
@@ -31,11 +31,12 @@ class MetadataMessages:
         service = self._service
         release = await session.playback(admission.filter).peek()
         header = session.parts.encoders.header
+        compact = admission.wire_format is WireFormat.COMPACT
         timestamp = session.parts.clock.wall_seconds()
         message = {
             "type": "metadata",
             "data": stream_metadata(service, session)
-            | packet_data(release.packet, header, timestamp),
+            | packet_data(release.packet, header, timestamp, compact=compact),
             "session": {
                 "code": session.code,
                 "url": f"{self._base_url}/stream/{session.code}",

@@ -21,6 +21,7 @@ from phantomlink.watch.client import (
     listen,
     wait_for_server,
 )
+from phantomlink.watch.contract import readable
 from phantomlink.watch.figures import Arrivals, measure
 from phantomlink.watch.outcome import FAILED, NO_STREAM, PASSED, tell, write_json
 from phantomlink.watch.report import (
@@ -175,7 +176,7 @@ class _Watching:
 
     def _on_message(self, received_ns: int, packet: dict[str, Any] | None) -> bool:
         if packet is not None and self.first_packet is None:
-            self.first_packet = packet
+            self.first_packet = readable(packet)
             if self._sample:
                 return False
         if received_ns - self._drawn_ns >= _REDRAW_NS:

@@ -66,6 +66,12 @@ SPIKES_FORM: Mapping[str, _Form] = {
     "spike_counts": _COUNTS,
     "bin_size_ms": _POSITIVE,
 }
+_BYTES_A_UNIT = {"u1": 1, "<u2": 2}
+COMPACT_SPIKES_FORM: Mapping[str, _Form] = {
+    "counts": _Form(lambda value: isinstance(value, bytes), "bytes"),
+    "dtype": _Form(lambda value: value in _BYTES_A_UNIT, '"u1" or "<u2"'),
+    "bin_size_ms": _POSITIVE,
+}
 KINEMATICS_FORM: Mapping[str, _Form] = {name: _NUMBER.or_null() for name in ("vx", "vy", "x", "y")}
 INTENTION_FORM: Mapping[str, _Form] = {
     "target_id": _COUNT.or_null(),
@@ -145,18 +151,13 @@ def packet_problems(data: Any, channel_ids: list[int] | None) -> list[str]:
     problems = _form_problems("data", data, PACKET_FORM)
     if not isinstance(data, dict):
         return problems
-    for name, form in PACKET_PARTS.items():
+    is_compact = isinstance(data.get("spikes"), dict) and "counts" in data["spikes"]
+    spikes_form = COMPACT_SPIKES_FORM if is_compact else SPIKES_FORM
+    for name, form in {**PACKET_PARTS, "spikes": spikes_form}.items():
         problems += _form_problems(name, data.get(name), form)
     if problems:
         return problems
-    spikes = data["spikes"]
-    if len(spikes["spike_counts"]) != len(spikes["channel_ids"]):
-        problems.append(
-            f"{len(spikes['spike_counts'])} spike_counts for "
-            f"{len(spikes['channel_ids'])} channel_ids"
-        )
-    if channel_ids is not None and spikes["channel_ids"] != channel_ids:
-        problems.append("channel_ids are not those of the metadata")
+    problems += (_compact_problems if is_compact else _spikes_problems)(data["spikes"], channel_ids)
     if (data["trial_id"] is None) != (data["trial_time_ms"] is None):
         problems.append(
             f"trial_id is {shown(data['trial_id'])} while trial_time_ms is "
@@ -171,10 +172,45 @@ def packet_problems(data: Any, channel_ids: list[int] | None) -> list[str]:
     return problems
 
 
+def readable(packet: Mapping[str, Any]) -> dict[str, Any]:
+    """A packet for JSON: the counts of a compact one as numbers.
+
+    Args:
+        packet: `data` of the message, without problems.
+    """
+    spikes = packet["spikes"]
+    if "counts" not in spikes:
+        return dict(packet)
+    counts, width = spikes["counts"], _BYTES_A_UNIT[spikes["dtype"]]
+    numbers = [
+        int.from_bytes(counts[at : at + width], "little") for at in range(0, len(counts), width)
+    ]
+    return {**packet, "spikes": {**spikes, "counts": numbers}}
+
+
 def shown(value: Any) -> str:
     """A value in a few letters, as JSON has it."""
     text = json.dumps(value, default=repr)
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _spikes_problems(spikes: dict[str, Any], channel_ids: list[int] | None) -> list[str]:
+    problems = []
+    if len(spikes["spike_counts"]) != len(spikes["channel_ids"]):
+        problems.append(
+            f"{len(spikes['spike_counts'])} spike_counts for "
+            f"{len(spikes['channel_ids'])} channel_ids"
+        )
+    if channel_ids is not None and spikes["channel_ids"] != channel_ids:
+        problems.append("channel_ids are not those of the metadata")
+    return problems
+
+
+def _compact_problems(spikes: dict[str, Any], channel_ids: list[int] | None) -> list[str]:
+    n_bytes, width = len(spikes["counts"]), _BYTES_A_UNIT[spikes["dtype"]]
+    if channel_ids is None or n_bytes == width * len(channel_ids):
+        return []
+    return [f"{n_bytes} bytes of counts for {len(channel_ids)} channel_ids, {width} each"]
 
 
 def _form_problems(name: str, value: Any, form: Mapping[str, _Form]) -> list[str]:

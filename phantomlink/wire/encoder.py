@@ -2,7 +2,7 @@
 
 A packet is encoded before its tick, with room for the timestamp; at the tick only that is
 written in. What never changes in a stream (the names, the channel numbers) is encoded once.
-The bytes are those that `msgpack.packb` or `json.dumps` makes of `packet_data`: a test compares.
+The bytes are those that `msgpack.packb` or `json.dumps` makes of `packet_data`: tests compare.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ _AFTER_SPIKES = (
 
 
 class WireFormat(Enum):
-    """The two forms of one message."""
+    """The forms of one message."""
 
     MSGPACK = "msgpack"
     JSON = "json"
+    COMPACT = "compact"
+    """MessagePack whose counts are bytes."""
 
     # Members are singletons: by identity, instead of Enum's hash of the name in Python, which
     # every client of every packet would pay.
@@ -48,7 +50,11 @@ class WireFormat(Enum):
     @property
     def subprotocol(self) -> str:
         """The WebSocket sub-protocol that asks for this form."""
-        return f"phantomlink.v1.{self.value}"
+        return (
+            "phantomlink.v2.msgpack"
+            if self is WireFormat.COMPACT
+            else f"phantomlink.v1.{self.value}"
+        )
 
 
 class Frame:
@@ -191,6 +197,29 @@ class MsgpackEncoder:
         return self._pack(counts.tolist())[len(self._counts_head) :]
 
 
+class CompactEncoder(MsgpackEncoder):
+    """Packets as MessagePack whose counts are bytes, one or two a unit."""
+
+    def __init__(self, header: StreamHeader) -> None:
+        super().__init__(header)
+        pack = self._pack
+        self._until_counts = bytes(8) + pack("spikes") + b"\x83" + pack("counts")
+        self._counts_head = b""
+        self._byte_head, self._word_head = (
+            packed[: len(packed) - n]
+            for n in (header.n_channels, 2 * header.n_channels)
+            for packed in (pack(bytes(n)),)
+        )
+        self._byte_dtype, self._word_dtype = (pack("dtype") + pack(d) for d in ("u1", "<u2"))
+
+    def _pack_counts(self, counts: NDArray[np.uint16]) -> bytes:
+        """The counts, and the member that says how wide they are."""
+        raw = counts.astype(_LITTLE_ENDIAN, copy=False).tobytes()
+        if raw[1::2].strip(b"\0"):
+            return self._word_head + raw + self._word_dtype
+        return self._byte_head + raw[::2] + self._byte_dtype
+
+
 class JsonEncoder:
     """Packets as JSON text."""
 
@@ -222,17 +251,24 @@ class JsonEncoder:
         return Frame(text.encode(), len(before), text=True)
 
 
+_ENCODERS: dict[WireFormat, Callable[[StreamHeader], PacketEncoder]] = {
+    WireFormat.MSGPACK: MsgpackEncoder,
+    WireFormat.JSON: JsonEncoder,
+    WireFormat.COMPACT: CompactEncoder,
+}
+
+
 def packet_encoder(wire_format: WireFormat, header: StreamHeader) -> PacketEncoder:
     """The encoder of a stream's packets in one form."""
-    return (MsgpackEncoder if wire_format is WireFormat.MSGPACK else JsonEncoder)(header)
+    return _ENCODERS[wire_format](header)
 
 
 def encode_message(message: dict[str, Any], wire_format: WireFormat) -> bytes | str:
     """A message that is not a packet: bytes for a binary message, str for a text one."""
-    if wire_format is WireFormat.MSGPACK:
-        packed: bytes = msgpack.packb(message)
-        return packed
-    return _json(message)
+    if wire_format is WireFormat.JSON:
+        return _json(message)
+    packed: bytes = msgpack.packb(message)
+    return packed
 
 
 def frame_message(message: bytes | str) -> bytes:

@@ -95,24 +95,31 @@ def distance(
     return math.hypot(target_x - x, target_y - y)
 
 
-def packet_data(packet: Packet, header: StreamHeader, timestamp: float) -> dict[str, Any]:
+def packet_data(
+    packet: Packet, header: StreamHeader, timestamp: float, *, compact: bool = False
+) -> dict[str, Any]:
     """The `data` of a packet's message.
 
     Args:
         packet: the packet.
         header: of its stream.
         timestamp: when it left the scheduler, Unix s.
+        compact: whether the counts are bytes, which JSON does not have.
     """
     intention = packet.intention
+    if compact:
+        spikes = compact_spikes(packet.spike_counts, header.bin_size_ms)
+    else:
+        spikes = {
+            "channel_ids": header.channel_ids,
+            "spike_counts": packet.spike_counts.tolist(),
+            "bin_size_ms": header.bin_size_ms,
+        }
     data: dict[str, Any] = {
         "packet_id": packet.packet_id,
         "sequence_number": packet.sequence_number,
         "timestamp": timestamp,
-        "spikes": {
-            "channel_ids": header.channel_ids,
-            "spike_counts": packet.spike_counts.tolist(),
-            "bin_size_ms": header.bin_size_ms,
-        },
+        "spikes": spikes,
         "kinematics": {"vx": packet.vx, "vy": packet.vy, "x": packet.x, "y": packet.y},
         "intention": {
             "target_id": intention.target_id,
@@ -128,3 +135,18 @@ def packet_data(packet: Packet, header: StreamHeader, timestamp: float) -> dict[
     if packet.perturbation_id is not None:
         data["perturbation_id"] = packet.perturbation_id
     return data
+
+
+def compact_spikes(counts: NDArray[np.uint16], bin_size_ms: float) -> dict[str, Any]:
+    """The `spikes` of a compact packet: one byte a unit, or two where one has more than 255.
+
+    Args:
+        counts: (n_units,) spikes in the bin.
+        bin_size_ms: width of the bin.
+    """
+    dtype = "<u2" if counts.size and int(counts.max()) > 255 else "u1"
+    return {
+        "counts": counts.astype(dtype).tobytes(),
+        "dtype": dtype,
+        "bin_size_ms": bin_size_ms,
+    }

@@ -229,7 +229,7 @@ def test_the_formats_are_compared():
     command += ["--packets", "20", "--rounds", "3"]
     result = json.loads(subprocess.check_output(command, text=True, timeout=60))
     assert (result["packets"], result["channels"], result["rounds"]) == (20, 142, 3)
-    for form in ("msgpack", "json"):
+    for form in ("msgpack", "json", "compact"):
         assert set(result[form]) == {"bytes", "encode_us", "decode_us"}
         assert min(result[form].values()) > 0
     ratios = result["json_to_msgpack"]
@@ -237,7 +237,8 @@ def test_the_formats_are_compared():
         result["json"]["bytes"] / result["msgpack"]["bytes"], 1e-3
     )
     assert ratios["bytes"] > 1.2
-    assert set(ratios) == {"bytes", "encode", "decode"}
+    assert set(ratios) == set(result["compact_to_msgpack"]) == {"bytes", "encode", "decode"}
+    assert result["compact_to_msgpack"]["bytes"] <= 0.75
 
 
 class _Page(HTMLParser):

@@ -135,6 +135,35 @@ def test_both_forms_say_the_same(server):
             assert one | {"timestamp": 0} == two | {"timestamp": 0}
 
 
+@pytest.mark.parametrize("path", ["compact?format=compact", "binary/compact?format=compact"])
+def test_compact_packets_say_the_same(server, path):
+    with (
+        listening(f"{server.ws}/stream/compact") as plain,
+        listening(f"{server.ws}/stream/{path}") as compact,
+    ):
+        until(lambda: min(len(got.packets) for got in (plain, compact)) > 25)
+    by_number = {p["sequence_number"]: p for p in plain.packets}
+    shared = [p for p in compact.packets if p["sequence_number"] in by_number]
+    assert len(shared) > 15
+    snapshot = compact.metadata["data"]
+    assert set(snapshot["spikes"]) == {"counts", "dtype", "bin_size_ms"}
+    assert snapshot["channel_ids"] == list(range(8))
+    for packet in shared:
+        expected = by_number[packet["sequence_number"]]
+        spikes, wanted = packet.pop("spikes"), expected["spikes"]
+        assert np.frombuffer(spikes["counts"], spikes["dtype"]).tolist() == wanted["spike_counts"]
+        assert spikes["bin_size_ms"] == wanted["bin_size_ms"]
+        assert packet == {name: value for name, value in expected.items() if name != "spikes"}
+
+
+def test_the_sub_protocol_of_compact_packets_is_answered(server):
+    offered = ["phantomlink.v2.msgpack", "phantomlink.v1.msgpack"]
+    with connect(f"{server.ws}/stream/binary/sub2", subprotocols=offered) as websocket:
+        assert websocket.subprotocol == "phantomlink.v2.msgpack"
+        websocket.recv(timeout=10)
+        assert "counts" in decode(websocket.recv(timeout=10))["data"]["spikes"]
+
+
 @pytest.mark.parametrize("wanted", ["json", "msgpack"])
 def test_a_subprotocol_chooses_the_form_and_is_answered(server, wanted):
     subprotocols = ["unknown", f"phantomlink.v1.{wanted}"]

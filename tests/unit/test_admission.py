@@ -7,7 +7,8 @@ from phantomlink.outputs.websocket.admission import Admission, StreamRequest, ad
 from phantomlink.recordings.trials import Filter
 from phantomlink.wire.encoder import WireFormat
 
-MSGPACK, JSON = WireFormat.MSGPACK, WireFormat.JSON
+MSGPACK, JSON, COMPACT = WireFormat.MSGPACK, WireFormat.JSON, WireFormat.COMPACT
+V2 = "phantomlink.v2.msgpack"
 ORIGIN = "http://localhost:3000"
 BROWSER = {"origin": ORIGIN, "user_agent": "Mozilla/5.0 (X11; Linux x86_64)"}
 
@@ -34,6 +35,10 @@ BROWSER = {"origin": ORIGIN, "user_agent": "Mozilla/5.0 (X11; Linux x86_64)"}
             "phantomlink.v1.json",
         ),
         (StreamRequest("/stream/a", subprotocols=["chat"]), MSGPACK, None),
+        (StreamRequest("/stream/a", "format=compact", **BROWSER), COMPACT, None),
+        (StreamRequest("/stream/a", subprotocols=[V2, "phantomlink.v1.msgpack"]), COMPACT, V2),
+        (StreamRequest("/stream/binary/a", "format=compact"), COMPACT, None),
+        (StreamRequest("/stream/binary/a", "format=json", subprotocols=[V2]), COMPACT, V2),
         (StreamRequest("/stream/binary/a", "format=json", **BROWSER), MSGPACK, None),
         (StreamRequest("/stream/binary/a", subprotocols=["phantomlink.v1.json"]), MSGPACK, None),
         (

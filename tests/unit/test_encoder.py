@@ -1,5 +1,6 @@
 import json
 import struct
+from dataclasses import replace
 
 import msgpack
 import numpy as np
@@ -55,6 +56,45 @@ def test_msgpack_frames_are_what_packb_makes_of_the_message(packet, microseconds
     message = {"type": "data", "data": packet_data(packet, header, timestamp)}
     assert frame.payload == msgpack.packb(message)
     assert bytes(frame.buffer) == frame_message(frame.payload)
+
+
+@given(packets(), st.integers(0, 4_000_000_000_000_000), st.sampled_from([1, 255, 256, 65535]))
+def test_compact_frames_are_what_packb_makes_of_the_message(packet, microseconds, most):
+    packet = replace(packet, spike_counts=np.minimum(packet.spike_counts, np.uint16(most)))
+    header = StreamHeader(len(packet.spike_counts), 25.0)
+    timestamp = microseconds / 1e6
+    frame = packet_encoder(WireFormat.COMPACT, header).encode(packet)
+    frame.stamp(timestamp)
+    data = packet_data(packet, header, timestamp, compact=True)
+    assert frame.payload == msgpack.packb({"type": "data", "data": data})
+    spikes = data.pop("spikes")
+    plain = packet_data(packet, header, timestamp)
+    wanted = plain.pop("spikes")
+    assert np.frombuffer(spikes["counts"], spikes["dtype"]).tolist() == wanted["spike_counts"]
+    assert spikes["bin_size_ms"] == wanted["bin_size_ms"]
+    assert spikes["dtype"] == ("<u2" if max(wanted["spike_counts"]) > 255 else "u1")
+    assert data == plain
+
+
+def test_with_many_units_compact_packets_have_two_fifths_of_the_bytes():
+    counts = np.arange(1024, dtype=np.uint16) % 7
+    packet = Packet(9, 9, 0, counts, 1.5, 2.5, 3.5, 4.5, Intention(0, 3.0, 4.0, 5.0, 2), 5, 1.5)
+    plain, compact = (
+        len(packet_encoder(form, StreamHeader(1024, 25.0)).encode(packet).payload)
+        for form in (WireFormat.MSGPACK, WireFormat.COMPACT)
+    )
+    assert compact <= 0.4 * plain
+
+
+def test_counts_in_the_other_byte_order_are_sent_in_the_same():
+    header, most = StreamHeader(2, 25.0), [1, 513]
+    made = [
+        Packet(0, 0, 0, np.array(most, dtype), None, None, None, None, Intention(), None, None)
+        for dtype in ("<u2", ">u2")
+    ]
+    encoder = packet_encoder(WireFormat.COMPACT, header)
+    first, second = (encoder.encode(packet).payload for packet in made)
+    assert first == second
 
 
 @given(packets(), st.integers(0, 4_000_000_000_000_000))

@@ -8,15 +8,19 @@ from fractions import Fraction
 from pathlib import Path
 
 import h5py
+import msgpack
 import numpy as np
 import pytest
 
+from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.nwb import behaviour as behaviour_module
 from phantomlink.recordings.nwb import contents as contents_module
 from phantomlink.recordings.options import SeriesOptions
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.trials import Filter
+from phantomlink.wire.encoder import WireFormat, packet_encoder
+from phantomlink.wire.packet import StreamHeader
 from tests.nwb_files import SeriesSpec, moving, write_nwb
 
 AT_40 = Fraction(40)
@@ -194,6 +198,27 @@ class TestGenuineRecordings:
             # Spike times have 6 decimals, so whole microseconds know no rounding.
             in_bins = np.bincount(np.round(times * 1e6).astype(int) // 25_000, minlength=n_bins)
             assert np.array_equal(counts[:, column], in_bins)
+
+    @pytest.mark.parametrize("name", ["mc_maze_full_2trials.nwb", "mc_maze_small_test.nwb"])
+    def test_every_packet_says_the_same_in_its_compact_form(self, name):
+        with open_recording(Path(FOLDER) / name) as recording:
+            bins = recording.at_rate(AT_40)
+            assembler = PacketAssembler(bins)
+            rows = assembler.rows(bins.read(0, bins.grid.n_bins))
+            header = StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)
+        plain, compact = (
+            packet_encoder(form, header) for form in (WireFormat.MSGPACK, WireFormat.COMPACT)
+        )
+        n_bytes = [0, 0]
+        for row in range(len(rows)):
+            packet = assembler.packet(rows, row, row, 0)
+            payloads = [encoder.encode(packet).payload for encoder in (plain, compact)]
+            n_bytes = [n + len(payload) for n, payload in zip(n_bytes, payloads, strict=True)]
+            expected, got = (msgpack.unpackb(payload)["data"] for payload in payloads)
+            counts, spikes = expected.pop("spikes")["spike_counts"], got.pop("spikes")
+            assert np.frombuffer(spikes["counts"], spikes["dtype"]).tolist() == counts
+            assert got == expected
+        assert n_bytes[1] <= 0.75 * n_bytes[0]
 
     def test_kinematics_of_a_genuine_recording_follow_its_timestamps(self):
         path = Path(FOLDER) / "mc_maze_full_2trials.nwb"

@@ -268,9 +268,8 @@ def test_building_that_waited_for_the_recording_is_left_out() -> None:
     shown = [(E.ASSEMBLE, 900), (E.ASSEMBLED, 950), (E.ENCODE, 951), (E.ENCODED, 990)]
     collected = [(E.COLLECT, 3000), (E.COLLECTED, 3900)]
     found = read(log(*waited, *shown, *building(1000, 3), *collected))
-    assert [(fill.packets, len(fill.encoded), fill.collect_ns) for fill in found.fills] == [
-        (3, 3, 3)
-    ]
+    (fill,) = found.fills
+    assert (fill.packets, len(fill.encoded), fill.collect_ns) == (3, 3, 3)
 
 
 # --- what the probes cost
@@ -344,10 +343,8 @@ def test_ticks_with_and_without_counters_are_told_apart() -> None:
         tick = one_tick(deadline=at, spin_from=at - 25, spin=25, at=at)
         return [*tick[:2], (E.COUNTING, on), *tick[2:]]
 
-    events = [
-        *WAKE_UP,
-        *turn(972, counted(1, 1000), counted(0, 1100), counted(1, 1200), ended=1290),
-    ]
+    ticks = (counted(1, 1000), counted(0, 1100), counted(1, 1200))
+    events = [*WAKE_UP, *turn(972, *ticks, ended=1290)]
     on, off = counter_spans(read(log(*events)), ProbeCost(inside=1, total=2))
     # From the release to where the next tick spins, without giving way and without five probes.
     assert on.tolist() == [75 - 20 - 10, 90 - 20 - 10]

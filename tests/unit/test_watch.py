@@ -6,7 +6,7 @@ import msgpack
 import pytest
 
 from phantomlink.watch.checks import StreamChecker
-from phantomlink.watch.contract import UndecodableError, decode_message
+from phantomlink.watch.contract import UndecodableError, decode_message, packet_problems, readable
 from phantomlink.watch.figures import Arrivals, measure
 from phantomlink.watch.report import pretty_json
 from phantomlink.watch.verdicts import Closed
@@ -60,6 +60,10 @@ def packet(sequence_number, packet_id=None, loop=0, **changes):
         "loop": loop,
     }
     return {"type": "data", "data": data | changes}
+
+
+def compact(sequence_number, counts=bytes([0, 2, 1]), dtype="u1"):
+    return packet(sequence_number, spikes={"counts": counts, "dtype": dtype, "bin_size_ms": 25.0})
 
 
 def metadata(**changes):
@@ -432,3 +436,26 @@ def test_pretty_json_is_the_same_value():
     assert json.loads(text) == message
     assert len(text.splitlines()) < 60
     assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("counts", "dtype", "words"),
+    [
+        (b"abc", "u1", ""),
+        (b"abcdef", "<u2", ""),
+        (b"abc", "<u2", "3 bytes of counts for 3 channel_ids, 2 each"),
+        (b"abcd", "u1", "4 bytes"),
+        (b"abc", "i1", 'takes "u1" or "<u2"'),
+        ([1, 2, 3], "u1", "takes bytes"),
+    ],
+)
+def test_compact_packets_have_a_shape_of_their_own(counts, dtype, words):
+    problems = packet_problems(compact(0, counts, dtype)["data"], CHANNELS)
+    assert words in "; ".join(problems)
+    assert bool(problems) is bool(words)
+
+
+def test_a_sample_of_a_compact_packet_shows_numbers():
+    data = compact(0, bytes([1, 0, 0, 2, 5, 0]), "<u2")["data"]
+    assert readable(data)["spikes"]["counts"] == [1, 512, 5]
+    assert readable(packet(0)["data"]) == packet(0)["data"]

@@ -18,6 +18,7 @@ from phantomlink.wire.encoder import WireFormat
 
 STREAM_PREFIX = "/stream/"
 _BINARY_PREFIX = "/stream/binary/"
+_BINARY = (WireFormat.MSGPACK, WireFormat.COMPACT)
 _INTEGER = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 _FILTERS = ("trial_id", "target_id", "reach_id")
 
@@ -81,13 +82,14 @@ def admit(request: StreamRequest) -> Admission:
     query = parse_qs(request.query, keep_blank_values=True, errors="replace")
     wanted = Filter(**{name: _one_integer(query, name) for name in _FILTERS})
     asked = _asked_format(query)
-    allowed = (WireFormat.MSGPACK,) if binary else tuple(WireFormat)
+    allowed = _BINARY if binary else tuple(WireFormat)
     for subprotocol in request.subprotocols:
         for wire_format in allowed:
             if subprotocol == wire_format.subprotocol:
                 return Admission(code, wanted, wire_format, subprotocol)
     if binary:
-        return Admission(code, wanted, WireFormat.MSGPACK, None)
+        form = asked if asked in _BINARY else WireFormat.MSGPACK
+        return Admission(code, wanted, form, None)
     # A browser's WebSocket hands a page text unless it asks for more, so that is its default.
     default = WireFormat.JSON if request.is_of_a_browser else WireFormat.MSGPACK
     return Admission(code, wanted, asked or default, None)
@@ -118,5 +120,5 @@ def _asked_format(query: Mapping[str, list[str]]) -> WireFormat | None:
     try:
         return WireFormat(raw)
     except ValueError:
-        takes = " or ".join(wire_format.value for wire_format in WireFormat)
+        takes = ", ".join(wire_format.value for wire_format in WireFormat)
         raise InvalidParameterError(f"format: got {raw[:80]!r}, takes {takes}") from None

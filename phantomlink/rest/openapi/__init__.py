@@ -20,8 +20,9 @@ Plays a neural recording back as if an implant were live.
 **Streams** are WebSockets: `/stream/{code}` and `/stream/binary/{code}`, one message a packet, \
 MessagePack or JSON text of the same structure. An unknown code creates the session. The first \
 message is a `MetadataMessage`, every other one a `DataMessage` (see Schemas). The form is that \
-of the sub-protocol `phantomlink.v1.msgpack` or `phantomlink.v1.json`, else of `?format=msgpack` \
-or `?format=json`, else JSON text for a browser and MessagePack for everybody else; \
+of the sub-protocol `phantomlink.v1.msgpack`, `phantomlink.v1.json` or `phantomlink.v2.msgpack` \
+(MessagePack whose `spikes` are bytes: `counts, dtype, bin_size_ms`), else of `?format=msgpack`, \
+`json` or `compact`, else JSON text for a browser and MessagePack for everybody else; \
 `/stream/binary` always sends MessagePack. `?trial_id=`, `?target_id=` and `?reach_id=` filter.
 
 A session plays only while somebody listens. It has one unfiltered playhead and one for each \
