@@ -1,12 +1,10 @@
 """The client: what a program needs to listen to a session, steer it and answer it.
 
-```python
-from phantomlink.client import connect
+    from phantomlink.client import connect
 
-with connect(session="my-decoder") as stream:
-    for packet in stream:
-        print(packet.packet_id, packet.counts.sum(), packet.velocity)
-```
+    with connect(session="my-decoder") as stream:
+        for packet in stream:
+            print(packet.packet_id, packet.counts.sum(), packet.velocity)
 
 `phantomlink.client.aio` has the same for asyncio. It needs websockets, msgpack and numpy, and
 nothing of the server: `pip install 'phantomlink[client]'`.

@@ -1,11 +1,9 @@
 """The client for asyncio: the same names as in `phantomlink.client`, to be awaited.
 
-```python
 async with aio.connect(session="my-decoder") as stream:
     async for packet in stream:
         vx, vy = decoder.step(packet.counts)
         await stream.predict(packet, vx, vy)
-```
 """
 
 from __future__ import annotations

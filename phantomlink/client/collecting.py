@@ -59,12 +59,10 @@ def collect(
     token: str | None = None,
     **options: Unpack[SessionOptions],
 ) -> Collected:
-    """Play trials once and keep what a decoder is trained on.
+    """Play trials once and keep what a decoder is trained on::
 
-    ```python
-    data = collect(trials=20)
-    weights, *_ = numpy.linalg.lstsq(data.X, data.Y[:, :2])
-    ```
+        data = collect(trials=20)
+        weights, *_ = numpy.linalg.lstsq(data.X, data.Y[:, :2])
 
     A bin that was lost is waited for: the server plays the trial again. Without `session` it is
     a session of its own, ten times faster than recorded unless `speed` says otherwise, that is

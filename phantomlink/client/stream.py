@@ -43,14 +43,12 @@ def connect(
     open_timeout_seconds: float = 10.0,
     **options: Unpack[StreamOptions],
 ) -> Stream:
-    """Listen to a session. Used in a `with` block, which closes the connection.
+    """Listen to a session. Used in a `with` block, which closes the connection::
 
-    ```python
-    with connect(session="my-decoder") as stream:
-        for packet in stream:
-            vx, vy = decoder.step(packet.counts)
-            stream.predict(packet, vx, vy)
-    ```
+        with connect(session="my-decoder") as stream:
+            for packet in stream:
+                vx, vy = decoder.step(packet.counts)
+                stream.predict(packet, vx, vy)
 
     The connection that is lost is opened again, where the close code says that this is of use;
     the `for` goes on as if nothing had been, and `stream.gaps` counts what was missed.

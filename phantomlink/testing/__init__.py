@@ -3,12 +3,10 @@
 The fixtures of pytest are in `phantomlink.testing.plugin`, which pytest finds by itself:
 `pip install 'phantomlink[testing]'`. Without pytest:
 
-```python
-from phantomlink.testing import make_recording, running_server
+    from phantomlink.testing import make_recording, running_server
 
-with running_server(make_recording(folder / "small.nwb")) as server:
-    print(server.url)
-```
+    with running_server(make_recording(folder / "small.nwb")) as server:
+        print(server.url)
 """
 
 from phantomlink.testing.server import ServerError, TestServer, make_recording, running_server

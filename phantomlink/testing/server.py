@@ -113,11 +113,12 @@ def running_server(
 ) -> Iterator[TestServer]:
     """Run `phantomlink serve` on a free port of 127.0.0.1 until the block is left.
 
-    It has no LSL outlets unless the settings say so, and sees no PHANTOM_ variable of this process.
+    It has no LSL outlets unless the settings say so, and sees no `PHANTOM_` variable of this
+    process.
 
     Args:
         recording: that it plays; None for that of `phantomlink serve` without one.
-        settings: by the names of their variables, without the prefix PHANTOM_ or with it.
+        settings: by the names of their variables, without the prefix `PHANTOM_` or with it.
         cache_dir: for what it keeps; None for the user's.
         ready_seconds: how long it may take to start.
         stop_seconds: how long it may take to end.

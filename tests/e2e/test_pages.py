@@ -7,8 +7,16 @@ import pytest
 from tests.blocks import ROOT, Block, blocks, foreign_names, node_command, run_block
 
 PAGES = (ROOT / "README.md", ROOT / "docs/guide/clients.md")
-PYTHON_PAGES = (ROOT / "docs/guide/python-client.md",)
-BLOCKS = {block.name: block for page in PAGES + PYTHON_PAGES for block in blocks(page)}
+ONE_LANGUAGE_PAGES = (
+    ROOT / "docs/start.md",
+    ROOT / "docs/guide/beginners.md",
+    ROOT / "docs/guide/browser.md",
+    ROOT / "docs/guide/classroom.md",
+    ROOT / "docs/guide/python-client.md",
+    ROOT / "docs/explanation/determinism.md",
+    ROOT / "docs/reference/from-the-original.md",
+)
+BLOCKS = {block.name: block for page in PAGES + ONE_LANGUAGE_PAGES for block in blocks(page)}
 JAVASCRIPT = [name for name, block in BLOCKS.items() if block.language == "javascript"]
 PYTHON = [name for name, block in BLOCKS.items() if block.language == "python"]
 # Where there is no Node.js, what JavaScript asks of the messages is still checked below.

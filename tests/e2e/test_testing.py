@@ -66,7 +66,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def phantomlink_settings():
-    return {"max_connections": "3", "log_level": "info"}
+    return {"max_sessions": "3", "log_level": "info"}
 
 
 @pytest.fixture(scope="session")
@@ -151,7 +151,7 @@ def test_what_cannot_be_made_says_why(tmp_path):
 
 def test_a_server_runs_until_the_block_is_left(small):
     with (
-        running_server(small, {"PHANTOM_MAX_CONNECTIONS": "7"}) as server,
+        running_server(small, {"PHANTOM_MAX_SESSIONS": "7"}) as server,
         urllib.request.urlopen(server.url + "/api/metadata") as answer,
     ):
         assert json.load(answer)["dataset"] == "small"

@@ -1,4 +1,4 @@
-"""The unit and the container file of docs/guide/operations.md fit the product that there is."""
+"""The unit and the container file of docs/guide/deployment.md fit the product that there is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from phantomlink.settings import Settings
 from tests.servers import live_server
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/guide/operations.md").read_text()
+PAGE = (ROOT / "docs/guide/deployment.md").read_text()
 
 
 def block(language):
