@@ -58,8 +58,8 @@ def take_over(
     for other in others[:_MAX_NAMED]:
         changed = datetime.fromtimestamp(other.identity.modified_ns // 10**9, UTC)
         logger.warning(
-            "%s keeps sessions (%d) of another recording (%s, %d bytes, changed %s): they come back "
-            "when that one is played",
+            "%s keeps sessions (%d) of another recording (%s, %d bytes, changed %s): they come "
+            "back when that one is played",
             other.path.name,
             len(other.sessions),
             other.identity.dataset,
