@@ -18,12 +18,15 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
+from phantomlink.files.shown import shown
+
 TEXT_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 # What `Authorization` or a sub-protocol holds; whatever logs a request's headers, it must not show
 # it.
 _BEARER = re.compile(r"(?i)\b(bearer)([\s,:'\"=]+|\.)[\w.~+/=-]+")
 # The end of a private session's code.
 _PRIVATE = re.compile(r"(private-[0-9a-f]{6})-[0-9a-f]{32}(?![0-9a-f])")
+_LINE_CHARACTERS = 2000
 _NO_IDS: dict[str, Any] = {}
 _ids: ContextVar[dict[str, Any]] = ContextVar("phantomlink_log_ids", default=_NO_IDS)
 _clients = itertools.count(1)
@@ -58,6 +61,15 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, and the traceback below it."""
         return without_secrets(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of logging
+        """The line: what a stranger has named stays on it, and does nothing to a terminal."""
+        record.message = shown(record.message, _LINE_CHARACTERS)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - of logging
+        """The traceback, in which errors quote strangers too."""
+        return "\n".join(map(shown, super().formatException(ei).split("\n")))
 
 
 class JsonLines(JsonFormatter):

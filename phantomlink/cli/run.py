@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from phantomlink.cli.arguments import parse
 from phantomlink.cli.streams import drop_output, open_streams
 from phantomlink.errors import PhantomLinkError, leaves
+from phantomlink.files.shown import shown
 from phantomlink.settings import describe_settings, load_settings, unknown_variables
 
 # What a command imports is imported by it: `phantomlink --help` answers at once, and serving must
@@ -20,6 +21,7 @@ from phantomlink.settings import describe_settings, load_settings, unknown_varia
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
 _NO_READER = 141
+_LINE_CHARACTERS = 2000
 
 
 def run(argv: Sequence[str] | None) -> int:
@@ -35,7 +37,7 @@ def run(argv: Sequence[str] | None) -> int:
     except PhantomLinkError as error:
         for note in getattr(error, "__notes__", ()):  # where a user's own code failed
             print(note, end="", file=sys.stderr)
-        print(f"phantomlink: {error}", file=sys.stderr)
+        print(f"phantomlink: {shown(str(error), _LINE_CHARACTERS)}", file=sys.stderr)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
@@ -44,7 +46,7 @@ def run(argv: Sequence[str] | None) -> int:
     except OSError as error:
         # A full disk under the output, or too few descriptors: nothing of the program's.
         drop_output()
-        print(f"phantomlink: {error}", file=sys.stderr)
+        print(f"phantomlink: {shown(str(error))}", file=sys.stderr)
     else:
         return code
     return _USAGE_ERROR

@@ -24,6 +24,7 @@ from phantomlink.watch.client import (
 from phantomlink.watch.contract import readable
 from phantomlink.watch.figures import Arrivals, measure
 from phantomlink.watch.outcome import FAILED, NO_STREAM, PASSED, tell, write_json
+from phantomlink.watch.plain import Plain, plain
 from phantomlink.watch.report import (
     WatchResult,
     live_line,
@@ -87,7 +88,7 @@ def run_watch(
                     "problem": error.problem,
                 }
             )
-        sys.stderr.write(f"phantomlink: {error}\n")
+        sys.stderr.write(f"phantomlink: {plain(str(error))}\n")
         return NO_STREAM
     return _print_sample(watching, as_json=as_json) if sample else _print(watching, as_json=as_json)
 
@@ -188,7 +189,7 @@ class _Watching:
             self._drawn_ns = now_ns
             checker = self.checker
             line = live_line(self.arrivals, checker.n_failing, checker.gaps, now_ns)
-            self._live.update(line, refresh=True)
+            self._live.update(Plain(line), refresh=True)
 
     async def _redraw_when_silent(self) -> None:
         while True:
@@ -237,7 +238,7 @@ def _print(watching: _Watching, *, as_json: bool) -> int:
     if as_json:
         write_json(result_json(result))
     else:
-        open_console().print(result_view(result))
+        open_console().print(Plain(result_view(result)))
     return PASSED if result.passed else FAILED
 
 
@@ -247,11 +248,11 @@ def _print_sample(watching: _Watching, *, as_json: bool) -> int:
         facts = None if metadata is None else stream_facts(metadata)
         write_json({"metadata": facts, "packet": packet, "note": watching.note})
     else:
-        open_console().print(summary_view(watching.target, metadata))
+        open_console().print(Plain(summary_view(watching.target, metadata)))
         if packet is not None:
             sys.stdout.write(f"\n{pretty_json(packet)}\n")
     if packet is None:
         note = watching.note or "no packet came"
-        sys.stderr.write(f"phantomlink: {note}\n")
+        sys.stderr.write(f"phantomlink: {plain(note)}\n")
         return FAILED
     return PASSED

@@ -8,6 +8,8 @@ from typing import Any
 
 from rich.live import Live
 
+from phantomlink.watch.plain import plain
+
 PASSED, FAILED, NO_STREAM = 0, 1, 2
 
 
@@ -24,6 +26,6 @@ def tell(line: str, live: Live | None) -> None:
         live: the line that is drawn again and again; None where there is none.
     """
     if live is None:
-        sys.stderr.write(f"phantomlink: {line}\n")
+        sys.stderr.write(f"phantomlink: {plain(line)}\n")
     else:
-        live.console.print(line, soft_wrap=True)
+        live.console.print(plain(line), soft_wrap=True)

@@ -221,3 +221,21 @@ def test_debug_lines_are_ours(tmp_path, synthetic_recording):
     assert {line["logger"].partition(".")[0] for line in lines if line["level"] == "DEBUG"} <= {
         "phantomlink"
     }
+
+
+def test_names_of_strangers_command_no_terminal(tmp_path, synthetic_recording):
+    evil = tmp_path / "a\x1b[2J\nCRITICAL lost.nwb"
+    evil.write_bytes(synthetic_recording.read_bytes())
+    ready = tmp_path / "ready.json"
+    process = serving(str(evil), "--ready-file", str(ready))
+    wait_for(ready)
+    url = json.loads(ready.read_text())["url"]
+    _, watched, news = finish(start("watch", url, "--seconds", "0.5"))
+    process.send_signal(signal.SIGTERM)
+    _, _, log = finish(process)
+    _, _, refused = finish(start("inspect", str(evil) + "x"))
+    for said in (watched, news, log, refused):
+        assert "\x1b" not in said
+        assert not [line for line in said.splitlines() if line.startswith("CRITICAL")]
+    assert r"a\x1b[2J\nCRITICAL lost" in log
+    assert r"a\x1b[2J" in watched

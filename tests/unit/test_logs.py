@@ -118,3 +118,15 @@ def test_an_error_that_nobody_caught_and_a_warning_are_lines_too():
     assert (done.returncode, odd["level"], failed["level"]) == (1, "WARNING", "CRITICAL")
     assert "odd" in odd["message"]
     assert "ZeroDivisionError" in failed["exception"]
+
+
+def test_what_a_stranger_named_stays_on_its_line_and_commands_no_terminal():
+    said = TextLines().format(
+        record("%s", "a\x1b[2Jb\nCRITICAL all is lost\u202e\x07" + "x" * 10_000)
+    )
+    assert said.count("\n") == 0
+    assert r"a\x1b[2Jb\nCRITICAL all is lost\u202e\x07xxx" in said
+    assert len(said) < 2200
+    said = TextLines().format(record("it failed", exc_info=failed(ValueError("\x1b]0;title\x07"))))
+    assert said.endswith(r"ValueError: \x1b]0;title\x07")
+    assert said.count("\n") > 2

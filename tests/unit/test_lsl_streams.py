@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from xml.etree import ElementTree
 
 import numpy as np
+import pylsl
 import pytest
 
 from phantomlink import __version__
 from phantomlink.metrics import Histogram
-from phantomlink.outputs.lsl.stream_description import StreamDescription, session_streams
+from phantomlink.outputs.lsl.outlets import append
+from phantomlink.outputs.lsl.stream_description import Element, StreamDescription, session_streams
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.synthetic import synthesize
 from phantomlink.settings import Settings
@@ -185,3 +188,15 @@ def test_synchronization_is_what_all_sessions_have_measured(recording):
         got = float(said[f"offset_{name}"])
         assert got == pytest.approx(np.percentile(offsets, percent), rel=0.15)
     assert said["offset_count"] == "3500"
+
+
+def test_what_a_recording_says_is_xml_whatever_it_is():
+    """An inlet that cannot parse a description does not get the stream."""
+    evil = "a\x1b[2J</value><evil/>\x00\x07\n" + "x" * 10_000_000
+    info = pylsl.StreamInfo("n", "t", 1, 40.0, "int32", "id")
+    append(info.desc(), Element("subject", (Element("species", evil),)))
+    xml = ElementTree.fromstring(info.as_xml())
+    said = xml.findtext("desc/subject/species")
+    assert said.startswith(r"a\x1b[2J</value><evil/>\x00\x07\nxxx")
+    assert said.endswith("x... (10000023 characters)")
+    assert len(said) < 2100

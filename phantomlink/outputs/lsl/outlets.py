@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.errors import LslUnavailableError
+from phantomlink.files.shown import TEXT_CHARACTERS, shown
 from phantomlink.outputs.lsl.loopback import keep_to_loopback, ports_of
 from phantomlink.outputs.lsl.scope import configuration, own_configuration
 from phantomlink.outputs.lsl.stream_description import IRREGULAR_HZ, Channel, Element, StreamSpec
@@ -142,7 +143,7 @@ class _PylslLibrary:
             for channel in spec.channels:
                 _append_channel(channels, channel)
             for element in spec.desc:
-                _append(desc, element)
+                append(desc, element)
             buffered = _BUFFERED_HUNDREDS if irregular else _BUFFERED_SECONDS
             outlet = pylsl.StreamOutlet(info, max_buffered=buffered)
         except (RuntimeError, ValueError) as error:
@@ -178,19 +179,21 @@ class _PylslOutlet:
 
 def _append_channel(channels: Any, channel: Channel) -> None:
     node = channels.append_child("channel")
-    node.append_child_value("label", channel.label)
+    node.append_child_value("label", shown(channel.label))
     if channel.unit is not None:
-        node.append_child_value("unit", channel.unit)
+        node.append_child_value("unit", shown(channel.unit))
     node.append_child_value("type", channel.type)
 
 
-def _append(parent: Any, element: Element) -> None:
+def append(parent: Any, element: Element) -> None:
+    """Add a node and those below it to a description."""
     if isinstance(element.content, str):
-        parent.append_child_value(element.name, element.content)
+        # XML has no way to write most control characters: one makes a stream unreadable.
+        parent.append_child_value(element.name, shown(element.content, TEXT_CHARACTERS))
         return
     node = parent.append_child(element.name)
     for child in element.content:
-        _append(node, child)
+        append(node, child)
 
 
 def row_for(spec: StreamSpec) -> NDArray[Any]:

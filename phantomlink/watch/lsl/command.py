@@ -39,6 +39,7 @@ from phantomlink.watch.lsl.streams import (
     receiving,
 )
 from phantomlink.watch.outcome import FAILED, NO_STREAM, PASSED, tell, write_json
+from phantomlink.watch.plain import Plain, plain
 from phantomlink.watch.report import open_console
 from phantomlink.watch.silence import LOOK_SECONDS, Reason, SilenceLog, why_silent
 from phantomlink.watch.target import parse_target, parse_token
@@ -150,12 +151,12 @@ def run_lsl_watch(
                 }
             )
         cures = "".join(f"\n  - {cure}" for cure in error.cures)
-        sys.stderr.write(f"phantomlink: {error}{cures}\n")
+        sys.stderr.write(f"phantomlink: {plain(f'{error}{cures}')}\n")
         return NO_STREAM
     if as_json:
         write_json(result_json(result))
     else:
-        open_console().print(result_view(result))
+        open_console().print(Plain(result_view(result)))
     return PASSED if result.passed else FAILED
 
 
@@ -183,7 +184,7 @@ class _Watching:
         interrupted = False
         if self._show:
             facts = {kind: stream.facts for kind, stream in self._streams.items()}
-            open_console().print(found_view(facts))
+            open_console().print(Plain(found_view(facts)))
         if self._live is not None:
             self._live.start()
         try:
@@ -229,7 +230,7 @@ class _Watching:
                 self._tell_of_silence()
             if self._live is not None and now - drawn >= _REDRAW_SECONDS:
                 drawn = now
-                self._live.update(self._line(), refresh=True)
+                self._live.update(Plain(self._line()), refresh=True)
             time.sleep(_STEP_SECONDS)
 
     def _tell_of_silence(self) -> None:
