@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from typing import Literal
 
 from phantomlink.scoring.counters import AnswerCounters, Latencies
 from phantomlink.scoring.packets import Kinematics, SentPacket
 from phantomlink.scoring.rules import ScoringRules
-from phantomlink.scoring.run_score import RunScore, WindowScore, score_rows
+from phantomlink.scoring.run_score import RunScore, WindowScore, done, score_rows
 from phantomlink.scoring.trial_rows import Answers, TrialRows, answers_of
 
 Acceptance = Literal["scored", "duplicate", "unknown"]
@@ -107,12 +107,13 @@ class DecoderScore:
         self.counters.answered += self.name in packet.answers
         return True
 
-    def add(
+    def adding(
         self, rows: TrialRows, packets: Sequence[SentPacket], counted: Sequence[bool]
-    ) -> Answers:
-        """A trial is over; answers what the decoder said to it."""
+    ) -> Generator[None, None, Answers]:
+        """Add a trial that is over, step by step; answers what the decoder said to it."""
         answers, self._held = answers_of(self.name, packets, counted, self._held)
-        self._run.add(rows, answers)
+        yield
+        yield from self._run.adding(rows, answers)
         return answers
 
     def run_with(
@@ -122,7 +123,7 @@ class DecoderScore:
         if rows is None or not any(counted):
             return self._run
         run = self._run.copy()
-        run.add(rows, answers_of(self.name, packets, counted, self._held)[0])
+        done(run.adding(rows, answers_of(self.name, packets, counted, self._held)[0]))
         return run
 
     def latest(

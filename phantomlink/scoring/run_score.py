@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ VARIANTS = ("answered", "held")
 KEPT_TRIALS = 4096
 """Trials that are listed one by one; older ones stay in the sums."""
 
+T = TypeVar("T")
 _AXES = {"velocity": ("vx", "vy"), "position": ("x", "y")}
 
 
@@ -111,23 +112,43 @@ class WindowScore:
 EMPTY = WindowScore(0, 0, {})
 
 
+Scores = dict[tuple[str, str], WindowScore]
+"""By window and variant."""
+Steps = Generator[None, None, Scores]
+"""Work in steps of some 100 us each, between which a server lets its ticks come."""
+
+
 def score_rows(
     rows: TrialRows, answers: Answers, rules: ScoringRules, *, with_lag: bool = True
-) -> dict[tuple[str, str], WindowScore]:
-    """Scores of one trial: of each window and variant.
+) -> Scores:
+    """Scores of one trial; `with_lag` needs rows that follow each other."""
+    return done(scoring_steps(rows, answers, rules, with_lag=with_lag))
 
-    `with_lag` needs rows that follow each other.
-    """
+
+def done(steps: Generator[None, None, T]) -> T:
+    """Do all steps at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def scoring_steps(
+    rows: TrialRows, answers: Answers, rules: ScoringRules, *, with_lag: bool = True
+) -> Steps:
+    """As `score_rows`, step by step."""
     heard = np.isfinite(answers.answered).any(axis=1)
     counted = rows.windows & answers.counted
     n, n_answered = counted.sum(axis=1).tolist(), (counted & heard).sum(axis=1).tolist()
-    scores: dict[tuple[str, str], WindowScore] = {}
+    scores: Scores = {}
     for variant, predicted in (("answered", answers.answered), ("held", answers.held)):
         if variant == "held" and n_answered == n:
             # Nothing had to be held.
             scores |= {(window, variant): scores[window, "answered"] for window, _ in scores}
             break
-        accuracies = _accuracies(rows.truth, predicted, counted, rules, with_lag)
+        accuracies = yield from _accuracies(rows.truth, predicted, counted, rules, with_lag)
         for k, window in enumerate(WINDOWS):
             if n[k]:
                 scores[window, variant] = WindowScore(n[k], n_answered[k], accuracies[k])
@@ -140,7 +161,7 @@ def _accuracies(
     windows: NDArray[np.bool_],
     rules: ScoringRules,
     with_lag: bool,
-) -> list[dict[str, Accuracy]]:
+) -> Generator[None, None, list[dict[str, Accuracy]]]:
     """For each window, of each quantity that was predicted in it."""
     accuracies: list[dict[str, Accuracy]] = [{} for _ in windows]
     for quantity, columns in PAIRS.items():
@@ -150,12 +171,14 @@ def _accuracies(
         if not used.any():
             continue
         lags = LagSums.of(true, said, windows) if with_lag else [None] * len(windows)
+        yield
         for accuracy, rows, lag in zip(accuracies, used, lags, strict=True):
             if rows.any():
                 t, p = true[rows], said[rows]
                 is_velocity = quantity == "velocity"
                 angles = AngularErrors.of(t, p, rules.min_speed) if is_velocity else NO_ANGLES
                 accuracy[quantity] = Accuracy(PairSums.of(t, p), angles, lag)
+                yield
     return accuracies
 
 
@@ -176,9 +199,10 @@ class RunScore:
         copied._trials = {key: trials.copy() for key, trials in self._trials.items()}
         return copied
 
-    def add(self, rows: TrialRows, answers: Answers) -> None:
-        """The next trial of the run."""
-        for key, score in score_rows(rows, answers, self._rules).items():
+    def adding(self, rows: TrialRows, answers: Answers) -> Generator[None, None, None]:
+        """Add the next trial of the run, step by step; the next one only when this is done."""
+        scores = yield from scoring_steps(rows, answers, self._rules)
+        for key, score in scores.items():
             self._whole[key] = self._whole.get(key, EMPTY).joined(score)
             brief = score.without_lag()
             if rows.trial.reach_id is not None:
@@ -186,6 +210,7 @@ class RunScore:
                 reaches[rows.trial.reach_id] = reaches.get(rows.trial.reach_id, EMPTY).joined(brief)
             trials = self._trials.setdefault(key, deque(maxlen=KEPT_TRIALS))
             trials.append((rows.trial, brief))
+            yield
 
     def whole(self, window: str, variant: str) -> WindowScore:
         """Of the whole run."""

@@ -5,14 +5,14 @@ every decoder that was connected when it was sent, and joins the trial that is b
 that trial is over, each decoder's score gets it as a whole. So a score depends on what was sent
 and what was said to it, never on when an answer arrived or a score was asked for.
 
-The arithmetic of a trial takes some hundred microseconds a decoder. It waits as jobs, which a
-server does one at a time between its ticks (`work`); whoever asks for a score has them done.
+The arithmetic of a trial takes half a millisecond a decoder. It waits, cut into steps of some
+100 us, which a server does between its ticks (`work`); whoever asks for a score has it done.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Generator, Hashable, Iterator
 from enum import Enum
 from itertools import combinations
 from typing import Any
@@ -58,7 +58,7 @@ class Scoreboard:
         self._decoders: dict[str, DecoderScore] = {}
         self._playheads: dict[Hashable, PlayheadPackets] = {}
         self._pairs: dict[tuple[str, str], PairedTrials] = {}
-        self._jobs: deque[Callable[[], None]] = deque()
+        self._jobs: deque[Iterator[None]] = deque()
         self.traces = Traces()
 
     @property
@@ -182,11 +182,15 @@ class Scoreboard:
         self._playheads = {key: kept for key, kept in self._playheads.items() if key in used}
 
     def work(self) -> bool:
-        """Do one piece of arithmetic that waits; False when there is none."""
-        if not self._jobs:
-            return False
-        self._jobs.popleft()()
-        return True
+        """Do one step of the arithmetic that waits; False when there is none."""
+        while self._jobs:
+            try:
+                next(self._jobs[0])
+            except StopIteration:
+                self._jobs.popleft()
+            else:
+                return True
+        return False
 
     def settle(self) -> None:
         """Do all the arithmetic that waits."""
@@ -259,22 +263,22 @@ class Scoreboard:
         rows, counted = taken.rows, taken.counted
         answers: dict[str, Answers] = {}
 
-        def score(name: str) -> None:
+        def score(name: str) -> Generator[None, None, None]:
             decoder = self._decoders.get(name)
             if decoder is not None:
-                answers[name] = decoder.add(rows, taken.packets, counted[name])
+                answers[name] = yield from decoder.adding(rows, taken.packets, counted[name])
 
-        for name in counted:
-            self._jobs.append(lambda name=name: score(name))  # type: ignore[misc]
+        self._jobs += (score(name) for name in counted)
         if rows.trial.trial_id >= 0:
-            self._jobs.append(lambda: self._compare(rows, answers))
+            self._jobs.append(self._comparing(rows, answers))
 
-    def _compare(self, rows: TrialRows, answers: dict[str, Answers]) -> None:
+    def _comparing(self, rows: TrialRows, answers: dict[str, Answers]) -> Iterator[None]:
         self.traces.add(rows, answers)
         order = [name for name in self._decoders if name in answers]
         for pair in combinations(order, 2):
             trials = self._pairs.setdefault(pair, PairedTrials())
             trials.add(rows, answers[pair[0]], answers[pair[1]])
+            yield
 
     def _latest(self, decoder: DecoderScore, window: str, variant: str) -> dict[str, Any]:
         packets = self._playheads.get(decoder.playhead)

@@ -8,7 +8,7 @@ sums have no rounding: the same differences and the same seed give the same byte
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 RESAMPLES = 10_000
 """Of the bootstrap, and of the signs."""
 
-_AT_ONCE = 500
-"""Resamples in memory at a time."""
+_VALUES_AT_ONCE = 20_000
+"""That are drawn at a time: in a thread of a server, no step may hold the interpreter long."""
 _EXACT_TRIALS = 13
 """With so few trials every combination of signs is tried: 8192 of them."""
 _FRACTION_BITS = 40
@@ -92,13 +92,20 @@ def _words(seed: int, tag: int) -> np.random.Philox:
     return np.random.Philox(key=np.array([seed, tag], dtype=np.uint64))
 
 
+def _parts(n_trials: int) -> Iterator[int]:
+    """How many resamples are drawn at a time; which they are does not depend on it."""
+    most = max(1, _VALUES_AT_ONCE // n_trials)
+    for begun in range(0, RESAMPLES, most):
+        yield min(most, RESAMPLES - begun)
+
+
 def _bootstrap_sums(whole: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """(RESAMPLES,) sums of n values drawn with replacement."""
     n = np.uint64(whole.size)
     bits = _words(seed, _BOOTSTRAP_TAG)
     sums = []
-    for _ in range(RESAMPLES // _AT_ONCE):
-        words = bits.random_raw(_AT_ONCE * whole.size).reshape(_AT_ONCE, whole.size)
+    for n_resamples in _parts(whole.size):
+        words = bits.random_raw(n_resamples * whole.size).reshape(n_resamples, whole.size)
         drawn = (words >> np.uint64(32)) * n >> np.uint64(32)
         sums.append(whole[drawn.astype(np.intp)].sum(axis=1))
     return np.concatenate(sums)
@@ -112,8 +119,8 @@ def _sign_flip_p(whole: NDArray[np.int64], seed: int) -> float:
         return float((np.abs(signs @ whole) >= observed).mean())
     bits = _words(seed, _SIGNS_TAG)
     extreme = 0
-    for _ in range(RESAMPLES // _AT_ONCE):
-        words = bits.random_raw(_AT_ONCE * n).reshape(_AT_ONCE, n)
+    for n_resamples in _parts(n):
+        words = bits.random_raw(n_resamples * n).reshape(n_resamples, n)
         signs = 1 - 2 * (words >> np.uint64(63)).astype(np.int64)
         extreme += int((np.abs(signs @ whole) >= observed).sum())
     # The signs as they are count as one of them, so p is never 0.
