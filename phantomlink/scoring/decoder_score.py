@@ -107,6 +107,10 @@ class DecoderScore:
         self.counters.answered += self.name in packet.answers
         return True
 
+    def whole(self, window: str, variant: str) -> WindowScore:
+        """Of the trials that are over."""
+        return self._run.whole(window, variant)
+
     def adding(
         self, rows: TrialRows, packets: Sequence[SentPacket], counted: Sequence[bool]
     ) -> Generator[None, None, Answers]:

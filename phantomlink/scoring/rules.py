@@ -27,9 +27,12 @@ def is_decoder_name(name: object) -> bool:
     return isinstance(name, str) and _NAME.match(name) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ScoringRules:
     """What a scoreboard needs to know of a recording and of how it is played.
+
+    What is changed holds from then on: a session may be played faster, and the speed becomes
+    known only when somebody has looked at the whole recording.
 
     Attributes:
         period_ns: between two packets; an answer that takes longer is late.

@@ -24,7 +24,9 @@ from phantomlink.scoring.playhead_packets import PlayheadPackets
 from phantomlink.scoring.rules import MAX_DECODERS, ScoringRules
 from phantomlink.scoring.run_score import EMPTY, VARIANTS
 from phantomlink.scoring.traces import Traces
-from phantomlink.scoring.trial_rows import Answers, TrialRows
+from phantomlink.scoring.trial_rows import Answers, PlayedTrial, TrialRows
+
+_KEPT_FINISHED = 64
 
 
 class Outcome(Enum):
@@ -59,7 +61,19 @@ class Scoreboard:
         self._playheads: dict[Hashable, PlayheadPackets] = {}
         self._pairs: dict[tuple[str, str], PairedTrials] = {}
         self._jobs: deque[Iterator[None]] = deque()
+        self._finished: deque[tuple[PlayedTrial, tuple[str, ...]]] = deque(maxlen=_KEPT_FINISHED)
         self.traces = Traces()
+
+    @property
+    def has_connections(self) -> bool:
+        """Whether anybody is connected who could answer."""
+        return any(decoder.connection is not None for decoder in self._decoders.values())
+
+    def take_finished(self) -> list[tuple[PlayedTrial, tuple[str, ...]]]:
+        """Trials that were finished since the last time, and the decoders that were connected."""
+        finished = list(self._finished)
+        self._finished.clear()
+        return finished
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -181,6 +195,11 @@ class Scoreboard:
         used = {decoder.playhead for decoder in self._decoders.values()}
         self._playheads = {key: kept for key, kept in self._playheads.items() if key in used}
 
+    def close_everything(self) -> None:
+        """Nobody is left who could answer: close every playhead."""
+        for playhead in list(self._playheads):
+            self.close_all(playhead)
+
     def work(self) -> bool:
         """Do one step of the arithmetic that waits; False when there is none."""
         while self._jobs:
@@ -207,6 +226,10 @@ class Scoreboard:
             "latency_ms": decoder.latencies.figures(),
             "last_10_s": self._latest(decoder, "trials", "answered"),
         }
+
+    def brief(self, name: str, window: str, variant: str) -> dict[str, Any]:
+        """The whole run so far, without the trial that is being played, as JSON."""
+        return self._decoders[name].whole(window, variant).figures(self.rules)
 
     def figures(self, name: str, window: str) -> dict[str, Any]:
         """All scores of a decoder in one window, as JSON."""
@@ -275,6 +298,7 @@ class Scoreboard:
     def _comparing(self, rows: TrialRows, answers: dict[str, Answers]) -> Iterator[None]:
         self.traces.add(rows, answers)
         order = [name for name in self._decoders if name in answers]
+        self._finished.append((rows.trial, tuple(order)))
         for pair in combinations(order, 2):
             trials = self._pairs.setdefault(pair, PairedTrials())
             trials.add(rows, answers[pair[0]], answers[pair[1]])

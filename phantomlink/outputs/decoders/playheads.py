@@ -1,0 +1,104 @@
+"""The playheads of a session as its scoreboard knows them.
+
+A filtered playhead goes with its last listener and begins anew with the next one, its packets
+numbered from 0 again: for the scoreboard that is another playhead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from phantomlink.engine.events import NO_FILTER
+from phantomlink.engine.session import Session
+from phantomlink.evaluation.truth import Truth
+from phantomlink.outputs.decoders.tap import PacketTap, TappedPacket
+from phantomlink.recordings.trials import Filter
+from phantomlink.scoring import SentPacket
+
+
+@dataclass(frozen=True, slots=True)
+class PlayheadKey:
+    """Names a playhead on the scoreboard.
+
+    Attributes:
+        filter: that it plays.
+        generation: how many there have been of this filter before.
+    """
+
+    filter: Filter
+    generation: int
+
+
+@dataclass(slots=True, eq=False)
+class _Followed:
+    key: PlayheadKey
+    tap: PacketTap = field(default_factory=PacketTap)
+    last_ns: int = 0
+
+
+class FollowedPlayheads:
+    """Taps on all playheads of a session.
+
+    Args:
+        session: whose.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._followed: dict[Filter, _Followed] = {}
+        self._generations: dict[Filter, int] = {}
+        self._keeps_all = False
+        self.follow(NO_FILTER)
+
+    def follow(self, wanted: Filter) -> PlayheadKey:
+        """The playhead of a filter, followed from now on."""
+        followed = self._followed.get(wanted)
+        if followed is None:
+            generation = self._generations[wanted] = self._generations.get(wanted, -1) + 1
+            followed = self._followed[wanted] = _Followed(PlayheadKey(wanted, generation))
+            followed.tap.keep_all(self._keeps_all)
+            self._session.observe(wanted, followed.tap)
+        return followed.key
+
+    def keep_all(self, wanted: bool) -> None:
+        """Whether every packet is wanted, or the latest ones only, in case."""
+        self._keeps_all = wanted
+        for followed in self._followed.values():
+            followed.tap.keep_all(wanted)
+
+    def gone(self) -> Iterator[PlayheadKey]:
+        """Playheads that have gone; they are followed no more. Take their packets first."""
+        playing = self._session.playbacks()
+        for wanted, followed in list(self._followed.items()):
+            if wanted not in playing:
+                self._session.unobserve(followed.tap)
+                del self._followed[wanted]
+                yield followed.key
+
+    def take(self, truth: Truth) -> Iterator[tuple[PlayheadKey, SentPacket]]:
+        """The packets that have left since the last time."""
+        clock = self._session.parts.clock
+        now_ns, now_seconds = clock.now_ns(), clock.wall_seconds()
+        for followed in self._followed.values():
+            for tapped in followed.tap.take():
+                if tapped.left_at is not None:
+                    followed.last_ns = now_ns - round((now_seconds - tapped.left_at) * 1e9)
+                yield followed.key, _sent(tapped, followed.last_ns, truth)
+
+
+def _sent(tapped: TappedPacket, sent_ns: int, truth: Truth) -> SentPacket:
+    packet = tapped.packet
+    kinematics = tuple(
+        math.nan if value is None else value for value in (packet.vx, packet.vy, packet.x, packet.y)
+    )
+    return truth.packet(
+        packet.packet_id,
+        packet.sequence_number,
+        packet.loop,
+        sent_ns,
+        kinematics,  # type: ignore[arg-type]
+        -1 if packet.trial_id is None else packet.trial_id,
+        is_lost=tapped.left_at is None,
+    )

@@ -1,0 +1,207 @@
+"""The scoreboard of a session that is being played.
+
+Theory of operation. Each playhead is tapped: a packet that leaves is noted, which costs a tick an
+append. While nobody answers, that is all. The first prediction makes a scoreboard; from then on
+what was noted goes onto it whenever a prediction comes, and once a second, when packets that are
+2 s old are closed and the arithmetic of trials that are over is done, in steps between which ticks
+come first. When the last decoder has gone and its packets are closed, it is quiet again; scores
+stay as long as the session.
+
+The fifth of the p99 speed above which directions are compared needs a look at the whole recording,
+which is taken when the first prediction comes, in the recording's thread. The arithmetic waits
+for it; pairing does not.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import trio
+
+from phantomlink.engine.events import SessionEvent, SessionEventKind
+from phantomlink.engine.session import Session
+from phantomlink.evaluation.truth import Truth, read_min_speed
+from phantomlink.outputs.decoders.client_input import ClientInput, InputCounters
+from phantomlink.outputs.decoders.playheads import FollowedPlayheads, PlayheadKey
+from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.trials import Filter
+from phantomlink.scheduling.loop_budget import LoopBudget
+from phantomlink.scoring import Scoreboard, ScoringRules
+
+KIND = "decoders"
+_CLOSE_EVERY_SECONDS = 1.0
+
+
+class SharedTruth:
+    """The truth of recordings, made once for all sessions that play one."""
+
+    def __init__(self) -> None:
+        self._truths: weakref.WeakKeyDictionary[Bins, Truth] = weakref.WeakKeyDictionary()
+        self._min_speeds: weakref.WeakKeyDictionary[Bins, float] = weakref.WeakKeyDictionary()
+
+    def of(self, bins: Bins) -> Truth:
+        """What is scored of these bins."""
+        truth = self._truths.get(bins)
+        if truth is None:
+            truth = self._truths[bins] = Truth(bins)
+        return truth
+
+    async def min_speed(self, session: Session) -> float:
+        """Above which directions are compared.
+
+        Raises:
+            RecordingError: the recording cannot be read.
+        """
+        bins = session.bins
+        speed = self._min_speeds.get(bins)
+        if speed is None:
+            thread = session.open_recording.thread
+            speed = await trio.to_thread.run_sync(read_min_speed, bins, limiter=thread)
+            self._min_speeds[bins] = speed
+        return speed
+
+
+class SessionScores:
+    """What the decoders of one session are worth.
+
+    Args:
+        truth: shared by all sessions.
+
+    Attributes:
+        board: of the session; None before the first prediction.
+        counters: of what its clients sent, of all of them together.
+        settled: set: there is nothing to wait for.
+    """
+
+    kind = KIND
+    is_wanted = True
+
+    def __init__(self, truth: SharedTruth) -> None:
+        self.settled = trio.Event()
+        self.settled.set()
+        self.board: Scoreboard | None = None
+        self.counters = InputCounters()
+        self._shared = truth
+        self._session: Session | None = None
+        self._playheads: FollowedPlayheads | None = None
+        self._truth: Truth | None = None
+        self._is_active = False
+        self._woken = trio.Event()
+        self._has_min_speed = trio.Event()
+        self._clients: dict[ClientInput, None] = {}
+
+    def as_json(self) -> None:
+        """Nothing: a session's answers have routes of their own for this."""
+
+    async def run(self, session: Session) -> None:
+        """See `Output.run`."""
+        self._session = session
+        self._truth = self._shared.of(session.bins)
+        self._playheads = FollowedPlayheads(session)
+        with session.followed_by(self._on_event):
+            while True:
+                await self._woken.wait()
+                if not self._has_min_speed.is_set():
+                    assert self.board is not None
+                    self.board.rules.min_speed = await self._shared.min_speed(session)
+                    self._has_min_speed.set()
+                while self._is_active:
+                    await trio.sleep(_CLOSE_EVERY_SECONDS)
+                    await self._close_and_work()
+
+    @contextmanager
+    def client(
+        self, client_id: int, wanted: Filter, tell: Callable[[dict[str, Any]], None] | None = None
+    ) -> Iterator[ClientInput]:
+        """What one connection sends, for as long as it is open.
+
+        Args:
+            client_id: number of the connection.
+            wanted: the filter of its packets.
+            tell: sends it a message, where it wants to have its scores after each trial.
+        """
+        client = ClientInput(self, client_id, wanted, tell)
+        self._clients[client] = None
+        try:
+            yield client
+        finally:
+            del self._clients[client]
+            if self.board is not None:
+                self.sync()
+                self.board.disconnect(client)
+
+    def playhead(self, wanted: Filter) -> PlayheadKey:
+        """The playhead of a filter that somebody listens to."""
+        assert self._playheads is not None
+        return self._playheads.follow(wanted)
+
+    def activated(self) -> Scoreboard:
+        """The scoreboard, which somebody is about to answer on."""
+        if self.board is None:
+            assert self._session is not None
+            period_ns = round(1e9 / self._session.rate_hz)
+            bin_size_ms = self._session.grid.bin_size_ms
+            self.board = Scoreboard(ScoringRules(period_ns, bin_size_ms, 0.0))
+        if not self._is_active:
+            self._is_active = True
+            assert self._playheads is not None
+            self._playheads.keep_all(True)
+            self._woken.set()
+        self.sync()
+        return self.board
+
+    def sync(self) -> None:
+        """Put what has left onto the scoreboard."""
+        board, playheads, truth = self.board, self._playheads, self._truth
+        if board is None or playheads is None or truth is None:
+            return
+        for key, packet in playheads.take(truth):
+            board.sent(key, packet)
+
+    def now_ns(self) -> int:
+        """By the clock of the session."""
+        assert self._session is not None
+        return self._session.parts.clock.now_ns()
+
+    async def settle(self) -> Scoreboard | None:
+        """The scoreboard with everything on it that has happened; None where nobody answered."""
+        if self.board is not None:
+            await self._has_min_speed.wait()
+            await self._close_and_work()
+        return self.board
+
+    async def _close_and_work(self) -> None:
+        board, playheads = self.board, self._playheads
+        assert board is not None
+        assert playheads is not None
+        self.sync()
+        board.close(self.now_ns())
+        for key in playheads.gone():
+            board.close_all(key)
+        budget = LoopBudget()
+        while board.work():
+            if budget.is_over:
+                await budget.end()
+        for trial, names in board.take_finished():
+            for client in self._clients:
+                client.tell_scores(board, trial, names)
+        if not board.has_connections:
+            # Nobody is left who could answer.
+            board.close_everything()
+            while board.work():
+                if budget.is_over:
+                    await budget.end()
+        if not board.has_connections and self._is_active:
+            self._is_active = False
+            self._woken = trio.Event()
+            playheads.keep_all(False)
+
+    def _on_event(self, event: SessionEvent) -> None:
+        if event.kind is SessionEventKind.LISTENER_CAME:
+            self.playhead(event.filter)
+        elif event.kind is SessionEventKind.PACED and self.board is not None:
+            assert self._session is not None
+            self.board.rules.period_ns = round(1e9 / self._session.rate_hz)
