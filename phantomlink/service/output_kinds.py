@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from phantomlink.engine.output import OutputKind
 from phantomlink.engine.session import Session
+from phantomlink.outputs.decoders.kind import DecoderOutputs
 from phantomlink.outputs.lsl.kind import LslOutputs
 from phantomlink.settings import Settings
 
 
 def output_kinds(settings: Settings) -> tuple[OutputKind[Session], ...]:
     """Those of a server with these settings. WebSocket clients need none: they come by request."""
-    return (LslOutputs(settings),)
+    return (LslOutputs(settings), DecoderOutputs())

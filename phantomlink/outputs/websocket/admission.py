@@ -56,12 +56,14 @@ class Admission:
         filter: which trials.
         wire_format: of every message.
         subprotocol: to name in the answer; None when none that was offered is ours.
+        scores: whether it wants a message with its decoders' scores after each trial.
     """
 
     code: str
     filter: Filter
     wire_format: WireFormat
     subprotocol: str | None
+    scores: bool = False
 
 
 def admit(request: StreamRequest) -> Admission:
@@ -81,18 +83,19 @@ def admit(request: StreamRequest) -> Admission:
     code = validate_code(unquote(request.path[len(prefix) :], errors="replace"))
     query = parse_qs(request.query, keep_blank_values=True, errors="replace")
     wanted = Filter(**{name: _one_integer(query, name) for name in _FILTERS})
+    scores = _one_switch(query, "scores")
     asked = _asked_format(query)
     allowed = _BINARY if binary else tuple(WireFormat)
     for subprotocol in request.subprotocols:
         for wire_format in allowed:
             if subprotocol == wire_format.subprotocol:
-                return Admission(code, wanted, wire_format, subprotocol)
+                return Admission(code, wanted, wire_format, subprotocol, scores)
     if binary:
         form = asked if asked in _BINARY else WireFormat.MSGPACK
-        return Admission(code, wanted, form, None)
+        return Admission(code, wanted, form, None, scores)
     # A browser's WebSocket hands a page text unless it asks for more, so that is its default.
     default = WireFormat.JSON if request.is_of_a_browser else WireFormat.MSGPACK
-    return Admission(code, wanted, asked or default, None)
+    return Admission(code, wanted, asked or default, None, scores)
 
 
 def _one(query: Mapping[str, list[str]], name: str) -> str | None:
@@ -111,6 +114,13 @@ def _one_integer(query: Mapping[str, list[str]], name: str) -> int | None:
     if not _INTEGER.match(raw):
         raise InvalidParameterError(f"{name}: got {raw[:80]!r}, takes a whole number from 0")
     return int(raw)
+
+
+def _one_switch(query: Mapping[str, list[str]], name: str) -> bool:
+    raw = _one(query, name)
+    if raw not in (None, "0", "1"):
+        raise InvalidParameterError(f"{name}: got {raw[:80]!r}, takes 1 or 0")
+    return raw == "1"
 
 
 def _asked_format(query: Mapping[str, list[str]]) -> WireFormat | None:

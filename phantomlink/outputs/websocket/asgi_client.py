@@ -28,6 +28,7 @@ from phantomlink.engine.session_codes import shown_code
 from phantomlink.engine.status import ClientBacklog
 from phantomlink.logs import bind, next_client_id
 from phantomlink.metrics import Histogram
+from phantomlink.outputs.decoders.client_input import ClientInput
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.outputs.websocket.client import (
     CLOSE_SECONDS,
@@ -37,6 +38,7 @@ from phantomlink.outputs.websocket.client import (
     log_leaving,
 )
 from phantomlink.outputs.websocket.client_limits import ClientLimits
+from phantomlink.outputs.websocket.client_messages import client_messages, receive_message
 from phantomlink.wire.encoder import WireFormat
 
 CutOff = Callable[[], None]
@@ -124,8 +126,12 @@ class QueueSink:
         """Queue the packet; the oldest go when there is no room. The newest always has it."""
         payload = release.frame(self._wire_format).payload
         text = self._wire_format is WireFormat.JSON
-        self._queue.append((time.monotonic_ns(), payload.decode() if text else payload))
-        self._queued_bytes += len(payload)
+        self.put_nowait(payload.decode() if text else payload)
+
+    def put_nowait(self, message: bytes | str) -> None:
+        """Queue a message, as `offer_nowait` does a packet."""
+        self._queue.append((time.monotonic_ns(), message))
+        self._queued_bytes += len(message)
         while len(self._queue) > 1 and (
             len(self._queue) > self.max_packets or self._queued_bytes > self._limits.queue_bytes
         ):
@@ -225,12 +231,15 @@ async def serve_asgi_client(
     await websocket.send(await greeting())
     session.subscribe(admission.filter, session.playback(admission.filter), sink)
     try:
-        async with trio.open_nursery() as nursery:
-            # Without a reader the leaving of the client is never told.
-            nursery.start_soon(_ignore_messages, websocket, sink, limits.message_bytes)
-            nursery.start_soon(_give_up_when_too_slow, sink, session, cut_off)
-            await sink.send_until_ended(websocket, greeting)
-            nursery.cancel_scope.cancel()
+        with client_messages(session, admission, client_id, sink.put_nowait) as client_input:
+            async with trio.open_nursery() as nursery:
+                # Without a reader the leaving of the client is never told.
+                nursery.start_soon(
+                    _receive_messages, websocket, sink, limits.message_bytes, client_input
+                )
+                nursery.start_soon(_give_up_when_too_slow, sink, session, cut_off)
+                await sink.send_until_ended(websocket, greeting)
+                nursery.cancel_scope.cancel()
     finally:
         session.unsubscribe(sink)
         log_leaving(session, sink)
@@ -246,8 +255,11 @@ async def _give_up_when_too_slow(sink: QueueSink, session: Session, cut_off: Cut
         cut_off()
 
 
-async def _ignore_messages(
-    websocket: AsgiWebSocket, sink: QueueSink, max_message_bytes: int
+async def _receive_messages(
+    websocket: AsgiWebSocket,
+    sink: QueueSink,
+    max_message_bytes: int,
+    client_input: ClientInput | None,
 ) -> None:
     while True:
         # An empty binary message arrives as None.
@@ -256,3 +268,5 @@ async def _ignore_messages(
         if size_bytes > max_message_bytes:
             got = f"got {size_bytes} bytes, takes {max_message_bytes}"
             sink.end(CLOSE_TOO_BIG, f"message too big: {got}")
+        else:
+            receive_message(client_input, message)

@@ -22,8 +22,10 @@ from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import shown_code
 from phantomlink.engine.status import ClientBacklog
 from phantomlink.logs import bind, next_client_id
+from phantomlink.outputs.decoders.client_input import ClientInput
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.outputs.websocket.client_limits import ClientLimits
+from phantomlink.outputs.websocket.client_messages import client_messages, receive_message
 from phantomlink.outputs.websocket.frame_stream import FrameStream
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
 from phantomlink.wire.encoder import WireFormat, close_frame, frame_message
@@ -168,10 +170,24 @@ async def serve_websocket_client(
                     nursery, frames, max_message_size=limits.message_bytes
                 )
                 websocket = await request.accept(subprotocol=admission.subprotocol)
-            frames.upgraded(partial(_protocol_error_frame, websocket), give_up)
-            await _stream_session(
-                websocket, frames, session, admission, make_greeting, limits, sink
+            frames.upgraded(
+                partial(_protocol_error_frame, websocket), give_up, limits.message_bytes
             )
+
+            def send_nowait(message: bytes | str) -> None:
+                frames.put_nowait(frame_message(message))
+
+            with client_messages(session, admission, client_id, send_nowait) as client_input:
+                await _stream_session(
+                    websocket,
+                    frames,
+                    session,
+                    admission,
+                    make_greeting,
+                    limits,
+                    sink,
+                    client_input,
+                )
         except (trio.TooSlowError, trio_websocket.ConnectionClosed):
             logger.debug("A WebSocket client went away during the handshake")
         finally:
@@ -188,15 +204,18 @@ async def _stream_session(
     make_greeting: MakeGreeting,
     limits: ClientLimits,
     sink: WebSocketSink,
+    client_input: ClientInput | None,
 ) -> None:
     greeting = frame_message(await make_greeting(session, admission))
     # The greeting and the first packet behind it: nothing may come between.
     frames.put_nowait(greeting)
     session.subscribe(admission.filter, session.playback(admission.filter), sink)
+    if client_input is not None:
+        frames.receive_with(client_input)
     try:
         async with trio.open_nursery() as listening:
             leave = partial(_leave, sink, listening.cancel_scope)
-            listening.start_soon(_until_client_leaves, websocket, leave)
+            listening.start_soon(_until_client_leaves, websocket, leave, client_input)
             listening.start_soon(_until_silent, websocket, sink, limits, leave)
             while (reason := await sink.wait_told()) is None:
                 frames.max_frames = limits.packets_at(session.rate_hz)
@@ -260,12 +279,14 @@ def _leave(sink: WebSocketSink, scope: trio.CancelScope) -> None:
 
 
 async def _until_client_leaves(
-    websocket: trio_websocket.WebSocketConnection, leave: Callable[[], None]
+    websocket: trio_websocket.WebSocketConnection,
+    leave: Callable[[], None],
+    client_input: ClientInput | None,
 ) -> None:
-    """Read and ignore what the client sends; reading is also how its leaving is noticed."""
+    """Read what did not come in a small frame; reading is also how its leaving is noticed."""
     try:
         while True:
-            await websocket.get_message()
+            receive_message(client_input, await websocket.get_message())
     except trio_websocket.ConnectionClosed:
         leave()
 

@@ -25,9 +25,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
+from phantomlink.inputs.small_frames import SMALL_BYTES, SmallFrameReader
 from phantomlink.metrics import Histogram
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
 
@@ -41,6 +43,24 @@ _CLOSE_OPCODE = 0x8
 _FAREWELL_BYTES = 64 * 1024
 _FAREWELL_OPTIONS = (("TCP_NOTSENT_LOWAT", 2**30), ("TCP_USER_TIMEOUT", 20_000))
 _monotonic_ns = time.monotonic_ns
+
+
+class MessageReceiver(Protocol):
+    """Has the messages of one client."""
+
+    def receive(self, payload: bytes, is_text: bool, received_ns: int) -> None:
+        """A message has come.
+
+        Args:
+            payload: of the message; of a text it is UTF-8.
+            is_text: whether it is one.
+            received_ns: when its last byte was read, monotonic ns.
+        """
+        ...
+
+    def pause_seconds(self, now_ns: int) -> float:
+        """How long the client is not to be read from."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -101,6 +121,8 @@ class FrameStream(trio.abc.Stream):
         self._queued_bytes = 0
         self._head_is_torn = False
         self._wake = trio.Event()
+        self._small_frames: SmallFrameReader | None = None
+        self._receiver: MessageReceiver | None = None
         self._last_words: Callable[[], bytes] | None = None
         self._too_slow: Callable[[], None] | None = None
         self._is_overfull = False
@@ -121,7 +143,10 @@ class FrameStream(trio.abc.Stream):
         return self._queued_bytes
 
     def upgraded(
-        self, last_words: Callable[[], bytes], too_slow: Callable[[], None] | None = None
+        self,
+        last_words: Callable[[], bytes],
+        too_slow: Callable[[], None] | None = None,
+        max_message_bytes: int = SMALL_BYTES,
     ) -> None:
         """The handshake is over: from here on, bytes are frames.
 
@@ -131,10 +156,19 @@ class FrameStream(trio.abc.Stream):
                 telling it why.
             too_slow: called by the flusher when the client has been behind for too long; what was
                 waiting has been dropped then. It is to have the connection closed.
+            max_message_bytes: of what the client sends: larger messages are not taken out.
         """
         self._last_words = last_words
         self._too_slow = too_slow
+        self._small_frames = SmallFrameReader(min(max_message_bytes, SMALL_BYTES))
         self._has_upgraded.set()
+
+    def receive_with(self, receiver: MessageReceiver) -> None:
+        """Give what the client sends from now on in small frames to `receiver`.
+
+        What it sends otherwise comes out of `receive_some`, as all does that came before.
+        """
+        self._receiver = receiver
 
     def offer_nowait(self, frame: bytes | bytearray) -> None:
         """Send a whole data frame, or queue it, dropping the oldest when there is no room."""
@@ -194,14 +228,26 @@ class FrameStream(trio.abc.Stream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """As the connection has it; behind the head only when the handshake is over."""
+        """As the connection has it, but for small messages; behind the head after the handshake."""
         if self._n_head:
             n = self._n_head if max_bytes is None else min(max_bytes, self._n_head)
             data = await self._stream.receive_some(n)
             self._n_head -= len(data)
             return data
         await self._has_upgraded.wait()
-        return await self._stream.receive_some(max_bytes)
+        while True:
+            data = await self._stream.receive_some(max_bytes)
+            if self._small_frames is None or self._receiver is None:
+                return data
+            messages, rest = self._small_frames.feed(data)
+            now_ns = _monotonic_ns()
+            for message in messages:
+                self._receiver.receive(message.payload, message.is_text, now_ns)
+            if rest or not data:
+                return rest
+            pause_seconds = self._receiver.pause_seconds(now_ns)
+            if pause_seconds > 0:
+                await trio.sleep(pause_seconds)
 
     async def aclose(self) -> None:
         """Close the connection; what waits in the queue is lost."""

@@ -1,0 +1,50 @@
+"""What a WebSocket client sends, handed to its session's scoreboard by both entries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from phantomlink.engine.session import Session
+from phantomlink.outputs.decoders.client_input import ClientInput
+from phantomlink.outputs.decoders.kind import scores_of
+from phantomlink.outputs.websocket.admission import Admission
+from phantomlink.wire.encoder import encode_message
+
+
+@contextmanager
+def client_messages(
+    session: Session,
+    admission: Admission,
+    client_id: int,
+    send_nowait: Callable[[bytes | str], None],
+) -> Iterator[ClientInput | None]:
+    """Where what a client sends goes, for as long as it is connected; None where nobody wants it.
+
+    Args:
+        session: that it listens to.
+        admission: what was decided about its request.
+        client_id: number of the connection.
+        send_nowait: sends it a message.
+    """
+    scores = scores_of(session)
+    if scores is None:
+        yield None
+        return
+
+    def tell(message: dict[str, Any]) -> None:
+        send_nowait(encode_message(message, admission.wire_format))
+
+    wanted = tell if admission.scores else None
+    with scores.client(client_id, admission.filter, wanted) as client_input:
+        yield client_input
+
+
+def receive_message(client_input: ClientInput | None, message: bytes | str) -> None:
+    """A message that came whole out of a WebSocket library, somewhat later than it was read."""
+    if client_input is not None:
+        is_text = isinstance(message, str)
+        payload = message.encode() if isinstance(message, str) else message
+        client_input.receive(payload, is_text, time.monotonic_ns())
