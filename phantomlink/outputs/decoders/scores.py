@@ -58,8 +58,11 @@ class SharedTruth:
         bins = session.bins
         speed = self._min_speeds.get(bins)
         if speed is None:
-            thread = session.open_recording.thread
-            speed = await trio.to_thread.run_sync(read_min_speed, bins, limiter=thread)
+            if bins.in_memory:
+                speed = read_min_speed(bins)
+            else:
+                thread = session.open_recording.thread
+                speed = await trio.to_thread.run_sync(read_min_speed, bins, limiter=thread)
             self._min_speeds[bins] = speed
         return speed
 
