@@ -66,6 +66,7 @@ class NamedBins:
     def __init__(self, n_bins=400, *, rate_hz=40, n_units=3, trials=(), in_memory=True, read_s=0.0):
         self.grid = BinGrid(0.0, Fraction(rate_hz), n_bins)
         self.unit_ids = tuple(range(1011, 1011 + n_units))
+        self.unit_labels = None
         self.trials = trials if isinstance(trials, TrialTable) else TrialTable(tuple(trials))
         self.in_memory = in_memory
         self.reads = []

@@ -192,11 +192,14 @@ def _add_inspect(commands: _Commands) -> None:
         help="say what a recording has and what it lacks",
         description="Say what a recording has that can be played, and what it lacks.",
     )
-    inspect.add_argument("file", type=Path, help="an NWB file")
+    inspect.add_argument("file", help="an NWB file")
     inspect.add_argument("--json", action="store_true", help="print it as JSON")
+    from phantomlink.recordings.options import option_names  # noqa: PLC0415
+
     for info in describe_settings():
-        if info.name.startswith(("position_", "velocity_", "target_")):
-            inspect.add_argument(info.flag, dest=info.name, metavar="NAME", help=info.help)
+        if info.name in option_names():
+            metavar = info.name.rsplit("_", maxsplit=1)[-1].upper()
+            inspect.add_argument(info.flag, dest=info.name, metavar=metavar, help=info.help)
 
 
 def _add_synth(commands: _Commands) -> None:

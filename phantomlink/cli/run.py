@@ -86,14 +86,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _inspect(arguments: argparse.Namespace) -> int:
     from phantomlink.recordings.inspection.command import run_inspect  # noqa: PLC0415
-    from phantomlink.recordings.options import SeriesOptions  # noqa: PLC0415
+    from phantomlink.recordings.options import option_names, series_options  # noqa: PLC0415
 
-    options = SeriesOptions(
-        position_series=arguments.position_series,
-        velocity_series=arguments.velocity_series,
-        target_column=arguments.target_column,
-        target_position_column=arguments.target_position_column,
-    )
+    told = {
+        name: value for name in option_names() if (value := getattr(arguments, name)) is not None
+    }
+    options = series_options(load_settings(told, env={}))
     return run_inspect(arguments.file, options, as_json=arguments.json)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,16 @@ class Rows:
         counts: (n, n_units) spikes per bin.
         kinematics: vx, vy, x, y of each row; None where there is none.
         trial_rows: of each row; -1 outside trials.
+        observed: whether any of each row's time was observed; None: of all.
+        targets: x, y of the target of each row, None where not known; None: the trials say it.
     """
 
     start: int
     counts: NDArray[np.uint16]
     kinematics: list[list[float | None]]
     trial_rows: list[int]
+    observed: list[bool] | None = None
+    targets: list[list[float | None]] | None = None
 
     def __len__(self) -> int:
         return len(self.trial_rows)
@@ -41,11 +45,14 @@ class PacketAssembler:
 
     def rows(self, block: Block) -> Rows:
         """The block, ready for `packet`."""
-        kinematics = [
-            [None if math.isnan(value) else value for value in row]
-            for row in block.kinematics.tolist()
-        ]
-        return Rows(block.start, block.counts, kinematics, block.trial_rows.tolist())
+        return Rows(
+            block.start,
+            block.counts,
+            _known(block.kinematics),
+            block.trial_rows.tolist(),
+            None if block.observed is None else block.observed.tolist(),
+            None if block.targets is None else _known(block.targets),
+        )
 
     def packet(
         self,
@@ -83,6 +90,14 @@ class PacketAssembler:
                 distance(x, y, trial.target_x, trial.target_y),
                 trial.reach_id,
             )
+        if rows.targets is not None:
+            target_x, target_y = rows.targets[row]
+            intention = replace(
+                intention,
+                target_x=target_x,
+                target_y=target_y,
+                distance_to_target=distance(x, y, target_x, target_y),
+            )
         return Packet(
             packet_id=bin_index,
             sequence_number=sequence_number,
@@ -96,4 +111,10 @@ class PacketAssembler:
             trial_id=trial_id,
             trial_time_ms=trial_time_ms,
             perturbation_id=perturbation_id,
+            observed=rows.observed is None or rows.observed[row],
         )
+
+
+def _known(values: NDArray[np.float64]) -> list[list[float | None]]:
+    """The rows as lists, None in place of NaN."""
+    return [[None if math.isnan(value) else value for value in row] for row in values.tolist()]

@@ -55,7 +55,13 @@ def apply_perturbation(
     """
     if perturbation.is_identity:
         return None
-    perturber = Perturber(perturbation, seed=seed, unit_ids=bins.unit_ids, grid=bins.grid)
+    perturber = Perturber(
+        perturbation,
+        seed=seed,
+        unit_ids=bins.unit_ids,
+        unit_labels=bins.unit_labels,
+        grid=bins.grid,
+    )
     # Not its name: what is done is the same whatever it is called.
     done = {name: said for name, said in perturbation.as_json().items() if name != "name"}
     said = canonical_json({"perturbation": done, "seed": seed})

@@ -23,7 +23,7 @@ from phantomlink.evaluation.sources import parse_sources
 from phantomlink.files.atomic_write import written_atomically
 from phantomlink.perturbation import load_perturbation, parse_perturbation
 from phantomlink.recordings.locate import locate_recording
-from phantomlink.recordings.options import SeriesOptions
+from phantomlink.recordings.options import series_options
 from phantomlink.scoring import WINDOWS
 from phantomlink.scoring.report import ScoredRun, csv_report, html_report, json_report
 from phantomlink.settings import Settings
@@ -68,7 +68,7 @@ def run_score(arguments: ScoreArguments, settings: Settings) -> int:
         path=locate_recording(settings, arguments.recording),
         rate_hz=settings.stream_frequency_hz,
         sources=sources,
-        series=series_of(settings),
+        series=series_options(settings),
         train=arguments.train,
         fit_clean=arguments.fit_clean,
         compare_seed=arguments.ab_seed if arguments.ab else None,
@@ -91,16 +91,6 @@ def run_score(arguments: ScoreArguments, settings: Settings) -> int:
             console = Console(width=_PIPED_WIDTH)
         console.print(_table(runs))
     return _judged(runs, limits)
-
-
-def series_of(settings: Settings) -> SeriesOptions:
-    """The series that settings name."""
-    return SeriesOptions(
-        position_series=settings.position_series,
-        velocity_series=settings.velocity_series,
-        target_column=settings.target_column,
-        target_position_column=settings.target_position_column,
-    )
 
 
 def parse_perturbation_argument(text: str) -> Any:

@@ -94,7 +94,8 @@ class Place:
         code: of its kind.
         nth: how many of its kind come before it in the same step. Not its position among all: a
             unit that is dead in one step stays dead in the next, whatever else is added there.
-        unit_ids: labels of the units, in the order of the counts.
+        unit_ids: of the units, in the order of the counts.
+        unit_labels: ids of the file as texts where `unit_ids` are rows; else None.
         grid: bins of the recording.
         field: what to call it in messages.
     """
@@ -105,6 +106,7 @@ class Place:
     unit_ids: tuple[int, ...]
     grid: BinGrid
     field: str
+    unit_labels: tuple[str, ...] | None = None
 
     @property
     def n_units(self) -> int:

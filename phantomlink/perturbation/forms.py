@@ -113,7 +113,7 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class UnitIds:
-    """A list of unit ids, each once; canonical as an ascending tuple.
+    """A list of unit ids, or labels, each once; canonical as a tuple: ids ascending, then labels.
 
     Whether the recording has such units is known only when a `Perturber` is made for it.
     """
@@ -124,25 +124,32 @@ class UnitIds:
     @property
     def takes(self) -> str:
         """What is allowed."""
-        return f"a list of 1 to {self.most} different unit ids, whole numbers"
+        return f"a list of 1 to {self.most} different unit ids, whole numbers, or unit labels"
 
-    def parse(self, value: object, field: str) -> tuple[int, ...]:
-        """The ids, ascending; see `Form.parse`."""
+    def parse(self, value: object, field: str) -> tuple[int | str, ...]:
+        """The ids, ascending, then the labels; see `Form.parse`."""
         if not isinstance(value, list | tuple) or not 1 <= len(value) <= self.most:
             refuse(field, value, self.takes)
-        ids = [
+        labels = sorted(label for label in value if isinstance(label, str))
+        ids = sorted(
             _UNIT_ID.parse(unit_id, f"{field}[{position}]")
             for position, unit_id in enumerate(value)
-        ]
-        if len(set(ids)) < len(ids):
+            if not isinstance(unit_id, str)
+        )
+        if len({*ids, *labels}) < len(value) or any(len(label) > _MOST_LABEL for label in labels):
             refuse(field, value, self.takes)
-        return tuple(sorted(ids))
+        return (*ids, *labels)
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema of it."""
         return {
             "type": "array",
-            "items": {"type": "integer", "minimum": _UNIT_ID.low, "maximum": _UNIT_ID.high},
+            "items": {
+                "anyOf": [
+                    {"type": "integer", "minimum": _UNIT_ID.low, "maximum": _UNIT_ID.high},
+                    {"type": "string", "maxLength": _MOST_LABEL},
+                ]
+            },
             "minItems": 1,
             "maxItems": self.most,
             "uniqueItems": True,
@@ -150,7 +157,8 @@ class UnitIds:
         }
 
 
-_UNIT_ID = Whole(-(2**63), 2**63 - 1, "id of a unit")
+_UNIT_ID = Whole(-(2**63), 2**64 - 1, "id of a unit")
+_MOST_LABEL = 200
 
 
 def refuse(field: str, value: object, takes: str) -> NoReturn:

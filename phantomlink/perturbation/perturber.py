@@ -46,21 +46,29 @@ class Perturber:
     Args:
         perturbation: what to apply.
         seed: 0 to 2**63 - 1.
-        unit_ids: labels of the units, in the order of the counts.
+        unit_ids: of the units, in the order of the counts.
         grid: bins of the recording.
+        unit_labels: ids of the file as texts where `unit_ids` are rows; else None.
 
     Raises:
         InvalidParameterError: a seed out of range, or a unit id that the recording does not have.
     """
 
     def __init__(
-        self, perturbation: Perturbation, *, seed: int, unit_ids: Sequence[int], grid: BinGrid
+        self,
+        perturbation: Perturbation,
+        *,
+        seed: int,
+        unit_ids: Sequence[int],
+        grid: BinGrid,
+        unit_labels: tuple[str, ...] | None = None,
     ) -> None:
         seed = SEEDS.parse(seed, "seed")
         self._n_bins = grid.n_bins
         ids = tuple(int(unit_id) for unit_id in unit_ids)
         self._stretches = [
-            _compile(step, field, seed, ids, grid) for step, field in _named_steps(perturbation)
+            _compile(step, field, seed, ids, unit_labels, grid)
+            for step, field in _named_steps(perturbation)
         ]
         self._starts = [stretch.start for stretch in self._stretches]
 
@@ -133,7 +141,12 @@ def _named_steps(perturbation: Perturbation) -> list[tuple[Step, str]]:
 
 
 def _compile(
-    step: Step, field: str, seed: int, unit_ids: tuple[int, ...], grid: BinGrid
+    step: Step,
+    field: str,
+    seed: int,
+    unit_ids: tuple[int, ...],
+    unit_labels: tuple[str, ...] | None,
+    grid: BinGrid,
 ) -> _Stretch:
     counts: list[CountOperation] = []
     transport: list[TransportOperation] = []
@@ -144,6 +157,7 @@ def _compile(
             code=transform.code,
             nth=seen[transform.code],
             unit_ids=unit_ids,
+            unit_labels=unit_labels,
             grid=grid,
             field=f"{field}.transforms[{position}]",
         )

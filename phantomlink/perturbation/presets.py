@@ -10,10 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from phantomlink.errors import InvalidParameterError
+from phantomlink.files.regular import read_regular
 from phantomlink.perturbation.parse import parse_among
 from phantomlink.perturbation.perturbation import NO_PERTURBATION, Perturbation
 
 PRESETS_FILE = "presets.toml"
+_MAX_FILE_BYTES = 2**22
 
 
 @cache
@@ -63,7 +65,7 @@ def load_perturbation(path: Path) -> Perturbation:
         InvalidParameterError: the file cannot be read, or does not hold a perturbation.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path, _MAX_FILE_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidParameterError(f"{path}: cannot be read ({error})") from None
     is_toml = path.suffix.lower() == ".toml"

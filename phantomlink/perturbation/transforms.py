@@ -166,7 +166,7 @@ class DeadUnits(Transform):
     code = 6
 
     fraction: Annotated[float | None, Number(0, 1, "of the units, rounded to whole units")] = None
-    unit_ids: Annotated[tuple[int, ...] | None, UnitIds("which units, by id")] = None
+    unit_ids: Annotated[tuple[int | str, ...] | None, UnitIds("which units, by id")] = None
     at_seconds: Annotated[float, _AT] = 0.0
 
     @property
@@ -258,7 +258,7 @@ class CommonArtifact(Transform):
     amplitude: Annotated[float, Number(0, 1000, "spikes added to a unit in a bin")]
     duration_seconds: Annotated[float, Number(0.001, 3600, "length of a burst, s")] = _BURST_SECONDS
     unit_ids: Annotated[
-        tuple[int, ...] | None, UnitIds("units of the array, by id; all when left out")
+        tuple[int | str, ...] | None, UnitIds("units of the array, by id; all when left out")
     ] = None
 
     @property

@@ -33,21 +33,29 @@ def drawn_pairs(fraction: float, place: Place) -> tuple[Columns, Columns]:
     return order[::2], order[1::2]
 
 
-def columns_of(unit_ids: tuple[int, ...], place: Place) -> Columns:
-    """Columns of the units with these ids.
+def columns_of(unit_ids: tuple[int | str, ...], place: Place) -> Columns:
+    """Columns of the units with these ids, or with these labels of the file.
 
     Raises:
-        InvalidParameterError: the recording has no such unit.
+        InvalidParameterError: the recording has no such unit, or several of that label.
     """
-    columns = {unit_id: column for column, unit_id in enumerate(place.unit_ids)}
-    for unit_id in unit_ids:
-        if unit_id not in columns:
-            some = listed(str(known) for known in place.unit_ids[:_SHOWN])
-            more = ", ..." if len(place.unit_ids) > _SHOWN else ""
-            refuse(
-                f"{place.field}.unit_ids", unit_id, f"ids of units of this recording: {some}{more}"
-            )
-    return np.array([columns[unit_id] for unit_id in unit_ids], dtype=np.intp)
+    return np.array([_column_of(unit_id, place) for unit_id in unit_ids], dtype=np.intp)
+
+
+def _column_of(unit_id: int | str, place: Place) -> int:
+    if unit_id in place.unit_ids:
+        return place.unit_ids.index(unit_id)
+    field = f"{place.field}.unit_ids"
+    labels = place.unit_labels or ()
+    columns = [column for column, label in enumerate(labels) if label == str(unit_id)]
+    if len(columns) > 1:
+        rows = listed(str(place.unit_ids[column]) for column in columns)
+        refuse(field, unit_id, f"a label that one unit has; these rows have it: {rows}")
+    if not columns:
+        known = [*map(str, place.unit_ids[:_SHOWN]), *map(repr, labels[:_SHOWN])]
+        more = ", ..." if len(place.unit_ids) > _SHOWN else ""
+        refuse(field, unit_id, f"ids of units of this recording: {listed(known)}{more}")
+    return columns[0]
 
 
 def whole_part(fraction: float, n: int) -> int:

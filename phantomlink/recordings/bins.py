@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from phantomlink.errors import TooManySpikesError
 from phantomlink.recordings.grid import BinGrid
+from phantomlink.recordings.observed import ObservedTime
 from phantomlink.recordings.trials import TrialTable
 
 KINEMATICS = ("vx", "vy", "x", "y")
@@ -29,12 +30,30 @@ class Block:
         kinematics: (n, 4) vx, vy, x, y in the recording's own units; NaN where there is none.
         trial_rows: (n,) row in the trial table of the trial that contains the bin's start,
             -1 outside trials.
+        observed: (n,) whether any of the bin's time was observed; None: all of it was, or the
+            recording does not say.
+        targets: (n, 2) x, y of the target at the bin's start, NaN where not known; None: the
+            trials say it.
     """
 
     start: int
     counts: NDArray[np.uint16]
     kinematics: NDArray[np.float64]
     trial_rows: NDArray[np.int32]
+    observed: NDArray[np.bool_] | None = None
+    targets: NDArray[np.float64] | None = None
+
+    def rows(self, first: int, last: int) -> Block:
+        """Rows [first, last) of it; the arrays are views."""
+        rows = slice(first, last)
+        return Block(
+            self.start + first,
+            self.counts[rows],
+            self.kinematics[rows],
+            self.trial_rows[rows],
+            None if self.observed is None else self.observed[rows],
+            None if self.targets is None else self.targets[rows],
+        )
 
 
 class Bins(Protocol):
@@ -51,6 +70,11 @@ class Bins(Protocol):
     @property
     def unit_ids(self) -> tuple[int, ...]:
         """Labels of the units, in the order of the counts."""
+        ...
+
+    @property
+    def unit_labels(self) -> tuple[str, ...] | None:
+        """Ids of the file as texts where `unit_ids` are rows; None where those are the file's."""
         ...
 
     @property
@@ -99,6 +123,14 @@ class KinematicsSource(Protocol):
         ...
 
 
+class TargetSource(Protocol):
+    """Where the places of targets come from, when a series says them."""
+
+    def targets(self, grid: BinGrid, start: int, stop: int) -> NDArray[np.float64]:
+        """(stop - start, 2) x, y of the target at the start of each bin; NaN where not known."""
+        ...
+
+
 class RecordedBins:
     """`Bins` of a recording: binned whole when all is in memory and the result is small.
 
@@ -113,10 +145,17 @@ class RecordedBins:
         spikes: CountSource,
         behaviour: KinematicsSource,
         trials: TrialTable,
+        *,
+        unit_labels: tuple[str, ...] | None = None,
+        observed: ObservedTime | None = None,
+        targets: TargetSource | None = None,
     ) -> None:
         self.grid = grid
         self.unit_ids = unit_ids
+        self.unit_labels = unit_labels
         self.trials = trials
+        self._observed = observed
+        self._targets = targets
         self._spikes = spikes
         self._behaviour = behaviour
         bin_bytes = 2 * len(unit_ids) + 8 * len(KINEMATICS) + 4
@@ -130,16 +169,18 @@ class RecordedBins:
         whole = self._whole
         if whole is None:
             return self._compute(start, stop)
-        rows = slice(start, stop)
-        return Block(start, whole.counts[rows], whole.kinematics[rows], whole.trial_rows[rows])
+        return whole.rows(start, stop)
 
     def _compute(self, start: int, stop: int) -> Block:
         counts = self._spikes.counts(self.grid, start, stop)
         kinematics = self._behaviour.kinematics(self.grid, start, stop)
         trial_rows = self.trials.rows_at(self.grid.starts_of(start, stop))
-        for array in (counts, kinematics, trial_rows):
-            array.setflags(write=False)
-        return Block(start, counts, kinematics, trial_rows)
+        observed = None if self._observed is None else self._observed.bins(self.grid, start, stop)
+        targets = None if self._targets is None else self._targets.targets(self.grid, start, stop)
+        for array in (counts, kinematics, trial_rows, observed, targets):
+            if array is not None:
+                array.setflags(write=False)
+        return Block(start, counts, kinematics, trial_rows, observed, targets)
 
 
 def count_spikes(

@@ -15,9 +15,12 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from phantomlink.recordings.anomalies import Anomaly
 from phantomlink.recordings.bins import KinematicsSource
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.identity import FileIdentity
 from phantomlink.recordings.json_value import JsonValue
+from phantomlink.recordings.observed import ObservedTime
 from phantomlink.recordings.options import ProgressCallback, SeriesOptions
 from phantomlink.recordings.spikes import SpikeSource
 from phantomlink.recordings.targets import TargetColumns
@@ -61,19 +64,36 @@ class UnitTable:
 
     Attributes:
         path: of the table in the file.
-        ids: labels, not 0..n-1.
+        ids: ids of the file, not 0..n-1; rows where those are no numbers that clients can hold.
         ends: (n_units,) where each unit's spike times end in the flat column.
+        labels: ids of the file as texts where `ids` are rows; None where `ids` are the file's.
         areas: brain area of each unit; None where the file does not say.
         heldout: whether the Neural Latents Benchmark holds the unit out; None where not said.
-        notes: lines about what is odd in the table but does not stop it from being played.
+        observed_by_unit: (n, 2) start and stop, s, of the observed intervals of each unit; None
+            where the file does not say.
+        invalid: (n, 2) start and stop, s, of times that are not valid; None where not said.
+        sampling_rate_hz: at which spikes were found; None where not said.
     """
 
     path: str
     ids: tuple[int, ...]
     ends: NDArray[np.int64]
-    areas: tuple[str, ...] | None
-    heldout: tuple[bool, ...] | None
-    notes: tuple[str, ...]
+    labels: tuple[str, ...] | None = None
+    areas: tuple[str, ...] | None = None
+    heldout: tuple[bool, ...] | None = None
+    observed_by_unit: tuple[NDArray[np.float64], ...] | None = None
+    invalid: NDArray[np.float64] | None = None
+    sampling_rate_hz: float | None = None
+
+    def name(self, row: int) -> str:
+        """What messages call the unit in this row."""
+        return str(self.ids[row]) if self.labels is None else repr(self.labels[row])
+
+    @property
+    def observed(self) -> ObservedTime | None:
+        """When any unit was observed; None where the file does not say."""
+        by_unit = self.observed_by_unit
+        return ObservedTime.of(None if by_unit is None else np.concatenate(by_unit), self.invalid)
 
     @property
     def n_spikes(self) -> int:
@@ -105,6 +125,7 @@ class SeriesInfo:
         conversion: factor that was applied to what is stored.
         offset: added after the factor.
         derived: the values are the gradient of the series, not the series.
+        column_names: what the file calls the columns; empty where it does not.
     """
 
     path: str
@@ -116,6 +137,7 @@ class SeriesInfo:
     conversion: float
     offset: float
     derived: bool = False
+    column_names: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, JsonValue]:
         """The same, for JSON."""
@@ -140,17 +162,23 @@ class Behaviour:
         position: gives x and y; None when the recording has none.
         velocity: gives vx and vy; `derived` when it is the gradient of the position.
         found: every series of the recording, used or not, by path.
+        target: gives the place of the target; None unless a person named one.
     """
 
     position: SeriesInfo | None
     velocity: SeriesInfo | None
     found: tuple[SeriesInfo, ...] = ()
+    target: SeriesInfo | None = None
 
     def used_as(self, path: str) -> str | None:
         """What the series at this path is used for: position, velocity, both, or None."""
         uses = [
             name
-            for name, used in (("position", self.position), ("velocity", self.velocity))
+            for name, used in (
+                ("position", self.position),
+                ("velocity", self.velocity),
+                ("target", self.target),
+            )
             if used is not None and path in used.path.split(",")
         ]
         return " and ".join(uses) or None
@@ -162,6 +190,15 @@ class BehaviourSource(KinematicsSource, Protocol):
     @property
     def summary(self) -> Behaviour:
         """The series that were found and chosen."""
+        ...
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether a series says where the target is."""
+        ...
+
+    def targets(self, grid: BinGrid, start: int, stop: int) -> NDArray[np.float64]:
+        """(stop - start, 2) x, y of the target at the start of each bin; NaN where not known."""
         ...
 
     def ends(self) -> list[float]:
@@ -208,8 +245,13 @@ class Contents(Protocol):
         ...
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """Lines about what is odd in the file, or was left out."""
+    def anomalies(self) -> tuple[Anomaly, ...]:
+        """What is odd in the file, or was left out."""
+        ...
+
+    @property
+    def linked_paths(self) -> tuple[Path, ...]:
+        """Other files that are read too."""
         ...
 
     def reading(self, what: str) -> AbstractContextManager[None]:

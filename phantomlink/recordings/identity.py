@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from phantomlink.errors import RecordingError
+from phantomlink.files.regular import open_regular
 
 _HASH_CHUNK_BYTES = 1 << 20
 
@@ -114,7 +115,7 @@ def sha256_of(path: Path) -> str:
         OSError: it cannot be read.
     """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_HASH_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.errors import RecordingError
+from phantomlink.files.regular import open_regular
 
 VERSION = 1
 MAGIC = b"PhantomLinkSpike"
@@ -45,6 +46,7 @@ class Source:
         size: bytes.
         mtime_ns: time of the last change.
         spike_times_path, index_path: where in the file the spikes are.
+        seconds_per_stored: factor from what is stored to seconds.
     """
 
     path: str
@@ -52,9 +54,12 @@ class Source:
     mtime_ns: int
     spike_times_path: str
     index_path: str
+    seconds_per_stored: float = 1.0
 
     @classmethod
-    def of(cls, path: Path, spike_times_path: str, index_path: str) -> Source:
+    def of(
+        cls, path: Path, spike_times_path: str, index_path: str, seconds_per_stored: float = 1.0
+    ) -> Source:
         """What the recording is now.
 
         Raises:
@@ -65,7 +70,14 @@ class Source:
             absolute = str(path.resolve())
         except OSError as error:
             raise RecordingError(f"{path}: cannot be read: {error.strerror}") from error
-        return cls(absolute, status.st_size, status.st_mtime_ns, spike_times_path, index_path)
+        return cls(
+            absolute,
+            status.st_size,
+            status.st_mtime_ns,
+            spike_times_path,
+            index_path,
+            seconds_per_stored,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +172,7 @@ def open_cached(place: Path, source: Source) -> tuple[IO[bytes], Header, NDArray
         The file, which is the caller's to close, its header and its directory; or None.
     """
     try:
-        file = place.open("rb", buffering=0)
+        file = open_regular(place)
     except OSError:
         return None
     try:

@@ -103,6 +103,23 @@ def interpolated(samples: Samples, seconds: NDArray[np.float64]) -> NDArray[np.f
     return result
 
 
+def held(samples: Samples, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The last sample at or before each time, held until the next one.
+
+    Args:
+        samples: the samples.
+        seconds: (m,) recording clock.
+
+    Returns:
+        (m, k); NaN before the first sample.
+    """
+    result = np.full((seconds.size, samples.values.shape[1]), np.nan)
+    rows = np.searchsorted(samples.seconds, seconds + 1e-9, side="right") - 1
+    known = rows >= 0
+    result[known] = samples.values[rows[known]]
+    return result
+
+
 def derivative(samples: Samples) -> Samples:
     """Velocity from position: second order inside a stretch without gaps, one-sided at its ends.
 

@@ -11,6 +11,7 @@ import platformdirs
 
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.formats import SUFFIXES
+from phantomlink.recordings.not_recordings import refuse_address
 from phantomlink.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,9 @@ def locate_recording(settings: Settings, wanted: str | None) -> Path:
             cannot be made.
     """
     if wanted is not None:
+        refuse_address(wanted)
         path = _named(settings, wanted)
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():
             raise RecordingError(f"{path}: no such file; {_known_datasets(settings)}")
         return path
     path = settings.default_recording_path

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.errors import RecordingError
+from phantomlink.recordings.absent import absent_parts
 from phantomlink.recordings.bins import Bins, RecordedBins
+from phantomlink.recordings.clocks import Span
 from phantomlink.recordings.contents import OpenContents, OpenRequest
 from phantomlink.recordings.formats import format_of
 from phantomlink.recordings.grid import BinGrid, zero_of
@@ -45,7 +47,8 @@ class Recording:
         behaviour: series found.
         trials: trials found; may be empty.
         target_columns: which columns of the trial table say what was aimed at.
-        missing: lines about what was looked for and not found, or left out.
+        anomalies: what was looked for and not found, left out, or looks doubtful.
+        observed: when the units were observed; None where the file does not say.
         n_spikes: of all units together.
         in_memory: True when nothing more is read from the file.
     """
@@ -74,8 +77,27 @@ class Recording:
         except BaseException:
             self.close()
             raise
-        self.missing = (*_missing(self), *contents.notes)
+        self.observed = contents.units.observed
+        absent = absent_parts(
+            n_spikes=self.n_spikes,
+            behaviour=self.behaviour,
+            trials=self.trials,
+            target_columns=self.target_columns,
+            observed=self.observed,
+            span=Span(self.t0_seconds, self.last_event_seconds),
+        )
+        self.anomalies = (*absent, *contents.anomalies)
         self.in_memory = self._spikes.in_memory and self._behaviour.in_memory
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The anomalies as lines."""
+        return tuple(map(str, self.anomalies))
+
+    @property
+    def linked_paths(self) -> tuple[Path, ...]:
+        """Other files that are read because the recording links to them."""
+        return self._contents.linked_paths
 
     def at_rate(self, rate_hz: Fraction) -> Bins:
         """The recording in bins of this rate; a small one is binned here and now.
@@ -91,7 +113,17 @@ class Recording:
                 f"{self.last_event_seconds:g} s, too long for {float(rate_hz):g} bins per second"
             )
         grid = BinGrid.covering(self.t0_seconds, self.last_event_seconds, rate_hz)
-        return RecordedBins(grid, self.unit_ids, self, self, self.trials)
+        self._spikes.check_rate(grid)
+        return RecordedBins(
+            grid,
+            self.unit_ids,
+            self,
+            self,
+            self.trials,
+            unit_labels=self.units.labels,
+            observed=self.observed,
+            targets=self if self._behaviour.has_targets else None,
+        )
 
     def counts(self, grid: BinGrid, start: int, stop: int) -> NDArray[np.uint16]:
         """(stop - start, n_units) spikes per bin of bins [start, stop).
@@ -109,15 +141,15 @@ class Recording:
         Raises:
             RecordingError: the file cannot be read any more.
         """
-        if self._behaviour.in_memory:
-            return self._behaviour.kinematics(grid, start, stop)
-        with self._lock, self._contents.reading("behaviour"):
-            self._check_not_lost()
-            # Before, since rubbish may not even be computed with; after, since it counts.
-            self._contents.check()
-            kinematics = self._behaviour.kinematics(grid, start, stop)
-            self._contents.check()
-            return kinematics
+        return self._read_behaviour(lambda: self._behaviour.kinematics(grid, start, stop))
+
+    def targets(self, grid: BinGrid, start: int, stop: int) -> NDArray[np.float64]:
+        """(stop - start, 2) x, y of the target at the start of each bin; NaN where not known.
+
+        Raises:
+            RecordingError: the file cannot be read any more.
+        """
+        return self._read_behaviour(lambda: self._behaviour.targets(grid, start, stop))
 
     @property
     def identity(self) -> FileIdentity:
@@ -225,6 +257,17 @@ class Recording:
     ) -> None:
         self.close()
 
+    def _read_behaviour(self, read: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
+        if self._behaviour.in_memory:
+            return read()
+        with self._lock, self._contents.reading("behaviour"):
+            self._check_not_lost()
+            # Before, since rubbish may not even be computed with; after, since it counts.
+            self._contents.check()
+            values = read()
+            self._contents.check()
+            return values
+
     def _check_not_lost(self) -> None:
         if self._lost is not None:
             raise RecordingError(self._lost)
@@ -272,25 +315,3 @@ def _is_whole(spikes: SpikeSource) -> bool:
     except RecordingError:
         return False
     return True
-
-
-def _missing(recording: Recording) -> Iterable[str]:
-    behaviour, trials = recording.behaviour, recording.trials
-    if not recording.n_spikes:
-        yield "spikes: no unit has any"
-    if behaviour.position is None:
-        yield (
-            "position: no series of 1 to 3 columns in a unit of length under processing or "
-            "acquisition; x and y are null"
-        )
-    if behaviour.velocity is None:
-        yield "velocity: no series of it, and no position to derive it from; vx and vy are null"
-    elif behaviour.velocity.derived:
-        yield "velocity: no series of it; vx and vy are the gradient of the position"
-    if not len(trials):
-        yield "trials: none at intervals/trials; trial_id is null"
-        return
-    if recording.target_columns.target is None:
-        yield "target ids: no column such as active_target in the trials; target_id is null"
-    if not trials.reaches:
-        yield "target places: no column such as target_pos that says; target_x, target_y are null"

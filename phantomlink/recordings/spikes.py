@@ -32,6 +32,14 @@ class SpikeSource(CountSource, Protocol):
         """Spikes of all units together."""
         ...
 
+    def check_rate(self, grid: BinGrid) -> None:
+        """Whether it can be counted in these bins.
+
+        Raises:
+            InvalidParameterError: it cannot; says in which it can.
+        """
+        ...
+
     def check(self) -> None:
         """Whether what it reads from is whole.
 
@@ -96,6 +104,9 @@ class MemorySpikes:
         return count_spikes(
             bins[inside], self._units[first:last][inside], (stop - start, self._n_units)
         )
+
+    def check_rate(self, grid: BinGrid) -> None:
+        """Spikes can be counted in any bins."""
 
     def check(self) -> None:
         """It reads from nowhere."""

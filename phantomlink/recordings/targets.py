@@ -38,6 +38,13 @@ class TargetColumns:
     target: str | None
     position: str | None
 
+    def labels(self, columns: Columns) -> tuple[str, ...]:
+        """Names of the targets where the column has texts, in order of first use; else none."""
+        values = () if self.target is None else columns[self.target]
+        if not _all_labels(values):
+            return ()
+        return tuple(dict.fromkeys(value for value in values if isinstance(value, str) and value))
+
 
 def find_target_columns(columns: Columns, options: SeriesOptions) -> TargetColumns:
     """Choose the columns that name and place the targets.
@@ -54,8 +61,10 @@ def find_target_columns(columns: Columns, options: SeriesOptions) -> TargetColum
         target = next((n for n in TARGET_COLUMNS if n in columns and _all_ids(columns[n])), None)
     else:
         _check_told("target_column", target, columns)
-        if not _all_ids(columns[target]):
-            raise RecordingError(f"target_column {target!r} holds more than whole numbers")
+        if not (_all_ids(columns[target]) or _all_labels(columns[target])):
+            raise RecordingError(
+                f"target_column {target!r} holds more than whole numbers, or than texts"
+            )
     position = options.target_position_column
     if position is None:
         position = next((n for n in POSITION_COLUMNS if _has_all(n, columns)), None)
@@ -77,7 +86,9 @@ def make_trials(columns: Columns, chosen: TargetColumns) -> TrialTable:
     """
     n_trials = len(columns["start_time"])
     rows = [{name: values[i] for name, values in columns.items()} for i in range(n_trials)]
-    ids = [_whole(row[chosen.target]) if chosen.target else None for row in rows]
+    labels = chosen.labels(columns)
+    numbers = {label: number for number, label in enumerate(labels)}
+    ids = [_target_id(row, chosen.target, numbers) for row in rows]
     places = [_place(row, chosen.position, target) for row, target in zip(rows, ids, strict=True)]
     reaches = number_places([place for place in places if place is not None])
     return TrialTable(
@@ -91,10 +102,16 @@ def make_trials(columns: Columns, chosen: TargetColumns) -> TrialTable:
                 target_y=None if place is None else place[1],
                 reach_id=None if place is None else reaches[_same(place)],
                 columns=row,
+                target_label=None if target is None or not labels else labels[target],
             )
             for i, (row, target, place) in enumerate(zip(rows, ids, places, strict=True))
         ]
     )
+
+
+def label_columns(columns: Columns) -> list[str]:
+    """Columns that name targets by texts, which are taken only when they are told."""
+    return [name for name in TARGET_COLUMNS if name in columns and _all_labels(columns[name])]
 
 
 def number_places(places: Sequence[Place]) -> dict[Place, int]:
@@ -130,6 +147,21 @@ def _has_all(names: str, columns: Columns) -> bool:
 
 def _all_ids(values: Sequence[JsonValue]) -> bool:
     return all(value is None or _is_whole(value) for value in values)
+
+
+def _all_labels(values: Sequence[JsonValue]) -> bool:
+    return any(isinstance(value, str) and value for value in values) and all(
+        value is None or isinstance(value, str) for value in values
+    )
+
+
+def _target_id(
+    row: Mapping[str, JsonValue], column: str | None, numbers: Mapping[str, int]
+) -> int | None:
+    if column is None:
+        return None
+    value = row[column]
+    return numbers.get(value) if isinstance(value, str) else _whole(value)
 
 
 def _is_whole(value: JsonValue) -> bool:

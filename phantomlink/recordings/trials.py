@@ -41,6 +41,7 @@ class Trial:
         target_y: the same for y; None on a 1-D track.
         reach_id: which of the recording's distinct target places that is.
         columns: every column of the table, ready for JSON.
+        target_label: what the recording calls that target, where it has texts for numbers.
     """
 
     trial_id: int
@@ -51,6 +52,16 @@ class Trial:
     target_y: float | None
     reach_id: int | None
     columns: Mapping[str, JsonValue]
+    target_label: str | None = None
+
+    @property
+    def plays(self) -> bool:
+        """Whether it lasts: a trial without a stop, or with one before its start, has no bins."""
+        return (
+            math.isfinite(self.start_time)
+            and math.isfinite(self.stop_time)
+            and self.start_time < self.stop_time
+        )
 
     def as_json(self) -> dict[str, JsonValue]:
         """The trial as clients get it: `OWN_FIELDS`, then the table's other columns.
@@ -67,6 +78,8 @@ class Trial:
             "target_y": self.target_y,
             "reach_id": self.reach_id,
         }
+        if self.target_label is not None:
+            own["target_label"] = self.target_label
         others: dict[str, JsonValue] = {}
         for name, value in self.columns.items():
             if name not in own:
@@ -145,8 +158,10 @@ class TrialTable(Sequence[Trial]):
 
     @property
     def target_ids(self) -> tuple[int, ...]:
-        """The distinct target ids, ascending."""
-        return tuple(sorted({t.target_id for t in self._trials if t.target_id is not None}))
+        """The distinct target ids of trials that play, ascending."""
+        return tuple(
+            sorted({t.target_id for t in self._trials if t.target_id is not None and t.plays})
+        )
 
     @property
     def n_targets(self) -> int:
@@ -225,6 +240,13 @@ class TrialTable(Sequence[Trial]):
             )
         return tuple(runs)
 
+    def without_bins(self, grid: BinGrid) -> tuple[Trial, ...]:
+        """The trials in which no bin starts: they match filters that would find nothing."""
+        rows = self.rows_at(grid.starts_of(0, grid.n_bins)) if self._trials else ()
+        seen = np.zeros(len(self._trials) + 1, dtype=np.bool_)
+        seen[rows] = True
+        return tuple(trial for trial in self._trials if not seen[trial.trial_id])
+
     def _known_trials(self) -> str:
         if not self._trials:
             return "the recording has no trials"
@@ -272,11 +294,7 @@ def _segments(trials: Sequence[Trial]) -> tuple[NDArray[np.float64], NDArray[np.
         to boundary k + 1. The first and last rows are -1.
     """
     spans = sorted(
-        (trial.start_time, trial.stop_time, trial.trial_id)
-        for trial in trials
-        if math.isfinite(trial.start_time)
-        and math.isfinite(trial.stop_time)
-        and trial.start_time < trial.stop_time
+        (trial.start_time, trial.stop_time, trial.trial_id) for trial in trials if trial.plays
     )
     boundaries = sorted({time for start, stop, _ in spans for time in (start, stop)})
     owners = [-1]
@@ -296,9 +314,9 @@ def _segments(trials: Sequence[Trial]) -> tuple[NDArray[np.float64], NDArray[np.
 
 def _reaches(trials: Sequence[Trial]) -> tuple[Reach, ...]:
     by_id: dict[int, Reach] = {}
-    counted = Counter(trial.reach_id for trial in trials if trial.reach_id is not None)
+    counted = Counter(trial.reach_id for trial in trials if trial.plays)
     for trial in trials:
-        if trial.reach_id is not None and trial.target_x is not None:
+        if trial.plays and trial.reach_id is not None and trial.target_x is not None:
             by_id.setdefault(
                 trial.reach_id,
                 Reach(trial.reach_id, trial.target_x, trial.target_y, counted[trial.reach_id]),

@@ -23,6 +23,7 @@ from phantomlink.metrics import Histogram
 from phantomlink.perturbation import Perturbation
 from phantomlink.recordings.contents import SeriesInfo
 from phantomlink.recordings.grid import BinGrid
+from phantomlink.recordings.recording import Recording
 from phantomlink.recordings.trials import Filter, Trial
 from phantomlink.service.service import Service
 
@@ -70,6 +71,7 @@ def recording_metadata(service: Service, session: Session | None = None) -> Json
         "last_event_seconds": recording.last_event_seconds,
         "num_spikes": recording.n_spikes,
         "unit_ids": list(recording.unit_ids),
+        "unit_labels": _unit_labels(recording),
         "behaviour": {
             "position": _series(behaviour.position),
             "velocity": _series(behaviour.velocity),
@@ -96,6 +98,11 @@ def recording_metadata(service: Service, session: Session | None = None) -> Json
     }
 
 
+def _unit_labels(recording: Recording) -> list[str] | None:
+    labels = recording.units.labels
+    return None if labels is None else list(labels)
+
+
 def stream_metadata(service: Service, session: Session) -> Json:
     """The `data` of a WebSocket's first message, without the snapshot of a packet.
 
@@ -110,6 +117,7 @@ def stream_metadata(service: Service, session: Session) -> Json:
         "channel_count": header.n_channels,
         "channel_ids": header.channel_ids,
         "unit_ids": list(recording.unit_ids),
+        "unit_labels": _unit_labels(recording),
         "kinematics_units": {
             "vx": _unit(velocity),
             "vy": _unit(velocity),

@@ -9,6 +9,7 @@ import trio
 
 from phantomlink.app import PhantomLinkApp
 from phantomlink.errors import SettingsError
+from phantomlink.recordings.start_lines import start_lines
 from phantomlink.server.addresses import urls_of
 from phantomlink.server.front import Server
 from phantomlink.server.ready_file import ReadyFile
@@ -83,7 +84,7 @@ def _say_what_and_where(
         grid.n_bins,
         grid.bin_size_ms,
     )
-    for line in recording.missing:
+    for line in start_lines(recording):
         logger.warning("%s", line)
     for listener in listeners:
         service.policy.warn_if_exposed(listener.socket.getsockname()[0])

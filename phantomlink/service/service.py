@@ -22,7 +22,7 @@ from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.index_progress import IndexProgress
 from phantomlink.recordings.locate import locate_recording
-from phantomlink.recordings.options import SeriesOptions
+from phantomlink.recordings.options import series_options
 from phantomlink.recordings.recording import Recording, open_recording
 from phantomlink.scheduling.clock import Clock, SystemClock
 from phantomlink.scheduling.idle_collector import IdleGarbageCollector
@@ -191,15 +191,9 @@ class Service:
 
     def _open(self) -> Recording:
         settings = self.settings
-        options = SeriesOptions(
-            position_series=settings.position_series,
-            velocity_series=settings.velocity_series,
-            target_column=settings.target_column,
-            target_position_column=settings.target_position_column,
-        )
         path = locate_recording(settings, self._wanted)
         with IndexProgress() as progress:
-            return open_recording(path, options=options, progress=progress)
+            return open_recording(path, options=series_options(settings), progress=progress)
 
     async def _parts_for(self, rate_hz: Fraction) -> PlaybackParts:
         """What plays the recording at this rate, from which others may be playing already.

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from phantomlink.errors import SettingsError
+from phantomlink.files.regular import read_regular
 from phantomlink.settings.forms import (
     BOOLEAN,
     CPUS,
     DATASET,
     HOSTS,
+    OFFSET,
     ORIGINS,
     SECONDS,
+    SPIKE_TIME_UNIT,
     TOKEN,
     Form,
     number,
@@ -41,6 +44,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOG_FORMATS = ("text", "json")
 MIN_RATE_HZ, MAX_RATE_HZ = 1, 1000
 MAX_SEED = 2**63 - 1
+EXTERNAL_LINKS = ("off", "folder")
 LSL_SCOPES = ("auto", "machine", "link", "site", "organization", "global")
 DEFAULT_DATA_DIR = Path("data")
 DEFAULT_DATASET = "mc_maze"
@@ -224,16 +228,50 @@ class Settings:
         None, path("a directory"), "where sessions are kept over a restart (default: nowhere)"
     )
     position_series: str | None = _setting(
-        None, text("the name or NWB path of a series"), "series that gives x and y"
+        None,
+        text("the name or NWB path of a series"),
+        "series that gives x and y; columns as in NAME[:,0:2]",
     )
     velocity_series: str | None = _setting(
-        None, text("the name or NWB path of a series"), "series that gives vx and vy"
+        None,
+        text("the name or NWB path of a series"),
+        "series that gives vx and vy; columns as in NAME[:,0:2]",
     )
     target_column: str | None = _setting(
         None, text("the name of a trial column"), "trial column that gives target_id"
     )
     target_position_column: str | None = _setting(
         None, text("the name of a trial column"), "trial column that gives the targets' places"
+    )
+    target_position_series: str | None = _setting(
+        None,
+        text("the name or NWB path of a series"),
+        "series that gives the target's place, held from sample to sample",
+    )
+    counts_series: str | None = _setting(
+        None,
+        text("the name or NWB path of a series"),
+        "series of bins x units that is played in place of spike times",
+    )
+    units_table: str | None = _setting(
+        None, text("the name or NWB path of a table"), "table of units to play"
+    )
+    trials_table: str | None = _setting(
+        None, text("the name or NWB path of a table"), "table of intervals that are the trials"
+    )
+    spike_time_unit: str = _setting(
+        "s", SPIKE_TIME_UNIT, "unit of the stored spike times: s, ms, us or samples@RATE"
+    )
+    behaviour_offset_seconds: float = _setting(
+        0.0, OFFSET, "added to the times of all series, where their clock is another"
+    )
+    trials_offset_seconds: float = _setting(
+        0.0, OFFSET, "added to the times of the trials, where their clock is another"
+    )
+    external_links: str = _setting(
+        "off",
+        one_of(EXTERNAL_LINKS),
+        "whether files of the recording's folder that it links to are read",
     )
     noise_injection_enabled: bool = _setting(
         False,
@@ -369,8 +407,7 @@ def read_token_file(path: Path) -> str:
         SettingsError: the file cannot be read, or has something else in it.
     """
     try:
-        with path.open("rb") as file:
-            return str(TOKEN.parse(file.read(_MAX_TOKEN_FILE_BYTES).decode()))
+        return str(TOKEN.parse(read_regular(path, _MAX_TOKEN_FILE_BYTES).decode()))
     except OSError as error:
         raise SettingsError(f"the token file {path}: {error.strerror or error}") from error
     except ValueError:

@@ -12,6 +12,8 @@ from typing import Any
 
 from phantomlink.settings.web_names import parse_host, parse_origin
 
+_TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+_SAMPLES = re.compile(r"samples@([0-9.eE+]+)\Z")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 # What may stand in a header and in a sub-protocol alike.
@@ -144,7 +146,30 @@ def _hosts(raw: str) -> tuple[str, ...]:
     return hosts
 
 
+def spike_time_factor(unit: str) -> float:
+    """Seconds in one unit of stored spike times: s, ms, us or samples@RATE.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if unit in _TIME_UNITS:
+        return _TIME_UNITS[unit]
+    samples = _SAMPLES.match(unit)
+    rate = float(samples[1]) if samples else math.nan
+    if not (rate > 0 and math.isfinite(rate)):
+        raise ValueError(unit)
+    return 1 / rate
+
+
+def _spike_time_unit(raw: str) -> str:
+    unit = _text(raw)
+    spike_time_factor(unit)
+    return unit
+
+
 BOOLEAN = Form(_boolean, "true or false")
+SPIKE_TIME_UNIT = Form(_spike_time_unit, "s, ms, us, or samples@RATE (samples@30000)")
+OFFSET = number(-1e12, 1e12, "a number of seconds")
 SECONDS = Form(_seconds, "a number of seconds above 0")
 CPUS = Form(_cpus, "CPU numbers, separated by commas")
 DATASET = Form(_dataset, "the name of a file in the data directory, without .nwb")

@@ -22,6 +22,7 @@ from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
 from phantomlink.engine.session_codes import is_code
 from phantomlink.errors import InvalidParameterError
 from phantomlink.files.atomic_write import written_atomically
+from phantomlink.files.regular import read_regular
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation, parse_perturbation
 from phantomlink.perturbation.perturber import SEEDS
 from phantomlink.settings import MAX_RATE_HZ, MIN_RATE_HZ
@@ -29,6 +30,7 @@ from phantomlink.settings import MAX_RATE_HZ, MIN_RATE_HZ
 VERSION = 1
 _FORMAT = "phantomlink-sessions"
 _MAX_COUNT = 2**53 - 1  # larger whole numbers are not exact in the JSON of every language
+_MAX_BYTES = 2**26
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
 
@@ -159,7 +161,7 @@ def read_state(path: Path, identity: RecordingIdentity) -> list[SessionState]:
         OSError: it cannot be read.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, _MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return []
     return parse_state(data, identity)

@@ -55,7 +55,9 @@ class PayloadEncoder:
             f'"target_x":{value(intention.target_x)},"target_y":{value(intention.target_y)}}},'
             f'"kinematics":{{"vx":{value(packet.vx)},"vy":{value(packet.vy)},'
             f'"x":{value(packet.x)},"y":{value(packet.y)}}},'
-            f'"loop":{packet.loop},"packet_id":{packet.packet_id},'
+            f'"loop":{packet.loop},'
+            + ("" if packet.observed else '"observed":false,')
+            + f'"packet_id":{packet.packet_id},'
             + ("" if perturbed is None else f'"perturbation_id":{value(perturbed)},')
             + self._before_counts
             + ",".join(map(str, packet.spike_counts.tolist()))

@@ -31,6 +31,7 @@ _AFTER_SPIKES = (
     "trial_id",
     "trial_time_ms",
     "loop",
+    "observed",
     "perturbation_id",
 )
 
@@ -128,8 +129,9 @@ class MsgpackEncoder:
         self._distance = pack("distance_to_target")
         self._trial_id, self._trial_time = pack("trial_id"), pack("trial_time_ms")
         self._loop = pack("loop")
-        # With one member more at the end, the perturbation's.
-        self._perturbed_head = self._head.replace(b"\x89", b"\x8a")
+        # With one or two members more at the end: not observed, and the perturbation's.
+        self._heads = tuple(self._head.replace(b"\x89", bytes((0x89 + n,))) for n in range(3))
+        self._not_observed = pack("observed") + pack(False)
         self._perturbation_id = pack("perturbation_id")
 
     def encode(self, packet: Packet) -> Frame:
@@ -140,7 +142,7 @@ class MsgpackEncoder:
         perturbed = packet.perturbation_id is not None
         before = b"".join(
             (
-                self._perturbed_head if perturbed else self._head,
+                self._heads[perturbed + (not packet.observed)],
                 pack(packet.packet_id),
                 self._sequence_key,
                 pack(packet.sequence_number),
@@ -181,6 +183,8 @@ class MsgpackEncoder:
                 pack(packet.loop),
             )
         )
+        if not packet.observed:
+            payload += self._not_observed
         if perturbed:
             payload += self._perturbation_id + pack(packet.perturbation_id)
         return Frame(payload, len(before), text=False)

@@ -50,6 +50,7 @@ class Packet:
         trial_id: row in the trial table; None outside trials.
         trial_time_ms: from the start of the trial to the start of the bin.
         perturbation_id: what has been done to the counts; None when they are the recording's own.
+        observed: False when nothing of the bin's time was observed: its counts are not known.
     """
 
     packet_id: int
@@ -64,6 +65,7 @@ class Packet:
     trial_id: int | None
     trial_time_ms: float | None
     perturbation_id: str | None = None
+    observed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ def packet_data(
         "trial_time_ms": packet.trial_time_ms,
         "loop": packet.loop,
     }
+    if not packet.observed:
+        data["observed"] = False
     if packet.perturbation_id is not None:
         data["perturbation_id"] = packet.perturbation_id
     return data

@@ -203,14 +203,18 @@ def test_large_compressed_chunks_are_not_unpacked_for_every_few_rows(tmp_path, m
     assert len(asked) == len(set(map(str, asked))) == -(-4000 // rows)
 
 
-def test_a_large_series_that_goes_backwards_is_refused(tmp_path, monkeypatch):
+def test_a_large_series_that_goes_backwards_is_left_out(tmp_path, monkeypatch):
     times = stretches([(0.0, 1.0)])
     times[600] = 0.1
     path = write_nwb(tmp_path / "back.nwb", series=[SeriesSpec("hand_pos", moving(times), times)])
     kinematics(path)
     monkeypatch.setattr(behaviour_module, "MEMORY_VALUES", 0)
-    with pytest.raises(RecordingError, match=r"back.nwb: .*hand_pos/timestamps: .* row 600"):
-        open_recording(path)
+    with open_recording(path) as recording:
+        assert recording.behaviour.position is None
+        (line,) = (line for line in recording.missing if "row 600" in line)
+    assert "hand_pos" in line
+    assert "not ascending" in line
+    assert "left out as position" in line
 
 
 def test_a_file_that_fails_while_playing_is_an_error_and_never_zeros(tmp_path, monkeypatch):
@@ -402,6 +406,6 @@ def test_a_series_that_cannot_be_used_is_named_and_the_rest_plays(tmp_path):
         assert recording.behaviour.position.path == f"{BEHAVIOR}/cursor_pos"
         missing = "\n".join(recording.missing)
     assert "hand_pos: has 200 rows of data, but timestamps of shape (150,)" in missing
-    assert "elsewhere: is a link to something that is not there" in missing
+    assert "elsewhere: is in another file, not_here.nwb, which is not there" in missing
     assert "nowhere: is a link to something that is not there" in missing
     assert "still_pos: starts at 0.0 s with 0.0 Hz" in missing

@@ -59,6 +59,7 @@ def test_what_is_in_a_recording_as_json(path):
         "n_heldout": None,
         "n_spikes": 3,
         "mean_rate_hz": pytest.approx(3 / 2 / 2.025),
+        "labels": None,
     }
     position = found["behaviour"]["position"]
     assert (position["path"], position["unit"], position["conversion"], position["rate_hz"]) == (
@@ -123,7 +124,12 @@ def test_nothing_but_spikes(tmp_path):
     assert "Columns of the trials" not in text
     assert "- position: no series" in text
     assert "- trials: none at intervals/trials" in text
-    assert inspection.as_json()["behaviour"] == {"position": None, "velocity": None, "series": []}
+    assert inspection.as_json()["behaviour"] == {
+        "position": None,
+        "velocity": None,
+        "target": None,
+        "series": [],
+    }
 
 
 def test_run_inspect_prints(path, capsys):

@@ -149,16 +149,17 @@ REFUSED = [
     ),
     (
         transforms({"kind": "dead_units", "unit_ids": []}),
-        f"{FIRST}.unit_ids: got [], takes a list of 1 to 10000 different unit ids, whole numbers",
+        f"{FIRST}.unit_ids: got [], takes a list of 1 to 10000 different unit ids, whole numbers, "
+        "or unit labels",
     ),
     (
         transforms({"kind": "dead_units", "unit_ids": [3, 3]}),
         f"{FIRST}.unit_ids: got [3, 3], takes a list of 1 to 10000 different unit ids, "
-        "whole numbers",
+        "whole numbers, or unit labels",
     ),
     (
-        transforms({"kind": "dead_units", "unit_ids": [3, "4"]}),
-        f"{FIRST}.unit_ids[1]: got '4', takes a whole number from {-(2**63)} to {2**63 - 1}",
+        transforms({"kind": "dead_units", "unit_ids": [3, 4.5]}),
+        f"{FIRST}.unit_ids[1]: got 4.5, takes a whole number from {-(2**63)} to {2**64 - 1}",
     ),
     (
         transforms({"kind": "packet_reorder", "probability": 0.3}),

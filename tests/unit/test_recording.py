@@ -225,7 +225,7 @@ class TestGenuineRecordings:
         with open_recording(path) as recording:
             bins = recording.at_rate(AT_40)
             found = bins.read(0, bins.grid.n_bins).kinematics
-            assert recording.missing == ()
+            assert [line.split(":")[0] for line in recording.missing] == ["observed time"]
         with h5py.File(path, "r") as file:
             for name, columns in [("hand_vel", slice(0, 2)), ("cursor_pos", slice(2, 4))]:
                 series = file["processing/behavior"][name]
@@ -262,9 +262,12 @@ class TestGenuineRecordings:
             assert [line.split(":")[0] for line in recording.missing] == [
                 "position",
                 "velocity",
+                "observed time",
                 "target ids",
                 "target places",
             ]
+            bins = recording.at_rate(AT_40)
+            assert np.sum(~bins.read(0, bins.grid.n_bins).observed) == 397
         with open_recording(Path(FOLDER) / "mc_maze_full_2trials.nwb") as recording:
             assert [(reach.x, reach.y) for reach in recording.trials.reaches] == [
                 (127, -73),

@@ -24,6 +24,7 @@ from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.index_cache import BLOCK_SPIKES, HEADER_BYTES, places
 from phantomlink.recordings.nwb import index_build, spike_index
 from phantomlink.recordings.nwb.spike_index import SpikeIndex, open_spike_index
+from phantomlink.recordings.nwb.tree import tree_of
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_large_recording.py"
 RATE = Fraction(40)
@@ -447,7 +448,8 @@ def test_a_compressed_chunk_fits_the_cache(chunk: int, tmp_path: Path) -> None:
     units = [np.arange(2_000_000) / 1000]
     write_units(tmp_path / "r.nwb", units, chunks=(chunk,), compression="gzip", compression_opts=1)
     with h5py.File(tmp_path / "r.nwb") as file:
-        column = index_build._opened_column(file, "units/spike_times")
+        tree = tree_of(file, tmp_path / "r.nwb", "off")
+        column = index_build._opened_column(tree, "units/spike_times")
         assert column.id.get_access_plist().get_chunk_cache()[1] == max(2**20, 8 * chunk)
         assert np.array_equal(column[1_999_990:], units[0][1_999_990:])
 

@@ -237,6 +237,7 @@ def test_columns_can_be_told():
         "goal": [4],
         "spot": [[8, 9]],
         "word": ["left"],
+        "mixed": [["left", 1]],
     }
     told = SeriesOptions(target_column="goal", target_position_column="spot")
     trial = make_trials(columns, find_target_columns(columns, told))[0]
@@ -246,9 +247,26 @@ def test_columns_can_be_told():
     with pytest.raises(RecordingError, match="target_position_column 'sopt'"):
         find_target_columns(columns, SeriesOptions(target_position_column="sopt"))
     with pytest.raises(RecordingError, match="whole numbers"):
-        find_target_columns(columns, SeriesOptions(target_column="word"))
+        find_target_columns(columns, SeriesOptions(target_column="mixed"))
     with pytest.raises(RecordingError, match="no trials"):
         find_target_columns({}, SeriesOptions(target_column="goal"))
+
+
+def test_targets_named_by_texts_are_numbered_in_order_of_first_use():
+    columns = {
+        "start_time": [0.0, 1.0, 2.0, 3.0],
+        "stop_time": [0.5, 1.5, 2.5, 3.5],
+        "word": ["left", None, "right", "left"],
+    }
+    trials = make_trials(columns, find_target_columns(columns, SeriesOptions(target_column="word")))
+    assert [trial.target_id for trial in trials] == [0, None, 1, 0]
+    assert [trial.as_json().get("target_label") for trial in trials] == [
+        "left",
+        None,
+        "right",
+        "left",
+    ]
+    assert trials.target_ids == (0, 1)
 
 
 def test_a_column_of_words_is_not_taken_for_targets():

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from phantomlink.recordings.inspection.findings import Inspection
+from phantomlink.files.shown import shown
+from phantomlink.recordings.anomalies import Severity
+from phantomlink.recordings.inspection.findings import Inspection, TrialSummary, UnitSummary
 
 
 def render(inspection: Inspection, width: int) -> str:
@@ -22,14 +24,28 @@ def render(inspection: Inspection, width: int) -> str:
         table = part(inspection)
         if table is not None:
             console.print(table)
-    if inspection.missing:
-        console.print("Missing or left out:", markup=False)
-        for line in inspection.missing:
-            console.print(Text(f"  - {line}"), soft_wrap=True)
-    else:
+    for heading, severities in _HEADINGS:
+        lines = [str(each) for each in inspection.anomalies if each.severity in severities]
+        _list(console, heading, [f"- {line}" for line in lines])
+    if not inspection.anomalies:
         console.print("Nothing is missing.")
+    _list(console, "To change it, copy one of these:", list(inspection.commands))
     # rich pads table rows to their full width.
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+_HEADINGS = (
+    ("Looks doubtful:", (Severity.DOUBTFUL,)),
+    ("Left out:", (Severity.LEFT_OUT,)),
+    ("Missing or derived:", (Severity.ABSENT, Severity.DETAIL)),
+)
+
+
+def _list(console: Console, heading: str, lines: list[str]) -> None:
+    if lines:
+        console.print(heading, markup=False)
+        for line in lines:
+            console.print(Text(f"  {line}"), soft_wrap=True)
 
 
 def terminal_width() -> int:
@@ -57,7 +73,7 @@ def _summary(inspection: Inspection) -> Table:
         inspection.units,
         inspection.trials,
     )
-    table = _table(inspection.path.name, "", "")
+    table = _table(shown(inspection.path.name), "", "")
     table.show_header = False
     synthetic = "yes, made by a program" if info.is_synthetic else "no"
     areas = ", ".join(f"{n} in {area}" for area, n in units.areas.items())
@@ -72,22 +88,42 @@ def _summary(inspection: Inspection) -> Table:
         ("NWB version", info.nwb_version),
         ("synthetic", synthetic),
         ("units", shape),
-        ("unit ids", f"{units.lowest_id} to {units.highest_id}, from /{units.path}"),
+        ("unit ids", _ids_line(units)),
         ("spikes", f"{units.n_spikes}, {units.mean_rate_hz:.2f} Hz a unit"),
         ("duration", f"{grid.duration_seconds:g} s"),
         ("clock", f"{grid.t0_seconds:g} s to {inspection.last_event_seconds:g} s"),
         ("bins", f"{grid.n_bins} of {grid.bin_size_ms:g} ms at {float(grid.rate_hz):g} Hz"),
-        ("trials", _trial_line(trials.n_trials, trials.mean_seconds)),
+        ("trials", _trial_line(trials)),
+        ("observed", _observed_line(inspection)),
+        ("other files", ", ".join(file.name for file in inspection.files)),
         ("played", "from memory" if inspection.in_memory else "through an index and the file"),
     ]
     for name, value in rows:
         if value:
-            table.add_row(name, Text(value))
+            table.add_row(name, Text(shown(value)))
     return table
 
 
-def _trial_line(n_trials: int, mean_seconds: float | None) -> str:
-    return f"{n_trials}" if mean_seconds is None else f"{n_trials}, {mean_seconds:.3f} s on average"
+def _trial_line(trials: TrialSummary) -> str:
+    said = f"{trials.n_trials}"
+    if trials.n_playing < trials.n_trials:
+        said += f", of which {trials.n_playing} can be played"
+    return (
+        said if trials.mean_seconds is None else f"{said}, {trials.mean_seconds:.3f} s on average"
+    )
+
+
+def _observed_line(inspection: Inspection) -> str:
+    seconds = inspection.observed_seconds
+    return "" if seconds is None else f"{seconds:.3f} s of it"
+
+
+def _ids_line(units: UnitSummary) -> str:
+    ids = f"{units.lowest_id} to {units.highest_id}, from /{units.path}"
+    if units.labels is None:
+        return ids
+    some = ", ".join(units.labels[:4]) + (", ..." if len(units.labels) > 4 else "")
+    return f"{ids}; labels of the file: {some}"
 
 
 def _series(inspection: Inspection) -> Table | None:
@@ -102,8 +138,8 @@ def _series(inspection: Inspection) -> Table | None:
             unit += f" (stored x {series.conversion:g}"
             unit += f" + {series.offset:g})" if series.offset else ")"
         table.add_row(
-            Text(series.path),
-            Text(unit),
+            Text(shown(series.path)),
+            Text(shown(unit)),
             rate,
             f"{series.rows} x {series.columns}",
             behaviour.used_as(series.path) or "-",
@@ -123,7 +159,7 @@ def _columns(inspection: Inspection) -> Table | None:
         uses[trials.target_column] = "which target"
     for column in trials.columns:
         table.add_row(
-            Text(column.name),
+            Text(shown(column.name)),
             column.kind,
             f"{column.n_unknown}" if column.n_unknown else "-",
             uses.get(column.name, "-"),

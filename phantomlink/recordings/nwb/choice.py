@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
-from phantomlink.errors import RecordingError
 from phantomlink.recordings.nwb.series import Series
+from phantomlink.recordings.nwb.told_series import Choice, told_choice, xy_columns
 
 _LENGTH = (
     r"(?:(?:k|d|c|m|u|µ|μ|n)?m|(?:kilo|deci|centi|milli|micro|nano)?(?:meter|metre)s?"
@@ -43,29 +42,6 @@ _OTHER = {
 _AXIS = re.compile(r"^(.*?)[ _.\-]?([xy])$", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Choice:
-    """Series that together give one quantity.
-
-    Attributes:
-        series: one series with the axes in its columns, or one series an axis.
-        columns: for each series, which of its columns are x and (unless 1-D) y.
-    """
-
-    series: tuple[Series, ...]
-    columns: tuple[tuple[int, ...], ...]
-
-    @property
-    def path(self) -> str:
-        """Paths of the series, joined by a comma."""
-        return ",".join(series.path for series in self.series)
-
-    @property
-    def axes(self) -> int:
-        """1 for a track, 2 for a plane."""
-        return sum(len(columns) for columns in self.columns)
-
-
 def choose(
     found: Sequence[Series], position: str | None, velocity: str | None
 ) -> tuple[Choice | None, Choice | None]:
@@ -86,10 +62,10 @@ def choose(
     chosen_position = (
         _best(candidates, _position_rank)
         if position is None
-        else _told("position_series", position, found)
+        else told_choice("position_series", position, found)
     )
     if velocity is not None:
-        return chosen_position, _told("velocity_series", velocity, found)
+        return chosen_position, told_choice("velocity_series", velocity, found)
     if chosen_position is not None:
         # A velocity of fewer axes is some other thing (a wheel beside a camera), and the eye's
         # is not the hand's: then the gradient of the position is the better velocity.
@@ -108,6 +84,7 @@ def _is_candidate(series: Series) -> bool:
         and series.neurodata_type in ("SpatialSeries", "TimeSeries")
         and 1 <= series.columns <= 3
         and series.rows > 0
+        and series.has_unit
     )
 
 
@@ -126,18 +103,7 @@ def _candidates(found: Sequence[Series]) -> Iterable[Choice]:
             yield Choice((first, second), ((0,), (0,)))
     for series in found:
         if series.path not in paired:
-            yield Choice((series,), (_columns(series),))
-
-
-def _columns(series: Series) -> tuple[int, ...]:
-    """Which columns are x and y: as the comments say ("columns=[x,y]"), else the first two."""
-    if series.columns == 1:
-        return (0,)
-    said = re.search(r"columns\s*=\s*\[([^\]]*)\]", series.comments)
-    names = [name.strip().lower() for name in said[1].split(",")] if said else []
-    if len(names) == series.columns and {"x", "y"} <= set(names):
-        return names.index("x"), names.index("y")
-    return 0, 1
+            yield Choice((series,), (xy_columns(series),))
 
 
 def _best(
@@ -210,38 +176,3 @@ def _words(choice: Choice) -> set[str]:
 
 def _unit(choice: Choice) -> str:
     return choice.series[0].unit.strip()
-
-
-def _told(option: str, names: str, found: Sequence[Series]) -> Choice:
-    """The series that a person named."""
-    chosen = tuple(_named(option, name.strip(), found) for name in names.split(","))
-    if len(chosen) == 1:
-        series = chosen[0]
-        if series.columns > 3:
-            raise RecordingError(
-                f"{option}: {series.path} has {series.columns} columns; 1 to 3 can be played"
-            )
-        return Choice(chosen, (_columns(series),))
-    if len(chosen) > 2 or any(series.columns != 1 for series in chosen):
-        raise RecordingError(
-            f"{option} {names!r}: takes one series, or two of one column each, x and y"
-        )
-    return Choice(chosen, ((0,), (0,)))
-
-
-def _named(option: str, name: str, found: Sequence[Series]) -> Series:
-    path = name.strip("/")
-    for matches in (
-        [series for series in found if series.path == path],
-        [series for series in found if series.name == path],
-        # A Position container with a single series in it.
-        [series for series in found if series.parent == path],
-        [series for series in found if series.parent.rpartition("/")[2] == path],
-    ):
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            several = ", ".join(series.path for series in matches)
-            raise RecordingError(f"{option} {name!r} names several series: {several}")
-    there = ", ".join(series.path for series in found) or "none"
-    raise RecordingError(f"{option} {name!r} is not a series of the recording; it has: {there}")

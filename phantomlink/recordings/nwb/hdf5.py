@@ -1,4 +1,4 @@
-"""Opening an NWB file, and what every reader of it needs: errors of one line, text, indices."""
+"""Opening an NWB file, and what every reader of it needs: errors of one line, text, its watch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from phantomlink.errors import RecordingError
+from phantomlink.files.shown import shown
 from phantomlink.recordings.identity import FileIdentity
+from phantomlink.recordings.not_recordings import reason_against
 
 # What h5py raises on a damaged file; which one it is depends on the damaged place.
 HDF5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError, IndexError)
@@ -42,7 +43,7 @@ def reading(path: Path, what: str = "") -> Iterator[None]:
 
 def one_line(error: BaseException) -> str:
     """The message of an exception without line breaks; its type where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return shown(" ".join(str(error).split()), 600) or type(error).__name__
 
 
 def open_nwb(path: Path) -> h5py.File:
@@ -51,16 +52,8 @@ def open_nwb(path: Path) -> h5py.File:
     Raises:
         RecordingError: not there, not readable, not HDF5, truncated, or not NWB.
     """
-    if path.is_dir():
-        hint = " (NWB in Zarr folders is not read; convert it to HDF5)" if _is_zarr(path) else ""
-        raise RecordingError(f"{path}: is a directory, not an NWB file{hint}")
-    try:
-        with path.open("rb"):
-            pass
-    except FileNotFoundError:
-        raise RecordingError(f"{path}: no such file") from None
-    except OSError as error:
-        raise RecordingError(f"{path}: cannot be opened: {error.strerror}") from error
+    if (reason := reason_against(path)) is not None:
+        raise RecordingError(f"{path}: {reason}")
     if not h5py.is_hdf5(path):
         raise RecordingError(f"{path}: not an HDF5 file, so not an NWB recording")
     try:
@@ -110,6 +103,9 @@ def text(value: object) -> str:
     """Text of an attribute or scalar dataset; several lines or items joined by a comma."""
     if isinstance(value, h5py.Dataset):
         value = value[()]
+    if isinstance(value, str):
+        # h5py keeps bytes that are no UTF-8 as lone surrogates, which nobody can encode.
+        value = value.encode("utf-8", errors="surrogateescape")
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
     if isinstance(value, np.ndarray):
@@ -120,33 +116,6 @@ def text(value: object) -> str:
 def neurodata_type(item: h5py.Group | h5py.Dataset) -> str:
     """The NWB type of a group or dataset; empty where it has none."""
     return text(item.attrs.get("neurodata_type", ""))
-
-
-def ragged_ends(index: h5py.Dataset, length: int, path: str) -> NDArray[np.int64]:
-    """Where each row of a ragged column ends.
-
-    Args:
-        index: the VectorIndex.
-        length: of what it points into.
-        path: of the index, for the message.
-
-    Returns:
-        (n,) int64, not decreasing: NWB writes the smallest unsigned integer that fits, in which
-        a difference would wrap around.
-
-    Raises:
-        RecordingError: it points outside.
-    """
-    raw = index[...]
-    if raw.ndim != 1 or raw.dtype.kind not in "iu":
-        raise RecordingError(f"{path}: is not a list of whole numbers")
-    ends: NDArray[np.int64] = raw.astype(np.int64)
-    if ends.size and (ends[0] < 0 or ends[-1] > length or bool(np.any(np.diff(ends) < 0))):
-        raise RecordingError(
-            f"{path}: points outside its data: runs from {ends.min()} to {ends.max()}, "
-            f"allowed is ascending, 0 to {length}"
-        )
-    return ends
 
 
 def _check_nwb(path: Path, file: h5py.File) -> None:
@@ -168,7 +137,3 @@ def _damage(error: BaseException) -> str:
     if sizes:
         return f"truncated HDF5 file: {sizes[1]} of {sizes[2]} bytes are there"
     return f"damaged HDF5 file: {message}"
-
-
-def _is_zarr(path: Path) -> bool:
-    return any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json"))

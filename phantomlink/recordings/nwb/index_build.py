@@ -35,7 +35,9 @@ from phantomlink.recordings.index_cache import (
     block_type,
     read_exactly,
 )
-from phantomlink.recordings.nwb.hdf5 import ragged_ends, reading
+from phantomlink.recordings.nwb.hdf5 import reading
+from phantomlink.recordings.nwb.tree import NwbTree
+from phantomlink.recordings.nwb.values import ragged_ends
 from phantomlink.recordings.options import ProgressCallback
 
 RUN_SPIKES = 2**20
@@ -45,19 +47,19 @@ MAX_CHUNK_CACHE_BYTES = 160 * 2**20
 """A larger compressed chunk than this is unpacked again for every run in it: slow, not wrong."""
 
 
-def read_ends(file: h5py.File, source: Source) -> NDArray[np.int64]:
+def read_ends(tree: NwbTree, source: Source) -> NDArray[np.int64]:
     """(n_units,) where the spikes of each unit end in the flat column.
 
     Raises:
         RecordingError: the index of the unit table points outside.
     """
-    n_spikes = file[source.spike_times_path].shape[0]
-    return ragged_ends(file[source.index_path], n_spikes, source.index_path)
+    n_spikes = _column_at(tree, source.spike_times_path).shape[0]
+    return ragged_ends(_column_at(tree, source.index_path), n_spikes, source.index_path)
 
 
 def build_index(
     place: Path,
-    file: h5py.File,
+    tree: NwbTree,
     ends: NDArray[np.int64],
     source: Source,
     progress: ProgressCallback,
@@ -66,7 +68,7 @@ def build_index(
 
     Args:
         place: where it is to be; its folder must exist. One that is there is replaced.
-        file: the recording, open.
+        tree: the recording, open.
         ends: as read by `read_ends`.
         source: what the recording is now.
         progress: called with spikes done, each of which counts once in either pass, and with
@@ -86,7 +88,7 @@ def build_index(
         out.write(bytes(HEADER_BYTES))
         runs = []
         done = 0
-        for seconds, units in _read_runs(file, ends, source):
+        for seconds, units in _read_runs(tree, ends, source):
             runs.append(_Run.spilled(spill, seconds, units))
             done += seconds.size
             progress(done, 2 * n_spikes)
@@ -164,18 +166,18 @@ class _Run:
 
 
 def _read_runs(
-    file: h5py.File, ends: NDArray[np.int64], source: Source
+    tree: NwbTree, ends: NDArray[np.int64], source: Source
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.unsignedinteger]]]:
     """All spikes, RUN_SPIKES at a time, each such run sorted by time."""
     path = Path(source.path)
     n_spikes = int(ends[-1]) if ends.size else 0
     rows = np.arange(ends.size, dtype=block_type(ends.size)["units"].base)
     with reading(path, source.spike_times_path):
-        column = _opened_column(file, source.spike_times_path)
+        column = _opened_column(tree, source.spike_times_path)
     for start in range(0, n_spikes, RUN_SPIKES):
         stop = min(start + RUN_SPIKES, n_spikes)
         with reading(path, source.spike_times_path):
-            seconds = column[start:stop].astype(np.float64, copy=False)
+            seconds = column[start:stop].reshape(-1).astype(np.float64, copy=False)
         if seconds.size != stop - start:
             raise RecordingError(
                 f"{path}: {seconds.size} of {stop - start} spike times from number {start} on "
@@ -184,7 +186,9 @@ def _read_runs(
         edges = np.clip(np.concatenate([[0], ends]), start, stop)
         units = np.repeat(rows, edges[1:] - edges[:-1])
         if not np.all(np.isfinite(seconds)):
-            _refuse(file, source, units[~np.isfinite(seconds)][0])
+            _refuse(tree, source, units[~np.isfinite(seconds)][0])
+        if source.seconds_per_stored != 1:
+            seconds = seconds * source.seconds_per_stored
         order = np.argsort(seconds, kind="stable")
         yield seconds[order], units[order]
 
@@ -240,13 +244,23 @@ def _in_blocks(
         yield packed(padded, np.pad(units, (0, padding))), seconds.size, float(seconds[-1])
 
 
-def _opened_column(file: h5py.File, name: str) -> h5py.Dataset:
+def _column_at(tree: NwbTree, path: str) -> h5py.Dataset:
+    column = tree.dataset(path)
+    if column is None:
+        raise RecordingError(
+            f"{path}: is not in this file, or cannot be read; the spikes of a recording that is "
+            "so large must be in the recording itself"
+        )
+    return column
+
+
+def _opened_column(tree: NwbTree, name: str) -> h5py.Dataset:
     """A dataset with a cache in which one of its compressed chunks fits.
 
     HDF5 unpacks a chunk that is larger than its cache anew for every read from it. The size of
     the cache is that of the first opening as long as anything has the dataset open.
     """
-    column = file[name]
+    column = _column_at(tree, name)
     if column.chunks is None or not column.id.get_create_plist().get_nfilters():
         return column
     chunk_bytes = column.chunks[0] * column.dtype.itemsize
@@ -255,12 +269,12 @@ def _opened_column(file: h5py.File, name: str) -> h5py.Dataset:
     del column
     access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
     access.set_chunk_cache(521, max(chunk_bytes, 2**20), 1.0)
-    return h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access))
+    return h5py.Dataset(h5py.h5d.open(tree.file.id, name.encode(), access))
 
 
-def _refuse(file: h5py.File, source: Source, row: int) -> None:
-    labels = file.get(source.index_path.rpartition("/")[0] + "/id")
-    label = labels[int(row)] if isinstance(labels, h5py.Dataset) else f"in row {row}"
+def _refuse(tree: NwbTree, source: Source, row: int) -> None:
+    labels = tree.dataset(source.index_path.rpartition("/")[0] + "/id")
+    label = f"in row {row}" if labels is None else labels[int(row)]
     raise RecordingError(
         f"{source.path}: {source.spike_times_path}: unit {label} has a spike at a time that is "
         "NaN or infinite"

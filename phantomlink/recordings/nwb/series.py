@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,13 +10,16 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from phantomlink.errors import RecordingError
+from phantomlink.recordings.anomalies import Severity
 from phantomlink.recordings.kinematics import typical_period
-from phantomlink.recordings.nwb.hdf5 import neurodata_type, text
+from phantomlink.recordings.nwb.hdf5 import HDF5_ERRORS, neurodata_type, one_line, text
+from phantomlink.recordings.nwb.tree import NwbTree
+from phantomlink.recordings.nwb.values import rows_of, scalar
 
 PLACES = ("processing", "acquisition", "analysis", "scratch", "stimulus")
 """Where a series may be told to be. The search itself looks in the first two."""
 
-_MAX_DEPTH = 8
 _PERIOD_ROWS = 4096
 
 
@@ -43,8 +46,11 @@ class Series:
         conversion: factor from what is stored to `unit`.
         offset: added after the factor.
         comments: free text; MC_Maze says the order of its columns there.
+        description: free text; other writers say it there.
         data: (rows,) or (rows, columns).
-        times: a dataset of (rows,) timestamps, s, recording clock, or a constant rate.
+        times: a dataset of (rows,) or (rows, 1) timestamps, s, or a constant rate.
+        shift_seconds: added to what the file says of times, to be on the recording's clock.
+        has_unit: whether the file says a unit, though it may be an empty one.
     """
 
     path: str
@@ -54,8 +60,11 @@ class Series:
     conversion: float
     offset: float
     comments: str
+    description: str
     data: h5py.Dataset
     times: Times
+    shift_seconds: float = 0.0
+    has_unit: bool = True
 
     @property
     def name(self) -> str:
@@ -81,8 +90,18 @@ class Series:
         """Samples per second: stated, or from the first few thousand timestamps."""
         if isinstance(self.times, RegularTimes):
             return self.times.rate_hz
-        period = typical_period(np.sort(_finite(self.times[:_PERIOD_ROWS])))
-        return rate_of(period)
+        seconds = self.times[:_PERIOD_ROWS].reshape(-1).astype(np.float64)
+        return rate_of(typical_period(np.sort(seconds[np.isfinite(seconds)])))
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """What the file calls the columns; empty where it does not, or of another number."""
+        listed = re.search(r"columns\s*=\s*\[([^\]]*)\]", self.comments)
+        for told in (listed[1] if listed else "", self.description, self.comments):
+            names = tuple(name.strip() for name in told.strip("[]() .").split(","))
+            if len(names) == self.columns > 1 and all(0 < len(name) <= 40 for name in names):
+                return names
+        return ()
 
     def scaled(self, stored: NDArray[np.generic]) -> NDArray[np.float64]:
         """What is stored, in `unit`."""
@@ -100,100 +119,106 @@ def rate_of(period_seconds: float) -> float | None:
     return round(1 / period_seconds, 4) if period_seconds > 0 else None
 
 
-def find_series(file: h5py.File) -> tuple[list[Series], list[str]]:
-    """Find every series that has numbers and times.
+def find_series(tree: NwbTree, shift_seconds: float = 0.0) -> list[Series]:
+    """Find every series that has numbers and times, by path.
 
-    Returns:
-        The series, by path; and lines about series that cannot be used, with why.
+    What looks like one and cannot be used is noted in the tree, with what it lacks.
+
+    Args:
+        tree: the file.
+        shift_seconds: added to the times of all.
     """
     found: list[Series] = []
-    unusable: list[str] = []
-    for group, container in _groups(file, unusable):
-        path = _path(group)
+    for path in tree.groups(PLACES):
         try:
-            series = _series(group, path, container)
-        except ValueError as error:
-            unusable.append(f"{path}: {error}")
+            series = _series(tree, path, shift_seconds)
+        except (*HDF5_ERRORS, RecordingError) as error:
+            tree.anomalies.add(path, f"{one_line(error)}; the series is left out")
         else:
             if series is not None:
                 found.append(series)
-    return sorted(found, key=lambda series: series.path), unusable
+    return sorted(found, key=lambda series: series.path)
 
 
-def _groups(file: h5py.File, unusable: list[str]) -> Iterator[tuple[h5py.Group, str]]:
-    """Every group in `PLACES`, once, with the NWB type of what it lies in."""
-    waiting = [(file, name, 0) for name in reversed(PLACES) if name in file]
-    seen: set[tuple[int, int]] = set()
-    while waiting:
-        parent, name, depth = waiting.pop()
-        try:
-            group = parent[name]
-        except (KeyError, OSError):  # a link to a place or a file that is not here
-            unusable.append(f"{_path(parent)}/{name}: is a link to something that is not there")
-            continue
-        if not isinstance(group, h5py.Group):
-            continue
-        info = h5py.h5o.get_info(group.id)
-        address = (info.fileno, info.addr)
-        if address in seen:
-            continue
-        seen.add(address)
-        yield group, neurodata_type(parent)
-        if depth < _MAX_DEPTH:
-            waiting += [(group, child, depth + 1) for child in reversed(list(group))]
-
-
-def _series(group: h5py.Group, path: str, container: str) -> Series | None:
+def _series(tree: NwbTree, path: str, shift_seconds: float) -> Series | None:
     """The series of a group; None when it is none.
 
     Raises:
         ValueError: it is one, but cannot be used.
     """
-    data = group.get("data")
-    if not isinstance(data, h5py.Dataset):
+    group = tree.group(path)
+    if group is None:
         return None
-    if "timestamps" not in group and "starting_time" not in group:
+    names = set(group)
+    has_times = bool(names & {"timestamps", "starting_time"})
+    is_series = neurodata_type(group) in _SERIES_TYPES
+    if not (has_times or (is_series and "data" in names)):
+        return None
+    data = tree.dataset(f"{path}/data")
+    if data is None:
+        if is_series:
+            lacks = "cannot be read" if "data" in names else "are not there"
+            raise ValueError(f"its data {lacks}")
         return None
     if data.dtype.kind not in "iuf" or data.ndim not in (1, 2):
         return None
-    conversion, offset = (
-        float(data.attrs.get(name, usual)) for name, usual in (("conversion", 1.0), ("offset", 0.0))
-    )
-    if not (np.isfinite(conversion) and np.isfinite(offset)):
-        raise ValueError(f"has a conversion of {conversion} and an offset of {offset}")
-    return Series(
+    unit = data.attrs.get("unit")
+    parent = path.rpartition("/")[0]
+    series = Series(
         path=path,
-        container=container,
+        container=tree.kind(parent) if parent else "",
         neurodata_type=neurodata_type(group),
-        unit=text(data.attrs.get("unit", "")),
-        conversion=conversion,
-        offset=offset,
+        unit=text("" if unit is None else unit),
+        conversion=_factor(data, "conversion", 1.0),
+        offset=_factor(data, "offset", 0.0),
         comments=text(group.attrs.get("comments", "")),
+        description=text(group.attrs.get("description", "")),
         data=data,
-        times=_times(group, data),
+        times=_times(tree, path, data, shift_seconds),
+        shift_seconds=shift_seconds,
+        has_unit=unit is not None,
     )
+    if data.ndim == 2 and data.shape[0] <= _FEW_ROWS < data.shape[1]:
+        tree.anomalies.add(
+            path,
+            f"has {data.shape[0]} rows of {data.shape[1]} columns: it seems to be channels x time",
+            "write it as time x channels",
+            severity=Severity.DETAIL,
+        )
+    return series
 
 
-def _times(group: h5py.Group, data: h5py.Dataset) -> Times:
-    timestamps = group.get("timestamps")
-    if isinstance(timestamps, h5py.Dataset):
-        if timestamps.shape != data.shape[:1]:
+def _factor(data: h5py.Dataset, name: str, usual: float) -> float:
+    value = data.attrs.get(name)
+    factor = usual if value is None else scalar(value, f"its {name}")
+    if not np.isfinite(factor):
+        raise ValueError(f"its {name} is {factor}")
+    return factor
+
+
+def _times(tree: NwbTree, path: str, data: h5py.Dataset, shift_seconds: float) -> Times:
+    timestamps = tree.dataset(f"{path}/timestamps")
+    if timestamps is not None:
+        rows = rows_of(timestamps)
+        if rows != data.shape[0]:
+            turned = data.ndim == 2 and rows == data.shape[1]
+            hint = "; its data seem to be channels x time" if turned else ""
             raise ValueError(
                 f"has {data.shape[0]} rows of data, but timestamps of shape {timestamps.shape}"
+                f"{hint}"
             )
+        if timestamps.dtype.kind not in "iuf":
+            raise ValueError(f"its timestamps are {timestamps.dtype}, not numbers")
         return timestamps
-    starting = group.get("starting_time")
-    if not isinstance(starting, h5py.Dataset) or "rate" not in starting.attrs:
-        raise ValueError("has neither timestamps nor a rate")
-    start, rate = float(starting[()]), float(starting.attrs["rate"])
+    starting = tree.dataset(f"{path}/starting_time")
+    if starting is None or "rate" not in starting.attrs:
+        raise ValueError("has neither timestamps that can be read nor a rate")
+    start = scalar(starting, "its starting_time")
+    rate = scalar(starting.attrs["rate"], "its rate")
     if not (np.isfinite(start) and np.isfinite(rate) and rate > 0):
-        raise ValueError(f"starts at {start} s with {rate} Hz, which is no time")
-    return RegularTimes(start, rate)
+        raise ValueError(f"starts at {start} s with {rate} Hz, which must be numbers above 0")
+    return RegularTimes(start + shift_seconds if shift_seconds else start, rate)
 
 
-def _finite(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    return seconds[np.isfinite(seconds)]
-
-
-def _path(group: h5py.Group) -> str:
-    return str(group.name).lstrip("/")
+_SERIES_TYPES = frozenset({"TimeSeries", "SpatialSeries", "PoseEstimationSeries"})
+_FEW_ROWS = 8

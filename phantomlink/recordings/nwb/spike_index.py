@@ -34,6 +34,7 @@ from phantomlink.recordings.index_cache import (
 )
 from phantomlink.recordings.nwb.hdf5 import one_line, reading
 from phantomlink.recordings.nwb.index_build import build_index, read_ends
+from phantomlink.recordings.nwb.tree import NwbTree, tree_of
 from phantomlink.recordings.options import ProgressCallback
 
 BLOCKS_AT_ONCE = 256
@@ -107,6 +108,9 @@ class SpikeIndex:
         inside = slice(*np.searchsorted(bins, (0, stop - start)))
         return count_spikes(bins[inside], units[near][inside], (stop - start, self.n_units))
 
+    def check_rate(self, grid: BinGrid) -> None:
+        """Spikes can be counted in any bins."""
+
     def check(self) -> None:
         """Whether the file is as long as it was, and every read so far has worked.
 
@@ -166,6 +170,7 @@ def open_spike_index(
     *,
     spike_times_path: str,
     index_path: str,
+    seconds_per_stored: float = 1.0,
     cache_dir: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> SpikeIndex:
@@ -178,13 +183,14 @@ def open_spike_index(
         path: the recording.
         spike_times_path: of the flat column of spike times in it.
         index_path: of the column that says where the spikes of each unit end.
+        seconds_per_stored: factor from what is stored there to seconds.
         cache_dir: None: the user's cache directory.
         progress: called while the index is made, about once for a million spikes.
 
     Raises:
         RecordingError: the recording cannot be read, or the index can be written nowhere.
     """
-    source = Source.of(path, spike_times_path, index_path)
+    source = Source.of(path, spike_times_path, index_path, seconds_per_stored)
     if cache_dir is None:
         cache_dir = platformdirs.user_cache_path("phantomlink")
     candidates = places(path, cache_dir)
@@ -194,12 +200,15 @@ def open_spike_index(
     with reading(path):
         file = h5py.File(path, "r")
     with file:
+        # Links to other files are not followed here: what is sorted must be in this one.
+        tree = tree_of(file, path, "off")
         with reading(path, index_path):
-            ends = read_ends(file, source)
+            ends = read_ends(tree, source)
         problems = []
         for place in candidates:
-            problem = _try_to_build(place, file, ends, source, progress or (lambda *_: None))
-            if Source.of(path, spike_times_path, index_path) != source:
+            problem = _try_to_build(place, tree, ends, source, progress or (lambda *_: None))
+            now = Source.of(path, spike_times_path, index_path, seconds_per_stored)
+            if now != source:
                 raise RecordingError(f"{path}: changed while its spikes were sorted")
             if problem is None:
                 found = open_cached(place, source)
@@ -216,7 +225,7 @@ def open_spike_index(
 
 def _try_to_build(
     place: Path,
-    file: h5py.File,
+    tree: NwbTree,
     ends: NDArray[np.int64],
     source: Source,
     progress: ProgressCallback,
@@ -229,7 +238,7 @@ def _try_to_build(
         free = shutil.disk_usage(place.parent).free
         if free < needed:
             return f"{needed / 1e6:.1f} MB needed, {free / 1e6:.1f} MB free"
-        build_index(place, file, ends, source, progress)
+        build_index(place, tree, ends, source, progress)
     except OSError as error:
         return error.strerror or one_line(error)
     return None

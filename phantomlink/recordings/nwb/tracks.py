@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.errors import RecordingError
+from phantomlink.recordings.anomalies import AnomalyList, Severity
 from phantomlink.recordings.kinematics import Samples, typical_period
 from phantomlink.recordings.nwb.series import RegularTimes, Series
 
@@ -82,7 +83,9 @@ class MemoryTrack:
         return Samples(seconds[rows], self.samples.values[rows], self.samples.period)
 
 
-def read_track(series: Series, columns: tuple[int, ...]) -> MemoryTrack:
+def read_track(
+    series: Series, columns: tuple[int, ...], anomalies: AnomalyList | None = None
+) -> MemoryTrack:
     """Read a whole series.
 
     Rows without a finite timestamp are left out: they are at no time. Rows that are out of order
@@ -91,16 +94,20 @@ def read_track(series: Series, columns: tuple[int, ...]) -> MemoryTrack:
     Args:
         series: where it lies.
         columns: which of its columns are wanted, in this order.
+        anomalies: where times that are odd are noted; None: nowhere.
     """
     values = _select(series.scaled(series.data[...]), columns)
     if isinstance(series.times, RegularTimes):
         seconds = _regular(series.times, 0, series.rows)
         return MemoryTrack(Samples(seconds, values, 1 / series.times.rate_hz))
-    seconds = series.times[...].astype(np.float64)
+    seconds = _shifted(series, series.times[...])
     known = np.isfinite(seconds)
     if not known.all():
         seconds, values = seconds[known], values[known]
-    if bool(np.any(seconds[1:] < seconds[:-1])):
+    back = np.flatnonzero(seconds[1:] < seconds[:-1])
+    if anomalies is not None and (back.size or not known.all()):
+        _note_times(series, seconds, back, int(np.sum(~known)), anomalies)
+    if back.size:
         order = np.argsort(seconds, kind="stable")
         seconds, values = seconds[order], values[order]
     return MemoryTrack(Samples(seconds, values, typical_period(seconds)))
@@ -167,7 +174,7 @@ class FileTrack:
     def _seconds(self, first: int, last: int) -> NDArray[np.float64]:
         if isinstance(self._times, RegularTimes):
             return _regular(self._times, first, last - first)
-        return self._times.read(first, last).astype(np.float64)
+        return _shifted(self._series, self._times.read(first, last))
 
 
 class _Rows:
@@ -214,7 +221,7 @@ def _survey(series: Series, times: _Rows) -> tuple[NDArray[np.float64], float]:
     coarse, periods = [], []
     last = -np.inf
     for start in range(0, len(times), PIECE_ROWS):
-        piece = times.read(start, min(start + PIECE_ROWS, len(times))).astype(np.float64)
+        piece = _shifted(series, times.read(start, min(start + PIECE_ROWS, len(times))))
         steps_back = np.flatnonzero(np.diff(piece, prepend=last) < 0)
         if not np.isfinite(piece).all() or steps_back.size:
             row = start + int(steps_back[0] if steps_back.size else np.argmin(np.isfinite(piece)))
@@ -227,6 +234,38 @@ def _survey(series: Series, times: _Rows) -> tuple[NDArray[np.float64], float]:
         periods.append(typical_period(piece))
     known = [period for period in periods if period > 0]
     return np.concatenate(coarse), float(np.median(known)) if known else np.nan
+
+
+def _shifted(series: Series, stored: NDArray[np.generic]) -> NDArray[np.float64]:
+    """(n,) s, recording clock, of timestamps as they are stored: (n,) or (n, 1)."""
+    seconds = stored.reshape(-1).astype(np.float64)
+    # Adding 0 would change nothing but costs a pass over the rows.
+    return seconds + series.shift_seconds if series.shift_seconds else seconds
+
+
+def _note_times(
+    series: Series,
+    seconds: NDArray[np.float64],
+    back: NDArray[np.intp],
+    n_unknown: int,
+    anomalies: AnomalyList,
+) -> None:
+    place = f"{series.path}/timestamps"
+    if n_unknown:
+        anomalies.add(
+            place,
+            f"{n_unknown} of {series.rows} are no numbers; their rows are left out",
+            severity=Severity.DETAIL,
+        )
+    if back.size:
+        row = int(back[0])
+        anomalies.add(
+            place,
+            f"go back {back.size} times, first from {seconds[row]:g} s to {seconds[row + 1]:g} s "
+            f"at row {row + 1}; rows are put in order of time",
+            "if the clock was started again, stretches of the recording lie over each other",
+            severity=Severity.DOUBTFUL if back.size < 10 else Severity.DETAIL,
+        )
 
 
 def _regular(times: RegularTimes, first: int, rows: int) -> NDArray[np.float64]:

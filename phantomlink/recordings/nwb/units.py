@@ -1,4 +1,4 @@
-"""The units of an NWB file: who they are and where their spike times lie."""
+"""The units of an NWB file: which table has them, who they are, where their spike times lie."""
 
 from __future__ import annotations
 
@@ -7,49 +7,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.errors import RecordingError
+from phantomlink.recordings.anomalies import Severity
 from phantomlink.recordings.contents import UnitTable
-from phantomlink.recordings.nwb.hdf5 import neurodata_type, ragged_ends, text
+from phantomlink.recordings.nwb.tree import NwbTree
+from phantomlink.recordings.nwb.unit_columns import (
+    areas_of,
+    heldout_of,
+    labels_of,
+    observed_of,
+    resolution_of,
+)
+from phantomlink.recordings.nwb.values import ragged_ends, rows_of
+
+_SPIKE_COLUMNS = ("spike_times", "spike_times_index")
+_PLACES = ("processing", "analysis", "scratch", "acquisition", "intervals", "stimulus", "general")
 
 
-def find_units(file: h5py.File) -> UnitTable:
-    """Find the unit table: at /units, or anywhere when there is none there.
+def find_units(tree: NwbTree, told: str | None) -> UnitTable:
+    """Find the unit table: at /units if it has spike times, else any that has.
+
+    Args:
+        tree: the file.
+        told: path of the table, or its name; None: search.
 
     Raises:
         RecordingError: no table, no units in it, or no spike times that can be read.
     """
-    table = _find_table(file)
-    path = str(table.name).lstrip("/")
-    for column in ("spike_times", "spike_times_index"):
-        if not isinstance(table.get(column), h5py.Dataset):
-            there = ", ".join(table) or "nothing"
-            raise RecordingError(f"{path}: units without {column}; the table has {there}")
-    times, index = table["spike_times"], table["spike_times_index"]
-    if times.ndim != 1 or times.dtype.kind not in "fiu":
+    path = _find_table(tree, told)
+    times, index = (_spike_column(tree, path, name) for name in _SPIKE_COLUMNS)
+    n_times = rows_of(times)
+    if n_times is None or times.dtype.kind not in "fiu":
         raise RecordingError(
             f"{path}/spike_times: is {times.dtype} of shape {times.shape}, not a list of numbers"
         )
-    ends = ragged_ends(index, times.shape[0], f"{path}/spike_times_index")
+    ends = ragged_ends(index, n_times, f"{path}/spike_times_index")
     if not ends.size:
         raise RecordingError(f"{path}: the table of units is empty; nothing to play")
-    notes = []
-    if ends[-1] < times.shape[0]:
-        notes.append(
-            f"{path}/spike_times: the last {times.shape[0] - ends[-1]} spike times belong to "
-            "no unit and are left out"
+    if ends[-1] < n_times:
+        tree.anomalies.add(
+            f"{path}/spike_times",
+            f"the last {n_times - ends[-1]} spike times belong to no unit and are left out",
         )
-    ids = _ids(table, ends.size, notes)
+    ids, labels = labels_of(tree, path, ends.size)
+    by_unit, invalid = observed_of(tree, path, ends.size)
     return UnitTable(
         path=path,
         ids=ids,
+        labels=labels,
         ends=ends,
-        areas=_areas(file, table, ids),
-        heldout=_heldout(table, ends.size),
-        notes=tuple(notes),
+        areas=areas_of(tree, path, ids),
+        heldout=heldout_of(tree, path, ends.size),
+        observed_by_unit=by_unit,
+        invalid=invalid,
+        sampling_rate_hz=resolution_of(times),
     )
 
 
-def read_spikes(file: h5py.File, units: UnitTable) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+def read_spikes(
+    tree: NwbTree, units: UnitTable, seconds_per_stored: float
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Read every spike, in the order of the file.
+
+    Args:
+        tree: the file.
+        units: the table.
+        seconds_per_stored: factor from what is stored to seconds.
 
     Returns:
         (n,) times, s, recording clock; (n,) column of the unit of each.
@@ -57,7 +79,8 @@ def read_spikes(file: h5py.File, units: UnitTable) -> tuple[NDArray[np.float64],
     Raises:
         RecordingError: a spike time that is NaN or infinite.
     """
-    seconds = file[units.spike_times_path][: units.n_spikes].astype(np.float64)
+    column = _spike_column(tree, units.path, "spike_times")
+    seconds = column[: units.n_spikes].reshape(-1).astype(np.float64)
     if seconds.size != units.n_spikes:
         raise RecordingError(
             f"{units.spike_times_path}: {seconds.size} of {units.n_spikes} spike times were read"
@@ -68,80 +91,71 @@ def read_spikes(file: h5py.File, units: UnitTable) -> tuple[NDArray[np.float64],
     wrong = np.flatnonzero(~np.isfinite(seconds))
     if wrong.size:
         raise RecordingError(
-            f"{units.spike_times_path}: unit {units.ids[rows[wrong[0]]]} has a spike at "
-            f"{seconds[wrong[0]]} s, which is no time ({wrong.size} such in all)"
+            f"{units.spike_times_path}: unit {units.name(int(rows[wrong[0]]))} has a spike at "
+            f"{seconds[wrong[0]]} s: a timestamp must be a number ({wrong.size} such in all)"
         )
-    return seconds, rows
+    return seconds if seconds_per_stored == 1 else seconds * seconds_per_stored, rows
 
 
-def _find_table(file: h5py.File) -> h5py.Group:
-    if "units" in file:
-        return file["units"]
-    found: list[h5py.Group] = []
+def unit_tables(tree: NwbTree) -> list[str]:
+    """Paths of all tables of units: the usual place first, then those with spike times."""
+    found = [
+        path
+        for path in tree.groups(_PLACES)
+        if tree.kind(path) == "Units" or _has_spikes(tree, path)
+    ]
+    if tree.group("units") is not None:
+        found.insert(0, "units")
+    return sorted(found, key=lambda path: not _has_spikes(tree, path))
 
-    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(item, h5py.Group) and neurodata_type(item) == "Units":
-            found.append(item)
 
-    for name in file:
-        if name != "specifications" and isinstance(file[name], h5py.Group):
-            file[name].visititems(visit)
-    if not found:
+def _find_table(tree: NwbTree, told: str | None) -> str:
+    tables = unit_tables(tree)
+    if told is not None:
+        wanted = told.strip("/")
+        named = [path for path in tables if wanted in (path, path.rpartition("/")[2])]
+        exact = [path for path in named if path == wanted]
+        if len(exact or named) != 1:
+            there = ", ".join(tables) or "none"
+            what = "names several tables" if named else "is not a table of units of the recording"
+            raise RecordingError(f"units_table {told!r} {what}; it has: {there}")
+        return (exact or named)[0]
+    if not tables:
+        if "units" in tree.names(""):
+            raise RecordingError(_why_not(tree, "units"))
         raise RecordingError("no units: there is no table at /units and no Units table elsewhere")
-    return next((table for table in found if "spike_times" in table), found[0])
+    if len(tables) > 1 and _has_spikes(tree, tables[0]):
+        others = [path for path in tables[1:] if _has_spikes(tree, path)]
+        if tables[0] != "units" and tree.group("units") is not None:
+            tree.anomalies.add("units", f"has no spike times; {tables[0]} has them and is played")
+        if others:
+            tree.anomalies.add(
+                tables[0],
+                f"is played; {', '.join(others)} has units with spike times too",
+                "to play that",
+                options=(("units-table", others[0]),),
+                severity=Severity.DETAIL,
+            )
+    return tables[0]
 
 
-def _ids(table: h5py.Group, n_units: int, notes: list[str]) -> tuple[int, ...]:
-    ids = table.get("id")
-    if isinstance(ids, h5py.Dataset) and ids.shape == (n_units,) and ids.dtype.kind in "iu":
-        return tuple(ids[...].astype(np.int64).tolist())
-    notes.append(f"{str(table.name).lstrip('/')}/id: not there; units are called 0, 1, ...")
-    return tuple(range(n_units))
+def _has_spikes(tree: NwbTree, path: str) -> bool:
+    return set(tree.names(path)).issuperset(_SPIKE_COLUMNS)
 
 
-def _heldout(table: h5py.Group, n_units: int) -> tuple[bool, ...] | None:
-    column = table.get("heldout")
-    if not isinstance(column, h5py.Dataset) or column.shape != (n_units,):
-        return None
-    return tuple(bool(value) for value in column[...])
+def _spike_column(tree: NwbTree, path: str, name: str) -> h5py.Dataset:
+    column = tree.dataset(f"{path}/{name}")
+    if column is not None:
+        return column
+    names = tree.names(path)
+    if name in names:
+        raise RecordingError(_why_not(tree, f"{path}/{name}"))
+    raise RecordingError(
+        f"{path}: units without {name}; the table has {', '.join(names) or 'nothing'}"
+    )
 
 
-def _areas(file: h5py.File, table: h5py.Group, ids: tuple[int, ...]) -> tuple[str, ...] | None:
-    """Brain area of each unit, from the electrodes it was seen on."""
-    electrodes = file.get("general/extracellular_ephys/electrodes")
-    if not isinstance(electrodes, h5py.Group) or "location" not in electrodes:
-        return None
-    rows = _first_electrodes(table, len(ids))
-    locations = [text(value) for value in electrodes["location"][...]]
-    if rows is None or bool(np.any(rows < 0)) or bool(np.any(rows >= len(locations))):
-        return None
-    return tuple(locations[row] for row in _mended(rows, np.array(ids), len(locations)))
-
-
-def _first_electrodes(table: h5py.Group, n_units: int) -> NDArray[np.int64] | None:
-    """Row of the first electrode of each unit; None where a unit has none."""
-    electrodes, index = table.get("electrodes"), table.get("electrodes_index")
-    if not isinstance(electrodes, h5py.Dataset) or electrodes.dtype.kind not in "iu":
-        return None
-    rows: NDArray[np.int64] = electrodes[...].astype(np.int64)
-    if isinstance(index, h5py.Dataset):
-        ends = index[...].astype(np.int64)
-        counts = np.diff(ends, prepend=np.int64(0))
-        if ends.shape != (n_units,) or bool(np.any(counts < 1)) or ends[-1] > rows.size:
-            return None
-        rows = rows[ends - counts]
-    return rows if rows.shape == (n_units,) else None
-
-
-def _mended(
-    rows: NDArray[np.int64], ids: NDArray[np.int64], n_electrodes: int
-) -> NDArray[np.int64]:
-    """Electrode rows of MC_Maze, put right.
-
-    Its ids are array * 1000 + channel * 10 + unit, and its rows are the channel within the
-    array, so that as written every unit of the second array is on an electrode of the first.
-    """
-    array, channel = ids // 1000, ids % 1000 // 10
-    if n_electrodes == 192 and set(array) <= {1, 2} and np.array_equal(rows, channel - 1):
-        return rows + 96 * (array - 1)
-    return rows
+def _why_not(tree: NwbTree, place: str) -> str:
+    """What was noted of something that is there and cannot be read."""
+    said = (str(anomaly) for anomaly in tree.anomalies if anomaly.place == place)
+    return next(said, f"{place}: is not what is expected there")

@@ -16,7 +16,7 @@ from phantomlink.rest.openapi.parts import (
     text,
 )
 
-_NOT_ALWAYS = frozenset({"perturbation_id"})
+_NOT_ALWAYS = frozenset({"observed", "perturbation_id"})
 
 
 def recording_schemas() -> dict[str, Schema]:
@@ -76,6 +76,9 @@ def _recording() -> dict[str, Schema]:
                 "last_event_seconds": number("last event on the recording's clock", 293.666),
                 "num_spikes": integer("of all units together", 131669),
                 "unit_ids": array(integer(), "labels of the units, in the order of the columns"),
+                "unit_labels": nullable(
+                    array(text(), "ids of the file, where unit_ids are rows; else null")
+                ),
                 "behaviour": record(
                     "What was found; position gives x and y, velocity vx and vy.",
                     {
@@ -170,6 +173,7 @@ def _packet() -> dict[str, Schema]:
         "trial_id": nullable(integer("row in the trial table; null outside trials", 5)),
         "trial_time_ms": nullable(number("since the start of that trial", 412.5)),
         "loop": integer("times the playhead has wrapped", 0),
+        "observed": flag("false when nothing of the bin's time was observed; else not there"),
         "perturbation_id": text(
             "of what was done to the counts; not there when they are the recording's own",
             "3f9a1c2b4d5e",
@@ -198,6 +202,9 @@ def _messages() -> dict[str, Schema]:
                         "channel_count": integer("as num_channels", 142),
                         "channel_ids": array(integer(), "columns of spike_counts"),
                         "unit_ids": array(integer(), "labels of the units behind them"),
+                        "unit_labels": nullable(
+                            array(text(), "ids of the file, where unit_ids are rows; else null")
+                        ),
                         "kinematics_units": record("Null where there is none.", units),
                         "t0_seconds": number("start of bin 0 on the recording's clock", 0.0),
                         "is_paused": flag("no packets come until somebody resumes"),

@@ -1,0 +1,111 @@
+"""Whatever is not a regular file is refused in one line, wherever a file is named."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from phantomlink.errors import InvalidParameterError, RecordingError, SettingsError
+from phantomlink.files.regular import (
+    NotRegularError,
+    TooLargeError,
+    check_regular,
+    open_regular,
+    read_regular,
+)
+from phantomlink.files.shown import cut, shown
+from phantomlink.perturbation.presets import load_perturbation
+from phantomlink.recordings.identity import sha256_of
+from phantomlink.recordings.index_cache import Source, open_cached
+from phantomlink.recordings.recording import open_recording
+from phantomlink.settings import read_token_file
+from phantomlink.state.file import RecordingIdentity, read_state
+
+
+def fifo(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+def link_to_a_fifo(path: Path) -> Path:
+    path.symlink_to(fifo(path.with_name("behind")))
+    return path
+
+
+def a_socket(path: Path) -> Path:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+    return path
+
+
+def device(path: Path) -> Path:
+    path.symlink_to("/dev/zero")
+    return path
+
+
+KINDS = [fifo, link_to_a_fifo, device, a_socket]
+
+
+@pytest.fixture(params=KINDS, ids=[kind.__name__ for kind in KINDS])
+def odd(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # The path of a socket may have 107 bytes.
+    monkeypatch.chdir(tmp_path)
+    return Path(request.param(Path("odd.nwb")))
+
+
+def test_none_is_opened(odd: Path) -> None:
+    for read in (check_regular, open_regular, lambda path: read_regular(path, 10)):
+        # To open a socket is refused by the system itself.
+        with pytest.raises(OSError, match=r"not a regular file|No such device"):
+            read(odd)
+
+
+def test_a_recording(odd: Path) -> None:
+    with pytest.raises(RecordingError, match=r"odd.nwb: (is a .*, not a regular file|cannot be)"):
+        open_recording(odd)
+    with pytest.raises(OSError, match=r"not a regular file|No such device"):
+        sha256_of(odd)
+
+
+def test_a_token_file(odd: Path) -> None:
+    with pytest.raises(SettingsError, match=r"token file odd.nwb: (is a|No such device)"):
+        read_token_file(odd)
+
+
+def test_a_state_file(odd: Path) -> None:
+    with pytest.raises(OSError, match=r"not a regular file|No such device"):
+        read_state(odd, RecordingIdentity("d", 1, 2))
+
+
+def test_a_file_of_a_perturbation(odd: Path) -> None:
+    with pytest.raises(InvalidParameterError, match=r"odd.nwb: cannot be read"):
+        load_perturbation(odd)
+
+
+def test_an_index_of_spikes(odd: Path) -> None:
+    assert open_cached(odd, Source("p", 1, 2, "a", "b")) is None
+
+
+def test_a_regular_file_is_read_up_to_so_many_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"x" * 100)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    assert read_regular(link, 100) == b"x" * 100
+    with pytest.raises(TooLargeError, match=r"f: has 100 bytes; at most 99 are read"):
+        read_regular(path, 99)
+    with pytest.raises(NotRegularError, match="is a directory, not a regular file"):
+        read_regular(tmp_path, 10)
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "nothing", 10)
+
+
+def test_text_of_strangers_is_shown_on_one_line() -> None:
+    odd = "a\x1b[31mred\n\u202eback\ud800\x7f é中"
+    assert shown(odd) == r"a\x1b[31mred\n\u202eback\ud800\x7f é中"
+    assert shown("x" * 400) == "x" * 300 + "... (400 characters)"
+    assert cut("line\nline", 4) == "line... (9 characters)"
+    assert cut("line\nline") == "line\nline"
