@@ -132,9 +132,9 @@ def _fit(arguments: argparse.Namespace) -> int:
     from phantomlink.evaluation.fit_command import FitRequest, run_fit  # noqa: PLC0415
     from phantomlink.evaluation.score_command import (  # noqa: PLC0415
         parse_perturbation_argument,
-        series_of,
     )
     from phantomlink.recordings.locate import locate_recording  # noqa: PLC0415
+    from phantomlink.recordings.options import series_options  # noqa: PLC0415
 
     settings = load_settings({})
     options = FitOptions(
@@ -154,7 +154,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     )
     return run_fit(
         locate_recording(settings, arguments.recording),
-        series_of(settings),
+        series_options(settings),
         settings.stream_frequency_hz,
         request,
         arguments.out,
