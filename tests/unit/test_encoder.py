@@ -39,6 +39,7 @@ def packets(draw):
         trial_id=draw(maybe_int),
         trial_time_ms=draw(maybe_float),
         perturbation_id=draw(st.none() | st.text("0123456789abcdef", min_size=1, max_size=16)),
+        observed=draw(st.booleans()),
     )  # fmt: skip
 
 
