@@ -55,6 +55,12 @@ class TooManySpikesError(RecordingError):
     is_final = True
 
 
+class CaptureError(PhantomLinkError):
+    """A capture cannot be read, or not be made into what was asked for."""
+
+    title = "Capture cannot be read"
+
+
 class LslUnavailableError(PhantomLinkError):
     """Lab Streaming Layer cannot be used, or not in the way that it must be."""
 

@@ -1,0 +1,175 @@
+"""Writes a journal: records to a plain file, which is compressed when it is finished.
+
+Nothing here starts a thread or waits for one: whoever owns the writer calls it from one thread.
+A finished segment is compressed in steps of a megabyte, one at a time whenever `compress_some` is
+called, so that what waits to be written meanwhile does not wait for a whole segment.
+
+Files of capture ID in its folder: `ID.plj` is the one that is being written, and in the end the
+whole capture; `ID.000.plj` and so on are segments before it. The header in each says its number, so
+that a crash at any moment leaves a set of which a reader knows what belongs together.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from phantomlink.captures.framing import COMPRESSED, PLAIN, SEGMENT_LENGTH, frame
+from phantomlink.captures.records import End, Header, Record
+
+SEGMENT_BYTES = 64 * 2**20
+_STEP_BYTES = 1 << 20
+
+
+class JournalWriter:
+    """One journal that is being written; its file is locked meanwhile.
+
+    Args:
+        folder: for its files; it is there.
+        header: of the capture.
+        segment_bytes: a segment that has so many is finished.
+
+    Attributes:
+        path: of the file that is the capture in the end.
+        n_bytes: of all its records so far, as they are written.
+
+    Raises:
+        OSError: it cannot be written; what was written before stays as it is.
+    """
+
+    def __init__(self, folder: Path, header: Header, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self.path = folder / f"{header.capture_id}.plj"
+        self.n_bytes = 0
+        self._header = header
+        self._segment_bytes = segment_bytes
+        self._compressing: Iterator[None] = iter(())
+        self._descriptor = self._open()
+
+    def write(self, records: Iterable[Record]) -> None:
+        """Append records. Anything may be lost until `sync`."""
+        data = b"".join(frame(record.body()) for record in records)
+        _write(self._descriptor, data)
+        self.n_bytes += len(data)
+
+    def learned(self, header: Header) -> None:
+        """What the header says has become known: write it again."""
+        self._header = replace(header, segment=self._header.segment)
+        self.write([self._header])
+
+    def sync(self) -> None:
+        """See that what was written is on the disk; and begin another segment if it is time."""
+        os.fdatasync(self._descriptor)
+        if os.lseek(self._descriptor, 0, os.SEEK_CUR) >= self._segment_bytes:
+            self._next_segment()
+
+    def compress_some(self) -> None:
+        """Do some of what there is to compress."""
+        next(self._compressing, None)
+
+    def finish(self, end: End) -> None:
+        """Write the end and make one compressed file of all segments."""
+        self.write([end])
+        os.fdatasync(self._descriptor)
+        for _ in self._compressing:
+            pass
+        parts = [_segment_path(self.path, n) for n in range(self._header.segment)]
+        aside = self.path.with_suffix(".plj.tmp")
+        with aside.open("wb") as whole:
+            for part in parts:
+                with part.open("rb") as file:
+                    shutil.copyfileobj(file, whole)
+            for _ in _compress(self.path, whole.fileno()):
+                pass
+        _replace(aside, self.path)
+        os.close(self._descriptor)
+        for part in parts:
+            part.unlink()
+
+    def abandon(self) -> None:
+        """Close the file as it is; what reached the disk can be recovered."""
+        os.close(self._descriptor)
+
+    def _open(self) -> int:
+        descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            header = frame(self._header.body())
+            self.n_bytes += _write(descriptor, PLAIN + header)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _next_segment(self) -> None:
+        # Another finished one can only be left over where disks are slower than a capture grows.
+        for _ in self._compressing:
+            pass
+        finished = _segment_path(self.path, self._header.segment)
+        self.path.rename(finished)
+        os.close(self._descriptor)
+        self._header = replace(self._header, segment=self._header.segment + 1)
+        self._descriptor = self._open()
+        self._compressing = _compress_in_place(finished)
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether some process writes to a journal."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def segment_paths(path: Path) -> list[Path]:
+    """The files of finished segments of a capture, in order."""
+    return sorted(path.parent.glob(f"{path.stem}.[0-9][0-9][0-9].plj"))
+
+
+def _segment_path(path: Path, number: int) -> Path:
+    return path.with_suffix(f".{number:03d}.plj")
+
+
+def _compress_in_place(path: Path) -> Iterator[None]:
+    aside = path.with_suffix(".plj.tmp")
+    with aside.open("wb") as out:
+        yield from _compress(path, out.fileno())
+    _replace(aside, path)
+
+
+def _compress(path: Path, out: int) -> Iterator[None]:
+    """Append a plain segment to a file, compressed, a step at a time."""
+    begins = os.lseek(out, 0, os.SEEK_END)
+    _write(out, COMPRESSED + SEGMENT_LENGTH.pack(0))
+    deflate, length = zlib.compressobj(1), 0
+    with path.open("rb") as file:
+        file.seek(len(PLAIN))
+        while data := file.read(_STEP_BYTES):
+            length += _write(out, deflate.compress(data))
+            yield
+    length += _write(out, deflate.flush())
+    os.pwrite(out, SEGMENT_LENGTH.pack(length), begins + len(COMPRESSED))
+
+
+def _write(descriptor: int, data: bytes) -> int:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    return len(data)
+
+
+def _replace(aside: Path, path: Path) -> None:
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
