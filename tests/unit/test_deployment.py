@@ -58,6 +58,18 @@ def test_the_unit_leaves_the_server_its_grace_period(unit):
     assert service["ExecStart"].split()[0].endswith("/bin/phantomlink")
 
 
+def test_the_container_file_has_nothing_that_hadolint_finds():
+    done = subprocess.run(
+        [Path(sys.executable).parent / "hadolint", "-"],
+        input=block("dockerfile"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_the_container_has_a_python_that_is_supported_and_no_root(lines):
     instructions = dict(lines)
     version = re.match(r"python:([0-9.]+)-slim$", instructions["FROM"])[1]
