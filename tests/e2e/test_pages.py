@@ -14,6 +14,7 @@ ONE_LANGUAGE_PAGES = (
     ROOT / "docs/guide/classroom.md",
     ROOT / "docs/guide/python-client.md",
     ROOT / "docs/explanation/determinism.md",
+    ROOT / "docs/reference/messages.md",
     ROOT / "docs/reference/from-the-original.md",
 )
 BLOCKS = {block.name: block for page in PAGES + ONE_LANGUAGE_PAGES for block in blocks(page)}
