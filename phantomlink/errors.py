@@ -5,7 +5,8 @@ A message says what came and what is allowed; it is shown to clients as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 
 from phantomlink.close_codes import (
     CLOSE_GOING_AWAY,
@@ -13,6 +14,8 @@ from phantomlink.close_codes import (
     CLOSE_NOT_ALLOWED,
     CLOSE_TRY_AGAIN_LATER,
 )
+
+_SHOWN = 80
 
 
 class PhantomLinkError(Exception):
@@ -22,11 +25,15 @@ class PhantomLinkError(Exception):
         http_status: status of the REST answer, and of a refused WebSocket upgrade.
         close_code: WebSocket close code where the upgrade has already been answered.
         title: the `title` of the problem details (RFC 9457).
+        headers: of the answer, beside the usual ones.
+        retry_after_seconds: when to try again, where that helps.
     """
 
     http_status = 500
     close_code = CLOSE_INTERNAL_ERROR
     title = "Internal error"
+    headers: tuple[tuple[str, str], ...] = ()
+    retry_after_seconds: int | None = None
 
 
 class SettingsError(PhantomLinkError):
@@ -76,6 +83,53 @@ class InvalidParameterError(PhantomLinkError):
     title = "Invalid parameter"
 
 
+class UnknownNameError(InvalidParameterError):
+    """A member of a body, or a name of a query, that the route does not know.
+
+    Args:
+        name: that came.
+        known: those that the route takes.
+        within: what the member is of, as the beginning of its path.
+    """
+
+    title = "Unknown name"
+
+    def __init__(self, name: str, known: Iterable[str], within: str = "") -> None:
+        known = sorted(known)
+        shown = name if name.isidentifier() else repr(name)
+        shown = shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
+        near = get_close_matches(name[:_SHOWN], known, n=1)
+        takes = f"{near[0]}?" if near else f"takes {', '.join(known) or 'none'}"
+        super().__init__(f"{within}{shown}: not known; {takes}")
+
+
+class UnsupportedBodyError(InvalidParameterError):
+    """A body that does not claim to be JSON."""
+
+    http_status = 415
+    title = "Unsupported media type"
+
+
+class BodyTooLargeError(InvalidParameterError):
+    """A body of more bytes than a request may have."""
+
+    http_status = 413
+    title = "Body too large"
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the body takes at most {max_bytes} bytes (PHANTOM_MAX_BODY_BYTES)")
+
+
+class BodyTimeoutError(InvalidParameterError):
+    """A body that has not come in time."""
+
+    http_status = 408
+    title = "Request timeout"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the body takes at most {seconds:g} s to come")
+
+
 class BinRangeError(InvalidParameterError):
     """A bin index, or a range of them, leaves the recording."""
 
@@ -88,6 +142,34 @@ class NotFoundError(PhantomLinkError):
     http_status = 404
     close_code = CLOSE_NOT_ALLOWED
     title = "Not found"
+
+
+class MethodNotAllowedError(PhantomLinkError):
+    """A path that there is, but not with this method.
+
+    Args:
+        method: that came.
+        path: as it was sent.
+        allowed: the methods of that path.
+    """
+
+    http_status = 405
+    close_code = CLOSE_NOT_ALLOWED
+    title = "Method not allowed"
+
+    def __init__(self, method: str, path: str, allowed: Iterable[str]) -> None:
+        takes = ", ".join(allowed)
+        super().__init__(f"{path!r}: got {method[:20]}, takes {takes}")
+        self.headers = (("Allow", takes),)
+
+
+class UpgradeRequiredError(PhantomLinkError):
+    """A stream was asked for without a WebSocket upgrade."""
+
+    http_status = 426
+    close_code = CLOSE_NOT_ALLOWED
+    title = "Upgrade required"
+    headers = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
 
 
 class SessionNotFoundError(NotFoundError):
@@ -113,7 +195,7 @@ class SessionDiffersError(PhantomLinkError):
 
     http_status = 409
     close_code = CLOSE_NOT_ALLOWED
-    title = "Session is another"
+    title = "Session exists with other options"
 
 
 class NotPausedError(PhantomLinkError):

@@ -21,19 +21,32 @@ def perturbation_schema() -> dict[str, Any]:
     It says all but two things: steps ascend in time, and a preset's name is not given to
     something else.
     """
+    parts = perturbation_schemas("#/$defs/{name}")
+    whole: dict[str, Any] = parts.pop("Perturbation")
+    return whole | {"$defs": parts}
+
+
+def perturbation_schemas(reference: str) -> dict[str, Any]:
+    """The same and its parts, by the names that generated clients give to classes.
+
+    Args:
+        reference: where `{name}` is to be found, as a JSON pointer.
+    """
+
+    def ref(name: str) -> dict[str, str]:
+        return {"$ref": reference.format(name=name)}
+
     preset = {"type": "string", "enum": list(PRESETS), "description": "preset or script by name"}
+    kinds = {_class_name(kind): _transform(kind) for kind in KINDS.values()}
     transforms = {
         "type": "array",
-        "items": {"oneOf": [_transform(kind) for kind in KINDS.values()]},
+        "items": {"oneOf": [ref(name) for name in kinds]},
         "maxItems": MOST_TRANSFORMS,
         "description": "applied in this order",
     }
-    step = _object(
-        {"at_seconds": AT_SECONDS.schema(), "transforms": transforms}, ["at_seconds", "transforms"]
-    )
     steps = {
         "type": "array",
-        "items": step,
+        "items": ref("PerturbationStep"),
         "maxItems": MOST_STEPS,
         "description": "ascending in time; each replaces the transforms of those before it",
     }
@@ -43,16 +56,31 @@ def perturbation_schema() -> dict[str, Any]:
         "maxLength": LONGEST_NAME,
         "description": "what to call it",
     }
-    return {
-        "description": "how the data are to misbehave; null for not at all",
-        "oneOf": [
-            {"type": "null"},
-            preset,
-            _object({"preset": preset}, ["preset"]),
-            _object({"name": name, "transforms": transforms}, ["transforms"]),
-            _object({"name": name, "steps": steps}, ["steps"]),
-        ],
+    forms = {
+        "PresetPerturbation": _object({"preset": preset}, ["preset"]),
+        "ConstantPerturbation": _object({"name": name, "transforms": transforms}, ["transforms"]),
+        "ScriptedPerturbation": _object({"name": name, "steps": steps}, ["steps"]),
     }
+    return {
+        "Perturbation": {
+            "description": "how the data are to misbehave; null for not at all",
+            "oneOf": [
+                {"type": "null"},
+                preset,
+                *map(ref, forms),
+            ],
+        },
+        **forms,
+        "PerturbationStep": _object(
+            {"at_seconds": AT_SECONDS.schema(), "transforms": transforms},
+            ["at_seconds", "transforms"],
+        ),
+        **kinds,
+    }
+
+
+def _class_name(kind: type[Transform]) -> str:
+    return "".join(word.capitalize() for word in kind.kind.split("_"))
 
 
 def _transform(kind: type[Transform]) -> dict[str, Any]:
@@ -68,7 +96,6 @@ def _transform(kind: type[Transform]) -> dict[str, Any]:
             form["default"] = parameter.default
         properties[parameter.name] = {**form, "type": [form["type"], "null"]}
     schema = _object(properties, required)
-    schema["title"] = kind.kind
     schema["description"] = (kind.__doc__ or "").partition("\n")[0]
     schema.update(kind.schema_rules())
     return schema

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from phantomlink.engine.session import Session
 from phantomlink.outputs.websocket.admission import Admission
-from phantomlink.rest.views import stream_metadata
+from phantomlink.rest.stream_metadata import stream_metadata
 from phantomlink.service.service import Service
 from phantomlink.wire.encoder import WireFormat, encode_message
 from phantomlink.wire.packet import packet_data
@@ -35,7 +37,7 @@ class MetadataMessages:
         timestamp = session.parts.clock.wall_seconds()
         message = {
             "type": "metadata",
-            "data": stream_metadata(service, session)
+            "data": msgspec.to_builtins(stream_metadata(service, session))
             | packet_data(release.packet, header, timestamp, compact=compact),
             "session": {
                 "code": session.code,

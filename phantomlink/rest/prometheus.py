@@ -26,7 +26,6 @@ from phantomlink import __version__
 from phantomlink.engine.counters import WEBSOCKET, Counters
 from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
-from phantomlink.rest.accept import Form
 from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.service.service import Service
 
@@ -72,8 +71,13 @@ class Gauges:
                 self.depth = depth if self.depth is None else min(self.depth, depth)
 
 
-async def scrape(service: Service, form: Form) -> bytes:
-    """The metrics now, in one of the two text forms. A tick that is due comes in between."""
+async def scrape(service: Service, *, is_openmetrics: bool) -> bytes:
+    """The metrics now, as text for Prometheus. A tick that is due comes in between.
+
+    Args:
+        service: the running service.
+        is_openmetrics: whether in the form of OpenMetrics, not the older one.
+    """
     sums, sessions = service.registry.ledger.open(service.registry)
     gauges, turn = Gauges(), LoopBudget()
     for session in sessions:
@@ -84,10 +88,10 @@ async def scrape(service: Service, form: Form) -> bytes:
             await turn.end()
     parts = []
     for metric in families(sums, gauges):
-        parts.append(exposition(metric, form))
+        parts.append(exposition(metric, is_openmetrics=is_openmetrics))
         if turn.is_over:
             await turn.end()
-    return b"".join(parts) + (_END if form is Form.OPENMETRICS else b"")
+    return b"".join(parts) + (_END if is_openmetrics else b"")
 
 
 def families(sums: Counters, gauges: Gauges) -> list[Metric]:
@@ -155,9 +159,9 @@ def families(sums: Counters, gauges: Gauges) -> list[Metric]:
     ]
 
 
-def exposition(metric: Metric, form: Form) -> bytes:
+def exposition(metric: Metric, *, is_openmetrics: bool) -> bytes:
     """One metric in one of the two text forms, without the end mark of OpenMetrics."""
-    text = generate_openmetrics if form is Form.OPENMETRICS else generate_latest
+    text = generate_openmetrics if is_openmetrics else generate_latest
     return bytes(text(_One(metric))).removesuffix(_END)
 
 

@@ -1,92 +1,180 @@
-"""`GET /api/sessions/{code}/timing`: what a session has measured of its timing, and with what.
+"""What a session has measured of its timing, and with what.
 
-Pure: reads counters, which is cheap enough to be polled. Lateness is release minus deadline,
-release being when the packet leaves the scheduler; what comes after is `send_latency`. What was
-delayed, lost or reordered on purpose is counted as that and is no lateness.
+Lateness is release minus deadline, release being when the packet leaves the scheduler; what comes
+after is `send_latency`. What was delayed, lost or reordered on purpose is counted as that and is no
+lateness. Reads counters, which is cheap enough to be polled.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from fractions import Fraction
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from phantomlink.engine.counters import WEBSOCKET
 from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
-from phantomlink.rest.views import filter_json, injected, iso, slowness
+from phantomlink.recordings.trials import Filter
+from phantomlink.rest.figures import Slowness, slowness_of
+from phantomlink.rest.playheads import (
+    InjectedFaultCounts,
+    PlayedFilter,
+    filter_of,
+    injected_of,
+)
+from phantomlink.rest.records import Moment, Now, Record, SessionCode, about, iso, iso_now
 from phantomlink.scheduling.clock import SystemClock
 from phantomlink.service.service import Service
-
-Json = dict[str, Any]
-
-# Those that bear on timing.
-_SETTINGS = ("stream_frequency_hz", "loop", "spin_share", "realtime", "cpu_affinity")
+from phantomlink.settings import Settings
 
 
-def timing(service: Service, session: Session) -> Json:
-    """The report as JSON; durations in microseconds."""
+class Microseconds(Record, frozen=True):
+    """Durations; null where none was measured."""
+
+    count: Annotated[int, about("that were measured", 4000)]
+    mean: float | None
+    std: float | None
+    p50: float | None
+    p99: float | None
+    p999: float | None
+    max: float | None
+
+
+class Bucket(Record, frozen=True):
+    """One bucket of a histogram."""
+
+    up_to_us: float
+    packets: int
+
+
+class Lateness(Microseconds, frozen=True):
+    """Release of each packet minus when it was due, us."""
+
+    histogram: Annotated[list[Bucket], about("buckets that hold something, ascending")]
+
+
+class LateTick(Record, frozen=True):
+    """A tick that went wrong."""
+
+    kind: Literal["stall", "overrun"]
+    at: Moment
+    late_us: float
+    sequence_number: int
+
+
+class InjectedFaultTiming(InjectedFaultCounts, frozen=True):
+    """Faults that were played on purpose, and are not lateness."""
+
+    delay_us: Microseconds
+
+
+class PlayheadTiming(Record, frozen=True):
+    """One playhead since it was made."""
+
+    filter: PlayedFilter
+    packets: Annotated[int, about("released", 4000)]
+    lateness_us: Lateness
+    handover_us: Microseconds
+    drift_ppm: Annotated[
+        float | None,
+        about("against CLOCK_MONOTONIC since the last anchor, lower envelope", 0.0),
+    ]
+    anchors: Annotated[int, about("times the grid of deadlines began", 1)]
+    stalls: Annotated[int, about("times a tick was too late to catch up", 0)]
+    overruns: Annotated[int, about("packets that were not ready when they were due", 0)]
+    events: Annotated[list[LateTick], about("the latest stalls and overruns")]
+    lowest_prefetch_depth_bins: Annotated[
+        int | None, about("fewest bins that were ready beyond a packet that was sent", 43)
+    ]
+    injected: InjectedFaultTiming
+
+
+class SystemTuning(Record, frozen=True):
+    """What was asked of the operating system."""
+
+    name: Annotated[str, about("what was asked of the system", "SCHED_FIFO")]
+    state: Annotated[str, about(enum=["done", "off", "not permitted", "not available"])]
+    detail: str
+
+
+class ServerTiming(Record, frozen=True):
+    """Of the process, which sessions share."""
+
+    clock: Annotated[dict[str, Any], about("what waiting is built on")]
+    gc_pauses_us: Microseconds
+    gc_pauses_in_ticks: Annotated[int, about("collections that began in a tick", 0)]
+    settings: Annotated[dict[str, Any], about("those that bear on timing")]
+    system: list[SystemTuning]
+
+
+class Timing(Slowness, frozen=True):
+    """How punctual a session has been, and with what."""
+
+    session_code: SessionCode
+    timestamp: Now
+    bin_size_ms: Annotated[float, about(example=25.0)]
+    speed: Annotated[float, about(example=1.0)]
+    packets_per_second: Annotated[float, about(example=40.0)]
+    playheads: Annotated[list[PlayheadTiming], about("the unfiltered one first")]
+    send_latency_us: Microseconds
+    lsl_push_us: Annotated[
+        Microseconds, about("pushing a packet to its LSL outlets, after all other sending")
+    ]
+    server: ServerTiming
+
+
+def timing_of(service: Service, session: Session) -> Timing:
+    """The report now."""
     collector = service.collector
-    return {
-        "session_code": session.code,
-        "timestamp": iso(datetime.now(UTC)),
-        "bin_size_ms": session.grid.bin_size_ms,
-        "speed": float(session.speed),
-        "packets_per_second": float(session.rate_hz),
-        "playheads": [
-            _playhead(playback, filter_json(wanted))
-            for wanted, playback in session.playbacks().items()
-        ],
-        "send_latency_us": _durations(session.counters.latency(WEBSOCKET)),
-        "lsl_push_us": _durations(session.counters.latency("lsl")),
-        **slowness(session),
-        "server": {
-            "clock": _clock(service),
-            "gc_pauses_us": _durations(collector.pauses),
-            "gc_pauses_in_ticks": collector.in_tick,
-            "settings": {name: _setting(getattr(service.settings, name)) for name in _SETTINGS},
-            "system": [
-                {"name": tuning.name, "state": tuning.state, "detail": tuning.detail}
-                for tuning in service.tuning
-            ],
-        },
-    }
+    return Timing(
+        session_code=session.code,
+        timestamp=iso_now(),
+        bin_size_ms=session.grid.bin_size_ms,
+        speed=float(session.speed),
+        packets_per_second=float(session.rate_hz),
+        playheads=[_playhead(each, wanted) for wanted, each in session.playbacks().items()],
+        send_latency_us=_microseconds(session.counters.latency(WEBSOCKET)),
+        lsl_push_us=_microseconds(session.counters.latency("lsl")),
+        **slowness_of(session),
+        server=ServerTiming(
+            clock=_clock(service),
+            gc_pauses_us=_microseconds(collector.pauses),
+            gc_pauses_in_ticks=collector.in_tick,
+            settings=_settings(service.settings),
+            system=[SystemTuning(each.name, each.state, each.detail) for each in service.tuning],
+        ),
+    )
 
 
-def _playhead(playback: Playback, wanted: Json) -> Json:
+def _playhead(playback: Playback, wanted: Filter) -> PlayheadTiming:
     counters = playback.timing
-    return {
-        "filter": wanted,
-        "packets": counters.packets,
-        "lateness_us": _durations(counters.lateness)
-        | {
-            "histogram": [
-                {"up_to_us": edge_ns / 1e3, "packets": n}
-                for edge_ns, n in counters.lateness.buckets()
-            ]
-        },
-        "handover_us": _durations(counters.handover),
-        "drift_ppm": counters.drift.ppm,
-        "anchors": counters.anchors,
-        "stalls": counters.stalls,
-        "overruns": counters.overruns,
-        "events": [
-            {
-                "kind": event.kind.value,
-                "at": iso(datetime.fromtimestamp(event.at_seconds, UTC)),
-                "late_us": event.late_ns / 1e3,
-                "sequence_number": event.sequence_number,
-            }
+    buckets = [Bucket(edge_ns / 1e3, n) for edge_ns, n in counters.lateness.buckets()]
+    return PlayheadTiming(
+        filter=filter_of(wanted),
+        packets=counters.packets,
+        lateness_us=Lateness(**_figures(counters.lateness), histogram=buckets),
+        handover_us=_microseconds(counters.handover),
+        drift_ppm=counters.drift.ppm,
+        anchors=counters.anchors,
+        stalls=counters.stalls,
+        overruns=counters.overruns,
+        events=[
+            LateTick(
+                event.kind.value,
+                iso(datetime.fromtimestamp(event.at_seconds, UTC)),
+                event.late_ns / 1e3,
+                event.sequence_number,
+            )
             for event in counters.events
         ],
-        "lowest_prefetch_depth_bins": counters.lowest_depth,
-        "injected": injected(counters.injected)
-        | {"delay_us": _durations(counters.injected.delays)},
-    }
+        lowest_prefetch_depth_bins=counters.lowest_depth,
+        injected=InjectedFaultTiming(
+            **injected_of(counters.injected), delay_us=_microseconds(counters.injected.delays)
+        ),
+    )
 
 
-def _clock(service: Service) -> Json:
+def _clock(service: Service) -> dict[str, Any]:
     clock = service.clock
     if not isinstance(clock, SystemClock):
         return {"source": "other"}
@@ -99,15 +187,24 @@ def _clock(service: Service) -> Json:
     }
 
 
-def _setting(value: object) -> float | bool | str | None:
-    if isinstance(value, Fraction):
-        return float(value)
-    if isinstance(value, frozenset):
-        return ",".join(map(str, sorted(value)))
-    return value if isinstance(value, float | bool) else None
+def _settings(settings: Settings) -> dict[str, Any]:
+    """Those that bear on timing."""
+    cpus = settings.cpu_affinity
+    return {
+        "stream_frequency_hz": float(settings.stream_frequency_hz),
+        "loop": settings.loop,
+        "spin_share": settings.spin_share,
+        "realtime": settings.realtime,
+        "cpu_affinity": None if cpus is None else ",".join(map(str, sorted(cpus))),
+    }
 
 
-def _durations(histogram: Histogram) -> Json:
+def _microseconds(histogram: Histogram) -> Microseconds:
+    return Microseconds(**_figures(histogram))
+
+
+def _figures(histogram: Histogram) -> dict[str, Any]:
+    """The members of `Microseconds`, by name."""
     summary = histogram.summary()
     nanoseconds = {
         "mean": summary.mean_ns,
@@ -121,112 +218,4 @@ def _durations(histogram: Histogram) -> Json:
         name: None if value is None else round(value / 1e3, 3)
         for name, value in nanoseconds.items()
     }
-    return {"count": summary.count} | microseconds
-
-
-def timing_text(report: Json) -> str:
-    """The report for a person to read."""
-    lines = [
-        f"Timing of session {report['session_code']} at {report['timestamp']}",
-        f"{report['packets_per_second']:g} packets a second, bins of {report['bin_size_ms']:g} ms,"
-        f" speed {report['speed']:g}",
-        "",
-        _HEADER,
-    ]
-    for playhead in report["playheads"]:
-        name = _filter_name(playhead["filter"])
-        lines.append(_row("lateness, " + name, playhead["lateness_us"]))
-        lines.append(_row("to the last listener", playhead["handover_us"]))
-    lines += [
-        _row("send, after release", report["send_latency_us"]),
-        _row("LSL pushes of a tick", report["lsl_push_us"]),
-        _row("garbage collection", report["server"]["gc_pauses_us"]),
-        "",
-    ]
-    for playhead in report["playheads"]:
-        drift = playhead["drift_ppm"]
-        lines.append(
-            f"{_filter_name(playhead['filter'])}: {playhead['packets']} packets, "
-            f"{playhead['stalls']} stalls, {playhead['overruns']} overruns, "
-            f"{playhead['anchors']} anchors, drift "
-            + ("not known yet" if drift is None else f"{drift:.3f} ppm")
-            + f", at least {playhead['lowest_prefetch_depth_bins'] or 0} bins read ahead"
-        )
-        lines += _injected_lines(playhead["injected"])
-        for event in playhead["events"]:
-            lines.append(
-                f"  {event['at']} {event['kind']}: {event['late_us'] / 1e3:.1f} ms late, "
-                f"packet {event['sequence_number']}"
-            )
-        lines += _bars(playhead["lateness_us"]["histogram"])
-    server = report["server"]
-    clock = ", ".join(f"{name} {_shown(value)}" for name, value in server["clock"].items())
-    lines += [
-        "",
-        f"{report['dropped_packets']} packets dropped for {report['slow_clients']} slow clients, "
-        f"of whom {report['slow_clients_closed']} were closed; "
-        f"{server['gc_pauses_in_ticks']} collections inside ticks",
-        *(_behind_line(client) for client in report["slow_clients_now"]),
-        f"clock: {clock}",
-    ]
-    settings = ", ".join(f"{name} {_shown(value)}" for name, value in server["settings"].items())
-    lines.append(f"settings: {settings}")
-    for asked in server["system"]:
-        detail = f" ({asked['detail']})" if asked["detail"] else ""
-        lines.append(f"{asked['name']}: {asked['state']}{detail}")
-    return "\n".join(lines) + "\n"
-
-
-_COLUMNS = ("count", "p50", "p99", "p999", "max", "mean")
-_HEADER = f"{'us':28}" + "".join(f"{name:>11}" for name in _COLUMNS)
-_BAR_WIDTH = 40
-
-
-def _row(name: str, durations: Json) -> str:
-    return f"{name:28}" + "".join(f"{_shown(durations[column]):>11}" for column in _COLUMNS)
-
-
-def _shown(value: float | str | None) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.3g}" if value < 1 else f"{value:.1f}"
-    return str(value)
-
-
-def _behind_line(client: Json) -> str:
-    behind = client["behind_seconds"]
-    return (
-        f"  client {client['client_id']}: {client['dropped_packets']} packets dropped, "
-        + ("keeps up" if behind is None else f"behind for {behind:.1f} s")
-        + f", {client['queued_packets']} packets wait ({client['queued_bytes']} bytes)"
-    )
-
-
-def _injected_lines(injected: Json) -> list[str]:
-    counts = {name: n for name, n in injected.items() if name != "delay_us"}
-    if not any(counts.values()):
-        return []
-    said = ", ".join(f"{n} {name}" for name, n in counts.items())
-    return [f"  injected: {said}", _row("  injected delay", injected["delay_us"])]
-
-
-def _filter_name(wanted: Json) -> str:
-    given = [f"{name}={value}" for name, value in wanted.items() if value is not None]
-    return ", ".join(given) or "unfiltered"
-
-
-def _bars(histogram: list[Json]) -> list[str]:
-    """The histogram by powers of two, as bars."""
-    octaves: dict[int, int] = {}
-    for bucket in histogram:
-        octave = max(int(bucket["up_to_us"]), 0).bit_length()
-        octaves[octave] = octaves.get(octave, 0) + bucket["packets"]
-    if not octaves:
-        return []
-    most = max(octaves.values())
-    return [
-        f"  < {1 << octave:>8} us {octaves.get(octave, 0):>9} "
-        + "#" * -(-octaves.get(octave, 0) * _BAR_WIDTH // most)
-        for octave in range(min(octaves), max(octaves) + 1)
-    ]
+    return {"count": summary.count, **microseconds}

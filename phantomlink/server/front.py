@@ -21,13 +21,11 @@ from hypercorn.utils import wrap_app
 from phantomlink.access.request_identity import RequestIdentity, read_request_identity
 from phantomlink.app import PhantomLinkApp
 from phantomlink.errors import PhantomLinkError
-from phantomlink.outputs.websocket.admission import STREAM_PREFIX
 from phantomlink.outputs.websocket.client import serve_websocket_client
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
 from phantomlink.rest.metadata_message import MetadataMessages
-from phantomlink.rest.parameters import client_base_url
-from phantomlink.rest.polled import Call, find_call, looks_polled
+from phantomlink.rest.request import RequestHead, client_base_url
 from phantomlink.server.hypercorn_handover import Handover
 from phantomlink.server.request_head import Head, HeadReader, problem_bytes
 from phantomlink.settings import Settings
@@ -136,9 +134,8 @@ class Server:
             except PhantomLinkError as error:
                 await _refuse(stream, error)
                 return
-            call = find_call(head.method, head.http_version, head.target, head.raw_headers)
-            if call is not None:
-                if not await self._answer(stream, reader, call, self._visitor(stream, head)):
+            if _is_plain(head):
+                if not await self._answer(stream, reader, head):
                     return
                 received = reader.rest
             else:
@@ -170,33 +167,43 @@ class Server:
         return None, received
 
     def _visitor(self, stream: trio.SocketStream, head: Head) -> RequestIdentity:
-        try:
-            peer = stream.socket.getpeername()[0]
-        except OSError:
-            # It has gone already.
-            peer = None
         return read_request_identity(
             head.method,
             head.target.partition("?")[0],
             head.raw_headers,
-            peer,
+            self._visitor_host(stream),
             is_websocket=head.stream_request is not None,
             trust_proxy=self._settings.trust_proxy,
         )
 
-    async def _answer(
-        self, stream: trio.SocketStream, reader: HeadReader, call: Call, requester: RequestIdentity
-    ) -> bool:
+    def _visitor_host(self, stream: trio.SocketStream) -> str | None:
+        try:
+            host: str = stream.socket.getpeername()[0]
+        except OSError:
+            # It has gone already.
+            return None
+        return host
+
+    async def _answer(self, stream: trio.SocketStream, reader: HeadReader, head: Head) -> bool:
         """Answer a request; whether another may follow on this connection."""
-        app = self._app
-        status, headers, body = await call.answer(
-            app.get_service, app.get_access_policy(), requester
+        path, _, query = head.target.partition("?")
+        asked = RequestHead(
+            head.method,
+            path,
+            query,
+            head.raw_headers,
+            self._visitor_host(stream),
+            "http",
+            stream.socket.getsockname(),
         )
+        response = await self._app.dispatch(asked, _no_body)
         # What hypercorn adds to its answers.
-        headers += self._config.response_headers("h11")
+        headers = response.raw_headers() + self._config.response_headers("h11")
         with trio.move_on_after(_ANSWER_SECONDS):
-            shown = b"" if call.method == "HEAD" else body
-            await stream.send_all(reader.answer(status, headers, shown))
+            shown = b""
+            if head.method != "HEAD":
+                shown = b"".join([bytes(piece) async for piece in response.pieces()])
+            await stream.send_all(reader.answer(response.status, headers, shown))
             return reader.stays_open
         return False
 
@@ -231,7 +238,21 @@ class Server:
 
 
 def _is_for_the_front(data: bytes) -> bool:
-    return looks_polled(data) or data.startswith(b"GET " + STREAM_PREFIX.encode())
+    return data.startswith((b"GET /", b"HEAD /"))
+
+
+def _is_plain(head: Head) -> bool:
+    """Whether it is a GET or HEAD without a body."""
+    names = {name for name, _ in head.raw_headers}
+    return (
+        head.method in {"GET", "HEAD"}
+        and head.http_version == "1.1"
+        and not names & {b"content-length", b"transfer-encoding", b"expect", b"upgrade"}
+    )
+
+
+async def _no_body() -> bytes:
+    return b""
 
 
 async def _refuse(stream: trio.SocketStream, error: PhantomLinkError) -> None:

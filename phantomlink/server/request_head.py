@@ -17,7 +17,7 @@ from werkzeug.datastructures import Headers
 
 from phantomlink.errors import BadHeadError, PhantomLinkError
 from phantomlink.outputs.websocket.admission import STREAM_PREFIX, StreamRequest
-from phantomlink.rest.responses import error_answer
+from phantomlink.rest.response import error_response
 
 MAX_HEAD_BYTES = 64 * 1024
 _TOO_LARGE = 431
@@ -114,18 +114,14 @@ class HeadReader:
 
 def problem_bytes(error: PhantomLinkError) -> bytes:
     """A whole HTTP/1.1 answer that refuses, and closes the connection."""
-    answer = error_answer(error)
-    headers = [
-        ("Content-Type", answer.content_type),
-        ("Content-Length", str(len(answer.body))),
-        ("Connection", "close"),
-        *answer.headers,
-    ]
+    response = error_response(error)
+    headers = [*response.raw_headers(), (b"connection", b"close")]
+    assert isinstance(response.body, bytes)
     connection = h11.Connection(h11.SERVER)
     # An answer without a request that h11 has seen: it may always be an error.
     parts = (
-        connection.send(h11.Response(status_code=answer.status, headers=headers)),
-        connection.send(h11.Data(data=answer.body)),
+        connection.send(h11.Response(status_code=response.status, headers=headers)),
+        connection.send(h11.Data(data=response.body)),
         connection.send(h11.EndOfMessage()),
     )
     return b"".join(part for part in parts if part is not None)

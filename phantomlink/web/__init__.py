@@ -60,7 +60,7 @@ def docs_page() -> str:
 
 
 @cache
-def docs_asset(name: str) -> tuple[bytes, str]:
+def docs_asset(name: str) -> tuple[Path, str]:
     """A file of Swagger UI and its media type. Blocks the first time.
 
     Raises:
@@ -73,7 +73,7 @@ def docs_asset(name: str) -> tuple[bytes, str]:
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError("flask-swagger-ui is not installed")
     folder = Path(spec.submodule_search_locations[0]) / "dist"
-    return (folder / name).read_bytes(), _ASSET_TYPES[name]
+    return folder / name, _ASSET_TYPES[name]
 
 
 def _filled(name: str, **values: str) -> str:

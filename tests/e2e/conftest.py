@@ -47,8 +47,8 @@ def client(app):
 
 
 @pytest.fixture
-async def front(synthetic_recording, monkeypatch, nursery):
-    async with fronting(synthetic_recording, monkeypatch, nursery) as front:
+async def front(synthetic_recording, nursery):
+    async with fronting(synthetic_recording, nursery) as front:
         yield front
 
 

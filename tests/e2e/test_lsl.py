@@ -288,7 +288,7 @@ def test_the_cap_and_what_a_session_says_that_has_none(recording, lsl):
         without = server.create("c", lsl=False)["lsl"]
         assert without["reason"] == "the session was asked for without"
         status, problem = server.post("/api/sessions/create", {"custom_code": "a", "lsl": False})
-        assert (status, problem["title"]) == (409, "Session is another")
+        assert (status, problem["title"]) == (409, "Session exists with other options")
         status, problem = server.post("/api/sessions/create", {"lsl": "no"})
         assert (status, problem["detail"]) == (422, "lsl: got 'no', takes true or false")
         server.request("DELETE", "/api/sessions/a")

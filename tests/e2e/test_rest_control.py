@@ -49,7 +49,7 @@ async def test_stop_closes_and_rewinds(app, client):
     [
         ("", {"packet_id": 100}, 100),
         ("", {"position_seconds": 2.5}, 100),
-        ("", {"position_seconds": 3, "packet_id": None, "unknown": 1}, 120),
+        ("", {"position_seconds": 3, "packet_id": None}, 120),
         ("?packet_id=100", None, 100),
         ("?position_seconds=2.51", None, 100),
         ("?packet_id=100", {"packet_id": 100}, 100),

@@ -14,7 +14,7 @@ from tests.rest import ISO, get, listening, post, problem, running
         {"headers": {"Content-Type": "application/json"}},
         {"data": b"  ", "headers": {"Content-Type": "application/json"}},
         {"json": {}},
-        {"json": {"custom_code": None, "unknown": [1]}},
+        {"json": {"custom_code": None}},
         {"data": b"{}"},
     ],
 )

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phantomlink.app import create_app
 from phantomlink.cli.arguments import make_parser
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.inspection.findings import inspect_recording
@@ -22,9 +21,10 @@ from phantomlink.recordings.inspection.text import render
 from phantomlink.recordings.options import SeriesOptions
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.synthetic import SyntheticRecording, draw_recording, synthesize
-from phantomlink.rest.openapi import openapi_document
+from phantomlink.rest.table import ROUTES
 from tests.unit.test_odd_files import REFUSED
 from tests.unit.test_synthetic import around_onset, smoothed_and_lagged, trial_slices
+from tools.routes_page import page_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -128,19 +128,9 @@ def test_every_file_that_is_named_is_there(name: str) -> None:
 # --- modules, layers, routes, commands
 
 
-def test_every_route_is_described() -> None:
-    described = all_text() + "\n".join(openapi_document()["paths"])
-    rules = {str(rule) for rule in create_app().url_map.iter_rules()}
-    assert {"/health", "/api/trials/<trial_id>", "/stream/<path:code>"} <= rules
-    paths = {re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule) for rule in rules}
-    undescribed = {
-        path
-        for path in paths
-        if not re.search(rf"(?<![\w/]){re.escape(path)}(?![\w/{{])", described)
-        # The pages write codes as people do.
-        and path.replace("{code}", "CODE") not in described
-    }
-    assert undescribed == set()
+def test_the_page_of_routes_is_that_of_the_table() -> None:
+    """Mend it by `python -m tools.routes_page`."""
+    assert text_of("docs/reference/routes.md") == page_of(ROUTES)
 
 
 def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:

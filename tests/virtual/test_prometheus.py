@@ -17,7 +17,6 @@ from phantomlink.engine.registry import Registry
 from phantomlink.engine.session import NO_FILTER
 from phantomlink.metrics import Histogram
 from phantomlink.recordings.trials import Filter
-from phantomlink.rest.accept import Form
 from phantomlink.rest.prometheus import EDGES_NS, scrape
 from phantomlink.scheduling import loop_budget
 from tests.fakes import ListSink, NamedBins, make_parts, make_trial
@@ -67,9 +66,9 @@ def listen(service, code, wanted=NO_FILTER, kind=SlowSink):
     return session, sink
 
 
-async def samples(service, form=Form.PROMETHEUS):
-    text = (await scrape(service, form)).decode()
-    families = (parse_text if form is Form.PROMETHEUS else parse_open)(text)
+async def samples(service, is_openmetrics=False):
+    text = (await scrape(service, is_openmetrics=is_openmetrics)).decode()
+    families = (parse_open if is_openmetrics else parse_text)(text)
     return {
         (s.name, *sorted(s.labels.items())): s.value for family in families for s in family.samples
     }
@@ -80,17 +79,17 @@ def counters(samples):
     return {key: value for key, value in samples.items() if key[0].endswith(ends)}
 
 
-@pytest.mark.parametrize("form", [Form.PROMETHEUS, Form.OPENMETRICS])
-async def test_the_names_and_types(service, autojump_clock, form):
+@pytest.mark.parametrize("is_openmetrics", [False, True])
+async def test_the_names_and_types(service, autojump_clock, is_openmetrics):
     listen(service, "secret-code")
     await trio.sleep(5)
-    text = (await scrape(service, form)).decode()
-    families = list((parse_text if form is Form.PROMETHEUS else parse_open)(text))
+    text = (await scrape(service, is_openmetrics=is_openmetrics)).decode()
+    families = list((parse_open if is_openmetrics else parse_text)(text))
     found = {family.name: family.type for family in families}
-    build = "phantomlink_build" if form is Form.OPENMETRICS else "phantomlink_build_info"
-    assert found == NAMES | {build: "info" if form is Form.OPENMETRICS else "gauge"}
+    build = "phantomlink_build" if is_openmetrics else "phantomlink_build_info"
+    assert found == NAMES | {build: "info" if is_openmetrics else "gauge"}
     assert "secret-code" not in text
-    assert text.endswith("# EOF\n") == (form is Form.OPENMETRICS)
+    assert text.endswith("# EOF\n") == is_openmetrics
     for word in ("HELP", "TYPE"):
         named = re.findall(rf"^# {word} (\S+)", text, re.MULTILINE)
         assert len(named) == len(set(named)) == len(found)
@@ -192,7 +191,7 @@ async def test_it_gives_way_between_sessions(service, autojump_clock, monkeypatc
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(other)
-        await scrape(service, Form.PROMETHEUS)
+        await scrape(service, is_openmetrics=False)
         done = True
     assert turns > 100
 
@@ -224,7 +223,7 @@ async def test_the_page_lists_every_metric(service, autojump_clock):
     listed = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
     listen(service, "a")
     await trio.sleep(2)
-    text = (await scrape(service, Form.PROMETHEUS)).decode()
+    text = (await scrape(service, is_openmetrics=False)).decode()
     found = {}
     for family in parse_text(text):
         name = family.name + ("_total" if family.type == "counter" else "")

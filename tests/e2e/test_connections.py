@@ -13,27 +13,14 @@ from phantomlink.settings import Settings
 from tests.front import ROUTES, create, request
 
 
-async def test_a_connection_that_is_kept_open_never_sees_hypercorn(front):
-    async with front.client() as client:
-        for _ in range(3):
-            for path in ROUTES:
-                assert (await client.ask(path))[0] == 200
-        assert front.handed_over == front.framework == []
-
-
-async def test_the_connection_is_hypercorns_only_until_the_next_polled_request(front):
+async def test_a_connection_is_kept_open(front):
     async with front.client() as client:
         for n in range(3):
+            for path in ROUTES:
+                assert (await client.ask(path))[0] == 200
             await client.stream.send_all(create(f"new-{n}"))
             assert json.loads((await client.answer())[2])["created"]
-            # Until hypercorn is between requests, what comes stays with it.
-            await trio.testing.wait_all_tasks_blocked(0.02)
-            assert (await client.ask(f"/api/stats/new-{n}"))[0] == 200
             assert (await client.ask("/api/metadata"))[0] == 200
-            await trio.testing.wait_all_tasks_blocked(0.02)
-            assert (await client.ask("/health"))[0] == 200
-        assert front.framework == ["POST /api/sessions/create", "GET /api/metadata"] * 3
-        assert front.handed_over == front.framework
 
 
 async def test_a_stream_may_follow_on_the_same_connection(front):
@@ -44,7 +31,6 @@ async def test_a_stream_may_follow_on_the_same_connection(front):
     async with front.client() as client:
         await client.stream.send_all(create("b"))
         assert (await client.answer())[0] == 200
-        await trio.testing.wait_all_tasks_blocked(0.02)
         assert (await client.ask("/health"))[0] == 200
         await client.stream.send_all(request("/stream/b", upgrade))
         assert (await client.stream.receive_some(12)) == b"HTTP/1.1 101"
@@ -53,7 +39,6 @@ async def test_a_stream_may_follow_on_the_same_connection(front):
             data = b""
             while b"sequence_number" not in data:
                 data = bytes(await client.stream.receive_some(65536))
-    assert front.framework == ["POST /api/sessions/create"]
 
 
 async def test_pipelined_requests_are_answered_in_order(front):
@@ -82,8 +67,6 @@ async def test_pipelined_requests_are_answered_in_order(front):
         assert got[2][2] == b""
     assert json.loads(got[5][2])["session_code"] == "piped"
     assert json.loads(got[6][2])["session_code"] == "piped"
-    assert front.framework[:2] == ["GET /nope", "POST /api/sessions/create"]
-    assert front.handed_over[0] == "GET /nope"
 
 
 @pytest.mark.parametrize("size", [1, 7])
@@ -102,7 +85,6 @@ async def test_close_closes_after_the_answer(front):
         assert (status, body) == (200, b'{"status":"alive"}')
         assert (b"Connection", b"close") in headers
         assert await client.answer() is None
-    assert front.handed_over == []
 
 
 async def test_a_half_closed_connection_has_its_answers(front):

@@ -1,9 +1,10 @@
-"""Views of sessions, on a virtual clock: every figure is exact."""
+"""Answers about sessions, on a virtual clock: every figure is exact."""
 
 import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -12,8 +13,16 @@ from phantomlink.engine.counters import WEBSOCKET
 from phantomlink.engine.session import NO_FILTER, Session
 from phantomlink.perturbation import NO_PERTURBATION, PRESETS, parse_perturbation
 from phantomlink.recordings.trials import Filter, TrialTable
-from phantomlink.rest import views
+from phantomlink.rest.playheads import perturbation_of
+from phantomlink.rest.records import iso
+from phantomlink.rest.routes.control import position_of, sought
+from phantomlink.rest.routes.metrics import session_metrics
+from phantomlink.rest.routes.perturbation import perturbation_changed
+from phantomlink.rest.routes.sessions import session_created, session_state
+from phantomlink.rest.routes.stats import Tally, stats_of, tally, totals
 from tests.fakes import ListSink, NamedBins, make_parts, make_trial
+
+told = msgspec.to_builtins
 
 TRIALS = (
     make_trial(0, 1.0, 2.0, target_id=0, x=10.0, y=0.0, reach_id=0),
@@ -52,12 +61,12 @@ async def play(session, packets, wanted=NO_FILTER):
 
 def test_times_are_utc_with_z():
     moment = datetime(2026, 1, 1, 1, 0, 0, 25_400, timezone(timedelta(hours=1)))
-    assert views.iso(moment) == "2026-01-01T00:00:00.025Z"
-    assert re.fullmatch(r"[-0-9]{10}T[:0-9]{8}\.[0-9]{3}Z", views.iso(datetime.now(UTC)))
+    assert iso(moment) == "2026-01-01T00:00:00.025Z"
+    assert re.fullmatch(r"[-0-9]{10}T[:0-9]{8}\.[0-9]{3}Z", iso(datetime.now(UTC)))
 
 
 async def test_a_session_that_nobody_has_listened_to(autojump_clock, session):
-    assert views.position(session) == {
+    assert told(position_of(session)) == {
         "session_code": "abc",
         "position_seconds": 0.0,
         "current_packet": 0,
@@ -71,7 +80,7 @@ async def test_a_session_that_nobody_has_listened_to(autojump_clock, session):
         "loop": 0,
         "filtered": [],
     }
-    stats = views.stats(session)
+    stats = told(stats_of(session))
     nothing = dict.fromkeys(("mean", "std", "p50", "p99", "max"))
     assert stats["timing_error_ms"] == stats["network_latency_ms"] == nothing
     assert (stats["is_running"], stats["elapsed_seconds"], stats["packets_sent"]) == (False, 0, 0)
@@ -80,20 +89,20 @@ async def test_a_session_that_nobody_has_listened_to(autojump_clock, session):
 async def test_position_is_that_of_the_next_packet(autojump_clock, session):
     sink = await play(session, 10)
     assert sink.ids[-1] == 9
-    position = views.position(session)
+    position = told(position_of(session))
     assert (position["current_packet"], position["position_seconds"]) == (10, 0.25)
     assert (position["is_playing"], position["is_paused"]) == (False, True)
     session.resume()
-    assert views.position(session)["is_playing"] is True
+    assert told(position_of(session))["is_playing"] is True
 
 
 async def test_elapsed_time_is_stream_time_whatever_the_position(autojump_clock, session):
     await play(session, 10)
     session.seek(300)
     await trio.sleep(60)
-    assert views.stats(session)["elapsed_seconds"] == 0.25
-    assert views.position(session)["position_seconds"] == 7.5
-    assert views.sought(session) == {
+    assert told(stats_of(session))["elapsed_seconds"] == 0.25
+    assert told(position_of(session))["position_seconds"] == 7.5
+    assert told(sought(session)) == {
         "status": "seeked",
         "session_code": "abc",
         "packet_id": 300,
@@ -105,13 +114,13 @@ async def test_filtered_playheads_are_listed_beside_the_unfiltered_one(autojump_
     wanted = Filter(trial_id=1)
     sink = await play(session, 3, wanted)
     assert sink.ids == [120, 121, 122]
-    stats = views.stats(session)
+    stats = told(stats_of(session))
     assert (stats["current_packet"], stats["elapsed_seconds"]) == (0, 0.0)
     assert (stats["packets_sent"], stats["active_connections"]) == (3, 1)
     (filtered,) = stats["filtered"]
     assert (
         filtered
-        == views.position(session)["filtered"][0]
+        == told(position_of(session))["filtered"][0]
         == {
             "filter": {"trial_id": 1, "target_id": None, "reach_id": None},
             "current_packet": 123,
@@ -135,7 +144,7 @@ async def test_packets_of_a_playhead_that_has_gone_still_count(autojump_clock, s
     await play(session, 2)
     played = len(filtered.packets)
     session.unsubscribe(filtered)
-    stats = views.stats(session)
+    stats = told(stats_of(session))
     assert stats["filtered"] == []
     assert stats["packets_sent"] == played + 2
 
@@ -143,18 +152,18 @@ async def test_packets_of_a_playhead_that_has_gone_still_count(autojump_clock, s
 async def test_drops_of_a_client_that_has_left_still_count(autojump_clock, session):
     slow, other = listen(session), listen(session)
     slow.dropped, other.dropped = 3, 4
-    assert views.stats(session)["dropped_packets"] == 7
+    assert told(stats_of(session))["dropped_packets"] == 7
     session.unsubscribe(slow)
     session.unsubscribe(slow)
-    assert views.stats(session)["dropped_packets"] == 7
+    assert told(stats_of(session))["dropped_packets"] == 7
     session.stop()
-    assert views.stats(session)["dropped_packets"] == 7
+    assert told(stats_of(session))["dropped_packets"] == 7
 
 
 async def test_a_session_in_the_list(autojump_clock, session):
     listen(session)
     await trio.sleep(0.01)
-    shown = views.session_json(session)
+    shown = told(session_state(session))
     assert shown.pop("created_at").endswith("Z")
     assert shown.pop("last_accessed").endswith("Z")
     assert shown == {
@@ -178,15 +187,15 @@ async def test_a_session_in_the_list(autojump_clock, session):
         "seed": 0,
     }
     session.stop()
-    shown = views.session_json(session)
+    shown = told(session_state(session))
     assert (shown["is_running"], shown["is_stopped"], shown["current_packet"]) == (False, True, 0)
 
 
 async def test_what_is_done_to_packets_is_shown(autojump_clock, session):
     clean = {"perturbation": None, "perturbation_id": None, "seed": 0}
-    assert views.perturbation(session) == {"session_code": "abc", **clean}
+    assert perturbation_of(session) == clean
     packet_id = session.set_perturbation(PRESETS["light"], 11)
-    shown = views.perturbed(session, packet_id)
+    shown = told(perturbation_changed(session, packet_id))
     assert shown["status"] == "perturbed"
     assert shown["perturbation"] == PRESETS["light"].as_json()
     assert shown["seed"] == 11
@@ -195,11 +204,11 @@ async def test_what_is_done_to_packets_is_shown(autojump_clock, session):
     await trio.sleep(0.1)
     assert {packet.perturbation_id for packet in sink.packets} == {shown["perturbation_id"]}
     for view in (
-        views.session_json(session),
-        views.session_created(session, created=True, base_url="ws://x"),
+        told(session_state(session)),
+        told(session_created(session, created=True, base_url="ws://x")),
     ):
         assert view.items() >= {k: v for k, v in shown.items() if k in clean}.items()
-    assert views.perturbed(session, session.set_perturbation(NO_PERTURBATION)) == {
+    assert told(perturbation_changed(session, session.set_perturbation(NO_PERTURBATION))) == {
         "status": "clean",
         "packet_id": len(sink.packets),
         "session_code": "abc",
@@ -212,7 +221,7 @@ async def test_faults_that_are_meant_are_counted_and_take_their_time(autojump_cl
     loss = {"transforms": [{"kind": "packet_loss", "probability": 0.5}]}
     session.set_perturbation(parse_perturbation(loss))
     sink = await play(session, 10)
-    stats = views.stats(session)
+    stats = told(stats_of(session))
     lost = sink.sequence[-1] + 1 - 10
     assert lost > 0
     assert stats["injected"] == {"lost": lost, "duplicated": 0, "reordered": 0, "delayed": 0}
@@ -223,18 +232,18 @@ async def test_lateness_is_in_milliseconds(autojump_clock, session):
     for late_ns in (1_000_000, 3_000_000):
         session.main.timing.lateness.record(late_ns)
         session.counters.latency(WEBSOCKET).record(late_ns // 10)
-    error = views.stats(session)["timing_error_ms"]
+    error = told(stats_of(session))["timing_error_ms"]
     assert (error["mean"], error["std"], error["max"]) == (2.0, 1.0, 3.0)
-    latency = views.session_metrics(session, 1.0)["network_latency_ms"]
+    latency = told(session_metrics(session, 1.0))["network_latency_ms"]
     assert (latency["mean"], latency["std"], latency["max"]) == (0.2, 0.1, 0.3)
 
 
 async def test_totals_and_metrics_add_up(autojump_clock, session):
     await play(session, 4)
-    idle = views.Tally(listeners=0, packets=5, dropped=2, stalls=1, overruns=3)
-    totals = views.totals([views.tally(session), idle], max_sessions=10)
-    assert totals.pop("memory_usage_mb") > 10
-    assert totals == {
+    idle = Tally(listeners=0, packets=5, dropped=2, stalls=1, overruns=3)
+    sums = told(totals([tally(session), idle], max_sessions=10))
+    assert sums.pop("memory_usage_mb") > 10
+    assert sums == {
         "total_sessions": 2,
         "active_sessions": 1,
         "active_connections": 1,
@@ -244,16 +253,12 @@ async def test_totals_and_metrics_add_up(autojump_clock, session):
         "stalls": 1,
         "overruns": 3,
     }
-    one = views.session_metrics(session, 12.5)
+    one = told(session_metrics(session, 12.5))
     assert (one["packets_sent"], one["connections"], one["memory_usage_mb"]) == (4, 1, 12.5)
     assert (one["is_running"], one["is_paused"]) == (True, True)
-    metrics = views.metrics({"abc": one, "idle": one | {"connections": 0}})["metrics"]
-    assert (metrics["total_sessions"], metrics["active_sessions"]) == (2, 1)
-    assert metrics["total_connections"] == 1
-    assert set(metrics["sessions"]) == {"abc", "idle"}
 
 
 async def test_a_trial_without_times_is_json():
     table = TrialTable((make_trial(0, float("nan"), 2.0),))
-    (trial,) = views.trials_json(table)
+    (trial,) = (trial.as_json() for trial in table)
     assert json.loads(json.dumps(trial, allow_nan=False))["start_time"] is None

@@ -1,0 +1,227 @@
+"""`/api/metadata` and `/api/trials`: what is played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+from weakref import WeakKeyDictionary
+
+import msgspec
+import trio
+
+from phantomlink.recordings.contents import SeriesInfo
+from phantomlink.recordings.recording import Recording
+from phantomlink.recordings.trials import Trial as RecordedTrial
+from phantomlink.rest.records import Record, SessionCode, about, encode_json
+from phantomlink.rest.request import Request
+from phantomlink.rest.response import Response, json_response
+from phantomlink.rest.route import route
+from phantomlink.rest.stream_metadata import Basics, UnitLabels, basics_of, unit_labels_of
+
+TAG = "recording"
+TrialId = Annotated[int, about("row in the trial table", 5)]
+TargetId = Annotated[int, about("index into a trial's own list of targets", 0)]
+TrialsCount = Annotated[int, about("trials in this answer", 100)]
+
+
+class MetadataQuery(Record, frozen=True):
+    """Whose metadata."""
+
+    session: Annotated[
+        SessionCode | None, about("that plays it; without one, as a new session would")
+    ] = None
+
+
+class OfTrial(Record, frozen=True):
+    """The trial in a path."""
+
+    trial_id: TrialId
+
+
+class OfTarget(Record, frozen=True):
+    """The target in a path."""
+
+    target_id: TargetId
+
+
+class Series(Record, frozen=True):
+    """A series of behaviour in the recording."""
+
+    path: Annotated[
+        str,
+        about(
+            "NWB path; two, joined by a comma, where each axis has a series",
+            "processing/behavior/cursor_pos",
+        ),
+    ]
+    neurodata_type: Annotated[str, about(example="SpatialSeries")]
+    unit: Annotated[str, about("of the values that are sent; empty where none is known", "mm")]
+    rate_hz: Annotated[float | None, about("samples a second inside a stretch", 1000.0)]
+    rows: Annotated[int, about("samples", 287705)]
+    columns: Annotated[int, about("numbers a sample", 2)]
+    conversion: Annotated[float, about("factor that was applied to what is stored", 1.0)]
+    offset: Annotated[float, about("added after the factor", 0.0)]
+    derived: Annotated[bool, about("the values are the gradient of the series")]
+
+
+class Behaviour(Record, frozen=True):
+    """What was found; position gives x and y, velocity vx and vy."""
+
+    position: Series | None
+    velocity: Series | None
+    found: Annotated[list[Series], about("every series, used or not")]
+
+
+class Reach(Record, frozen=True):
+    """A distinct place that trials aimed at."""
+
+    reach_id: Annotated[int, about("in order of angle from +x, counter-clockwise", 0)]
+    x: Annotated[float, about("in the recording's own unit", 116.0)]
+    y: Annotated[float | None, about("the same; null on a 1-D track", -77.0)]
+    num_trials: Annotated[int, about("trials that aimed there", 12)]
+
+
+class Metadata(Basics, frozen=True):
+    """The recording, and how it is played."""
+
+    t0_seconds: Annotated[float, about("start of bin 0 on the recording's clock", 0.0)]
+    last_event_seconds: Annotated[float, about("last event on the recording's clock", 293.666)]
+    num_spikes: Annotated[int, about("of all units together", 131669)]
+    unit_ids: Annotated[list[int], about("labels of the units, in the order of the columns")]
+    unit_labels: UnitLabels
+    behaviour: Behaviour
+    target_ids: Annotated[list[int], about("the distinct target ids")]
+    reaches: list[Reach]
+    missing: Annotated[list[str], about("what was looked for and not found")]
+    sha256: Annotated[str | None, about("of the file; null until it has been computed")]
+    file_name: Annotated[str, about(example="mc_maze.nwb")]
+    identifier: Annotated[str, about("of the file")]
+    session_description: Annotated[str, about("of the recording session")]
+    session_id: Annotated[str, about("of the recording session")]
+    session_start_time: Annotated[str, about("of the recording session, as in the file")]
+    subject: Annotated[str, about(example="Jenkins")]
+    species: str
+    lab: str
+    institution: str
+    keywords: list[str]
+    nwb_version: Annotated[str, about(example="2.4.0")]
+
+
+class Trial(Record, frozen=True):
+    """A row of the trial table.
+
+    These members, then every other column of the table (NaN as null).
+    """
+
+    trial_id: TrialId
+    start_time: Annotated[float | None, about("s, recording clock", 14.9)]
+    stop_time: Annotated[float | None, about("s, recording clock", 17.701)]
+    target_id: Annotated[
+        int | None, about("index into this trial's own list of targets; not a place", 0)
+    ]
+    target_x: Annotated[float | None, about("the recording's own unit", 133.0)]
+    target_y: Annotated[float | None, about("the recording's own unit", -81.0)]
+    reach_id: Annotated[int | None, about("place of the target, see Reach", 8)]
+
+
+class Trials(Record, frozen=True):
+    """Every trial."""
+
+    trials: list[Trial]
+    total_trials: Annotated[int, about("trials of the recording", 100)]
+    count: TrialsCount
+
+
+class TrialsOfTarget(Record, frozen=True):
+    """The trials that aimed at one target."""
+
+    trials: list[Trial]
+    count: TrialsCount
+    target_id: Annotated[int, about(example=0)]
+
+
+@route("GET", "/api/metadata", TAG, errors=(404, 503))
+async def metadata(request: Request, query: MetadataQuery) -> Metadata:
+    """The recording, and how it is played."""
+    service = request.service
+    session = None if query.session is None else request.session(query.session)
+    recording = service.recording
+    info, behaviour, trials = recording.info, recording.behaviour, recording.trials
+    return Metadata(
+        **basics_of(service, session),
+        t0_seconds=recording.t0_seconds,
+        last_event_seconds=recording.last_event_seconds,
+        num_spikes=recording.n_spikes,
+        unit_ids=list(recording.unit_ids),
+        unit_labels=unit_labels_of(recording),
+        behaviour=Behaviour(
+            None if behaviour.position is None else _series(behaviour.position),
+            None if behaviour.velocity is None else _series(behaviour.velocity),
+            [_series(series) for series in behaviour.found],
+        ),
+        target_ids=list(trials.target_ids),
+        reaches=[
+            Reach(reach.reach_id, reach.x, reach.y, reach.n_trials) for reach in trials.reaches
+        ],
+        missing=list(recording.missing),
+        sha256=service.sha256,
+        file_name=recording.path.name,
+        identifier=info.identifier,
+        session_description=info.session_description,
+        session_id=info.session_id,
+        session_start_time=info.session_start_time,
+        subject=info.subject,
+        species=info.species,
+        lab=info.lab,
+        institution=info.institution,
+        keywords=list(info.keywords),
+        nwb_version=info.nwb_version,
+    )
+
+
+# The trials of a recording do not change: encoded once, not for every page load.
+_ENCODED: WeakKeyDictionary[Recording, bytes] = WeakKeyDictionary()
+
+
+@route("GET", "/api/trials", TAG, answer=Trials, errors=(503,))
+async def trials(request: Request) -> Response:
+    """Every trial."""
+    recording = request.service.recording
+    body = _ENCODED.get(recording)
+    if body is None:
+        every = recording.trials
+        counts = {"total_trials": len(every), "count": len(every)}
+        body = await trio.to_thread.run_sync(_encoded_trials, every, counts)
+        _ENCODED[recording] = body
+    return Response(body)
+
+
+@route("GET", "/api/trials/{trial_id}", TAG, answer=Trial, errors=(503,))
+async def trial(request: Request, path: OfTrial) -> Response:
+    """One trial."""
+    return json_response(request.service.recording.trials.by_id(path.trial_id).as_json())
+
+
+@route("GET", "/api/trials/by-target/{target_id}", TAG, answer=TrialsOfTarget, errors=(503,))
+async def trials_by_target(request: Request, path: OfTarget) -> Response:
+    """The trials that aimed at one target."""
+    found = request.service.recording.trials.by_target(path.target_id)
+    counts = {"count": len(found), "target_id": path.target_id}
+    return Response(await trio.to_thread.run_sync(_encoded_trials, found, counts))
+
+
+def _encoded_trials(trials: Iterable[RecordedTrial], counts: dict[str, int]) -> bytes:
+    """`{"trials": [...], ...counts}`; trial by trial, since the encoder never yields inside one.
+
+    Called in a worker thread: thousands of trials take longer to write than a tick may wait.
+    """
+    listed: list[Any] = [msgspec.Raw(encode_json(trial.as_json())) for trial in trials]
+    return encode_json({"trials": listed, **counts})
+
+
+def _series(series: SeriesInfo) -> Series:
+    members: dict[str, Any] = dict(series.as_json())
+    return Series(**members)
+
+
+ROUTES = (metadata, trials, trial, trials_by_target)
