@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote
 
 from phantomlink.engine.session_codes import validate_code
-from phantomlink.errors import InvalidParameterError, NotFoundError
+from phantomlink.errors import InvalidParameterError, NotFoundError, UnknownNameError
 from phantomlink.recordings.trials import Filter
 from phantomlink.wire.encoder import WireFormat
 
@@ -21,6 +21,7 @@ _BINARY_PREFIX = "/stream/binary/"
 _BINARY = (WireFormat.MSGPACK, WireFormat.COMPACT)
 _INTEGER = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 _FILTERS = ("trial_id", "target_id", "reach_id")
+_NAMES = ("format", *_FILTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def admit(request: StreamRequest) -> Admission:
     Raises:
         NotFoundError: the path is not that of a stream.
         InvalidParameterError: the code, a filter or the format has the wrong form.
+        UnknownNameError: the query has another name.
     """
     binary = request.path.startswith(_BINARY_PREFIX)
     prefix = _BINARY_PREFIX if binary else STREAM_PREFIX
@@ -82,6 +84,9 @@ def admit(request: StreamRequest) -> Admission:
         raise NotFoundError(f"no stream at {request.path!r}")
     code = validate_code(unquote(request.path[len(prefix) :], errors="replace"))
     query = parse_qs(request.query, keep_blank_values=True, errors="replace")
+    for name in query:
+        if name not in _NAMES and not name.startswith("_"):
+            raise UnknownNameError(name, _NAMES)
     wanted = Filter(**{name: _one_integer(query, name) for name in _FILTERS})
     scores = _one_switch(query, "scores")
     asked = _asked_format(query)

@@ -20,17 +20,23 @@ TAG = "streams"
 
 
 class BinaryStreamQuery(Record, frozen=True):
-    """Which packets."""
+    """Which packets, in which form."""
 
+    format: Annotated[Literal["msgpack", "compact"] | None, about("form of the messages")] = None
     trial_id: TrialsOnly = None
     target_id: TrialsOnly = None
     reach_id: TrialsOnly = None
 
 
-class StreamQuery(BinaryStreamQuery, frozen=True):
+class StreamQuery(Record, frozen=True):
     """Which packets, in which form."""
 
-    format: Annotated[Literal["msgpack", "json"] | None, about("form of the messages")] = None
+    format: Annotated[
+        Literal["msgpack", "json", "compact"] | None, about("form of the messages")
+    ] = None
+    trial_id: TrialsOnly = None
+    target_id: TrialsOnly = None
+    reach_id: TrialsOnly = None
 
 
 class Spikes(Record, frozen=True):
