@@ -21,7 +21,7 @@ _BINARY_PREFIX = "/stream/binary/"
 _BINARY = (WireFormat.MSGPACK, WireFormat.COMPACT)
 _INTEGER = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 _FILTERS = ("trial_id", "target_id", "reach_id")
-_NAMES = ("format", *_FILTERS)
+_NAMES = ("format", "scores", *_FILTERS)
 
 
 @dataclass(frozen=True, slots=True)

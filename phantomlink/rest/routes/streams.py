@@ -26,6 +26,9 @@ class BinaryStreamQuery(Record, frozen=True):
     trial_id: TrialsOnly = None
     target_id: TrialsOnly = None
     reach_id: TrialsOnly = None
+    scores: Annotated[
+        Literal["0", "1"] | None, about("1: a message with scores after each trial")
+    ] = None
 
 
 class StreamQuery(Record, frozen=True):
@@ -37,6 +40,9 @@ class StreamQuery(Record, frozen=True):
     trial_id: TrialsOnly = None
     target_id: TrialsOnly = None
     reach_id: TrialsOnly = None
+    scores: Annotated[
+        Literal["0", "1"] | None, about("1: a message with scores after each trial")
+    ] = None
 
 
 class Spikes(Record, frozen=True):
