@@ -12,7 +12,6 @@ from phantomlink.recordings.recording import Recording
 from phantomlink.rest.records import PerturbationJson, Record, Seed, about, number
 from phantomlink.service.service import Service
 
-
 UnitLabels = Annotated[
     list[str] | None, about("ids of the file, where unit_ids are rows; else null")
 ]
