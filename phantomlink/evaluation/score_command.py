@@ -78,7 +78,7 @@ def run_score(arguments: ScoreArguments, settings: Settings) -> int:
         for perturbation in _perturbations(arguments.perturbations)
         for seed in _seeds(arguments.seeds)
     ]
-    jobs = arguments.jobs or len(os.sched_getaffinity(0))
+    jobs = arguments.jobs or _processors()
     about = about_recording(request)
     runs = _with_progress(request, keys, jobs)
     for path in arguments.reports:
@@ -114,6 +114,13 @@ def parse_perturbation_argument(text: str) -> Any:
             raise InvalidParameterError(f"perturbation: is no JSON: {error}") from None
     parse_perturbation(value)
     return value
+
+
+def _processors() -> int:
+    """Those that this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _with_progress(request: ScoreRequest, keys: Sequence[RunKey], jobs: int) -> list[ScoredRun]:

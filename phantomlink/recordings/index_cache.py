@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import struct
+import threading
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ HEADER_BYTES = 16384
 BLOCK_SPIKES = 4096
 DIRECTORY = np.dtype([("seconds", "<f8"), ("crc", "<u4")])
 _PREFIX = struct.Struct("<16sII")
+_moving = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,18 @@ def open_cached(place: Path, source: Source) -> tuple[IO[bytes], Header, NDArray
     return (file, *found)
 
 
+def _read_at(file: IO[bytes], size: int, offset: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(file.fileno(), size, offset)
+    # Windows has none: one thread at a time moves the position, and puts it back.
+    with _moving:
+        at = file.tell()
+        file.seek(offset)
+        part = file.read(size)
+        file.seek(at)
+        return part
+
+
 def read_exactly(file: IO[bytes], size: int, offset: int) -> bytes:
     """Read a stretch of a file without moving its position, for any number of threads.
 
@@ -196,7 +210,7 @@ def read_exactly(file: IO[bytes], size: int, offset: int) -> bytes:
     """
     parts = []
     while size:
-        part = os.pread(file.fileno(), size, offset)
+        part = _read_at(file, size, offset)
         if not part:
             raise OSError(f"the file ends {size} bytes early")
         parts.append(part)

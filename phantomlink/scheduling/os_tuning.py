@@ -6,7 +6,6 @@ start. What is not permitted is reported and does without: PhantomLink runs as a
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from collections.abc import Callable
@@ -90,7 +89,7 @@ def _malloc_arenas() -> str:
     was kept for it, and the process of a server that is used for hours grew by a few megabytes.
     They take turns in the interpreter anyway.
     """
-    if not ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS):
+    if not libc.c_library().mallopt(_M_ARENA_MAX, _ARENAS):
         raise OSError("the C library did not take it")
     return f"{_ARENAS} for all threads"
 

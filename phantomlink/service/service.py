@@ -173,7 +173,10 @@ class Service:
             self.tuning = (*memory, *timing)
             for tuning in self.tuning:
                 if tuning.state in {"not permitted", "not available"}:
-                    logger.warning("%s: %s (%s)", tuning.name, tuning.state, tuning.detail)
+                    # What nobody asked for is in the timing report, and is no news on macOS.
+                    asked = self.settings.realtime or self.settings.cpu_affinity
+                    level = logging.WARNING if asked else logging.DEBUG
+                    logger.log(level, "%s: %s (%s)", tuning.name, tuning.state, tuning.detail)
             for kind in self.outputs:
                 await kind.start(self.registry)
             with self._scope, self.collector:
