@@ -79,7 +79,7 @@ class JournalWriter:
             pass
         parts = [_segment_path(self.path, n) for n in range(self._header.segment)]
         aside = self.path.with_suffix(".plj.tmp")
-        with aside.open("wb") as whole:
+        with aside.open("wb", buffering=0) as whole:
             for part in parts:
                 with part.open("rb") as file:
                     shutil.copyfileobj(file, whole)
@@ -138,7 +138,7 @@ def _segment_path(path: Path, number: int) -> Path:
 
 def _compress_in_place(path: Path) -> Iterator[None]:
     aside = path.with_suffix(".plj.tmp")
-    with aside.open("wb") as out:
+    with aside.open("wb", buffering=0) as out:
         yield from _compress(path, out.fileno())
     _replace(aside, path)
 

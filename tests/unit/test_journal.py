@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -59,41 +60,53 @@ def test_segments_are_one_capture(recording, records, tmp_path, end):
     assert (len(os.listdir(tmp_path)) == 1) is (end is not None)
 
 
+def crashing(monkeypatch, at):
+    """Files of which only so many operations happen; how many were left."""
+    left = [at]
+
+    def counted(call):
+        def until(*args, **options):
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            return call(*args, **options)
+
+        return until
+
+    for name in ("write", "pwrite"):
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
+    for name in ("fdatasync", "fsync"):  # what was written is there, in a test
+        monkeypatch.setattr(os, name, counted(lambda _: None))
+    for name in ("rename", "unlink"):
+        monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
+    return left
+
+
 def test_a_crash_at_any_moment_leaves_a_set_that_is_read(recording, records, tmp_path, monkeypatch):
     """Whatever file operation is the last one that happens."""
-    whole = bodies(records)
-    for last in range(1, 200):
-        folder = tmp_path / str(last)
+    whole, header = bodies(records), header_of(recording, trials=[])
+    at = n_found = 0
+    while True:
+        at += 1
+        folder = tmp_path / str(at)
         folder.mkdir()
         with monkeypatch.context() as patch:
-            left = [last]
-
-            def counted(call, left=left):
-                def until(*args, **options):
-                    left[0] -= 1
-                    if left[0] < 0:
-                        raise KeyboardInterrupt
-                    return call(*args, **options)
-
-                return until
-
-            for owner, name in ((os, "write"), (os, "pwrite"), (os, "fdatasync"), (os, "fsync")):
-                patch.setattr(owner, name, counted(getattr(owner, name)))
-            for name in ("rename", "unlink"):
-                patch.setattr(f"pathlib.Path.{name}", counted(getattr(type(folder), name)))
+            left = crashing(patch, at)
             with suppress(KeyboardInterrupt):
-                write_journal(folder, header_of(recording), records, END, segment_bytes=2000)
-        if left[0] >= 0:
-            return
-        path = folder / "20260101T000000Z-a-wxyz.plj"
-        try:
-            journal = Journal(path)
-        except CaptureError:
-            assert last < 3  # not even its header was written
-            continue
+                write_journal(folder, header, records, END, segment_bytes=900)
+        path = folder / f"{header.capture_id}.plj"
+        if at == 1:
+            continue  # there is nothing but a magic number, if that
+        journal = Journal(path)
         found = bodies(journal.records())
         assert found == whole[: len(found)]
-    raise AssertionError("it never came to the end")
+        assert len(found) >= n_found, "what was there is still there"
+        n_found = len(found)
+        assert journal.state == RECOVERED or found == whole
+        if left[0] >= 0:
+            break
+    assert (found, journal.state) == (whole, "complete")
+    assert at > 50
 
 
 def test_a_cut_loses_what_was_cut(recording, records, tmp_path):
