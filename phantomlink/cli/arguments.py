@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from phantomlink import __version__
+from phantomlink.captures.arguments import add_verify
 from phantomlink.evaluation.arguments import add_fit, add_score
 from phantomlink.settings import describe_settings, flag_of
 
@@ -74,6 +75,7 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentP
     _add_synth(commands)
     add_score(commands)
     add_fit(commands)
+    add_verify(commands)
     parser.commands = tuple(commands.choices)
     return parser, commands.choices
 
