@@ -233,7 +233,7 @@ def test_names_of_strangers_command_no_terminal(tmp_path, synthetic_recording):
     _, watched, news = finish(start("watch", url, "--seconds", "0.5"))
     process.send_signal(signal.SIGTERM)
     _, _, log = finish(process)
-    _, _, refused = finish(start("inspect", str(evil) + "x"))
+    _, _, refused = finish(serving(str(evil) + "x"))
     for said in (watched, news, log, refused):
         assert "\x1b" not in said
         assert not [line for line in said.splitlines() if line.startswith("CRITICAL")]
