@@ -6,11 +6,13 @@ starts log then has the ids of the session and the client as members.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import logging
 import re
 import sys
+import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import TracebackType
@@ -27,6 +29,9 @@ _BEARER = re.compile(r"(?i)\b(bearer)([\s,:'\"=]+|\.)[\w.~+/=-]+")
 # The end of a private session's code.
 _PRIVATE = re.compile(r"(private-[0-9a-f]{6})-[0-9a-f]{32}(?![0-9a-f])")
 _LINE_CHARACTERS = 2000
+_DESCRIPTOR_LINE_SECONDS = 60.0
+# What accepting a connection can fail with for the time being.
+_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_IDS: dict[str, Any] = {}
 _ids: ContextVar[dict[str, Any]] = ContextVar("phantomlink_log_ids", default=_NO_IDS)
 _clients = itertools.count(1)
@@ -102,6 +107,39 @@ class JsonLines(JsonFormatter):
             for name, value in log_data.items()
         }
         return json.dumps(clean, default=str)
+
+
+class DescriptorLines(logging.Filter):
+    """Makes one line a minute of what event loops log again and again without descriptors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at: float | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log; a record about something else stays as it is."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, OSError) or error.errno not in _OUT_OF_RESOURCES:
+            return True
+        now = time.monotonic()
+        if self._said_at is not None and now - self._said_at < _DESCRIPTOR_LINE_SECONDS:
+            return False
+        self._said_at = now
+        record.exc_info = record.exc_text = None
+        record.msg = (
+            "New connections wait or are closed: %s. Streams go on. Raise the limit (ulimit -n), "
+            "or lower PHANTOM_MAX_CLIENTS and PHANTOM_MAX_PENDING_CONNECTIONS"
+        )
+        record.args = (error.strerror,)
+        return True
+
+
+def limit_descriptor_lines() -> None:
+    """Let running out of descriptors cost one line a minute, on whichever loop."""
+    for name in ("trio.serve_listeners", "asyncio"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, DescriptorLines) for each in logger.filters):
+            logger.addFilter(DescriptorLines())
 
 
 def set_up_logging(level: str, form: str) -> None:

@@ -11,10 +11,12 @@ from phantomlink.access.connection_limits import ConnectionLimits
 from phantomlink.access.exposure import WARNING, is_exposed
 from phantomlink.access.hosts import TAKES, HostRule, allowed_names
 from phantomlink.access.origins import OriginRule
+from phantomlink.access.pending_connections import PendingConnections
 from phantomlink.access.rates import RequestRates
 from phantomlink.access.request_identity import RequestIdentity
 from phantomlink.access.token import TokenCheck
 from phantomlink.errors import (
+    BadHeadError,
     HostNotAllowedError,
     OriginNotAllowedError,
     TooManyRequestsError,
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SHOWN = 80
+_HEAD_TOO_LARGE = 431
 
 
 class AccessPolicy:
@@ -37,6 +40,7 @@ class AccessPolicy:
     Attributes:
         origins: which pages may use the server.
         connection_limits: the WebSocket clients that there are.
+        pending_connections: those that have not been let in yet.
         trusts_proxy: whether addresses are those that a proxy tells.
     """
 
@@ -48,6 +52,14 @@ class AccessPolicy:
             settings.max_clients_per_address,
         )
         self.trusts_proxy = settings.trust_proxy
+        self.pending_connections = PendingConnections(
+            settings.max_pending_connections,
+            # Behind a proxy, all of them have its address.
+            settings.max_pending_connections
+            if settings.trust_proxy
+            else settings.max_pending_connections_per_address,
+        )
+        self._max_head_bytes = settings.max_head_bytes
         self._rates = RequestRates(settings.max_requests_per_second, settings.request_burst, now)
         self._has_warned = False
         self._token = None if settings.api_token is None else TokenCheck(settings.api_token)
@@ -65,6 +77,7 @@ class AccessPolicy:
 
         Raises:
             TooManyRequestsError: its address asks too often; wrong tokens count, too.
+            BadHeadError: its first line and headers are too large.
             HostNotAllowedError: it calls the server by a name that is not the server's.
             NotAuthorizedError: it has not the token.
             OriginNotAllowedError: a page of a foreign origin wants to change something, or to
@@ -78,6 +91,12 @@ class AccessPolicy:
                 f"after {rates.burst} at once, takes no more (PHANTOM_MAX_REQUESTS_PER_SECOND, "
                 "PHANTOM_REQUEST_BURST)",
                 max(1, math.ceil(wait_seconds)),
+            )
+        if requester.head_bytes > self._max_head_bytes:
+            raise BadHeadError(
+                f"first line and headers: got {requester.head_bytes} bytes, takes "
+                f"{self._max_head_bytes} (PHANTOM_MAX_HEAD_BYTES)",
+                _HEAD_TOO_LARGE,
             )
         if self._hosts is not None:
             _check_hosts(self._hosts, requester.hosts)

@@ -14,6 +14,9 @@ from functools import lru_cache
 UNKNOWN_ADDRESS = "unknown"
 """Of those who came by a Unix socket, and all others of whom the server does not know it."""
 
+# Blanks, HTTP/1.1, colons and line ends.
+_FIRST_LINE_BYTES = 12
+_HEADER_BYTES = 4
 # As sockets and proxies write them: IPv6 with a zone, in brackets, and either with a port.
 _ADDRESS = re.compile(
     r"\[(?P<v6>[0-9A-Fa-f:.]{2,45})(?:%[^\]]{1,20})?\](?::[0-9]{1,5})?"
@@ -38,6 +41,7 @@ class RequestIdentity:
         origins: every `Origin` header, as sent.
         is_websocket: it opens a WebSocket.
         is_preflight: a browser asks whether a page may send what is to follow.
+        head_bytes: of first line and headers.
     """
 
     method: str
@@ -49,6 +53,7 @@ class RequestIdentity:
     origins: tuple[str, ...] = ()
     is_websocket: bool = False
     is_preflight: bool = False
+    head_bytes: int = 0
 
 
 def read_request_identity(
@@ -57,6 +62,7 @@ def read_request_identity(
     headers: Iterable[tuple[bytes, bytes]],
     peer: str | None,
     *,
+    query: str = "",
     is_websocket: bool = False,
     trust_proxy: bool = False,
 ) -> RequestIdentity:
@@ -67,6 +73,7 @@ def read_request_identity(
         path: of the request, without the query.
         headers: name, in lower case, and value.
         peer: host of the other end of the connection; None where there is none.
+        query: of the request.
         is_websocket: it opens a WebSocket.
         trust_proxy: whether to believe the last `X-Forwarded-For`: the address from which our
             proxy was called. Those before it are what the client says of itself. Likewise the
@@ -78,7 +85,9 @@ def read_request_identity(
     origins: list[str] = []
     subprotocol: bytes | None = None
     asks_for_method = False
+    head_bytes = len(method) + len(path) + len(query) + _FIRST_LINE_BYTES
     for name, value in headers:
+        head_bytes += len(name) + len(value) + _HEADER_BYTES
         if name == b"authorization":
             authorizations.append(value)
         elif name == b"sec-websocket-protocol":
@@ -104,6 +113,7 @@ def read_request_identity(
         tuple(origins),
         is_websocket=is_websocket,
         is_preflight=method == "OPTIONS" and bool(origins) and asks_for_method,
+        head_bytes=head_bytes,
     )
 
 

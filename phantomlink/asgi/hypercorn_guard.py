@@ -19,8 +19,9 @@ barrier and calls the handler by itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -29,6 +30,7 @@ import trio
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.trio.tcp_server import TCPServer
 
+from phantomlink.access.pending_connections import PendingConnections
 from phantomlink.errors import leaves
 
 logger = logging.getLogger(__name__)
@@ -43,8 +45,10 @@ _OVER_SECONDS = 5.0
 class GuardedTCPServer(TCPServer):
     """hypercorn's connection handler; what it raises ends its connection and goes no further."""
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, pending: PendingConnections, *args: Any) -> None:
         super().__init__(*args)
+        self._pending = pending
+        self._settle: Callable[[], None] | None = None
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery
         self._real_app = self.app
@@ -60,7 +64,9 @@ class GuardedTCPServer(TCPServer):
                 async with trio.open_nursery() as nursery:
                     self._nursery = nursery
                     nursery.start_soon(self._cut_off_when_cancelled)
-                    await super().run()
+                    with self._pending.counted(self._peer()) as self._settle:
+                        if self._settle is not None:
+                            await super().run()
                     nursery.cancel_scope.cancel()
         except* Exception as group:
             # The application's own errors do not come here: hypercorn logs those and answers 500.
@@ -76,6 +82,8 @@ class GuardedTCPServer(TCPServer):
 
     async def _run_app(self, scope: Any, receive: Any, send: Any, *tools: Any) -> None:
         """Run the application; what hypercorn has for it after its end is thrown away."""
+        if self._settle is not None:
+            self._settle()
         is_told = False
         # Of WebSockets only: there an application can be stuck in a `send` that it cannot cancel.
         if scope["type"] == "websocket":
@@ -92,6 +100,15 @@ class GuardedTCPServer(TCPServer):
         finally:
             if not is_told:
                 self._nursery.start_soon(_throw_away, receive)
+
+    def _peer(self) -> str | None:
+        """Host of the other end; None where it has gone already, or is no network address."""
+        transport = getattr(self.stream, "transport_stream", self.stream)  # below TLS
+        try:
+            address = transport.socket.getpeername()
+        except OSError:
+            return None
+        return address[0] if isinstance(address, tuple) else None
 
     async def protocol_send(self, event: Event) -> None:
         """Send, or note that the client has gone."""
@@ -128,18 +145,22 @@ class GuardedTCPServer(TCPServer):
                 await trio.aclose_forcefully(self.stream)
 
 
-def guard_hypercorn() -> bool:
-    """Guard the Trio worker of this process, if there is one; whether it is guarded now."""
+def guard_hypercorn(pending: PendingConnections) -> bool:
+    """Guard the Trio worker of this process, if there is one; whether it is guarded now.
+
+    Args:
+        pending: counts the connections that have not been let in yet.
+    """
     found = version("hypercorn")
     worker: Any = hypercorn.trio.run
-    if not found.startswith(KNOWN_VERSIONS) or not issubclass(worker.TCPServer, TCPServer):
+    if not found.startswith(KNOWN_VERSIONS) or not hasattr(worker, "TCPServer"):
         logger.warning(
             "hypercorn %s is not a version whose connections are known to need, or to take, the "
             "guard; phantomlink serve does not depend on it",
             found,
         )
         return False
-    worker.TCPServer = GuardedTCPServer
+    worker.TCPServer = partial(GuardedTCPServer, pending)
     return True
 
 

@@ -14,9 +14,12 @@ from typing import Any, NoReturn, Protocol
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, LifespanScope
 
+from phantomlink.access.access_policy import AccessPolicy
+from phantomlink.asgi.asyncio_connections import limit_asyncio_connections
 from phantomlink.asgi.hypercorn_guard import guard_hypercorn
 from phantomlink.asgi.worker_lock import WorkerLock
 from phantomlink.errors import PhantomLinkError, leaves
+from phantomlink.logs import limit_descriptor_lines
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,10 @@ class StartableApp(Protocol):
 
     async def run_service(self, task_status: trio.TaskStatus[None]) -> None:
         """Run the service until it is stopped."""
+        ...
+
+    def get_access_policy(self) -> AccessPolicy:
+        """What lets requests and connections in."""
         ...
 
     async def startup(self) -> None:
@@ -60,7 +67,7 @@ class Lifespan:
             Exception: a failure while starting or ending that is a bug.
         """
         failure: str | None = None
-        guard_hypercorn()
+        limit_descriptor_lines()
         await receive()  # lifespan.startup
         try:
             with WorkerLock():
@@ -81,6 +88,10 @@ class Lifespan:
             self._app.nursery = nursery
             await nursery.start(self._app.run_service)
             await self._app.startup()
+            # Before the server listens, which it does once this has started.
+            pending = self._app.get_access_policy().pending_connections
+            guard_hypercorn(pending)
+            limit_asyncio_connections(pending)
             self._has_started = True
             await send({"type": "lifespan.startup.complete"})
             await receive()  # lifespan.shutdown

@@ -90,6 +90,7 @@ class RequestHead:
             self.path,
             self.headers,
             self.peer,
+            query=self.query,
             is_websocket=is_websocket,
             trust_proxy=trust_proxy,
         )

@@ -9,6 +9,7 @@ request.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import h2.exceptions
 import h11
@@ -107,8 +108,11 @@ class Server:
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """Serve one connection; nothing that happens in it leaves this function."""
+        pending = self._app.get_access_policy().pending_connections
         try:
-            await self._dispatch(stream)
+            with pending.counted(_peer(stream)) as settle:
+                if settle is not None:
+                    await self._dispatch(stream, settle)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as group:
             logger.debug("A connection broke: %s", group.exceptions)
         except* _PROTOCOL_ERRORS as group:
@@ -118,8 +122,8 @@ class Server:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _dispatch(self, stream: trio.SocketStream) -> None:
-        """Request by request, each to the server that it is for."""
+    async def _dispatch(self, stream: trio.SocketStream, settle: Callable[[], None]) -> None:
+        """Request by request, each to the server that it is for; the first whole one settles."""
         received, seconds = b"", _HEAD_SECONDS
         while not self._context.terminated.is_set():
             reader = HeadReader(self._settings.max_head_bytes)
@@ -127,6 +131,7 @@ class Server:
                 head, received = await self._read_head(stream, reader, received, seconds)
                 if head is None:
                     return
+                settle()
                 if head.stream_request is not None:
                     n_head = len(received) - len(reader.rest)
                     await self._serve_stream(stream, received, n_head, head)
@@ -167,22 +172,16 @@ class Server:
         return None, received
 
     def _visitor(self, stream: trio.SocketStream, head: Head) -> RequestIdentity:
+        path, _, query = head.target.partition("?")
         return read_request_identity(
             head.method,
-            head.target.partition("?")[0],
+            path,
             head.raw_headers,
-            self._visitor_host(stream),
+            _peer(stream),
+            query=query,
             is_websocket=head.stream_request is not None,
             trust_proxy=self._settings.trust_proxy,
         )
-
-    def _visitor_host(self, stream: trio.SocketStream) -> str | None:
-        try:
-            host: str = stream.socket.getpeername()[0]
-        except OSError:
-            # It has gone already.
-            return None
-        return host
 
     async def _answer(self, stream: trio.SocketStream, reader: HeadReader, head: Head) -> bool:
         """Answer a request; whether another may follow on this connection."""
@@ -192,7 +191,7 @@ class Server:
             path,
             query,
             head.raw_headers,
-            self._visitor_host(stream),
+            _peer(stream),
             "http",
             stream.socket.getsockname(),
         )
@@ -235,6 +234,15 @@ class Server:
         finally:
             self._n_streams -= 1
             self._stream_ended.set()
+
+
+def _peer(stream: trio.SocketStream) -> str | None:
+    """Host of the other end; None when it has gone already."""
+    try:
+        host: str = stream.socket.getpeername()[0]
+    except OSError:
+        return None
+    return host
 
 
 def _is_for_the_front(data: bytes) -> bool:

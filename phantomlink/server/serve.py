@@ -9,6 +9,7 @@ import trio
 
 from phantomlink.app import PhantomLinkApp
 from phantomlink.errors import SettingsError
+from phantomlink.logs import limit_descriptor_lines
 from phantomlink.recordings.start_lines import start_lines
 from phantomlink.server.addresses import urls_of
 from phantomlink.server.front import Server
@@ -34,6 +35,7 @@ async def serve(
         SettingsError: the port cannot be opened, or the ready file not be written.
         RecordingError: the recording cannot be opened.
     """
+    limit_descriptor_lines()
     with ReadyFile(ready_path) as ready:
         async with trio.open_nursery() as nursery:
             signals = StopSignals(ready.remove)

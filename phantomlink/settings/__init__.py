@@ -133,6 +133,16 @@ class Settings:
         whole(1, 100_000),
         "WebSocket clients from one address at once",
     )
+    max_pending_connections: int = _setting(
+        1000,
+        whole(1, 100_000),
+        "connections at once whose first request has not been let in yet",
+    )
+    max_pending_connections_per_address: int = _setting(
+        500,
+        whole(1, 100_000),
+        "such connections from one address at once; not behind a trusted proxy",
+    )
     max_requests_per_second: float = _setting(
         200.0,
         number(0, 1_000_000, "a number from 0 to 1000000 (0: any number)"),

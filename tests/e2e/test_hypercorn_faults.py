@@ -15,6 +15,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 from hypercorn.trio.tcp_server import TCPServer
 
+from phantomlink.access.pending_connections import PendingConnections
 from phantomlink.asgi import hypercorn_guard
 from phantomlink.asgi.hypercorn_guard import GuardedTCPServer, guard_hypercorn
 from tests.e2e.test_front import masked, upgrade
@@ -93,8 +94,8 @@ def as_it_comes(monkeypatch):
 
 @pytest.fixture
 def guarded(as_it_comes):
-    assert guard_hypercorn()
-    assert hypercorn.trio.run.TCPServer is GuardedTCPServer
+    assert guard_hypercorn(PendingConnections(100, 100))
+    assert hypercorn.trio.run.TCPServer.func is GuardedTCPServer
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -110,7 +111,7 @@ async def test_guarded_it_does_not(guarded, name):
 @pytest.mark.usefixtures("as_it_comes")
 async def test_what_means_no_harm_does_none_to_either():
     assert await survives(upgrade())
-    guard_hypercorn()
+    guard_hypercorn(PendingConnections(100, 100))
     assert await survives(upgrade())
 
 
@@ -168,20 +169,20 @@ async def close_after(stream: trio.SocketStream, seconds: float) -> None:
 async def test_a_handler_stays_for_ever_of_a_flood_and_guarded_it_does_not(monkeypatch):
     monkeypatch.setattr(hypercorn_guard, "_OVER_SECONDS", 0.2)
     assert await is_left_after_a_flood()
-    guard_hypercorn()
+    guard_hypercorn(PendingConnections(100, 100))
     assert not await is_left_after_a_flood()
 
 
 @pytest.mark.usefixtures("as_it_comes")
 async def test_a_client_that_does_not_read_keeps_the_worker_and_guarded_it_does_not():
     assert not await ends_beside_a_client_that_does_not_read()
-    guard_hypercorn()
+    guard_hypercorn(PendingConnections(100, 100))
     assert await ends_beside_a_client_that_does_not_read()
 
 
 def test_a_hypercorn_that_is_not_known_is_left_alone_and_named(as_it_comes, monkeypatch, caplog):
     monkeypatch.setattr(hypercorn_guard, "version", lambda _: "0.19.0")
-    assert not guard_hypercorn()
+    assert not guard_hypercorn(PendingConnections(100, 100))
     assert hypercorn.trio.run.TCPServer is TCPServer
     assert "hypercorn 0.19.0" in caplog.text
 

@@ -12,10 +12,12 @@ from phantomlink.access import token as token_module
 from phantomlink.access.access_policy import AccessPolicy
 from phantomlink.access.connection_limits import ConnectionLimits
 from phantomlink.access.exposure import is_exposed
+from phantomlink.access.pending_connections import PendingConnections
 from phantomlink.access.rates import RequestRates
 from phantomlink.access.request_identity import UNKNOWN_ADDRESS, address_key, read_request_identity
 from phantomlink.access.token import TokenCheck
 from phantomlink.errors import (
+    BadHeadError,
     NotAuthorizedError,
     PhantomLinkError,
     TooManyClientsError,
@@ -279,6 +281,63 @@ class TestCrowd:
             connection_limits.check(f"a{n}", f"s{n}")
         assert not connection_limits._of_session
         assert not connection_limits._from_address
+
+
+class TestPendingConnections:
+    def test_each_limit_says_which_it_is_once_a_minute(self, caplog):
+        clock = Clock()
+        pending = PendingConnections(3, 2, clock)
+        with pending.counted("10.0.0.1"), pending.counted("10.0.0.1"):
+            for _ in range(3):
+                with pending.counted("10.0.0.1") as settle:
+                    assert settle is None
+            assert caplog.text.count("2 from 10.0.0.1 have sent no whole request yet") == 1
+            assert "(PHANTOM_MAX_PENDING_CONNECTIONS_PER_ADDRESS)" in caplog.text
+            clock.now += 60
+            with pending.counted("10.0.0.2") as settle, pending.counted("10.0.0.3") as more:
+                assert settle is not None
+                assert more is None
+            assert "3 in all have sent no whole request yet" in caplog.text
+            assert "(PHANTOM_MAX_PENDING_CONNECTIONS)" in caplog.text
+        assert pending.n_pending == 0
+
+    def test_who_has_settled_is_not_counted_and_not_twice(self):
+        pending = PendingConnections(1, 1)
+        with pending.counted("10.0.0.1") as settle:
+            settle()
+            settle()
+            with pending.counted("10.0.0.1") as other:
+                assert other is not None
+                assert pending.n_pending == 1
+        assert pending.n_pending == 0
+        with pytest.raises(RuntimeError), pending.counted("10.0.0.1"):
+            raise RuntimeError
+        assert (pending.n_pending, len(pending._from_address)) == (0, 0)
+
+    def test_behind_a_trusted_proxy_the_address_says_nothing(self):
+        settings = Settings(trust_proxy=True, max_pending_connections_per_address=1)
+        pending = AccessPolicy(settings).pending_connections
+        with pending.counted("10.0.0.1"), pending.counted("10.0.0.1") as settle:
+            assert settle is not None
+
+
+@pytest.mark.parametrize("where", ["path", "query", "name", "value", "method"])
+def test_a_head_is_measured_as_a_whole(where):
+    policy = AccessPolicy(Settings(max_head_bytes=4096))
+    for n_bytes, allowed in ((3900, True), (4097, False)):
+        long = "x" * n_bytes
+        head = {"path": "/health", "query": "", "name": "a", "value": "b", "method": "GET"}
+        head[where] = long
+        headers = (HOST, (head["name"].encode(), head["value"].encode()))
+        who = read_request_identity(
+            head["method"], head["path"], headers, "10.0.0.1", query=head["query"]
+        )
+        if allowed:
+            policy.check(who)
+            continue
+        with pytest.raises(BadHeadError, match=r"takes 4096 \(PHANTOM_MAX_HEAD_BYTES\)") as caught:
+            policy.check(who)
+        assert caught.value.http_status == 431
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import subprocess
@@ -6,7 +7,15 @@ import sys
 import pytest
 import trio
 
-from phantomlink.logs import JsonLines, TextLines, bind, next_client_id, without_secrets
+from phantomlink import logs
+from phantomlink.logs import (
+    DescriptorLines,
+    JsonLines,
+    TextLines,
+    bind,
+    next_client_id,
+    without_secrets,
+)
 
 
 def record(message="hello %s", *args, exc_info=None, **extra):
@@ -130,3 +139,22 @@ def test_what_a_stranger_named_stays_on_its_line_and_commands_no_terminal():
     said = TextLines().format(record("it failed", exc_info=failed(ValueError("\x1b]0;title\x07"))))
     assert said.endswith(r"ValueError: \x1b]0;title\x07")
     assert said.count("\n") > 2
+
+
+def test_running_out_of_descriptors_is_one_line_a_minute(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    lines = DescriptorLines()
+    full = failed(OSError(errno.EMFILE, "Too many open files"))
+    first = record("accept returned %s", "EMFILE", exc_info=full)
+    assert lines.filter(first)
+    assert "New connections wait or are closed: Too many open files." in TextLines().format(first)
+    assert "Traceback" not in TextLines().format(first)
+    assert not lines.filter(record("again", exc_info=full))
+    now += 61
+    assert lines.filter(record("again", exc_info=full))
+    for other in (failed(ValueError("x")), failed(OSError(errno.EBADF, "x")), None):
+        said = record("something else", exc_info=other)
+        assert lines.filter(said)
+        assert said.getMessage() == "something else"
+        assert said.exc_info == other
