@@ -25,7 +25,8 @@ GROUPS = {
     "drift_amplitude drift_period_seconds noise_seed",
     "Who may enter": "api_token_file allowed_hosts trust_proxy",
     "Limits": "max_clients max_clients_per_session max_clients_per_address max_viewers "
-    "max_requests_per_second request_burst max_body_bytes max_message_bytes max_head_bytes",
+    "max_pending_connections max_pending_connections_per_address max_requests_per_second "
+    "request_burst max_body_bytes max_message_bytes max_head_bytes",
     "Slow clients": "client_queue_seconds client_queue_packets client_queue_bytes "
     "client_behind_seconds ping_interval_seconds ping_timeout_seconds",
     "Lab Streaming Layer": "lsl_scope lsl_stream_name lsl_source_id lsl_stream_type lsl_float32 "
