@@ -73,6 +73,9 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentP
     _add_lsl_watch(commands)
     _add_inspect(commands)
     _add_synth(commands)
+    _add_datasets(commands)
+    _add_fetch(commands)
+    _add_convert(commands)
     add_score(commands)
     add_fit(commands)
     add_verify(commands)
@@ -221,3 +224,45 @@ def _add_synth(commands: _Commands) -> None:
 
 def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _add_datasets(commands: _Commands) -> None:
+    datasets = commands.add_parser(
+        "datasets",
+        help="list the recordings that can be played or fetched",
+        description="List the recordings of the data directory, and those that `phantomlink fetch` "
+        "can get.",
+    )
+    datasets.add_argument("--json", action="store_true", help="print their cards as JSON")
+    _add_data_dir(datasets)
+
+
+def _add_fetch(commands: _Commands) -> None:
+    fetch = commands.add_parser(
+        "fetch",
+        help="get a recording of the catalogue",
+        description="Get a recording of the catalogue into the data directory: resumed where it "
+        "broke off, checked against its SHA-256, there whole or not at all.",
+    )
+    fetch.add_argument("name", metavar="NAME", help="of the dataset; `phantomlink datasets` lists")
+    _add_data_dir(fetch)
+    fetch.add_argument("--json-progress", action="store_true", help=argparse.SUPPRESS)
+
+
+def _add_convert(commands: _Commands) -> None:
+    convert = commands.add_parser(
+        "convert",
+        help="make a recording (NWB) of another kind of file",
+        description="Make an NWB file of a file of LSL streams that PhantomLink sent (.xdf), or of "
+        "spikes that Neo reads (.nev, .plx).",
+    )
+    convert.add_argument("source", type=Path, metavar="IN", help="the file to read")
+    convert.add_argument("out", type=Path, metavar="OUT", help="the NWB file to make")
+    convert.add_argument("--session", metavar="CODE", help="which session of an XDF file")
+    convert.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+
+
+def _add_data_dir(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data-dir", help="where recordings are (default: PHANTOM_DATA_DIR, or data)"
+    )

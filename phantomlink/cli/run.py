@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from phantomlink.cli.arguments import parse
 from phantomlink.cli.streams import drop_output, open_streams
@@ -95,6 +96,35 @@ def _inspect(arguments: argparse.Namespace) -> int:
     return run_inspect(arguments.file, options, as_json=arguments.json)
 
 
+def _datasets(arguments: argparse.Namespace) -> int:
+    from phantomlink.recordings.catalogue.command import run_datasets  # noqa: PLC0415
+
+    return run_datasets(_data_directory(arguments), as_json=arguments.json)
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from phantomlink.recordings.fetch.command import run_fetch  # noqa: PLC0415
+
+    directory = _data_directory(arguments)
+    return run_fetch(arguments.name, directory, as_json=arguments.json_progress)
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from phantomlink.recordings.convert.command import run_convert  # noqa: PLC0415
+
+    return run_convert(
+        arguments.source,
+        arguments.out,
+        session=arguments.session,
+        overwrite=arguments.overwrite,
+    )
+
+
+def _data_directory(arguments: argparse.Namespace) -> Path:
+    told = {} if arguments.data_dir is None else {"data_dir": arguments.data_dir}
+    return load_settings(told).data_directory
+
+
 def _synth(arguments: argparse.Namespace) -> int:
     from phantomlink.recordings.synthetic import run_synth  # noqa: PLC0415
 
@@ -142,4 +172,7 @@ _COMMANDS = {
     "lsl-watch": _lsl_watch,
     "inspect": _inspect,
     "synth": _synth,
+    "datasets": _datasets,
+    "fetch": _fetch,
+    "convert": _convert,
 }

@@ -1,0 +1,1 @@
+"""Getting the files of catalogued datasets: resumed, checked, whole or not at all."""
