@@ -246,7 +246,6 @@ def _add_fetch(commands: _Commands) -> None:
     )
     fetch.add_argument("name", metavar="NAME", help="of the dataset; `phantomlink datasets` lists")
     _add_data_dir(fetch)
-    fetch.add_argument("--json-progress", action="store_true", help=argparse.SUPPRESS)
 
 
 def _add_convert(commands: _Commands) -> None:

@@ -105,8 +105,7 @@ def _datasets(arguments: argparse.Namespace) -> int:
 def _fetch(arguments: argparse.Namespace) -> int:
     from phantomlink.recordings.fetch.command import run_fetch  # noqa: PLC0415
 
-    directory = _data_directory(arguments)
-    return run_fetch(arguments.name, directory, as_json=arguments.json_progress)
+    return run_fetch(arguments.name, _data_directory(arguments))
 
 
 def _convert(arguments: argparse.Namespace) -> int:

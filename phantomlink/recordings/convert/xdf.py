@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phantomlink.files.regular import open_regular
 from phantomlink.recordings.convert.converted import (
     ConversionError,
     Converted,
@@ -122,6 +123,9 @@ def _streams(path: Path) -> dict[str, dict[str, _Stream]]:
         raise ConversionError(
             "XDF needs the package pyxdf: pip install 'phantomlink[xdf]'"
         ) from None
+    with open_regular(path) as file:
+        if file.read(4) != b"XDF:":
+            raise ConversionError(f"{path}: cannot be read as XDF: it does not begin with XDF:")
     try:
         loaded, _ = pyxdf.load_xdf(str(path), dejitter_timestamps=False, verbose=False)
     except (OSError, ValueError, EOFError, KeyError, IndexError, AttributeError) as error:

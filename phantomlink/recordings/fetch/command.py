@@ -73,3 +73,8 @@ def _entry(name: str, data_dir: Path) -> Entry:
     if name not in entries:
         raise FetchError(f"{name!r} is not in the catalogue; it has {', '.join(entries)}")
     return entries[name]
+
+
+if __name__ == "__main__":
+    # As the server asks for it: the name and the folder, progress as lines of JSON.
+    sys.exit(run_fetch(sys.argv[1], Path(sys.argv[2]), as_json=True))

@@ -1,0 +1,221 @@
+"""The catalogue: names, entries, descriptions, cards, and facts that are kept."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import mlcroissant
+import pytest
+
+from phantomlink.errors import InvalidParameterError, RecordingError, SettingsError
+from phantomlink.recordings.catalogue import describe as describe_module
+from phantomlink.recordings.catalogue.card import card_of, croissant
+from phantomlink.recordings.catalogue.command import run_datasets
+from phantomlink.recordings.catalogue.datasets import UnknownDatasetError, find_datasets
+from phantomlink.recordings.catalogue.describe import describe
+from phantomlink.recordings.catalogue.entries import (
+    DandiSource,
+    UrlSource,
+    is_name,
+    read_entries,
+    shipped_entries,
+)
+from phantomlink.recordings.catalogue.facts import FactsCache, facts_of
+from phantomlink.recordings.options import SEARCH, SeriesOptions
+from phantomlink.recordings.recording import open_recording
+from tests.nwb_files import SeriesSpec, moving, write_nwb
+
+T = [i / 100 for i in range(300)]
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+def test_the_shipped_entries_can_be_fetched():
+    entries = shipped_entries()
+    assert list(entries) == [
+        "mc_maze_small",
+        "mc_maze_medium",
+        "mc_maze_large",
+        "mc_maze_full",
+        "mc_rtt",
+        "area2_bump",
+    ]
+    for entry in entries.values():
+        assert isinstance(entry.source, DandiSource)
+        assert entry.source.path.endswith("desc-train_behavior+ecephys.nwb")
+        assert entry.title
+        assert is_name(entry.name)
+    assert entries["mc_maze_small"].sha256.startswith("dcaf3a52")
+
+
+def test_a_catalogue_file_overrides_key_by_key(data):
+    (data / "catalog.toml").write_text(
+        '[datasets.mc_maze_small]\ntitle = "Ours"\nposition_series = "hand_pos"\n'
+        f'[datasets.more]\nsource = {{ url = "https://x.example/a.nwb" }}\nsha256 = "{"a" * 64}"\n'
+        "behaviour_offset_seconds = -1.5\n"
+    )
+    entries = read_entries(data)
+    small = entries["mc_maze_small"]
+    assert (small.title, small.sha256[:4]) == ("Ours", "dcaf")
+    assert small.series_options() == SeriesOptions(position_series="hand_pos")
+    assert entries["more"].source == UrlSource("https://x.example/a.nwb")
+    assert entries["more"].series_options().behaviour_offset_seconds == -1.5
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("[datasets.x]\nposition_serie = 'a'", "dataset x: position_serie: not known; position_"),
+        ("[datasets.x]\nsha256 = 'zz'", "sha256: got 'zz', takes 64 hexadecimal digits"),
+        ("[datasets.x]\nsource = { url = 'https://a' }", "a source with a url needs sha256"),
+        ("[datasets.x]\nsource = 'https://a'", "takes { dandiset, version, path } or { url }"),
+        ("[datasets.x]\ntitle = 5", "title: got 5, takes a text"),
+        ("[datasets.'../x']\n", "dataset '../x': takes 1 to 64 letters"),
+        ("[datasets.'.x']\n", "without a dot at the beginning"),
+        ("[dataset.x]\n", "dataset: not known; takes tables"),
+        ("datasets = 3", "takes tables"),
+        ("not toml", "not TOML"),
+    ],
+)
+def test_mistakes_in_a_catalogue_are_named(data, text, match):
+    (data / "catalog.toml").write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        read_entries(data)
+    assert match in str(caught.value)
+    assert "catalog.toml" in str(caught.value)
+
+
+def test_names_of_files(data, tmp_path):
+    for place in ("a.nwb", "b.h5", "sub/a.nwb", "sub/c.nwb", ".hidden.nwb", "sub/deep/d.nwb"):
+        (data / place).parent.mkdir(parents=True, exist_ok=True)
+        (data / place).touch()
+    told = tmp_path / "elsewhere/c.nwb"
+    told.parent.mkdir()
+    told.touch()
+    found = find_datasets(data, first=[(told, SEARCH), (data / "a.nwb", SEARCH)])
+    names = [name for name, dataset in found.items() if dataset.path is not None]
+    assert names == ["elsewhere~c", "data~a", "b", "sub~a", "sub~c"]
+    assert found.default == "elsewhere~c"
+    assert found["mc_rtt"].path is None
+    assert found.named("b").path == data / "b.h5"
+    with pytest.raises(UnknownDatasetError, match="no dataset 'x'; there are elsewhere~c, data~a"):
+        found.named("x")
+    for path in ("../a", "/etc/passwd", "a\\b", ".."):
+        with pytest.raises(InvalidParameterError, match="takes the name of a dataset, not a path"):
+            found.named(path)
+
+
+def test_what_a_file_beside_says_and_what_was_told_goes_before(data):
+    (data / "a.nwb").touch()
+    (data / "b.nwb").touch()
+    (data / "a.dataset.toml").write_text('title = "Beside"\nunits_table = "x"\nlicense = "CC0"\n')
+    (data / "b.dataset.toml").write_text("titel = 3")
+    (data / "catalog.toml").write_text('[datasets.a]\ntitle = "Ours"\ntarget_column = "t"\n')
+    found = find_datasets(data)
+    assert (found["a"].entry.title, found["a"].entry.license) == ("Ours", "CC0")
+    assert found["a"].options == SeriesOptions(units_table="x", target_column="t")
+    assert "titel: not known; title?" in found["b"].problem
+    told = SeriesOptions(units_table="y")
+    found = find_datasets(data, first=[(data / "a.nwb", told)])
+    assert found["a"].options == SeriesOptions(units_table="y", target_column="t")
+
+
+def recording(path):
+    return write_nwb(
+        path,
+        spikes=[[0.1, 0.2], [1.0]],
+        series=[SeriesSpec("cursor_pos", moving(T), T)],
+        trials={"start_time": [0.0], "stop_time": [1.0], "target_id": [3]},
+    )
+
+
+def test_a_card_says_null_for_what_is_not_known(data):
+    path = recording(data / "a.nwb")
+    found = find_datasets(data)
+    card = card_of(found["a"], None, state="available", size=5)
+    assert card["phantomlink"]["num_channels"] is None
+    assert card["license"] is None
+    with open_recording(path) as opened:
+        card = card_of(found["a"], facts_of(opened), state="open", size=5, sha256="f" * 64)
+    json.dumps(card, allow_nan=False)
+    ours = card["phantomlink"]
+    assert (ours["num_channels"], ours["num_trials"], ours["target_ids"]) == (2, 1, [3])
+    assert ours["behaviour"]["position"] == {
+        "path": "processing/behavior/cursor_pos",
+        "unit": "mm",
+    }
+    assert card["digest"] == {"dandi:sha2-256": "f" * 64}
+    assert ours["units"] == {"count": 2, "by_location": {}}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_croissant_takes_our_cards(data, tmp_path):
+    found = find_datasets(data)
+    card = card_of(found["mc_maze_small"], None, state="listed", size=7)
+    card["license"] = "https://creativecommons.org/licenses/by/4.0/"
+    path = tmp_path / "croissant.json"
+    path.write_text(json.dumps(croissant(card)))
+    read = mlcroissant.Dataset(jsonld=path)
+    assert read.metadata.name == "mc_maze_small"
+    (file,) = read.metadata.distribution
+    assert file.sha256.startswith("dcaf3a52")
+
+
+def test_a_file_is_opened_in_a_child_once_and_its_facts_are_kept(data, monkeypatch):
+    path = recording(data / "a.nwb")
+    cache = FactsCache()
+    facts = describe(path, SEARCH, cache)
+    assert facts["num_spikes"] == 3
+    asked = []
+    monkeypatch.setattr(
+        describe_module.subprocess,
+        "run",
+        lambda *a, **k: asked.append(a) or (_ for _ in ()).throw(AssertionError("opened again")),
+    )
+    assert describe(path, SEARCH, cache) == facts
+    os.utime(path, (1, 1))
+    with pytest.raises(AssertionError, match="opened again"):
+        describe(path, SEARCH, cache)
+    with pytest.raises(AssertionError, match="opened again"):
+        describe(path, SeriesOptions(units_table="units"), cache)
+
+
+def test_a_file_that_takes_its_reader_down_is_damaged(data, monkeypatch):
+    path = recording(data / "a.nwb")
+    crash = ["-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"]
+    run = describe_module.subprocess.run
+    monkeypatch.setattr(
+        describe_module.subprocess, "run", lambda command, **how: run([command[0], *crash], **how)
+    )
+    with pytest.raises(RecordingError, match=r"a.nwb: damaged: opening it ends .* \(signal 11\)"):
+        describe(path, SEARCH, FactsCache())
+
+
+def test_a_refused_file_says_why(data):
+    (data / "a.nwb").write_text("nothing")
+    with pytest.raises(RecordingError, match=r"a.nwb: not an HDF5 file"):
+        describe(data / "a.nwb", SEARCH, FactsCache())
+
+
+def test_the_command_lists_what_there_is(data, capsys):
+    recording(data / "a.nwb")
+    (data / "broken.nwb").write_text("nothing")
+    assert run_datasets(data) == 0
+    printed = capsys.readouterr().out
+    assert "broken: " in printed
+    assert "mc_maze_small" in printed
+    assert run_datasets(data, as_json=True) == 0
+    cards = {card["phantomlink"]["name"]: card for card in json.loads(capsys.readouterr().out)}
+    assert cards["a"]["phantomlink"]["state"] == "available"
+    assert cards["a"]["phantomlink"]["num_channels"] == 2
+    assert cards["broken"]["phantomlink"]["state"] == "broken"
+    assert cards["mc_rtt"]["phantomlink"]["state"] == "listed"
+    (data / "catalog.toml").write_text("x = 1")
+    assert run_datasets(data) == 2
