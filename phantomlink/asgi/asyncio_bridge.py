@@ -26,6 +26,8 @@ from typing import Any, Generic, TypeVar
 import outcome
 import trio
 
+from phantomlink.scheduling.running_time import RunningClock
+
 logger = logging.getLogger(__name__)
 
 Event = Any
@@ -167,7 +169,7 @@ class _TrioSide:
     # On the Trio thread.
 
     def _run(self) -> None:
-        result = outcome.capture(trio.run, self._main)
+        result = outcome.capture(partial(trio.run, self._main, clock=RunningClock()))
         _call_soon(self._loop, self._note_end, result)
 
     async def _main(self) -> None:

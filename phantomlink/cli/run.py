@@ -74,12 +74,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     }
     settings = load_settings(flags)
     set_up_logging(settings.log_level, settings.log_format)
+    from phantomlink.scheduling.running_time import RunningClock  # noqa: PLC0415
     from phantomlink.server.serve import serve  # noqa: PLC0415
 
     for line in unknown_variables():
         logging.getLogger(__name__).warning("%s", line)
     try:
-        trio.run(serve, settings, arguments.recording, arguments.ready_file)
+        trio.run(serve, settings, arguments.recording, arguments.ready_file, clock=RunningClock())
     except* (PhantomLinkError, OSError) as group:
         raise next(leaves(group)) from None
     return 0

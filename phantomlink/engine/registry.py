@@ -34,6 +34,7 @@ from phantomlink.errors import (
 )
 from phantomlink.logs import bind
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation
+from phantomlink.scheduling.running_time import running_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ class Registry:
 
     def cleanup(self) -> int:
         """End the expired sessions; answers how many."""
-        deadline = trio.current_time() - self.ttl_seconds
+        deadline = running_seconds() - self.ttl_seconds
         expired = [s for s in self if not s.is_in_use and s.last_used <= deadline]
         for session in expired:
             self._end(session, CLOSE_SESSION_GONE, "session expired")

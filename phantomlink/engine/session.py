@@ -39,6 +39,7 @@ from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.recording import Recording
 from phantomlink.recordings.trials import Filter
+from phantomlink.scheduling.running_time import running_seconds
 
 REAL_TIME = Fraction(1)
 
@@ -81,7 +82,7 @@ class Session:
         self._applied = applied or apply_perturbation(perturbation, seed, parts.bins)
         self.created_at = datetime.now(UTC)
         self.last_accessed = self.created_at
-        self.last_used = trio.current_time()
+        self.last_used = running_seconds()
         self.is_paused = False
         self.is_stopped = False
         self.events = EventStream()
@@ -170,7 +171,7 @@ class Session:
 
     def touch(self) -> None:
         """Somebody used the session: its time to live starts again."""
-        self.last_used = trio.current_time()
+        self.last_used = running_seconds()
         self.last_accessed = datetime.now(UTC)
 
     def playback(self, wanted: Filter) -> Playback:

@@ -28,6 +28,7 @@ from phantomlink.scheduling.clock import Clock, SystemClock
 from phantomlink.scheduling.idle_collector import IdleGarbageCollector
 from phantomlink.scheduling.os_tuning import Tuning, tune_memory, tune_system
 from phantomlink.scheduling.phases import PhaseAllocator
+from phantomlink.scheduling.running_time import keep_running_time
 from phantomlink.service.output_kinds import output_kinds
 from phantomlink.service.sessions import Sessions
 from phantomlink.settings import Settings
@@ -181,6 +182,7 @@ class Service:
                 await kind.start(self.registry)
             with self._scope, self.collector:
                 async with trio.open_nursery() as nursery:
+                    nursery.start_soon(keep_running_time)
                     nursery.start_soon(opened.run)
                     nursery.start_soon(self._collect_when_idle)
                     await nursery.start(self.registry.run)

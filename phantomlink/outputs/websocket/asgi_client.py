@@ -39,6 +39,7 @@ from phantomlink.outputs.websocket.client import (
 )
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.client_messages import client_messages, receive_message
+from phantomlink.scheduling.running_time import running_seconds, sleep_until_running
 from phantomlink.wire.encoder import WireFormat
 
 CutOff = Callable[[], None]
@@ -72,8 +73,8 @@ class QueueSink:
 
     Attributes:
         max_packets: that may wait.
-        behind_since: since when its sender has been sending what is old, without a break, trio's
-            clock, s; None while it has nothing to send.
+        behind_since: since when its sender has been sending what is old, without a break,
+            running time, s; None while it has nothing to send.
     """
 
     transport = WEBSOCKET
@@ -119,7 +120,7 @@ class QueueSink:
             queued_packets=len(self._queue),
             queued_bytes=self._queued_bytes,
             dropped_packets=self.dropped,
-            behind_seconds=None if since is None else trio.current_time() - since,
+            behind_seconds=None if since is None else running_seconds() - since,
         )
 
     def offer_nowait(self, release: Release) -> None:
@@ -168,7 +169,7 @@ class QueueSink:
         """
         while True:
             if self.behind_since is None:
-                self.behind_since = trio.current_time()
+                self.behind_since = running_seconds()
             if self._has_changed:
                 self._has_changed = False
                 await websocket.send(await greeting())
@@ -178,7 +179,7 @@ class QueueSink:
                 waited_ns = time.monotonic_ns() - offered_ns
                 self._latency.record(waited_ns)
                 if waited_ns < self._limits.current_seconds * 1e9:
-                    self.behind_since = trio.current_time()
+                    self.behind_since = running_seconds()
             if self.reason is not None:
                 await websocket.close(self.reason.code, self.reason.text)
                 return
@@ -189,10 +190,10 @@ class QueueSink:
     async def until_too_slow(self) -> None:
         """Wait until it has been behind for too long."""
         while True:
-            again_at = self._limits.look_again_at(trio.current_time(), self.behind_since)
+            again_at = self._limits.look_again_at(running_seconds(), self.behind_since)
             if again_at is None:
                 return
-            await trio.sleep_until(again_at)
+            await sleep_until_running(again_at)
 
     def _take(self) -> tuple[int, bytes | str]:
         offered_ns, message = self._queue.popleft()

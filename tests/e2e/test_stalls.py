@@ -1,0 +1,49 @@
+"""A server that is stopped and goes on: clients that read in time are not blamed for it."""
+
+import os
+import signal
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from phantomlink.recordings.synthetic import synthesize_named
+from tests.clients import listening
+from tests.servers import ALL_ENTRIES, live_server
+from tests.waiting import until
+
+N_CLIENTS = 20
+STOPPED_SECONDS = 1.3
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stalls") / "named.nwb"
+    synthesize_named(path, units=20, seconds=10.0)
+    return path
+
+
+@pytest.mark.parametrize("entry", ALL_ENTRIES)
+def test_nobody_is_closed_for_a_stall_of_the_server(named, entry):
+    env = {"PHANTOM_CLIENT_BEHIND_SECONDS": "1", "PHANTOM_STREAM_FREQUENCY_HZ": "40"}
+    with live_server(named, entry=entry, env=env) as server, ExitStack() as stack:
+        clients = [
+            stack.enter_context(listening(f"{server.ws}/stream/a")) for _ in range(N_CLIENTS)
+        ]
+        until(lambda: all(client.packets for client in clients), seconds=30)
+        for _ in range(2):
+            os.killpg(server.process.pid, signal.SIGSTOP)
+            time.sleep(STOPPED_SECONDS)
+            os.killpg(server.process.pid, signal.SIGCONT)
+            before = [len(client.packets) for client in clients]
+            until(
+                lambda before=before: all(
+                    len(client.packets) > n + 10 or client.close_code
+                    for client, n in zip(clients, before, strict=True)
+                ),
+                seconds=30,
+            )
+        assert [client.close_code for client in clients] == [None] * N_CLIENTS
+        stats = server.get("/api/stats/a")[1]
+        assert stats["slow_clients_closed"] == 0
+        assert stats["stalls"] >= 2
