@@ -280,7 +280,7 @@ class PlaybackEngine:
         applied = await trio.to_thread.run_sync(
             apply_perturbation, self.perturbation, self.seed, bins, limiter=thread
         )
-        collector = IdleGarbageCollector()
+        collector = IdleGarbageCollector(freezes=False)
         if self._speed is None:
             queue = PacketQueue(QUEUE_PACKETS)
             clock: Clock = DemandClock(queue)

@@ -7,9 +7,10 @@ playhead starts or re-anchors, and never moved while it plays.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Hashable
 from fractions import Fraction
-from itertools import pairwise
+from heapq import heapify, heappop, heappush
 
 _NS = 1_000_000_000
 
@@ -19,6 +20,9 @@ _NS = 1_000_000_000
 # the one before has been sent.
 _APART_NS = 2_000_000
 _CLOSE_NS = 65_000
+# Gaps that are none any more are kept up to so many a tick.
+_STALE_SHARE = 4
+_FEW = 64
 
 
 class PhaseAllocator:
@@ -29,41 +33,104 @@ class PhaseAllocator:
     """
 
     def __init__(self) -> None:
-        self._anchors: dict[Fraction, dict[Hashable, int]] = {}
+        self._periods: dict[Fraction, _Period] = {}
+        self._placed: dict[Hashable, tuple[Fraction, int]] = {}
         self.ticks_hz = 0.0
 
     def choose(self, owner: Hashable, rate_hz: Fraction, earliest_ns: int) -> int:
         """First deadline for `owner`: in the widest gap, at most a period after `earliest_ns`.
 
-        Alone, it is `earliest_ns` itself. The owner's former phase is forgotten.
+        Alone, it is `earliest_ns` itself. The owner's former phase is forgotten. O(log n): where a
+        stall has everybody choose anew, that must not be the next one.
         """
         self.forget(owner)
-        anchors = self._anchors.setdefault(rate_hz, {})
-        first = earliest_ns
-        if anchors:
-            # In units of 1 / rate.numerator ns, in which a period is a whole number.
-            unit, period = rate_hz.numerator, _NS * rate_hz.denominator
-            offsets = sorted((anchor - earliest_ns) * unit % period for anchor in anchors.values())
-            start, gap = offsets[0], 0
-            for offset, following in pairwise([*offsets, offsets[0] + period]):
-                if following - offset > gap:
-                    start, gap = offset, following - offset
-            first += (start + _into(gap, unit)) % period // unit
-        anchors[owner] = first
-        self._count()
+        period = self._periods.get(rate_hz)
+        if period is None:
+            period = self._periods[rate_hz] = _Period(rate_hz)
+        first = earliest_ns + period.wait_ns(earliest_ns)
+        offset = period.offset(first)
+        period.add(offset)
+        self._placed[owner] = rate_hz, offset
+        self.ticks_hz += float(rate_hz)
         return first
 
     def forget(self, owner: Hashable) -> None:
         """`owner` no longer ticks."""
-        for rate_hz, anchors in list(self._anchors.items()):
-            if anchors.pop(owner, None) is not None and not anchors:
-                del self._anchors[rate_hz]
-        self._count()
+        placed = self._placed.pop(owner, None)
+        if placed is None:
+            return
+        rate_hz, offset = placed
+        period = self._periods[rate_hz]
+        period.remove(offset)
+        if not period.offsets:
+            del self._periods[rate_hz]
+        # What adding and subtracting leaves of fractions must not add up.
+        self.ticks_hz = max(self.ticks_hz - float(rate_hz), 0.0) if self._placed else 0.0
 
-    def _count(self) -> None:
-        self.ticks_hz = float(
-            sum(rate_hz * len(anchors) for rate_hz, anchors in self._anchors.items())
-        )
+
+class _Period:
+    """The ticks of one rate on the circle of their period, and the gaps between them.
+
+    In units of 1 / rate.numerator ns, in which a period is a whole number.
+
+    Attributes:
+        offsets: of the ticks, ascending.
+    """
+
+    def __init__(self, rate_hz: Fraction) -> None:
+        self._unit, self._length = rate_hz.numerator, _NS * rate_hz.denominator
+        self.offsets: list[int] = []
+        # (-gap, where it begins), widest first; also such as are no gaps any more.
+        self._gaps: list[tuple[int, int]] = []
+
+    def offset(self, at_ns: int) -> int:
+        """Where a time is on the circle."""
+        return at_ns * self._unit % self._length
+
+    def wait_ns(self, earliest_ns: int) -> int:
+        """How long after a time a further tick is placed best; less than a period."""
+        if not self.offsets:
+            return 0
+        gap, start = self._widest()
+        place = start + _into(gap, self._unit)
+        return (place - earliest_ns * self._unit) % self._length // self._unit
+
+    def add(self, offset: int) -> None:
+        """One more tick."""
+        insort(self.offsets, offset)
+        self._note_gap(self._before(offset))
+        self._note_gap(offset)
+
+    def remove(self, offset: int) -> None:
+        """One tick less."""
+        del self.offsets[bisect_left(self.offsets, offset)]
+        if self.offsets:
+            self._note_gap(self._before(offset))
+
+    def _before(self, offset: int) -> int:
+        return self.offsets[bisect_left(self.offsets, offset) - 1]
+
+    def _gap_from(self, start: int) -> int:
+        """From the last tick of a place to the next one; of one that is alone, the whole circle."""
+        following = bisect_right(self.offsets, start)
+        if following < len(self.offsets):
+            return self.offsets[following] - start
+        return self.offsets[0] + self._length - start
+
+    def _note_gap(self, start: int) -> None:
+        if len(self._gaps) > _STALE_SHARE * len(self.offsets) + _FEW:
+            self._gaps = [(-self._gap_from(each), each) for each in self.offsets]
+            heapify(self._gaps)
+        heappush(self._gaps, (-self._gap_from(start), start))
+
+    def _widest(self) -> tuple[int, int]:
+        while True:
+            minus_gap, start = self._gaps[0]
+            at = bisect_left(self.offsets, start)
+            is_there = at < len(self.offsets) and self.offsets[at] == start
+            if is_there and self._gap_from(start) == -minus_gap:
+                return -minus_gap, start
+            heappop(self._gaps)
 
 
 def _into(gap: int, unit: int) -> int:

@@ -39,6 +39,8 @@ from phantomlink.state.restore import bring_back
 logger = logging.getLogger(__name__)
 
 _IDLE_COLLECTION_SECONDS = 1.0
+# Somebody who only reloads a page is back sooner.
+_QUIET_SECONDS = 10.0
 
 
 class Service:
@@ -62,8 +64,9 @@ class Service:
         self._not_ready: str | None = "the recording is being opened"
         self._scope = trio.CancelScope()
         self.collector = IdleGarbageCollector()
+        self._phases = PhaseAllocator()
         self._parts_cache = PartsCache(
-            EngineResources(self.clock, PhaseAllocator(), self.collector, settings.loop)
+            EngineResources(self.clock, self._phases, self.collector, settings.loop)
         )
         self.tuning: tuple[Tuning, ...] = ()
         self._keeper: StateKeeper | None = None
@@ -231,9 +234,15 @@ class Service:
 
     async def _collect_when_idle(self) -> None:
         """Collect garbage also while no playback offers the time after its ticks."""
+        quiet_seconds = 0.0
         while True:
             await trio.sleep(_IDLE_COLLECTION_SECONDS)
             self.collector.offer()
+            quiet_seconds = (
+                0.0 if self._phases.ticks_hz else quiet_seconds + _IDLE_COLLECTION_SECONDS
+            )
+            if quiet_seconds >= _QUIET_SECONDS:
+                self.collector.collect_all()
 
 
 def _default_perturbation(settings: Settings) -> Perturbation:
