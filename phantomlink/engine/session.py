@@ -416,14 +416,18 @@ class Session:
         Raises:
             RecordingError: the recording cannot be read.
         """
-        async with trio.open_nursery(strict_exception_groups=True) as nursery:
-            self._nursery = nursery
-            if self._closed is not None:
-                nursery.cancel_scope.cancel()
-            self._playheads.start_in(nursery)
-            for output in self.outputs:
-                nursery.start_soon(output.run, self)
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                self._nursery = nursery
+                if self._closed is not None:
+                    nursery.cancel_scope.cancel()
+                self._playheads.start_in(nursery)
+                for output in self.outputs:
+                    nursery.start_soon(output.run, self)
+                await trio.sleep_forever()
+        finally:
+            # Outputs may hold their session: together they would stay until a collector comes.
+            self.outputs = ()
 
     def _update(self) -> None:
         for playback in self._playheads:
