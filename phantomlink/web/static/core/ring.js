@@ -49,6 +49,8 @@ export class ColumnRing {
     /** @type {any} */
     this.last = null;
     this.hasStanding = false;
+    /** How often a column was taken back: who has drawn it draws anew. */
+    this.rewrites = 0;
   }
 
   /** @param {number} column @returns {number} its place in the arrays */
@@ -108,8 +110,8 @@ export class ColumnRing {
   pushStanding(message) {
     if (this.hasStanding) this.#dropStanding();
     const last = this.last;
-    // Where it played last it has been shown already.
-    if (last !== null && last.loop === message.loop && last.end === message.packet_id + 1) return;
+    // Right behind what has been played it would be shown before it is sent.
+    if (last !== null && last.loop === message.loop && last.end === message.packet_id) return;
     this.push(message);
     this.last = last;
     this.hasStanding = true;
@@ -118,6 +120,7 @@ export class ColumnRing {
   #dropStanding() {
     this.hasStanding = false;
     this.end -= 1;
+    this.rewrites += 1;
   }
 
   /** Note that so many columns are not known. @param {number} n */

@@ -69,7 +69,8 @@ export class Raster {
     if (bitmap !== null && this.to > this.from) {
       pen.save();
       pen.beginPath();
-      pen.rect(plot.left, plot.top, plot.width, plot.height);
+      // With room for what is marked above and below.
+      pen.rect(plot.left, 0, plot.width, this.canvas.height);
       pen.clip();
       pen.imageSmoothingEnabled = false;
       const columnPx = plot.width / width;
@@ -124,7 +125,7 @@ export class Raster {
     const maximum = scaleMaximum(ring.largest);
     const perRow = Math.max(1, Math.ceil(units.length / this.plot.height));
     const rows = Math.max(1, Math.ceil(units.length / perRow));
-    const key = [shown.columns, rows, perRow, this.theme, maximum, units.join()].join("/");
+    const key = [shown.columns, rows, perRow, this.theme, maximum, ring.rewrites, units.join()].join("/");
     if (key !== this.key || this.ring !== ring) {
       this.key = key;
       this.ring = ring;
@@ -192,16 +193,18 @@ export class Raster {
       if (flags & FLAG.LOST) this.#tick(x, columnPx, ink.lost);
       if (flags & FLAG.PERTURBED) {
         pen.fillStyle = ink.tint;
-        pen.fillRect(x, plot.top, Math.ceil(columnPx), 2 * line);
+        pen.fillRect(x, plot.top - 2 * line, Math.ceil(columnPx), 2 * line);
       }
       if (trial !== null && ring.trials[slot] !== trial && !(flags & FLAG.GAP)) {
         pen.fillStyle = ink.trial;
-        // Dots: a line through all units would hide their counts.
-        for (let y = plot.top; y < plot.top + plot.height; y += 8 * line) pen.fillRect(x, y, line, 3 * line);
+        // Dots, on the column's first pixel: a line through all units would hide their counts.
+        for (let y = plot.top; y < plot.top + plot.height; y += 8 * line) {
+          pen.fillRect(Math.floor(x), y, line, 3 * line);
+        }
       }
       if (flags & FLAG.BREAK && column > ring.start) {
         pen.fillStyle = ink.break;
-        pen.fillRect(x - line, plot.top, 2 * line, plot.height);
+        pen.fillRect(Math.floor(x), plot.top, line, plot.height);
       }
       trial = ring.trials[slot];
     }
@@ -245,7 +248,7 @@ export class Raster {
   #tick(x, width, colour) {
     const { pen, plot, scale } = this;
     pen.fillStyle = colour;
-    pen.fillRect(x, plot.top + plot.height - 6 * scale, Math.max(width, 2), 6 * scale);
+    pen.fillRect(x, plot.top + plot.height, Math.max(width, 2), 5 * scale);
   }
 
   /** @param {any} shown */
