@@ -170,7 +170,7 @@ def test_other_bin_widths_and_merging(
 ) -> None:
     code = f"bins-{bin_ms}"
     server.create(code, bin_size_ms=bin_ms)
-    page = visit(server, f"/s/{code}?window={30 if bin_ms == 50 else 10}", width=2400)
+    page = visit(server, f"/s/{code}?window={5 if bin_ms == 10 else 10}")
     page.until("window.phantomlink.state.value")
     server.post(f"/api/control/{code}/speed", {"speed": 4 if bin_ms > 1 else 1})
     page.page.get_by_role("button", name="Play here").click()
