@@ -14,12 +14,15 @@ from phantomlink.access.access_policy import AccessPolicy
 from phantomlink.asgi.asyncio_bridge import AsyncioBridge
 from phantomlink.asgi.http import answer_http
 from phantomlink.asgi.lifespan import Lifespan, leaving_when_refused
-from phantomlink.asgi.stream import serve_stream
+from phantomlink.asgi.stream import serve_websocket
 from phantomlink.errors import UnavailableError
+from phantomlink.outputs.view.entrance import ViewEntrance
 from phantomlink.rest.dispatch import Dispatch
 from phantomlink.rest.table import RouteTable
+from phantomlink.rest.views import view_entrance
 from phantomlink.service.service import Service
 from phantomlink.settings import Settings, load_settings
+from phantomlink.web.static_files import static_files
 
 
 class PhantomLinkApp(QuartTrio):
@@ -40,6 +43,7 @@ class PhantomLinkApp(QuartTrio):
         self._settings = settings
         self._recording = recording
         self._service: Service | None = None
+        self._views: ViewEntrance | None = None
         self._bridge = AsyncioBridge(self)
         self._early_policy: AccessPolicy | None = None
         self.dispatch = Dispatch(self, RouteTable())
@@ -57,7 +61,7 @@ class PhantomLinkApp(QuartTrio):
         elif scope["type"] == "http":
             await answer_http(self, scope, receive, send)
         else:
-            await serve_stream(self, scope, receive, send)
+            await serve_websocket(self, scope, receive, send)
 
     def get_service(self) -> Service:
         """The running service.
@@ -68,6 +72,16 @@ class PhantomLinkApp(QuartTrio):
         if self._service is None:
             raise UnavailableError("the server is starting: try again")
         return self._service
+
+    def get_views(self) -> ViewEntrance:
+        """Who may watch sessions.
+
+        Raises:
+            UnavailableError: the application has not started.
+        """
+        if self._views is None:
+            raise UnavailableError("the server is starting: try again")
+        return self._views
 
     def get_access_policy(self) -> AccessPolicy:
         """What lets requests in; also before the start, when there is little to be let in to.
@@ -101,7 +115,13 @@ class PhantomLinkApp(QuartTrio):
             RecordingError: the recording cannot be opened.
         """
         self._service = Service(self.get_settings(), self._recording)
-        await self._service.run(task_status)
+        self._views = view_entrance(self._service)
+        # Before the first page asks for them.
+        await trio.to_thread.run_sync(static_files)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._views.run)
+            await self._service.run(task_status)
+            nursery.cancel_scope.cancel()
 
     async def _start(self) -> None:
         # Not a background task of the framework's making: a failure there takes the application
@@ -110,6 +130,8 @@ class PhantomLinkApp(QuartTrio):
             await self.nursery.start(self.run_service)
 
     async def _stop(self) -> None:
+        if self._views is not None:
+            self._views.shut_down()
         if self._service is not None:
             self._service.stop()
 

@@ -10,8 +10,12 @@ from phantomlink.errors import NotAuthorizedError
 
 SUBPROTOCOL_PREFIX = b"phantomlink.bearer."
 """Before the token, in the first sub-protocol of a WebSocket: browsers can send no headers."""
-OPEN_PATHS = frozenset({"/livez", "/readyz"})
-"""What machines ask that keep the server running; it says one word, and nothing of sessions."""
+OPEN_PATHS = frozenset(
+    {"/livez", "/readyz"} | {"/", "/timing", "/datasets", "/decoders", "/docs", "/openapi.json"}
+)
+"""What machines ask that keep the server running: it says one word, and nothing of sessions. And
+pages, which hold no data and ask for a token themselves."""
+OPEN_PREFIXES = ("/static/", "/s/", "/docs/")
 
 _TAKES = (
     "takes 'Authorization: Bearer TOKEN', or for a WebSocket the first sub-protocol "
@@ -53,7 +57,9 @@ def is_open(requester: RequestIdentity) -> bool:
     """
     if requester.is_preflight:
         return True
-    return requester.path in OPEN_PATHS and requester.method in {"GET", "HEAD"}
+    if requester.is_websocket or requester.method not in {"GET", "HEAD"}:
+        return False
+    return requester.path in OPEN_PATHS or requester.path.startswith(OPEN_PREFIXES)
 
 
 def _given(requester: RequestIdentity) -> bytes | None:

@@ -17,6 +17,7 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 
 from phantomlink.errors import BadHeadError, BodyTimeoutError, BodyTooLargeError
+from phantomlink.outputs.view.entrance import ViewEntrance
 from phantomlink.rest.dispatch import Dispatch, refusal
 from phantomlink.rest.request import RequestHead, RunningServer
 from phantomlink.rest.response import Response
@@ -33,6 +34,10 @@ class AsgiServer(RunningServer, Protocol):
     """What is used of the application."""
 
     dispatch: Dispatch
+
+    def get_views(self) -> ViewEntrance:
+        """Who may watch sessions; raises UnavailableError before the start."""
+        ...
 
     def get_settings(self) -> Settings:
         """What the server was told."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from typing import Any
 
 import trio
@@ -11,13 +12,18 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from phantomlink.asgi.http import AsgiServer, head_of
 from phantomlink.asgi.hypercorn_guard import CUT_OFF
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
+from phantomlink.engine.session import Session
 from phantomlink.errors import NotFoundError, PhantomLinkError, leaves
-from phantomlink.outputs.websocket.admission import STREAM_PREFIX, StreamRequest
+from phantomlink.outputs.view.entrance import answered_subprotocol
+from phantomlink.outputs.view.sockets import AsgiViewSocket
+from phantomlink.outputs.view.view_request import is_view_path
+from phantomlink.outputs.websocket.admission import STREAM_PREFIX, Admission, StreamRequest
 from phantomlink.outputs.websocket.asgi_client import CutOff, serve_asgi_client
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.rest.dispatch import refusal
 from phantomlink.rest.metadata_message import MetadataMessages
 from phantomlink.rest.request import RequestHead
+from phantomlink.service.service import Service
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +67,10 @@ class AsgiWebSocket:
         await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
 
-async def serve_stream(
+async def serve_websocket(
     app: AsgiServer, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable
 ) -> None:
-    """Serve one client until it leaves, or refuse it.
+    """Serve one client or viewer until it leaves, or refuse it.
 
     Args:
         app: the application.
@@ -81,37 +87,41 @@ async def serve_stream(
         websocket = AsgiWebSocket(receive, send, leaving)
         try:
             policy.check(requester)
-            if not head.path.startswith(STREAM_PREFIX):
-                raise NotFoundError(
-                    f"no WebSocket at {head.path!r}; streams are at /stream/ and /stream/binary/"
-                )
             service = app.get_service()
-            base_url = head.base_url(trust_proxy=policy.trusts_proxy)
-            session, admission = service.enter(_request(head, scope), requester.address)
+            if is_view_path(head.path):
+                policy.connection_limits.check(requester.address, None)
+                serve = app.get_views().enter(head.path, head.query)
+                session = None
+                subprotocol = answered_subprotocol(scope.get("subprotocols") or ())
+            else:
+                session, admission = _enter_stream(service, head, scope, requester.address)
+                subprotocol = admission.subprotocol
         except PhantomLinkError as error:
             await _refuse(app, head, scope, send, error)
             return
-        extensions: dict[str, Any] = scope.get("extensions") or {}
-        cut_off: CutOff | None = extensions.get(CUT_OFF)
-        accepting: Any = {
-            "type": "websocket.accept",
-            "subprotocol": admission.subprotocol,
-            "headers": [],
-        }
-        with (
-            session.reserved(),
-            policy.connection_limits.counted(requester.address, session.code),
-        ):
+        accepting: Any = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": []}
+        with ExitStack() as held:
+            code = None
+            if session is not None:
+                held.enter_context(session.reserved())
+                code = session.code
+            held.enter_context(policy.connection_limits.counted(requester.address, code))
             await send(accepting)
             try:
-                await serve_asgi_client(
-                    websocket,
-                    session,
-                    admission,
-                    MetadataMessages(service, base_url),
-                    ClientLimits.of(service.settings),
-                    cut_off,
-                )
+                if session is None:
+                    await serve(AsgiViewSocket(websocket))
+                else:
+                    extensions: dict[str, Any] = scope.get("extensions") or {}
+                    cut_off: CutOff | None = extensions.get(CUT_OFF)
+                    base_url = head.base_url(trust_proxy=policy.trusts_proxy)
+                    await serve_asgi_client(
+                        websocket,
+                        session,
+                        admission,
+                        MetadataMessages(service, base_url),
+                        ClientLimits.of(service.settings),
+                        cut_off,
+                    )
             except* PhantomLinkError as group:
                 failure = next(leaves(group))
                 assert isinstance(failure, PhantomLinkError)
@@ -119,6 +129,17 @@ async def serve_stream(
             except* Exception:
                 logger.exception("A stream failed and ends alone")
                 await websocket.close(CLOSE_INTERNAL_ERROR, "internal error")
+
+
+def _enter_stream(
+    service: Service, head: RequestHead, scope: Any, address: str
+) -> tuple[Session, Admission]:
+    if not head.path.startswith(STREAM_PREFIX):
+        raise NotFoundError(
+            f"no WebSocket at {head.path!r}; streams are at /stream/ and /stream/binary/, "
+            "views at /view/"
+        )
+    return service.enter(_request(head, scope), address)
 
 
 def _request(head: RequestHead, scope: Any) -> StreamRequest:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import trio
-from werkzeug.http import parse_etags, parse_range_header, unquote_etag
+from werkzeug.http import parse_accept_header, parse_etags, parse_range_header, unquote_etag
 
 from phantomlink.rest.request import RequestHead
 from phantomlink.rest.response import FilePart, Headers, Response, problem
+from phantomlink.web.static_files import StaticFile
+
+_ENCODING = ("Accept-Encoding",)
 
 
 async def file_response(
@@ -57,3 +60,25 @@ async def file_response(
         media_type,
         (*headers, ("Content-Range", f"bytes {start}-{stop - 1}/{size}")),
     )
+
+
+def static_response(head: RequestHead, file: StaticFile, headers: Headers = ()) -> Response:
+    """A file that is in memory, compressed where the client takes that.
+
+    Args:
+        head: of the request.
+        file: the file.
+        headers: of the answer, beside its own.
+    """
+    headers = (
+        *headers,
+        ("ETag", file.etag),
+        ("Cache-Control", "no-cache"),
+        ("X-Content-Type-Options", "nosniff"),
+    )
+    if parse_etags(head.get("if-none-match")).contains_weak(file.etag.strip('"')):
+        return Response(b"", 304, content_type="", headers=headers, vary=_ENCODING)
+    if parse_accept_header(head.get("accept-encoding"))["gzip"] > 0:
+        headers = (*headers, ("Content-Encoding", "gzip"))
+        return Response(file.gzipped, 200, file.media_type, headers, _ENCODING)
+    return Response(file.body, 200, file.media_type, headers, _ENCODING)

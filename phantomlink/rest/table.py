@@ -20,6 +20,7 @@ from phantomlink.rest.routes import (
     stats,
     streams,
     timing,
+    views,
 )
 
 ROUTES: tuple[Route, ...] = (
@@ -32,6 +33,7 @@ ROUTES: tuple[Route, ...] = (
     *metrics.ROUTES,
     *stats.ROUTES,
     *streams.ROUTES,
+    *views.ROUTES,
     *pages.ROUTES,
     document_route(lambda: ROUTES),
 )

@@ -9,7 +9,8 @@ request.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import h2.exceptions
 import h11
@@ -22,6 +23,10 @@ from hypercorn.utils import wrap_app
 from phantomlink.access.request_identity import RequestIdentity, read_request_identity
 from phantomlink.app import PhantomLinkApp
 from phantomlink.errors import PhantomLinkError
+from phantomlink.outputs.view.entrance import answered_subprotocol
+from phantomlink.outputs.view.sockets import serve_trio_view
+from phantomlink.outputs.view.view_request import is_view_path
+from phantomlink.outputs.websocket.admission import StreamRequest
 from phantomlink.outputs.websocket.client import serve_websocket_client
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
@@ -90,6 +95,7 @@ class Server:
 
         Until the last stream has ended the port stays open, so that who asks `/readyz` is told.
         """
+        self._app.get_views().shut_down()
         self._app.get_service().shut_down()
         with trio.move_on_after(self._settings.grace_seconds * _SHARE_OF_GRACE):
             while self._n_streams:
@@ -216,21 +222,49 @@ class Server:
         base_url = client_base_url(
             head.headers, "ws", stream.socket.getsockname(), trust_proxy=self._settings.trust_proxy
         )
+        if is_view_path(head.stream_request.path):
+            await self._serve_view(stream, received, n_head, head.stream_request, requester)
+            return
         session, admission = service.enter(head.stream_request, requester.address)
+        with (
+            self._stream_counted(),
+            session.reserved(),
+            service.policy.connection_limits.counted(requester.address, session.code),
+        ):
+            await serve_websocket_client(
+                ReplayStream(stream, received),
+                n_head,
+                session,
+                admission,
+                MetadataMessages(service, base_url),
+                self._limits,
+            )
+
+    async def _serve_view(
+        self,
+        stream: trio.SocketStream,
+        received: bytes,
+        n_head: int,
+        request: StreamRequest,
+        requester: RequestIdentity,
+    ) -> None:
+        limits = self._app.get_service().policy.connection_limits
+        limits.check(requester.address, None)
+        serve = self._app.get_views().enter(request.path, request.query)
+        with self._stream_counted(), limits.counted(requester.address, None):
+            await serve_trio_view(
+                ReplayStream(stream, received),
+                n_head,
+                answered_subprotocol(request.subprotocols),
+                self._limits,
+                serve,
+            )
+
+    @contextmanager
+    def _stream_counted(self) -> Iterator[None]:
         self._n_streams += 1
         try:
-            with (
-                session.reserved(),
-                service.policy.connection_limits.counted(requester.address, session.code),
-            ):
-                await serve_websocket_client(
-                    ReplayStream(stream, received),
-                    n_head,
-                    session,
-                    admission,
-                    MetadataMessages(service, base_url),
-                    self._limits,
-                )
+            yield
         finally:
             self._n_streams -= 1
             self._stream_ended.set()

@@ -16,11 +16,13 @@ import h11
 from werkzeug.datastructures import Headers
 
 from phantomlink.errors import BadHeadError, PhantomLinkError
+from phantomlink.outputs.view.view_request import VIEW_PATH, VIEW_PREFIX
 from phantomlink.outputs.websocket.admission import STREAM_PREFIX, StreamRequest
 from phantomlink.rest.response import error_response
 
 MAX_HEAD_BYTES = 64 * 1024
 _TOO_LARGE = 431
+_WEBSOCKETS = (STREAM_PREFIX.encode(), VIEW_PREFIX.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Head:
     """The head of a request.
 
     Attributes:
-        stream_request: what it asks of a stream; None when it is for the HTTP server.
+        stream_request: what it asks of a stream or a view; None when it is for the HTTP server.
         method, target, http_version: the first line, as the client sent it.
         raw_headers: names in lower case, and values.
     """
@@ -140,7 +142,8 @@ def _read_request(request: h11.Request) -> Head:
     )
     if b"websocket" not in _tokens(headers.get(b"upgrade", [])):
         return Head(None, *first_line, raw_headers)
-    if not target.startswith(STREAM_PREFIX.encode()):
+    path_bytes = target.partition(b"?")[0]
+    if not path_bytes.startswith(_WEBSOCKETS) and path_bytes != VIEW_PATH.encode():
         # hypercorn would accept the connection before the application could refuse it.
         raise BadHeadError(f"no WebSocket at {target.decode('latin-1')[:80]!r}", 404)
     _check_upgrade(request, headers)

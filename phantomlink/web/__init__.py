@@ -1,4 +1,4 @@
-"""The pages for people: `/` and `/docs`. Nothing in them comes from another server."""
+"""The pages for people: the dashboard and `/docs`. Nothing in them comes from another server."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from phantomlink import __version__
 from phantomlink.errors import NotFoundError
-from phantomlink.service.service import Service
 
-# Browsers enforce what the pages promise: no outside assets.
+# Of `/docs`: browsers enforce that nothing comes from elsewhere. Swagger UI has styles inline.
 CONTENT_SECURITY_POLICY = (
-    "default-src 'self' 'unsafe-inline' data:; connect-src 'self' ws: wss:; "
-    "base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 _HERE = Path(__file__).parent
@@ -24,33 +24,6 @@ _ASSET_TYPES = {
     "swagger-ui-bundle.js": "text/javascript",
     "favicon-32x32.png": "image/png",
 }
-
-
-def landing_page(service: Service, websocket_base: str) -> str:
-    """What this is, what it plays, how to connect.
-
-    Args:
-        service: the running service.
-        websocket_base: how the client called the server, as the beginning of a WebSocket URL.
-
-    Raises:
-        UnavailableError: no recording is open.
-    """
-    recording, grid = service.recording, service.bins.grid
-    kind = "synthetic recording" if recording.info.is_synthetic else "recording"
-    return _filled(
-        "index.html",
-        version=__version__,
-        base=websocket_base,
-        dataset=recording.dataset,
-        kind=kind,
-        description=recording.info.session_description,
-        units=f"{len(recording.unit_ids):,}",
-        seconds=f"{grid.duration_seconds:,.1f}",
-        trials=f"{len(recording.trials):,}",
-        rate=f"{float(service.rate_hz):g}",
-        bin=f"{grid.bin_size_ms:g}",
-    )
 
 
 @cache

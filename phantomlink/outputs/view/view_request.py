@@ -56,6 +56,11 @@ class ViewQuery:
         return slice(first, last + 1)
 
 
+def is_view_path(path: str) -> bool:
+    """Whether a path, still percent-encoded, is that of a view or of their list."""
+    return path == VIEW_PATH or path.startswith(VIEW_PREFIX)
+
+
 def view_code(path: str) -> str:
     """The session's code in a path, still percent-encoded.
 

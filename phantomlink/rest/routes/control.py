@@ -56,6 +56,12 @@ class Sought(Record, frozen=True):
     position_seconds: Annotated[float, about("start of that packet", 25.0)]
 
 
+class Step(Record, frozen=True):
+    """How far to go."""
+
+    packets: Annotated[int, about("to send before it is paused again", minimum=1, maximum=1000)] = 1
+
+
 class SetSpeed(Record, frozen=True):
     """How fast to play."""
 
@@ -92,10 +98,10 @@ class Position(Record, frozen=True):
     filtered: FilteredPlayheads
 
 
-def _simple(verb: str, done: str) -> Callable[[Handler], Route]:
+def _simple(verb: str, done: str, errors: tuple[int, ...] = (503,)) -> Callable[[Handler], Route]:
     example = {"status": done, "session_code": "swift-neural-42"}
     return route(
-        "POST", f"/api/control/{{code}}/{verb}", TAG, errors=(503,), examples={done: example}
+        "POST", f"/api/control/{{code}}/{verb}", TAG, errors=errors, examples={done: example}
     )
 
 
@@ -153,6 +159,16 @@ async def seek(request: Request, path: OfSession, given: Seek) -> Sought:
     return sought(session)
 
 
+@_simple("step", "stepping", (409, 503))
+async def step(request: Request, path: OfSession, body: Step) -> Done:
+    """Send the next packets of a paused session, then pause again.
+
+    At the session's pace. 409 unless it is paused. Where nobody listens, only the position moves.
+    """
+    request.session(path.code).step(body.packets)
+    return Done("stepping", path.code)
+
+
 @route(
     "POST",
     "/api/control/{code}/speed",
@@ -202,4 +218,4 @@ def position_of(session: Session) -> Position:
     )
 
 
-ROUTES = (pause, resume, stop, seek, speed, position)
+ROUTES = (pause, resume, stop, seek, step, speed, position)

@@ -7,11 +7,13 @@ from typing import Annotated
 import trio
 
 from phantomlink import web
-from phantomlink.rest.files import file_response
+from phantomlink.rest.files import file_response, static_response
 from phantomlink.rest.records import Record, about
 from phantomlink.rest.request import Request
 from phantomlink.rest.response import Response
 from phantomlink.rest.route import route
+from phantomlink.rest.routes.sessions import OfSession
+from phantomlink.web.static_files import content_security_policy, page, static_file
 
 TAG = "pages"
 HTML = ("text/html",)
@@ -23,10 +25,56 @@ class OfFile(Record, frozen=True):
     name: Annotated[str, about("of the file")]
 
 
-@route("GET", "/", TAG, media_types=HTML, errors=(503,))
-async def landing_page(request: Request) -> Response:
-    """Landing page."""
-    return _page(web.landing_page(request.service, request.base_url))
+class OfFolder(Record, frozen=True):
+    """The file in a path, in its folder."""
+
+    folder: Annotated[str, about("of the file")]
+    name: Annotated[str, about("of the file")]
+
+
+@route("GET", "/", TAG, media_types=HTML)
+async def sessions_page(request: Request) -> Response:
+    """The dashboard: all sessions.
+
+    Its pages need no token and hold no data: what they show they ask for.
+    """
+    return _dashboard(request, "./")
+
+
+@route("GET", "/s/{code}", TAG, media_types=HTML)
+async def live_page(request: Request, path: OfSession) -> Response:
+    """The dashboard: one session, live."""
+    return _dashboard(request, "../")
+
+
+@route("GET", "/timing", TAG, media_types=HTML)
+async def timing_page(request: Request) -> Response:
+    """The dashboard: how punctual the server is."""
+    return _dashboard(request, "./")
+
+
+@route("GET", "/datasets", TAG, media_types=HTML)
+async def datasets_page(request: Request) -> Response:
+    """The dashboard: what can be played."""
+    return _dashboard(request, "./")
+
+
+@route("GET", "/decoders", TAG, media_types=HTML)
+async def decoders_page(request: Request) -> Response:
+    """The dashboard: decoders side by side."""
+    return _dashboard(request, "./")
+
+
+@route("GET", "/static/{name}", TAG, media_types=("*/*",))
+async def static(request: Request, path: OfFile) -> Response:
+    """A file of the dashboard; `phantomlink-client.js` is for any page."""
+    return static_response(request.head, static_file(path.name))
+
+
+@route("GET", "/static/{folder}/{name}", TAG, media_types=("*/*",))
+async def static_in_folder(request: Request, path: OfFolder) -> Response:
+    """A file of the dashboard."""
+    return static_response(request.head, static_file(f"{path.folder}/{path.name}"))
 
 
 @route("GET", "/docs", TAG, media_types=HTML)
@@ -47,4 +95,20 @@ def _page(text: str) -> Response:
     return Response(text.encode(), content_type="text/html; charset=utf-8", headers=headers)
 
 
-ROUTES = (landing_page, docs, docs_file)
+def _dashboard(request: Request, root: str) -> Response:
+    host = request.base_url.partition("://")[2]
+    policy = content_security_policy(host)
+    return static_response(request.head, page(root), (("Content-Security-Policy", policy),))
+
+
+ROUTES = (
+    sessions_page,
+    live_page,
+    timing_page,
+    datasets_page,
+    decoders_page,
+    static,
+    static_in_folder,
+    docs,
+    docs_file,
+)

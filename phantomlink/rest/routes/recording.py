@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 import trio
 
+from phantomlink.engine.session import Session
 from phantomlink.recordings.contents import SeriesInfo
 from phantomlink.recordings.recording import Recording
 from phantomlink.recordings.trials import Trial as RecordedTrial
@@ -17,6 +18,7 @@ from phantomlink.rest.request import Request
 from phantomlink.rest.response import Response, json_response
 from phantomlink.rest.route import route
 from phantomlink.rest.stream_metadata import Basics, UnitLabels, basics_of, unit_labels_of
+from phantomlink.service.service import Service
 
 TAG = "recording"
 TrialId = Annotated[int, about("row in the trial table", 5)]
@@ -143,8 +145,12 @@ class TrialsOfTarget(Record, frozen=True):
 @route("GET", "/api/metadata", TAG, errors=(404, 503))
 async def metadata(request: Request, query: MetadataQuery) -> Metadata:
     """The recording, and how it is played."""
-    service = request.service
     session = None if query.session is None else request.session(query.session)
+    return metadata_of(request.service, session)
+
+
+def metadata_of(service: Service, session: Session | None) -> Metadata:
+    """The recording, and how a session plays it, or any."""
     recording = service.recording
     info, behaviour, trials = recording.info, recording.behaviour, recording.trials
     return Metadata(

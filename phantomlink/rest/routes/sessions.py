@@ -165,7 +165,7 @@ class CleanedUp(Record, frozen=True):
 class Done(Record, frozen=True):
     """What was done to a session."""
 
-    status: Literal["paused", "resumed", "stopped", "deleted"]
+    status: Literal["paused", "resumed", "stopped", "stepping", "deleted"]
     session_code: SessionCode
 
 
