@@ -163,6 +163,10 @@ CALLS = [
     ("post", "/api/sessions/create", "/api/sessions/create", PERTURBED | {"seed": 6}, 409),
     ("get", "/api/sessions/{code}/timing", "/api/sessions/a/timing", None, 200),
     ("get", "/api/stats/{code}", "/api/stats/a", None, 200),
+    ("post", "/api/control/{code}/step", "/api/control/a/step", {"packets": 0}, 422),
+    ("post", "/api/control/{code}/step", "/api/control/a/step", {"packets": 1}, 409),
+    ("post", "/api/control/{code}/pause", "/api/control/a/pause", None, 200),
+    ("post", "/api/control/{code}/step", "/api/control/a/step", {"packets": 2}, 200),
     ("post", "/api/control/{code}/stop", "/api/control/a/stop", None, 200),
     ("delete", "/api/sessions/{code}", "/api/sessions/b", None, 200),
 ]

@@ -34,6 +34,7 @@ from phantomlink.rest.route import Handler, Route, route
 from phantomlink.rest.routes.sessions import SPEED_BOUNDS, Done, OfSession
 
 TAG = "control"
+MOST_STEPS = 1000
 
 
 class Seek(Record, frozen=True):
@@ -59,7 +60,9 @@ class Sought(Record, frozen=True):
 class Step(Record, frozen=True):
     """How far to go."""
 
-    packets: Annotated[int, about("to send before it is paused again", minimum=1, maximum=1000)] = 1
+    packets: Annotated[
+        int, about("to send before it is paused again", minimum=1, maximum=MOST_STEPS)
+    ] = 1
 
 
 class SetSpeed(Record, frozen=True):
@@ -165,6 +168,8 @@ async def step(request: Request, path: OfSession, body: Step) -> Done:
 
     At the session's pace. 409 unless it is paused. Where nobody listens, only the position moves.
     """
+    if not 1 <= body.packets <= MOST_STEPS:
+        raise InvalidParameterError(f"packets: got {body.packets}, takes 1 to {MOST_STEPS}")
     request.session(path.code).step(body.packets)
     return Done("stepping", path.code)
 
