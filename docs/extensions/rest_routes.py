@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from phantomlink.rest.openapi import openapi_document
+from phantomlink.rest.table import ROUTES
 
 PAGE, MARK = "reference/rest", "<!-- routes -->"
 Json = Mapping[str, Any]
@@ -25,7 +26,7 @@ def setup(app: Any) -> dict[str, bool]:
 def _fill(_app: Any, name: str, source: list[str]) -> None:
     if name == PAGE:
         assert MARK in source[0], f"{PAGE} lost its line {MARK}"
-        source[0] = source[0].replace(MARK, routes_as_markdown(openapi_document()))
+        source[0] = source[0].replace(MARK, routes_as_markdown(openapi_document(ROUTES)))
 
 
 def routes_as_markdown(document: Json) -> str:

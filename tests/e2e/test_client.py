@@ -147,6 +147,22 @@ def test_predictions_are_sent_back_from_async_code():
         assert list(map(predicted, server.received)) == [(0, 0.5, "kf"), (1, 1.5, "kf")]
 
 
+def test_the_server_tells_how_good_predictions_were(maze_server):
+    with connect(
+        maze_server.http, session="told", speed=20, lsl=False, decoder="echo", scores=True
+    ) as stream:
+        for packet in stream:
+            if packet.trial_id is not None:
+                stream.predict(packet, *packet.velocity)
+            if stream.last_score is not None:
+                break
+    (score,) = stream.last_score["decoders"]
+    assert score["decoder"] == "echo"
+    assert score["trials"]["answered"]["velocity"]["r2"]["both"] == 1
+    assert (score["unknown"], score["duplicate"], score["non_finite"]) == (0, 0, 0)
+    stream.session.delete()
+
+
 def test_cancelling_loses_no_packet(maze_server):
     async def run():
         numbers = []

@@ -47,6 +47,15 @@ def test_it_runs_and_decodes(maze_server, environment, tmp_path):
     assert clean > 0.35
     assert len(perturbed) == 3
     assert all(score < clean for score in perturbed)
+    told = re.findall(
+        r"^(trials|movement): R2 (\S+) over (\d+) bins$", "".join(printed), re.MULTILINE
+    )
+    assert [window for window, _, _ in told] == ["trials", "movement"]
+    assert all(float(score) > 0.35 and int(n) > 100 for _, score, n in told)
+    (coverage,) = re.findall(
+        r"^coverage (\S+), median latency \S+ ms$", "".join(printed), re.MULTILINE
+    )
+    assert float(coverage) > 0.9
     pictures = [
         output for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})
     ]
