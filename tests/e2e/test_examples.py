@@ -67,6 +67,8 @@ def outputs(maze_server, maze_recording, fitted, folder):
         "three_users.py": ("--seconds", "1"),
         "collect_training_data.py": ("--packets", str(N_COLLECTED)),
         "calibrate_by_trial.py": ("--trials", str(N_TRIALS)),
+        "kalman_client.py": ("--speed", "20", "--trials", "4"),
+        "scikit_learn_client.py": ("--speed", "4", "--training", "12", "--trials", "2"),
         "validate_decoder.py": ("thousand-d.npz", "--packets", str(N_VALIDATED)),
     }
     with ThreadPoolExecutor(len(jobs) + 1) as pool:
@@ -189,6 +191,17 @@ def test_a_decoder_is_validated_on_what_it_has_not_seen(outputs, truth, folder):
     np.testing.assert_allclose(_r2(output, "R2"), expected, atol=6e-4)
     assert f"decoded {N_VALIDATED} packets, {known.sum()} of them" in output
     assert re.search(r"latency to the decoded velocity: p50 \d+\.\d+ ms", output)
+
+
+@pytest.mark.parametrize("name", ["kalman_client.py", "scikit_learn_client.py"])
+def test_decoders_that_answer_are_told_how_good_they_are(outputs, name):
+    scores = re.findall(r"^trial (\d+): R2 .*?(-?\d\.\d{3})", outputs[name], re.MULTILINE)
+    trials = [int(trial) for trial, _ in scores]
+    assert trials == sorted(trials)
+    # What they reach over many trials is 0.5 to 0.6.
+    assert float(scores[-1][1]) > 0.3
+    if name == "kalman_client.py":
+        assert trials[0] % 4 == 2
 
 
 def test_calibration_plays_each_trial_once(outputs, truth, folder):
