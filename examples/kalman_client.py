@@ -3,7 +3,8 @@
     pip install websockets msgpack numpy
     python kalman_client.py
 
-It plays the recording fast to fit itself to three trials of four, then decodes the others live.
+It plays the recording ten times faster than it was recorded, fits itself to three trials of four,
+then decodes the others live.
 """
 
 import argparse
@@ -26,20 +27,13 @@ def create(url, code, speed):
         return json.load(answer)["stream_url"]
 
 
-def packets(websocket):
-    for raw in websocket:
-        message = msgpack.unpackb(raw)
-        if message["type"] == "data":
-            yield message["data"]
-
-
 def summed(counts):
     """Counts of the bins that tell of the last one's velocity."""
     return np.sum(counts[-LAG - BINS : -LAG or None], axis=0)
 
 
 def fit(velocity, z, follows):
-    """Least squares: x = A x before + noise W, z = H x + d + noise Q; then the gain it settles at."""
+    """Least squares: x = A x before + noise W, z = H x + d + noise Q; then the steady gain."""
     now = np.flatnonzero(follows)
     A = np.linalg.lstsq(velocity[now - 1], velocity[now], rcond=None)[0].T
     W = np.cov((velocity[now] - velocity[now - 1] @ A.T).T)
@@ -53,17 +47,23 @@ def fit(velocity, z, follows):
     return A, H, d, P @ HQ
 
 
-def collect(stream_url, n):
-    """The first n packets: the velocity of each, its summed counts, its trial."""
-    counts, rows = [], []
+def collect(stream_url):
+    """The recording once: counts, velocities and trials by bin."""
     with connect(f"{stream_url}?format=msgpack") as websocket:
-        for packet in packets(websocket):
-            counts = [*counts, packet["spikes"]["spike_counts"]][-BINS - LAG :]
-            kinematics, trial = packet["kinematics"], packet["trial_id"]
-            if len(counts) == BINS + LAG and trial is not None and kinematics["vx"] is not None:
-                rows.append((kinematics["vx"], kinematics["vy"], trial, *summed(counts)))
-            if (n := n - 1) == 0:
-                return np.array(rows)
+        n = msgpack.unpackb(websocket.recv())["data"]["total_packets"]
+        played = []
+        while not played or played[-1]["loop"] == 0:
+            message = msgpack.unpackb(websocket.recv())
+            if message["type"] == "data":
+                played.append(message["data"])
+    counts = np.zeros((n, len(played[0]["spikes"]["spike_counts"])))
+    velocity, trials = np.full((n, 2), np.nan), np.full(n, -1)
+    for packet in played[:-1]:
+        k, kinematics = packet["packet_id"], packet["kinematics"]
+        counts[k] = packet["spikes"]["spike_counts"]
+        if packet["trial_id"] is not None and kinematics["vx"] is not None:
+            velocity[k], trials[k] = (kinematics["vx"], kinematics["vy"]), packet["trial_id"]
+    return counts, velocity, trials
 
 
 def main():
@@ -73,13 +73,12 @@ def main():
     parser.add_argument("--trials", type=int, default=5, help="stop after so many decoded trials")
     args = parser.parse_args()
 
-    with urllib.request.urlopen(f"{args.url}/api/metadata") as answer:
-        n = json.load(answer)["total_packets"]
-    rows = collect(create(args.url, "kalman-training", 25), n)
-    rows = rows[rows[:, 2] % 4 != 2]
-    follows = np.append(False, rows[1:, 2] == rows[:-1, 2])
-    A, H, d, gain = fit(rows[:, :2], rows[:, 3:], follows)
-    print(f"fitted to {len(rows)} packets")
+    all_counts, velocity, trials = collect(create(args.url, "kalman-training", 10))
+    z = np.array([summed(all_counts[: k + 1]) for k in range(len(all_counts))])
+    used = (trials >= 0) & (trials % 4 != 2)
+    follows = np.append(False, trials[1:] == trials[:-1])[used]
+    A, H, d, gain = fit(velocity[used], z[used], follows)
+    print(f"fitted to {used.sum()} packets")
 
     counts, x, decoded = [], np.zeros(2), 0
     stream_url = create(args.url, "kalman", args.speed)

@@ -28,7 +28,7 @@ def main():
     parser.add_argument("--speed", type=float, default=1.0, help="of the session that is decoded")
     args = parser.parse_args()
 
-    data = collect(args.url, trials=range(args.training), speed=25)
+    data = collect(args.url, trials=range(args.training), speed=10)
     known = np.isfinite(data.Y[:, :2]).all(axis=1)
     decoder = Ridge(alpha=316).fit(windows(data.X)[known], data.Y[known, :2])
     print(f"fitted to {known.sum()} packets of {args.training} trials")

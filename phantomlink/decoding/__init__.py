@@ -6,7 +6,7 @@ scores or calibrates calls from here.
 """
 
 from phantomlink.decoding.fitting import DECODERS, FitOptions, fit_model
-from phantomlink.decoding.interface import Decoder, LearningDecoder, Predicted
+from phantomlink.decoding.interface import Decoder, LearningDecoder, Predicted, RefittingDecoder
 from phantomlink.decoding.model import Model, ModelError
 from phantomlink.decoding.model_file import load_model, save_model
 from phantomlink.decoding.training import TrainingData, run_decoder
@@ -25,6 +25,7 @@ __all__ = [
     "Model",
     "ModelError",
     "Predicted",
+    "RefittingDecoder",
     "TrainingData",
     "Validation",
     "cross_validate",

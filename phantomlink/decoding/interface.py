@@ -40,3 +40,20 @@ class LearningDecoder(Decoder, Protocol):
             trial_id: -1 outside trials.
         """
         ...
+
+
+@runtime_checkable
+class RefittingDecoder(LearningDecoder, Protocol):
+    """A decoder whose learning now and then takes so long that a server does it elsewhere.
+
+    It is asked after each `learn`, and refitted before its next `step`.
+    """
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is to be fitted again."""
+        ...
+
+    def refit(self) -> None:
+        """Fit it again to what it has learned from."""
+        ...

@@ -89,11 +89,15 @@ class RefitDecoder:
             self._since += 1
         self._current = ([], [])
         self._trial_id = -1
-        if self._since >= self._parameters.every:
-            self._since = 0
-            self._fit()
 
-    def _fit(self) -> None:
+    @property
+    def is_due(self) -> bool:
+        """Whether so many trials are over that it is to be fitted again."""
+        return self._since >= self._parameters.every
+
+    def refit(self) -> None:
+        """Fit H and Q to the last trials; some 10 ms."""
+        self._since = 0
         states = np.array([row for trial in self._trials for row in trial[0]])
         sums = np.array([row for trial in self._trials for row in trial[1]])
         p = self._parameters

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.decoding import Decoder, LearningDecoder
+from phantomlink.decoding import Decoder, LearningDecoder, RefittingDecoder
 from phantomlink.errors import PhantomLinkError
 from phantomlink.scoring.packets import Kinematics
 
@@ -37,6 +37,7 @@ class DecoderFeed:
         self._name = name
         self._decoder = decoder
         self._learner = decoder if isinstance(decoder, LearningDecoder) else None
+        self._refitting = decoder if isinstance(decoder, RefittingDecoder) else None
         self._latest: tuple[int, int] | None = None
 
     def packet(
@@ -61,10 +62,24 @@ class DecoderFeed:
         return None if said is None else kinematics_of(said, self._name)
 
     def learn(self, kinematics: NDArray[np.float64], trial_id: int) -> None:
-        """The truth of the packet that was decoded last, where the decoder learns from it."""
+        """The truth of the packet that was decoded last, where the decoder learns from it.
+
+        Where `needs_refit` says so then, call `refit` before the next packet.
+        """
         if self._learner is not None:
             with calling(self._name, "learn"):
                 self._learner.learn(kinematics, trial_id)
+
+    @property
+    def needs_refit(self) -> bool:
+        """Whether the decoder is to be fitted again, which takes a while."""
+        return self._refitting is not None and self._refitting.is_due
+
+    def refit(self) -> None:
+        """Fit the decoder again; may be called in another thread."""
+        assert self._refitting is not None
+        with calling(self._name, "refit"):
+            self._refitting.refit()
 
 
 @contextmanager

@@ -131,6 +131,8 @@ def _send(board: Scoreboard, feeds: Mapping[str, DecoderFeed], row: _Row) -> Non
             prediction = Prediction(packet.packet_id, said, 0, packet.sequence_number)
             board.answer(name, name, _PLAYHEAD, prediction, packet.sent_ns)
             feed.learn(kinematics, packet.trial_id)
+            if feed.needs_refit:
+                feed.refit()
 
 
 def _faults(applied: AppliedPerturbation, start: int, n: int) -> list[Fault]:

@@ -179,6 +179,10 @@ class Scoreboard:
         for packets in self._playheads.values():
             packets.forget(name)
 
+    def next_number(self, playhead: Hashable) -> int:
+        """Sequence number of the packet of a playhead that comes after those that were sent."""
+        return self._packets(playhead).last_sequence_number + 1
+
     def close(self, now_ns: int) -> int:
         """Close what can no longer be answered; answers how many packets that are."""
         return sum(

@@ -207,6 +207,8 @@ def test_refit_is_the_fit_to_its_last_trials(data):
         said.append(decoder.step(data.counts[t]))
         unlearned.append(static.step(data.counts[t]))
         decoder.learn(data.kinematics[t], int(data.trial_ids[t]))
+        if decoder.is_due:
+            decoder.refit()
     # It predicts before it learns: the first bin of trial 4 is the first that may differ.
     same = np.equal(said, unlearned).all(axis=1)
     assert same[: 4 * TRIAL_BINS + 1].all()
@@ -216,7 +218,11 @@ def test_refit_is_the_fit_to_its_last_trials(data):
     for t in range(16 * TRIAL_BINS):
         decoder.step(data.counts[t])
         decoder.learn(data.kinematics[t], int(data.trial_ids[t]))
+        if decoder.is_due:
+            decoder.refit()
     decoder.reset()
+    assert decoder.is_due
+    decoder.refit()
     expected = with_observations(
         parameters.transition,
         parameters.transition_noise,

@@ -10,6 +10,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.session import Session
 from phantomlink.evaluation.truth import Truth
@@ -77,15 +80,16 @@ class FollowedPlayheads:
                 del self._followed[wanted]
                 yield followed.key
 
-    def take(self, truth: Truth) -> Iterator[tuple[PlayheadKey, SentPacket]]:
-        """The packets that have left since the last time."""
+    def take(self, truth: Truth) -> Iterator[tuple[PlayheadKey, SentPacket, NDArray[np.uint16]]]:
+        """The packets that have left since the last time, with their counts."""
         clock = self._session.parts.clock
         now_ns, now_seconds = clock.now_ns(), clock.wall_seconds()
         for followed in self._followed.values():
             for tapped in followed.tap.take():
                 if tapped.left_at is not None:
                     followed.last_ns = now_ns - round((now_seconds - tapped.left_at) * 1e9)
-                yield followed.key, _sent(tapped, followed.last_ns, truth)
+                packet = _sent(tapped, followed.last_ns, truth)
+                yield followed.key, packet, tapped.packet.spike_counts
 
 
 def _sent(tapped: TappedPacket, sent_ns: int, truth: Truth) -> SentPacket:

@@ -14,25 +14,38 @@ for it; pairing does not.
 
 from __future__ import annotations
 
+import logging
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import trio
 
-from phantomlink.engine.events import SessionEvent, SessionEventKind
+from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
 from phantomlink.engine.session import Session
+from phantomlink.errors import PhantomLinkError
+from phantomlink.evaluation.feed import DecoderError
 from phantomlink.evaluation.truth import Truth, read_min_speed
 from phantomlink.outputs.decoders.client_input import ClientInput, InputCounters
+from phantomlink.outputs.decoders.player import Player
 from phantomlink.outputs.decoders.playheads import FollowedPlayheads, PlayheadKey
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.loop_budget import LoopBudget
-from phantomlink.scoring import Scoreboard, ScoringRules
+from phantomlink.scoring import MAX_DECODERS, Outcome, Scoreboard, ScoringRules
+
+logger = logging.getLogger(__name__)
 
 KIND = "decoders"
 _CLOSE_EVERY_SECONDS = 1.0
+
+
+class DecoderNameError(PhantomLinkError):
+    """A name on the scoreboard cannot be given to a decoder."""
+
+    http_status = 409
+    title = "Decoder name in use"
 
 
 class SharedTruth:
@@ -95,6 +108,7 @@ class SessionScores:
         self._woken = trio.Event()
         self._has_min_speed = trio.Event()
         self._clients: dict[ClientInput, None] = {}
+        self._players: dict[str, Player] = {}
 
     def as_json(self) -> None:
         """Nothing: a session's answers have routes of their own for this."""
@@ -136,6 +150,50 @@ class SessionScores:
                 self.sync()
                 self.board.disconnect(client)
 
+    @property
+    def players(self) -> Mapping[str, Player]:
+        """The built-in decoders that play along, by name."""
+        return self._players
+
+    def put(self, player: Player) -> None:
+        """Let a built-in decoder play along, in the place of one of its name.
+
+        Raises:
+            DecoderNameError: a client has the name, or all names are in use.
+        """
+        board = self.activated()
+        before = self._players.pop(player.name, None)
+        if before is not None:
+            board.disconnect(before)
+        elif player.name in board.names and board.decoder(player.name).connection is not None:
+            raise DecoderNameError(f"decoder {player.name!r} is a client that is connected")
+        playhead = self.playhead(NO_FILTER)
+        if player.name in board.names:
+            board.remove(player.name)  # another decoder's score is not this one's
+        outcome = board.connect(player.name, player, playhead, board.next_number(playhead))
+        if outcome is not Outcome.SCORED:
+            raise DecoderNameError(f"{MAX_DECODERS} decoders are connected: remove one first")
+        self._players[player.name] = player
+
+    def take_off(self, name: str) -> None:
+        """Forget a decoder and its score: a built-in one stops, a client begins anew.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
+        if self.board is None:
+            raise KeyError(name)
+        self._players.pop(name, None)
+        self.board.remove(name)
+
+    async def _decode(self, player: Player, board: Scoreboard, budget: LoopBudget) -> None:
+        try:
+            await player.decode(board, budget)
+        except DecoderError as error:
+            logger.warning("Decoder %s stops: %s", player.name, error)
+            self._players.pop(player.name, None)
+            board.disconnect(player)
+
     def playhead(self, wanted: Filter) -> PlayheadKey:
         """The playhead of a filter that somebody listens to."""
         assert self._playheads is not None
@@ -161,8 +219,11 @@ class SessionScores:
         board, playheads, truth = self.board, self._playheads, self._truth
         if board is None or playheads is None or truth is None:
             return
-        for key, packet in playheads.take(truth):
+        for key, packet, counts in playheads.take(truth):
             board.sent(key, packet)
+            if key.filter == NO_FILTER:
+                for player in self._players.values():
+                    player.sent(key, packet, counts)
 
     def now_ns(self) -> int:
         """By the clock of the session."""
@@ -181,10 +242,12 @@ class SessionScores:
         assert board is not None
         assert playheads is not None
         self.sync()
+        budget = LoopBudget()
+        for player in list(self._players.values()):
+            await self._decode(player, board, budget)
         board.close(self.now_ns())
         for key in playheads.gone():
             board.close_all(key)
-        budget = LoopBudget()
         while board.work():
             if budget.is_over:
                 await budget.end()

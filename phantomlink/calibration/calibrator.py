@@ -1,0 +1,154 @@
+"""Fits models in a process of its own, one at a time, so that ticks notice nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from phantomlink.calibration.store import ModelStore
+from phantomlink.decoding import ModelError, load_model
+from phantomlink.errors import PhantomLinkError, TooManyRequestsError
+
+logger = logging.getLogger(__name__)
+
+FIT_SECONDS = 60.0
+_RETRY_AFTER_SECONDS = 10
+_MOST_OUTPUT_BYTES = 65536
+_ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What is to be fitted to what.
+
+    Attributes:
+        recording: file.
+        rate_hz: bins a second.
+        environment: variables that name series and columns, as the server's settings do.
+        kind: of the decoder.
+        perturbation: JSON; None for none.
+        seed: of it, and of the split.
+        train: trials, as `phantomlink fit --train` takes them.
+        window: `trials` or `movement`.
+    """
+
+    recording: Path
+    rate_hz: Fraction
+    environment: Mapping[str, str]
+    kind: str
+    perturbation: Any
+    seed: int
+    train: str
+    window: str
+
+
+class Calibrator:
+    """Fits the models of a server.
+
+    Args:
+        store: that keeps them.
+        in_use: answers the models that are put on sessions.
+    """
+
+    def __init__(self, store: ModelStore, in_use: Callable[[], Collection[str]]) -> None:
+        self.store = store
+        self._in_use = in_use
+        self._is_busy = False
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Fit what is asked for, until cancelled; a fit that runs then is killed."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
+
+    def start(self, calibration: Calibration) -> str:
+        """Begin to fit; answers the id of the model to be.
+
+        Raises:
+            TooManyRequestsError: another is being fitted.
+            ModelInUseError: there is no room for another model.
+        """
+        if self._is_busy or self._nursery is None:
+            raise TooManyRequestsError(
+                "a model is being fitted, and one is at a time: ask again later",
+                _RETRY_AFTER_SECONDS,
+            )
+        model_id = self.store.begin(calibration.kind, self._in_use()).model_id
+        self._is_busy = True
+        self._nursery.start_soon(self._fit, model_id, calibration)
+        return model_id
+
+    async def _fit(self, model_id: str, calibration: Calibration) -> None:
+        out = self.store.path(model_id)
+        try:
+            await trio.to_thread.run_sync(_make_folder, out.parent)
+            reason = await _run_worker(calibration, out)
+            if reason is None:
+                self.store.fitted(model_id, await trio.to_thread.run_sync(load_model, out))
+                logger.info("Model %s is ready", model_id)
+                return
+        except (ModelError, OSError) as error:
+            reason = str(error)
+        finally:
+            self._is_busy = False
+        self.store.failed(model_id, reason)
+        logger.warning("Model %s could not be fitted: %s", model_id, reason)
+
+
+async def _run_worker(calibration: Calibration, out: Path) -> str | None:
+    """Fit; answers why it failed, None when it did not."""
+    command = [
+        *(sys.executable, "-m", "phantomlink.calibration.worker", str(calibration.recording)),
+        *("--decoder", calibration.kind, "--out", str(out), "--seed", str(calibration.seed)),
+        *("--train", calibration.train, "--window", calibration.window, "--json"),
+    ]
+    if calibration.perturbation is not None:
+        command += ["--perturbation", json.dumps(calibration.perturbation)]
+    environment = {
+        **os.environ,
+        **calibration.environment,
+        **_ONE_THREAD,
+        "PHANTOM_STREAM_FREQUENCY_HZ": str(calibration.rate_hz),
+    }
+    with trio.move_on_after(FIT_SECONDS):
+        done = await trio.run_process(
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            capture_stderr=True,
+            env=environment,
+        )
+        if done.returncode == 0:
+            return None
+        if done.returncode < 0:
+            return f"the process that fitted it was ended by signal {-done.returncode}"
+        return _reason(done.stderr[-_MOST_OUTPUT_BYTES:])
+    return f"it took longer than {FIT_SECONDS:g} s"
+
+
+def _reason(stderr: bytes) -> str:
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("phantomlink: ") if lines else "it says nothing"
+
+
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+class FittingNotAllowedError(PhantomLinkError):
+    """Whoever reaches this server may not use its processor for fitting."""
+
+    http_status = 403
+    title = "Fitting not allowed"

@@ -1,0 +1,111 @@
+"""A built-in decoder that plays along: a model put on a session, scored as a client is."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import trio
+from numpy.typing import NDArray
+
+from phantomlink.decoding import Decoder, Model, ModelError
+from phantomlink.decoding.kalman import KalmanParameters
+from phantomlink.decoding.refit import RefitParameters
+from phantomlink.evaluation.feed import DecoderFeed
+from phantomlink.outputs.decoders.playheads import PlayheadKey
+from phantomlink.scheduling.loop_budget import LoopBudget
+from phantomlink.scoring import MAX_OPEN_PACKETS, Prediction, Scoreboard, SentPacket
+
+
+@dataclass(frozen=True, slots=True)
+class Recalibration:
+    """How a built-in decoder goes on learning.
+
+    Attributes:
+        every: trials between two fits; None for recursive least squares.
+        last: trials that are fitted to.
+    """
+
+    every: int | None = None
+    last: int | None = None
+
+
+def playing_decoder(model: Model, recalibration: Recalibration | None) -> Decoder:
+    """A decoder of a model that learns as it is told; None: as its kind does.
+
+    Raises:
+        ModelError: the kind cannot learn so.
+    """
+    if recalibration is None:
+        return model.decoder()
+    if recalibration.every is None or recalibration.last is None:
+        if model.kind != "rls":
+            raise ModelError(
+                f"recalibrate: got 'rls' for a {model.kind}, takes a model of kind rls"
+            )
+        return model.decoder()
+    if model.kind not in ("kalman", "kalman-pv", "refit"):
+        raise ModelError(
+            f"recalibrate: got trials for a {model.kind}, takes a model of kind kalman, kalman-pv "
+            "or refit"
+        )
+    assert isinstance(model.parameters, KalmanParameters)
+    parameters = RefitParameters.of(model.parameters, recalibration.every, recalibration.last)
+    return parameters.decoder()
+
+
+class Player:
+    """A model that predicts along with a session, on its unfiltered playhead.
+
+    It keeps nothing playing and takes no part in a tick: what has left waits here, and is decoded
+    once a second in steps between which ticks come first. How long a step took is its latency.
+    It predicts a packet first and learns from it after.
+
+    Args:
+        name: on the scoreboard.
+        model_id: of its model.
+        model: what runs.
+        recalibration: how it learns.
+
+    Raises:
+        ModelError: the model cannot learn so.
+    """
+
+    def __init__(
+        self, name: str, model_id: str, model: Model, recalibration: Recalibration | None
+    ) -> None:
+        self.name = name
+        self.model_id = model_id
+        self.kind = model.kind
+        self.recalibration = recalibration
+        self._feed = DecoderFeed(name, playing_decoder(model, recalibration))
+        self._waiting: deque[tuple[PlayheadKey, SentPacket, NDArray[np.uint16]]] = deque(
+            maxlen=MAX_OPEN_PACKETS
+        )
+
+    def sent(self, key: PlayheadKey, packet: SentPacket, counts: NDArray[np.uint16]) -> None:
+        """A packet has left; it is decoded later."""
+        if not packet.is_lost:
+            self._waiting.append((key, packet, counts))
+
+    async def decode(self, board: Scoreboard, budget: LoopBudget) -> None:
+        """Decode what has left.
+
+        Raises:
+            DecoderError: the decoder failed.
+        """
+        while self._waiting:
+            key, packet, counts = self._waiting.popleft()
+            began_ns = time.perf_counter_ns()
+            said = self._feed.packet(packet.sequence_number, packet.packet_id, counts)
+            took_ns = time.perf_counter_ns() - began_ns
+            if said is not None:
+                prediction = Prediction(packet.packet_id, said, packet.loop, packet.sequence_number)
+                board.answer(self.name, self, key, prediction, packet.sent_ns + took_ns)
+                self._feed.learn(np.array(packet.truth), packet.trial_id)
+                if self._feed.needs_refit:
+                    await trio.to_thread.run_sync(self._feed.refit)
+            if budget.is_over:
+                await budget.end()
