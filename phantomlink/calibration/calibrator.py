@@ -58,16 +58,20 @@ class Calibrator:
     Args:
         store: that keeps them.
         in_use: answers the models that are put on sessions.
+
+    Attributes:
+        store, in_use: as given.
     """
 
     def __init__(self, store: ModelStore, in_use: Callable[[], Collection[str]]) -> None:
         self.store = store
-        self._in_use = in_use
+        self.in_use = in_use
         self._is_busy = False
         self._nursery: trio.Nursery | None = None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fit what is asked for, until cancelled; a fit that runs then is killed."""
+        await trio.to_thread.run_sync(self.store.load)
         async with trio.open_nursery() as self._nursery:
             task_status.started()
             await trio.sleep_forever()
@@ -84,7 +88,7 @@ class Calibrator:
                 "a model is being fitted, and one is at a time: ask again later",
                 _RETRY_AFTER_SECONDS,
             )
-        model_id = self.store.begin(calibration.kind, self._in_use()).model_id
+        model_id = self.store.begin(calibration.kind, self.in_use()).model_id
         self._is_busy = True
         self._nursery.start_soon(self._fit, model_id, calibration)
         return model_id

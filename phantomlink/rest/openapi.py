@@ -41,6 +41,7 @@ _TAGS = {
     "sessions": "Playbacks that do not touch each other.",
     "control": "Pause, resume, stop, seek, speed.",
     "perturbation": "Noise, drift, failing electrodes, losses.",
+    "decoders": "Predictions, scores, fitted decoders.",
     "recording": "What is played.",
     "server": "How it is doing.",
     "streams": "WebSockets; a browser cannot try them here.",

@@ -11,7 +11,9 @@ from phantomlink.rest.document import document_route
 from phantomlink.rest.route import Route
 from phantomlink.rest.routes import (
     control,
+    decoders,
     metrics,
+    models,
     pages,
     perturbation,
     recording,
@@ -28,6 +30,8 @@ ROUTES: tuple[Route, ...] = (
     *timing.ROUTES,
     *perturbation.ROUTES,
     *control.ROUTES,
+    *decoders.ROUTES,
+    *models.ROUTES,
     *recording.ROUTES,
     *server.ROUTES,
     *metrics.ROUTES,

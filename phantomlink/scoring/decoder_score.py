@@ -29,12 +29,14 @@ class DecoderScore:
         playhead: whose packets it answers.
         counters: what became of its answers.
         latencies: of its answers.
+        unscored: trials that do not enter its score, because it was fitted to them.
     """
 
     def __init__(self, name: str, rules: ScoringRules) -> None:
         self.name = name
         self.connection: Hashable | None = None
         self.playhead: Hashable | None = None
+        self.unscored: frozenset[int] = frozenset()
         self._rules = rules
         self._spans: list[_Span] = []
         self._is_counting = False
@@ -113,10 +115,16 @@ class DecoderScore:
 
     def adding(
         self, rows: TrialRows, packets: Sequence[SentPacket], counted: Sequence[bool]
-    ) -> Generator[None, None, Answers]:
-        """Add a trial that is over, step by step; answers what the decoder said to it."""
+    ) -> Generator[None, None, Answers | None]:
+        """Add a trial that is over, step by step.
+
+        Returns:
+            What the decoder said to it; None where that is not scored.
+        """
         answers, self._held = answers_of(self.name, packets, counted, self._held)
         yield
+        if rows.trial.trial_id in self.unscored:
+            return None
         yield from self._run.adding(rows, answers)
         return answers
 
@@ -124,7 +132,7 @@ class DecoderScore:
         self, rows: TrialRows | None, packets: Sequence[SentPacket], counted: Sequence[bool]
     ) -> RunScore:
         """The score so far, with the closed packets of the trial that is still being played."""
-        if rows is None or not any(counted):
+        if rows is None or not any(counted) or rows.trial.trial_id in self.unscored:
             return self._run
         run = self._run.copy()
         done(run.adding(rows, answers_of(self.name, packets, counted, self._held)[0]))
@@ -134,6 +142,10 @@ class DecoderScore:
         self, packets: Sequence[SentPacket], counted: Sequence[bool], before: Kinematics | None
     ) -> dict[tuple[str, str], WindowScore]:
         """Scores of some packets alone; `before` is the last answer before them."""
+        counted = [
+            is_counted and packet.trial_id not in self.unscored
+            for packet, is_counted in zip(packets, counted, strict=True)
+        ]
         if not any(counted):
             return {}
         answers, _ = answers_of(self.name, packets, counted, before)

@@ -293,7 +293,9 @@ class Scoreboard:
         def score(name: str) -> Generator[None, None, None]:
             decoder = self._decoders.get(name)
             if decoder is not None:
-                answers[name] = yield from decoder.adding(rows, taken.packets, counted[name])
+                said = yield from decoder.adding(rows, taken.packets, counted[name])
+                if said is not None:
+                    answers[name] = said
 
         self._jobs += (score(name) for name in counted)
         if rows.trial.trial_id >= 0:

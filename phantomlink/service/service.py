@@ -10,12 +10,15 @@ import trio
 
 from phantomlink.access.access_policy import AccessPolicy
 from phantomlink.access.request_identity import UNKNOWN_ADDRESS
+from phantomlink.calibration.calibrator import Calibrator
+from phantomlink.calibration.store import ModelStore, default_models_dir
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.parts import EngineResources, PartsCache, PlaybackParts
 from phantomlink.engine.perturbed import warm_up
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.session import Session
 from phantomlink.errors import UnavailableError
+from phantomlink.outputs.decoders.kind import scores_of
 from phantomlink.outputs.websocket.admission import Admission, StreamRequest, admit
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation, noise_and_drift
 from phantomlink.recordings.bins import Bins
@@ -78,6 +81,9 @@ class Service:
             seed=settings.noise_seed,
         )
         self.outputs = output_kinds(settings)
+        self.calibrator = Calibrator(
+            ModelStore(settings.models_dir or default_models_dir()), self._models_in_use
+        )
         self.sessions = Sessions(self.registry, self.outputs, self.rate_hz, self._parts_for)
 
     @property
@@ -188,6 +194,7 @@ class Service:
                     nursery.start_soon(keep_running_time)
                     nursery.start_soon(opened.run)
                     nursery.start_soon(self._collect_when_idle)
+                    await nursery.start(self.calibrator.run)
                     await nursery.start(self.registry.run)
                     await self._keep_sessions(nursery, recording)
                     self._not_ready = None
@@ -226,6 +233,16 @@ class Service:
         kept = await self._keeper.load()
         await bring_back(kept, self.sessions.make_again, at_most=self.registry.max_sessions)
         nursery.start_soon(self._keeper.run)
+
+    def _models_in_use(self) -> set[str]:
+        """Models that are put on sessions."""
+        outputs = (scores_of(session) for session in self.registry)
+        return {
+            player.model_id
+            for scores in outputs
+            if scores is not None
+            for player in scores.players.values()
+        }
 
     def _session_parts(self) -> PlaybackParts:
         if self._parts is None:

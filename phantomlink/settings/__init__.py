@@ -237,6 +237,11 @@ class Settings:
     state_dir: Path | None = _setting(
         None, path("a directory"), "where sessions are kept over a restart (default: nowhere)"
     )
+    models_dir: Path | None = _setting(
+        None,
+        path("a directory"),
+        "where fitted decoders are kept (default: models in the user's data directory)",
+    )
     position_series: str | None = _setting(
         None,
         text("the name or NWB path of a series"),

@@ -80,6 +80,7 @@ class Player:
         self.model_id = model_id
         self.kind = model.kind
         self.recalibration = recalibration
+        self.training_trials = frozenset(model.training_trials)
         self._feed = DecoderFeed(name, playing_decoder(model, recalibration))
         self._waiting: deque[tuple[PlayheadKey, SentPacket, NDArray[np.uint16]]] = deque(
             maxlen=MAX_OPEN_PACKETS

@@ -173,6 +173,7 @@ class SessionScores:
         outcome = board.connect(player.name, player, playhead, board.next_number(playhead))
         if outcome is not Outcome.SCORED:
             raise DecoderNameError(f"{MAX_DECODERS} decoders are connected: remove one first")
+        board.decoder(player.name).unscored = player.training_trials
         self._players[player.name] = player
 
     def take_off(self, name: str) -> None:
