@@ -24,6 +24,7 @@ GROUPS = {
     "Perturbations of sessions that ask for none": "noise_injection_enabled noise_std "
     "drift_amplitude drift_period_seconds noise_seed",
     "Who may enter": "api_token_file allowed_hosts trust_proxy",
+    "Decoders": "models_dir",
     "Limits": "max_clients max_clients_per_session max_clients_per_address max_viewers "
     "max_pending_connections max_pending_connections_per_address max_requests_per_second "
     "request_burst max_body_bytes max_message_bytes max_head_bytes",

@@ -3,12 +3,16 @@
 import copy
 import json
 import re
+from datetime import UTC, datetime
 
 import msgpack
+import numpy as np
 import trio
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from phantomlink.calibration.store import StoredModel
+from phantomlink.decoding import Model, TrainingData, fit_model
 from phantomlink.engine.session import NO_FILTER
 from phantomlink.outputs.websocket.admission import StreamRequest
 from phantomlink.perturbation import PRESETS
@@ -108,6 +112,8 @@ FAULTS = {
         {"kind": "dead_units", "fraction": 0.5},
     ],
 }
+DECODER = "/api/sessions/{code}/decoders/{name}"
+MODEL = "/api/models/{model_id}"
 CALLS = [
     ("get", "/health", "/health", None, 200),
     ("get", "/livez", "/livez", None, 200),
@@ -135,6 +141,21 @@ CALLS = [
     ("post", "/api/sessions/create", "/api/sessions/create", PACED | {"speed": 3}, 409),
     ("get", "/api/metadata", "/api/metadata?session=a", None, 200),
     ("get", "/api/sessions/{code}/timing", "/api/sessions/a/timing", None, 200),
+    ("put", DECODER, "/api/sessions/a/decoders/kf", {"model": "kalman-1"}, 200),
+    ("put", DECODER, "/api/sessions/a/decoders/kf", {"model": "kalman-2"}, 404),
+    ("put", DECODER, "/api/sessions/a/decoders/kf", {"model": "kalman-1", "recalibrate": 1}, 422),
+    ("get", "/api/sessions/{code}/decoders", "/api/sessions/a/decoders", None, 200),
+    ("get", DECODER, "/api/sessions/a/decoders/kf", None, 200),
+    ("get", f"{DECODER}/score", "/api/sessions/a/decoders/kf/score?window=movement", None, 200),
+    ("get", f"{DECODER}/score", "/api/sessions/a/decoders/kf/score?window=all", None, 422),
+    ("get", "/api/sessions/{code}/report", "/api/sessions/a/report", None, 200),
+    ("get", "/api/models", "/api/models", None, 200),
+    ("get", MODEL, "/api/models/kalman-1", None, 200),
+    ("delete", MODEL, "/api/models/kalman-1", None, 409),
+    ("delete", f"{DECODER}/score", "/api/sessions/a/decoders/kf/score", None, 200),
+    ("delete", DECODER, "/api/sessions/a/decoders/kf", None, 200),
+    ("delete", DECODER, "/api/sessions/a/decoders/kf", None, 404),
+    ("delete", MODEL, "/api/models/kalman-1", None, 200),
     ("get", "/api/control/{code}/position", "/api/control/a/position", None, 200),
     ("get", "/api/stats/{code}", "/api/stats/a", None, 200),
     ("get", "/api/stats", "/api/stats", None, 200),
@@ -183,9 +204,27 @@ def test_every_route_with_json_is_called():
     assert called == with_json
 
 
+def keep_model(store, session):
+    """A model that was fitted to nothing much."""
+    rng = np.random.default_rng(0)
+    n = 200
+    data = TrainingData(
+        rng.poisson(1.0, (n, len(session.bins.unit_ids))),
+        rng.normal(size=(n, 4)),
+        np.arange(n) // 20,
+        np.ones(n, bool),
+    )
+    model = Model(
+        "kalman", fit_model("kalman", data), session.bins.unit_ids, session.grid.bin_size_ms
+    )
+    stored = StoredModel("kalman-1", "ready", "kalman", datetime.now(UTC), model)
+    store._models["kalman-1"] = stored
+
+
 async def test_answers_are_as_described(app):
     client = app.test_client()
     session, _ = await app.get_service().sessions.create("a")
+    keep_model(app.get_service().calibrator.store, session)
     for wanted in (NO_FILTER, Filter(trial_id=1)):
         received = trio.Event()
         sink = ListSink(on_offer=lambda _, received=received: received.set())

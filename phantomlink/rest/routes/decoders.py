@@ -128,7 +128,7 @@ class PutDecoder(Record, frozen=True):
         Any,
         about(
             'how it goes on learning: {"every": trials, "last": trials} fits it again after so '
-            'many trials to the last ones; "rls" by recursive least squares; null: as its kind does',
+            'many trials to the last ones, "rls" is recursive least squares, null as its kind does',
             {"every": 10, "last": 30},
             type=["object", "string", "null"],
         ),
@@ -141,6 +141,17 @@ class DecoderChanged(Record, frozen=True):
     status: Literal["playing", "removed", "reset"]
     session_code: SessionCode
     decoder: DecoderName
+
+
+class Report(Record, frozen=True):
+    """Scores and comparisons, as `phantomlink score --report` writes them."""
+
+    form: Annotated[str, about("of this document", "phantomlink scores 1")]
+    about: Annotated[dict[str, Any], about("what was played")]
+    runs: Annotated[
+        list[dict[str, Any]],
+        about("one, or none where nobody has answered: about, decoders, comparison"),
+    ]
 
 
 class ReportQuery(Record, frozen=True):
@@ -230,6 +241,7 @@ async def delete(request: Request, path: OfDecoder) -> DecoderChanged:
     "/api/sessions/{code}/report",
     TAG,
     errors=(503,),
+    answer=Report,
     media_types=tuple(media.partition(";")[0] for media in _REPORT_TYPES.values()),
 )
 async def report(request: Request, path: OfSession, query: ReportQuery) -> Response:
