@@ -32,13 +32,15 @@ def _fill(_app: Any, name: str, source: list[str]) -> None:
 def routes_as_markdown(document: Json) -> str:
     """Every route, under the heading of its group."""
     schemas = document["components"]["schemas"]
+    described = {tag["name"]: tag.get("description", "") for tag in document["tags"]}
+    groups: dict[str, list[str]] = {name: [] for name in described}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            of_group = groups.setdefault(operation["tags"][0], [])
+            of_group += _operation(method.upper(), path, operation, schemas)
     lines: list[str] = []
-    for tag in document["tags"]:
-        lines += [f"## {tag['name'].capitalize()}", "", tag.get("description", ""), ""]
-        for path, methods in document["paths"].items():
-            for method, operation in methods.items():
-                if operation["tags"][0] == tag["name"]:
-                    lines += _operation(method.upper(), path, operation, schemas)
+    for name, of_group in groups.items():
+        lines += [f"## {name.capitalize()}", "", described.get(name, ""), "", *of_group]
     return "\n".join(lines)
 
 
