@@ -12,7 +12,11 @@ from tests.blocks import ROOT
 from tests.unit.test_decoder_table import DOCUMENTED
 
 PAGE = (ROOT / "docs/guide/decoders.md").read_text()
-DECODER = re.search(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[1]
+DECODER = next(
+    code
+    for code in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    if "class LeastSquares" in code
+)
 COMMANDS = re.findall(r"<!-- (?:score|fit) -->\n```sh\n(phantomlink .*)\n```", PAGE)
 
 

@@ -17,7 +17,9 @@ def unnamed(path):
 
 
 def test_every_route_of_the_original_is_there():
-    methods = {unnamed(path): set(known) for path, known in openapi_document(ROUTES)["paths"].items()}
+    methods = {
+        unnamed(path): set(known) for path, known in openapi_document(ROUTES)["paths"].items()
+    }
     rows = table_after(NAME, "routes of the original")
     assert len(rows) == 21
     for route, _ in rows:
