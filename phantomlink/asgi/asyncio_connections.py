@@ -11,6 +11,7 @@ nothing else then, and every stream stands still.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -58,7 +59,13 @@ class LimitedTCPServer(TCPServer):
             if self._settle is None:
                 self.writer.transport.abort()
                 return
-            await super().run()
+            try:
+                await super().run()
+            except asyncio.CancelledError:
+                # The end of this task. Python 3.11's streams show a traceback for each that is
+                # cancelled, which those of stuck clients are when the worker ends.
+                if not self.context.terminated.is_set():
+                    raise
 
     async def _run_app(self, scope: Any, receive: Any, send: Any, *tools: Any) -> None:
         if self._settle is not None:

@@ -13,6 +13,11 @@ from tests.clients import listening
 from tests.servers import ALL_ENTRIES, live_server
 
 HEAD_BYTES = 100_000
+UPGRADE = (
+    b"GET /stream/binary/a HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Version: 13\r\n\r\n"
+)
 LIMITS = {
     "PHANTOM_MAX_PENDING_CONNECTIONS": "30",
     "PHANTOM_MAX_PENDING_CONNECTIONS_PER_ADDRESS": "20",
@@ -125,6 +130,25 @@ def test_a_long_query_is_a_part_of_the_head(server):
         query = b"_=" + b"x" * HEAD_BYTES
         made.sendall(b"GET /health?" + query + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert made.recv(12) in {b"HTTP/1.1 431", b"HTTP/1.1 400"}
+
+
+@pytest.mark.parametrize("entry", ALL_ENTRIES)
+def test_stuck_clients_do_not_keep_the_server(entry, synthetic_recording):
+    """None of them reads, and what is sent to them fills what the kernel holds."""
+    env = {"PHANTOM_GRACE_SECONDS": "2", "PHANTOM_CLIENT_BEHIND_SECONDS": "60",
+           "PHANTOM_STREAM_FREQUENCY_HZ": "400"}  # fmt: skip
+    with live_server(synthetic_recording, entry=entry, env=env) as server, ExitStack() as stack:
+        for _ in range(30):
+            made = stack.enter_context(socket.socket())
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            made.connect(("127.0.0.1", int(server.address.rpartition(":")[2])))
+            made.sendall(UPGRADE)
+        deadline = time.monotonic() + 20
+        while server.get("/api/stats/a")[1]["current_packet"] < 1000:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert server.terminate() == 0, server.log
+    assert "Traceback" not in server.log
 
 
 @pytest.mark.parametrize("entry", ALL_ENTRIES)
