@@ -74,7 +74,6 @@ def static_response(head: RequestHead, file: StaticFile, headers: Headers = ()) 
         *headers,
         ("ETag", file.etag),
         ("Cache-Control", "no-cache"),
-        ("X-Content-Type-Options", "nosniff"),
     )
     if parse_etags(head.get("if-none-match")).contains_weak(file.etag.strip('"')):
         return Response(b"", 304, content_type="", headers=headers, vary=_ENCODING)

@@ -21,6 +21,9 @@ PROBLEM_TYPE = "application/problem+json"
 PIECE_BYTES = 256 * 1024
 # Of CORS: what every answer depends on.
 _VARY = "Origin"
+# A browser takes an answer for what it says it is, and tells nobody whose page it comes from: a
+# session's code may stand in that address.
+_ALWAYS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 _INTERNAL_ERROR = "something went wrong in the server; its log says what"
 
 Headers = tuple[tuple[str, str], ...]
@@ -72,9 +75,10 @@ class Response:
         if self.content_type:
             own = [("content-type", self.content_type), ("content-length", str(len(self.body)))]
         own.append(("vary", ", ".join((*self.vary, _VARY))))
+        texts = (*self.headers, *own)
         return [
-            (name.lower().encode(), value.encode("latin-1"))
-            for name, value in (*self.headers, *own)
+            *((name.lower().encode(), value.encode("latin-1")) for name, value in texts),
+            *_ALWAYS,
         ]
 
     async def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:

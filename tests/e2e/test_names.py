@@ -60,6 +60,24 @@ REQUESTS = (
 )  # fmt: skip
 
 
+@pytest.mark.parametrize(("method", "path"), [*REQUESTS, ("GET", "/static/app.js")])
+def test_every_answer_says_how_browsers_are_to_take_it(server, method, path):
+    connection = http.client.HTTPConnection(server.address, timeout=20)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+    assert answer.headers.get_all("Referrer-Policy") == ["no-referrer"]
+    if answer.headers.get_content_type() == "text/html":
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe-inline" not in policy
+        # A WebSocket to this server, and to no other.
+        assert f"ws://{server.address}" in policy
+        assert "ws:;" not in policy
+
+
 @pytest.mark.parametrize("name", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.com"])
 def test_a_name_that_was_pointed_here_gets_nothing(server, name):
     port = server.address.partition(":")[2]

@@ -271,7 +271,6 @@ async def report(request: Request, path: OfSession, query: ReportQuery) -> Respo
             "Content-Security-Policy",
             f"sandbox; default-src 'none'; style-src '{STYLE_SHA256}'",
         ),
-        ("X-Content-Type-Options", "nosniff"),
     )
     return Response(text.encode(), content_type=_REPORT_TYPES[query.format], headers=headers)
 
