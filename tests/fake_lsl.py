@@ -15,6 +15,7 @@ class FakeOutlet:
     has_consumer: bool = False
     pushed: list = field(default_factory=list)
     is_destroyed: bool = False
+    service_ports: frozenset = frozenset()
     fails: bool = False
 
     def have_consumers(self):
@@ -51,6 +52,7 @@ class FakeLibrary:
     """Makes fake outlets, and keeps them by source id, the latest of each."""
 
     clock_offset_seconds = 0.0
+    is_confined = False
 
     def __init__(self, *, can_make=lambda spec: True):
         self.made = []

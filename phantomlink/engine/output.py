@@ -57,11 +57,16 @@ class OutputKind(Protocol[SessionT_contra]):
     label: str
     publishes_code: bool
 
-    async def start(self, sessions: Iterable[SessionT_contra]) -> None:
-        """Get ready, once, before the first session is made.
+    async def run(
+        self,
+        sessions: Iterable[SessionT_contra],
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Get ready, then do what is done for all sessions, until cancelled. May return before.
 
         Args:
             sessions: those that there are, asked anew each time.
+            task_status: told when it is ready; the first session is made after that.
         """
         ...
 

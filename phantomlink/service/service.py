@@ -187,11 +187,11 @@ class Service:
                     asked = self.settings.realtime or self.settings.cpu_affinity
                     level = logging.WARNING if asked else logging.DEBUG
                     logger.log(level, "%s: %s (%s)", tuning.name, tuning.state, tuning.detail)
-            for kind in self.outputs:
-                await kind.start(self.registry)
             with self._scope, self.collector:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(keep_running_time)
+                    for kind in self.outputs:
+                        await nursery.start(kind.run, self.registry)
                     nursery.start_soon(opened.run)
                     nursery.start_soon(self._collect_when_idle)
                     await nursery.start(self.calibrator.run)

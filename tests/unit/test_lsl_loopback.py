@@ -6,7 +6,7 @@ import os
 import socket
 from contextlib import contextmanager
 
-from phantomlink.outputs.lsl.loopback import keep_to_loopback, ports_of
+from phantomlink.outputs.lsl.loopback import keep_to_loopback, ports_of, service_ports_of
 
 
 @contextmanager
@@ -29,6 +29,7 @@ def test_the_ports_of_an_outlet():
     )
     assert ports_of(xml) == {16572, 16573, 16580}
     assert ports_of("<info />") == frozenset()
+    assert service_ports_of(xml) == {16573}
 
 
 def test_sockets_of_these_ports_hear_this_machine_only_and_others_are_left_alone():

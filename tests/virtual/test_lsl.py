@@ -75,8 +75,8 @@ async def rig(bins=None, *, loop=True, library=None, max_sessions=20, **settings
     library = library or FakeLibrary()
     kind = LslOutputs(told, library.load, at_once)
     registry = Registry(lambda: parts, max_sessions=max_sessions, ttl_seconds=100.0)
-    await kind.start(registry)
     async with trio.open_nursery() as nursery:
+        await nursery.start(kind.run, registry)
         await nursery.start(registry.run)
         yield Rig(registry, kind, library)
         registry.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import trio
+
 from phantomlink.engine.session import Session
 from phantomlink.outputs.decoders.scores import KIND, SessionScores, SharedTruth
 
@@ -18,8 +20,13 @@ class DecoderOutputs:
     def __init__(self) -> None:
         self._truth = SharedTruth()
 
-    async def start(self, sessions: Iterable[Session]) -> None:
-        """There is nothing to get ready."""
+    async def run(
+        self,
+        sessions: Iterable[Session],
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """There is nothing to get ready, and nothing to do."""
+        task_status.started()
 
     def output(self, *, is_wanted: bool = True) -> SessionScores:
         """The scoreboard of a session that is about to be made."""

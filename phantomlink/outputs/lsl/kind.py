@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import trio
+
 from phantomlink.engine.session import Session
 from phantomlink.outputs.lsl.manager import LslManager, RunBlocking
 from phantomlink.outputs.lsl.outlets import LoadLibrary, load_pylsl
@@ -37,10 +39,14 @@ class LslOutputs:
         self._sessions: Iterable[Session] = ()
         self._manager = LslManager(settings, self._describe, load, run_blocking)
 
-    async def start(self, sessions: Iterable[Session]) -> None:
+    async def run(
+        self,
+        sessions: Iterable[Session],
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
         """Load LSL, unless it is switched off. Where it cannot be had, that is logged, once."""
         self._sessions = sessions
-        await self._manager.start()
+        await self._manager.run(task_status)
 
     def output(self, *, is_wanted: bool = True) -> LslOutput:
         """The outlets of a session that is about to be made."""

@@ -18,11 +18,17 @@ from pathlib import Path
 _DESCRIPTORS = Path("/proc/self/fd")
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 _PORT = re.compile(r"<v[46](?:data|service)_port>([1-9][0-9]*)</")
+_SERVICE_PORT = re.compile(r"<v4service_port>([1-9][0-9]*)</")
 
 
 def ports_of(stream_xml: str) -> frozenset[int]:
     """The TCP and UDP ports of an outlet, from what liblsl says of its stream."""
     return frozenset(int(port) for port in _PORT.findall(stream_xml))
+
+
+def service_ports_of(stream_xml: str) -> frozenset[int]:
+    """The UDP ports at which an outlet is asked what it is, from what liblsl says of its stream."""
+    return frozenset(int(port) for port in _SERVICE_PORT.findall(stream_xml))
 
 
 def keep_to_loopback(ports: frozenset[int]) -> bool:

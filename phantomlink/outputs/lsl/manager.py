@@ -14,6 +14,7 @@ import trio
 from phantomlink.engine.parts import PlaybackParts
 from phantomlink.engine.session import Session
 from phantomlink.errors import LslUnavailableError
+from phantomlink.outputs.lsl.discovery_relay import DiscoveryRelay
 from phantomlink.outputs.lsl.markers import bin_markers
 from phantomlink.outputs.lsl.outlets import (
     LoadLibrary,
@@ -76,13 +77,21 @@ class LslManager:
         self._reason = "LSL is not loaded"
         self._holders: dict[Session, None] = {}
         self._turns: dict[str, trio.Event] = {}
+        self._relay = DiscoveryRelay()
         self._run_blocking = run_blocking or _worker_threads(_THREADS)
         # All sessions of a bin width have the same markers.
         self._markers: WeakKeyDictionary[PlaybackParts, Mapping[int, tuple[str, ...]]] = (
             WeakKeyDictionary()
         )
 
-    async def start(self) -> None:
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Load LSL, then have its streams found for as long as they are kept to this machine."""
+        await self._start()
+        task_status.started()
+        if self._library is not None and self._library.is_confined:
+            await self._relay.run()
+
+    async def _start(self) -> None:
         """Load LSL, unless it is switched off. Where it cannot be had, that is logged, once."""
         settings = self._settings
         if not settings.lsl_enabled:
@@ -148,6 +157,8 @@ class LslManager:
         specs = session_streams(self._describe(session))
         markers = await self._markers_for(session.parts)
         outlets = await self._run_blocking(partial(_make, library, specs))
+        for outlet in outlets:
+            self._relay.add(outlet.service_ports)
         return OutletGroup(specs, outlets, markers, library.clock_offset_seconds)
 
     async def destroy(self, group: OutletGroup) -> None:
@@ -157,6 +168,7 @@ class LslManager:
                 nursery.start_soon(self._destroy, outlet)
 
     async def _destroy(self, outlet: Outlet) -> None:
+        self._relay.discard(outlet.service_ports)
         await self._run_blocking(outlet.destroy, may_be_left=True)
 
     async def _markers_for(self, parts: PlaybackParts) -> Mapping[int, tuple[str, ...]]:

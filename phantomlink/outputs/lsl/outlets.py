@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from phantomlink.errors import LslUnavailableError
 from phantomlink.files.shown import TEXT_CHARACTERS, shown
-from phantomlink.outputs.lsl.loopback import keep_to_loopback, ports_of
+from phantomlink.outputs.lsl.discovery_relay import QUERY_PORT
+from phantomlink.outputs.lsl.loopback import keep_to_loopback, ports_of, service_ports_of
 from phantomlink.outputs.lsl.scope import configuration, own_configuration
 from phantomlink.outputs.lsl.stream_description import IRREGULAR_HZ, Channel, Element, StreamSpec
 
@@ -39,7 +40,13 @@ _REMEDY = (
 
 
 class Outlet(Protocol):
-    """One stream."""
+    """One stream.
+
+    Attributes:
+        service_ports: of UDP, at which it is asked what it is; empty where nobody needs to know.
+    """
+
+    service_ports: frozenset[int]
 
     def have_consumers(self) -> bool:
         """Whether an inlet is connected to its data."""
@@ -69,6 +76,11 @@ class LslLibrary(Protocol):
     @property
     def clock_offset_seconds(self) -> float:
         """What is added to CLOCK_MONOTONIC, s, to have LSL's clock."""
+        ...
+
+    @property
+    def is_confined(self) -> bool:
+        """Whether its streams are kept to this machine, by a configuration of ours."""
         ...
 
     def make(self, spec: StreamSpec) -> Outlet:
@@ -117,6 +129,7 @@ def load_pylsl(scope: str) -> tuple[LslLibrary, str]:
 class _PylslLibrary:
     def __init__(self, pylsl: Any, *, keep_here: bool) -> None:
         self._pylsl = pylsl
+        self.is_confined = keep_here
         self._keep_here = keep_here
         # The first call of all: here liblsl reads its configuration.
         offset = pylsl.local_clock() - time.monotonic()
@@ -149,18 +162,21 @@ class _PylslLibrary:
         except (RuntimeError, ValueError) as error:
             # The latter for a text that is not Unicode, from the environment or the recording.
             raise LslUnavailableError(f"liblsl cannot make {spec.name}: {error}") from error
-        if self._keep_here and not keep_to_loopback(ports_of(outlet.get_info().as_xml())):
+        xml = outlet.get_info().as_xml() if self.is_confined else ""
+        # The one that all outlets share answers whoever broadcasts.
+        if self._keep_here and not keep_to_loopback(ports_of(xml) | {QUERY_PORT}):
             self._keep_here = False
             logger.warning(
                 "LSL streams cannot be found from other machines, but this system cannot keep "
                 "those from connecting that know the ports: let a firewall do it"
             )
-        return _PylslOutlet(outlet)
+        return _PylslOutlet(outlet, service_ports_of(xml))
 
 
 class _PylslOutlet:
-    def __init__(self, outlet: Any) -> None:
+    def __init__(self, outlet: Any, service_ports: frozenset[int]) -> None:
         self._outlet = outlet
+        self.service_ports = service_ports
 
     def have_consumers(self) -> bool:
         has: bool = self._outlet.have_consumers()

@@ -17,14 +17,14 @@ ResolveScope = {scope}
 level = -1
 """
 # Found by clients with liblsl's own configuration too, which ask the ports of this machine. The
-# session id is left as it is, or they would not take the streams for theirs.
+# session id is left as it is, or they would not take the streams for theirs. Without a
+# ListenAddress: sockets that were bound to 127.0.0.1 would take queries from `discovery_relay`.
 _MACHINE = """\
 [ports]
 IPv6 = disable
 PortRange = 256
 [multicast]
 ResolveScope = machine
-ListenAddress = 127.0.0.1
 Interfaces = {127.0.0.1}
 [lab]
 KnownPeers = {127.0.0.1}
