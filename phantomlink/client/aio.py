@@ -12,32 +12,24 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self, SupportsFloat, Unpack
+from typing import Self, SupportsFloat, Unpack
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed
-from websockets.typing import Subprotocol
 
 from phantomlink.client import collecting
 from phantomlink.client.collecting import Collected
 from phantomlink.client.errors import ClientError, StreamClosedError
-from phantomlink.client.gaps import Gaps
+from phantomlink.client.listener import Listener
 from phantomlink.client.options import SessionOptions, StreamOptions
-from phantomlink.client.packet import Packet, StreamInfo
+from phantomlink.client.packet import Packet
 from phantomlink.client.receiver import Receiver
-from phantomlink.client.request import (
-    CLOSE_SECONDS,
-    MAX_MESSAGE_BYTES,
-    MAX_QUEUED,
-    SUBPROTOCOLS,
-    StreamRequest,
-    make_request,
-)
-from phantomlink.client.retry import FAILURES, Retry, explain
+from phantomlink.client.request import StreamRequest, make_request
+from phantomlink.client.retry import FAILURES
 from phantomlink.client.session import Session
 
 __all__ = ["Stream", "collect", "connect"]
@@ -64,15 +56,11 @@ def connect(
     return Stream(request, Receiver(decoder), reconnect_seconds, open_timeout_seconds)
 
 
-class Stream:
+class Stream(Listener):
     """A connection to a session, or one after another: made by `connect`.
 
     Receive in one task. Any method that is cancelled leaves the connection as it was: no packet
     is lost by it.
-
-    Attributes:
-        n_reconnections: how often the connection was opened again.
-        n_unsent: predictions that found no connection to be sent over.
     """
 
     def __init__(
@@ -82,34 +70,8 @@ class Stream:
         reconnect_seconds: float | None,
         open_timeout_seconds: float,
     ) -> None:
-        self._request = request
-        self._receiver = receiver
-        self._retry = Retry(reconnect_seconds)
-        self._open_timeout_seconds = open_timeout_seconds
+        super().__init__(request, receiver, reconnect_seconds, open_timeout_seconds)
         self._connection = AsyncExitStack()
-        self.n_reconnections = 0
-        self.n_unsent = 0
-
-    @property
-    def info(self) -> StreamInfo:
-        """What the stream is: dataset, units, rate, and more."""
-        return self._receiver.info
-
-    @property
-    def gaps(self) -> Gaps:
-        """How many packets came, and how many were lost."""
-        return self._receiver.gaps
-
-    @property
-    def last_score(self) -> Mapping[str, Any] | None:
-        """What the server said of the predictions after the last trial (`scores=True`)."""
-        return self._receiver.last_score
-
-    @property
-    def session(self) -> Session:
-        """The session, to be steered; its methods block, see `Session`."""
-        address = self._request.address
-        return Session(self.info.session_code, address.http_url, token=address.token)
 
     async def __aiter__(self) -> AsyncIterator[Packet]:
         """Packet after packet, until the recording ends or the session is stopped.
@@ -182,20 +144,9 @@ class Stream:
 
     async def _open(self) -> None:
         url = await asyncio.to_thread(self._request.prepare)
-        address = self._request.address
         async with AsyncExitStack() as stack:
             websocket = await stack.enter_async_context(
-                open_websocket(
-                    url,
-                    subprotocols=[Subprotocol(name) for name in SUBPROTOCOLS],
-                    additional_headers=address.headers,
-                    compression=None,
-                    proxy=None if address.is_local else True,
-                    open_timeout=self._open_timeout_seconds,
-                    close_timeout=CLOSE_SECONDS,
-                    max_size=MAX_MESSAGE_BYTES,
-                    max_queue=MAX_QUEUED,
-                )
+                open_websocket(url, **self._websocket_options())
             )
             self._receiver.connected()
             async with asyncio.timeout(self._open_timeout_seconds):
@@ -218,9 +169,6 @@ class Stream:
             else:
                 self.n_reconnections += 1
                 return
-
-    def _explain(self, error: BaseException) -> ClientError:
-        return explain(error, self._request.address.http_url)
 
 
 async def collect(

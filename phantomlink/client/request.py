@@ -16,18 +16,6 @@ from phantomlink.client.session import Session, create_session
 
 _log = logging.getLogger("phantomlink.client")
 
-SUBPROTOCOLS = ("phantomlink.v2.msgpack", "phantomlink.v1.msgpack")
-"""Those offered, the one liked best first: compact packets, then those that every server has."""
-
-MAX_QUEUED = 64
-"""Messages that wait for the program. Full, no answer to our close is read: see `CLOSE_SECONDS`."""
-
-CLOSE_SECONDS = 0.2
-"""How long a connection that we close waits for the server to say so too."""
-
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Of a message that is taken: the metadata of a recording with very many units."""
-
 
 @dataclass(slots=True)
 class StreamRequest:

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self, SupportsFloat, Unpack
+from typing import Self, SupportsFloat, Unpack
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_websocket
-from websockets.typing import Subprotocol
 
 from phantomlink.client.errors import ClientError, StreamClosedError
-from phantomlink.client.gaps import Gaps
+from phantomlink.client.listener import Listener
 from phantomlink.client.options import StreamOptions
-from phantomlink.client.packet import Packet, StreamInfo
+from phantomlink.client.packet import Packet
 from phantomlink.client.receiver import Receiver
-from phantomlink.client.request import (
-    CLOSE_SECONDS,
-    MAX_MESSAGE_BYTES,
-    MAX_QUEUED,
-    SUBPROTOCOLS,
-    StreamRequest,
-    make_request,
-)
-from phantomlink.client.retry import FAILURES, Retry, explain
+from phantomlink.client.request import StreamRequest, make_request
+from phantomlink.client.retry import FAILURES
 from phantomlink.client.session import Session
 
 _log = logging.getLogger("phantomlink.client")
@@ -78,14 +70,10 @@ def connect(
     return Stream(request, Receiver(decoder), reconnect_seconds, open_timeout_seconds)
 
 
-class Stream:
+class Stream(Listener):
     """A connection to a session, or one after another: made by `connect`.
 
     Receive in one thread; predictions may be sent from another.
-
-    Attributes:
-        n_reconnections: how often the connection was opened again.
-        n_unsent: predictions that found no connection to be sent over.
     """
 
     def __init__(
@@ -95,38 +83,12 @@ class Stream:
         reconnect_seconds: float | None,
         open_timeout_seconds: float,
     ) -> None:
-        self._request = request
-        self._receiver = receiver
-        self._retry = Retry(reconnect_seconds)
-        self._open_timeout_seconds = open_timeout_seconds
+        super().__init__(request, receiver, reconnect_seconds, open_timeout_seconds)
         self._connection = ExitStack()
-        self.n_reconnections = 0
-        self.n_unsent = 0
         try:
             self._open()
         except FAILURES as error:
             raise self._explain(error) from error
-
-    @property
-    def info(self) -> StreamInfo:
-        """What the stream is: dataset, units, rate, and more."""
-        return self._receiver.info
-
-    @property
-    def gaps(self) -> Gaps:
-        """How many packets came, and how many were lost."""
-        return self._receiver.gaps
-
-    @property
-    def last_score(self) -> Mapping[str, Any] | None:
-        """What the server said of the predictions after the last trial (`scores=True`)."""
-        return self._receiver.last_score
-
-    @property
-    def session(self) -> Session:
-        """The session, to be steered."""
-        address = self._request.address
-        return Session(self.info.session_code, address.http_url, token=address.token)
 
     def __iter__(self) -> Iterator[Packet]:
         """Packet after packet, until the recording ends or the session is stopped.
@@ -221,21 +183,8 @@ class Stream:
 
     def _open(self) -> None:
         url = self._request.prepare()
-        address = self._request.address
         with ExitStack() as stack:
-            websocket = stack.enter_context(
-                open_websocket(
-                    url,
-                    subprotocols=[Subprotocol(name) for name in SUBPROTOCOLS],
-                    additional_headers=address.headers,
-                    compression=None,
-                    proxy=None if address.is_local else True,
-                    open_timeout=self._open_timeout_seconds,
-                    close_timeout=CLOSE_SECONDS,
-                    max_size=MAX_MESSAGE_BYTES,
-                    max_queue=MAX_QUEUED,
-                )
-            )
+            websocket = stack.enter_context(open_websocket(url, **self._websocket_options()))
             self._receiver.connected()
             self._receiver.feed(websocket.recv(self._open_timeout_seconds))
             self._websocket: ClientConnection = websocket
@@ -256,6 +205,3 @@ class Stream:
             else:
                 self.n_reconnections += 1
                 return
-
-    def _explain(self, error: BaseException) -> ClientError:
-        return explain(error, self._request.address.http_url)
