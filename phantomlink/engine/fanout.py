@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
 from phantomlink.engine.faults import Fault
 from phantomlink.engine.status import ClientBacklog
-from phantomlink.wire.encoder import Frame, PacketEncoder, WireFormat, packet_encoder
+from phantomlink.wire.encoder import Frame, PacketEncoder, PacketForm, packet_encoder
 from phantomlink.wire.packet import Packet, StreamHeader
 
 logger = logging.getLogger(__name__)
@@ -24,9 +24,9 @@ class Encoders:
 
     def __init__(self, header: StreamHeader) -> None:
         self.header = header
-        self._encoders: dict[WireFormat, PacketEncoder] = {}
+        self._encoders: dict[PacketForm, PacketEncoder] = {}
 
-    def encode(self, packet: Packet, wire_format: WireFormat) -> Frame:
+    def encode(self, packet: Packet, wire_format: PacketForm) -> Frame:
         """The packet's frame, not stamped yet."""
         encoder = self._encoders.get(wire_format)
         if encoder is None:
@@ -52,9 +52,9 @@ class Release:
         self.deadline_ns = 0
         self.timestamp: float | None = None
         self._encoders = encoders
-        self._frames: dict[WireFormat, Frame] = {}
+        self._frames: dict[PacketForm, Frame] = {}
 
-    def prepare(self, wire_format: WireFormat) -> None:
+    def prepare(self, wire_format: PacketForm) -> None:
         """Encode ahead of the tick."""
         if wire_format not in self._frames:
             self._frames[wire_format] = self._encoders.encode(self.packet, wire_format)
@@ -66,7 +66,7 @@ class Release:
         for frame in self._frames.values():
             frame.stamp(timestamp)
 
-    def frame(self, wire_format: WireFormat) -> Frame:
+    def frame(self, wire_format: PacketForm) -> Frame:
         """Its stamped frame; made here for a form that nobody wanted when it was built."""
         frame = self._frames.get(wire_format)
         if frame is None:
@@ -81,7 +81,7 @@ class Sink(Protocol):
     """Somewhere packets go. None of its methods waits."""
 
     @property
-    def wire_format(self) -> WireFormat | None:
+    def wire_format(self) -> PacketForm | None:
         """The form it takes; None when it takes the packet itself."""
         ...
 
@@ -163,7 +163,7 @@ class Fanout:
         self._observers: tuple[Observer, ...] = ()
         self._all: tuple[Sink, ...] = ()
         self._last: list[Sink] = []
-        self.wire_formats: frozenset[WireFormat] = frozenset()
+        self.wire_formats: frozenset[PacketForm] = frozenset()
 
     def __iter__(self) -> Iterator[Sink]:
         return iter(list(self._sinks))

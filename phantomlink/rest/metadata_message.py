@@ -9,7 +9,7 @@ from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.rest.stream_metadata import stream_metadata
 from phantomlink.service.service import Service
 from phantomlink.wire.encoder import WireFormat, encode_message
-from phantomlink.wire.packet import packet_data
+from phantomlink.wire.packet import packet_data, without
 
 
 class MetadataMessages:
@@ -32,13 +32,14 @@ class MetadataMessages:
         """
         service = self._service
         release = await session.playback(admission.filter).peek()
+        packet = without(release.packet, admission.hide) if admission.hide else release.packet
         header = session.parts.encoders.header
         compact = admission.wire_format is WireFormat.COMPACT
         timestamp = session.parts.clock.wall_seconds()
         message = {
             "type": "metadata",
             "data": msgspec.to_builtins(stream_metadata(service, session))
-            | packet_data(release.packet, header, timestamp, compact=compact),
+            | packet_data(packet, header, timestamp, compact=compact),
             "session": {
                 "code": session.code,
                 "url": f"{self._base_url}/stream/{session.code}",

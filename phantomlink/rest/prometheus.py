@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -26,6 +26,8 @@ from phantomlink import __version__
 from phantomlink.engine.counters import WEBSOCKET, Counters
 from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
+from phantomlink.outputs.decoders.client_input import MESSAGE_OUTCOMES
+from phantomlink.outputs.decoders.kind import messages_of
 from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.service.service import Service
 
@@ -87,14 +89,14 @@ async def scrape(service: Service, *, is_openmetrics: bool) -> bytes:
         if turn.is_over:
             await turn.end()
     parts = []
-    for metric in families(sums, gauges):
+    for metric in families(sums, gauges, messages_of(service.outputs)):
         parts.append(exposition(metric, is_openmetrics=is_openmetrics))
         if turn.is_over:
             await turn.end()
     return b"".join(parts) + (_END if is_openmetrics else b"")
 
 
-def families(sums: Counters, gauges: Gauges) -> list[Metric]:
+def families(sums: Counters, gauges: Gauges, messages: Mapping[str, int]) -> list[Metric]:
     """Every metric, in the order in which it is published."""
     sent = CounterMetricFamily(
         "phantomlink_packets_sent",
@@ -114,6 +116,13 @@ def families(sums: Counters, gauges: Gauges) -> list[Metric]:
     )
     dropped.add_metric([SLOW_CLIENT], sums.dropped)
     dropped.add_metric([INJECTED], sums.ticks.injected.lost)
+    received = CounterMetricFamily(
+        "phantomlink_messages",
+        "Messages of clients on streams, by outcome; predictions that are scored: scored.",
+        labels=["outcome"],
+    )
+    for outcome in MESSAGE_OUTCOMES:
+        received.add_metric([outcome], messages.get(outcome, 0))
     depth = GaugeMetricFamily(
         "phantomlink_prefetch_depth_bins",
         "Fewest bins read ahead of a playhead that plays, when it last used up a block.",
@@ -151,6 +160,7 @@ def families(sums: Counters, gauges: Gauges) -> list[Metric]:
         GaugeMetricFamily("phantomlink_sessions", "Sessions now.", value=gauges.sessions),
         clients,
         depth,
+        received,
         InfoMetricFamily(
             "phantomlink_build",
             "The version that runs.",

@@ -11,13 +11,14 @@ import json
 import struct
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Protocol
+from functools import cache
+from typing import Any, Protocol, TypeAlias
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.wire.packet import Packet, StreamHeader, packet_data
+from phantomlink.wire.packet import Packet, StreamHeader, packet_data, without
 
 # 10 digits of seconds and 6 decimals: the same width until the year 2286.
 _JSON_TIMESTAMP = "%017.6f"
@@ -56,6 +57,34 @@ class WireFormat(Enum):
             if self is WireFormat.COMPACT
             else f"phantomlink.v1.{self.value}"
         )
+
+
+class HidingForm:
+    """A wire format in which a part of every packet is null.
+
+    There is one for each format and what is hidden (`packet_form`), so that frames are found by
+    identity, as they are by format.
+
+    Attributes:
+        wire_format: of the messages.
+        hidden: of `HIDEABLE`.
+    """
+
+    __slots__ = ("hidden", "wire_format")
+
+    def __init__(self, wire_format: WireFormat, hidden: frozenset[str]) -> None:
+        self.wire_format = wire_format
+        self.hidden = hidden
+
+
+PacketForm: TypeAlias = WireFormat | HidingForm
+"""In which form a client has packets: frames of one form are the same for all."""
+
+
+@cache
+def packet_form(wire_format: WireFormat, hidden: frozenset[str]) -> PacketForm:
+    """The form of packets of a format, with this hidden."""
+    return HidingForm(wire_format, hidden) if hidden else wire_format
 
 
 class Frame:
@@ -262,9 +291,23 @@ _ENCODERS: dict[WireFormat, Callable[[StreamHeader], PacketEncoder]] = {
 }
 
 
-def packet_encoder(wire_format: WireFormat, header: StreamHeader) -> PacketEncoder:
+class HidingEncoder:
+    """Packets in another form, with a part of them null."""
+
+    def __init__(self, form: HidingForm, header: StreamHeader) -> None:
+        self._encoder = _ENCODERS[form.wire_format](header)
+        self._hidden = form.hidden
+
+    def encode(self, packet: Packet) -> Frame:
+        """The packet's frame, its timestamp still to be stamped."""
+        return self._encoder.encode(without(packet, self._hidden))
+
+
+def packet_encoder(form: PacketForm, header: StreamHeader) -> PacketEncoder:
     """The encoder of a stream's packets in one form."""
-    return _ENCODERS[wire_format](header)
+    if isinstance(form, HidingForm):
+        return HidingEncoder(form, header)
+    return _ENCODERS[form](header)
 
 
 def encode_message(message: dict[str, Any], wire_format: WireFormat) -> bytes | str:

@@ -6,7 +6,7 @@ The names and shapes of the message are the contract with clients that already e
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,27 @@ class Packet:
     trial_time_ms: float | None
     perturbation_id: str | None = None
     observed: bool = True
+
+
+HIDEABLE = ("kinematics", "intention", "trial")
+"""What a client may ask to be hidden from it: the truth, and what tells of it."""
+
+
+def without(packet: Packet, hidden: frozenset[str]) -> Packet:
+    """The packet with None in the place of what is hidden.
+
+    The distance to the target tells where the cursor is: it goes with either of the two.
+    """
+    intention = packet.intention
+    changes: dict[str, Any] = {}
+    if "kinematics" in hidden:
+        changes |= {"vx": None, "vy": None, "x": None, "y": None}
+        intention = replace(intention, distance_to_target=None)
+    if "intention" in hidden:
+        intention = NO_INTENTION
+    if "trial" in hidden:
+        changes |= {"trial_id": None, "trial_time_ms": None}
+    return replace(packet, intention=intention, **changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,3 +224,15 @@ def test_a_client_that_leaves_in_the_middle(named_server):
         assert scored["decoders"][0]["decoder"] == "echo"
     with pytest.raises((ConnectionClosed, OSError)):
         websocket.recv(timeout=1)
+
+
+def test_a_client_that_sees_no_truth_is_scored_all_the_same(named_server):
+    url = f"{named_server.ws}/stream/hidden?hide=kinematics,intention,trial&scores=1"
+    with connect(url) as websocket, connect(f"{named_server.ws}/stream/hidden") as other:
+        first = decode(websocket.recv(timeout=10))["data"]
+        assert set(first["kinematics"].values()) == {None}
+        decode(other.recv(timeout=10))
+        shown = [decode(other.recv(timeout=10))["data"] for _ in range(5)]
+        scored = answer_until_scored(websocket, msgpack.packb)
+        assert all(packet["kinematics"]["vx"] is not None for packet in shown)
+    assert scored["decoders"][0]["trials"]["answered"]["velocity"]["n"] > 20

@@ -16,6 +16,7 @@ from phantomlink.engine.counters import WEBSOCKET
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.session import NO_FILTER
 from phantomlink.metrics import Histogram
+from phantomlink.outputs.decoders.kind import DecoderOutputs
 from phantomlink.recordings.trials import Filter
 from phantomlink.rest.prometheus import EDGES_NS, scrape
 from phantomlink.scheduling import loop_budget
@@ -26,6 +27,7 @@ NAMES = {
     "phantomlink_tick_lateness_seconds": "histogram",
     "phantomlink_send_seconds": "histogram",
     "phantomlink_packets_sent": "counter",
+    "phantomlink_messages": "counter",
     "phantomlink_packets_dropped": "counter",
     "phantomlink_slow_clients": "counter",
     "phantomlink_stalls": "counter",
@@ -55,7 +57,7 @@ async def service(nursery):
     parts = make_parts(NamedBins(trials=TRIALS))
     registry = Registry(lambda: parts, max_sessions=100, ttl_seconds=3600)
     await nursery.start(registry.run)
-    return SimpleNamespace(registry=registry)
+    return SimpleNamespace(registry=registry, outputs=(DecoderOutputs(),))
 
 
 def listen(service, code, wanted=NO_FILTER, kind=SlowSink):
@@ -101,7 +103,7 @@ async def test_the_names_and_types(service, autojump_clock, is_openmetrics):
         # Counters and nothing else end in _total; what has a unit names a base unit.
         assert (family.type == "counter") == any(k[0].endswith("_total") for k in keys)
     labels = {name for f in families for s in f.samples for name in s.labels}
-    assert labels == {"le", "transport", "reason", "version", "python"}
+    assert labels == {"le", "outcome", "transport", "reason", "version", "python"}
 
 
 async def test_the_figures(service, autojump_clock):

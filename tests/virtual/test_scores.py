@@ -131,9 +131,9 @@ class Answering(ListSink):
 
 
 @asynccontextmanager
-async def playing(bins=None, *, loop=False, **options):
+async def playing(bins=None, *, loop=False, kind=None, **options):
     bins = bins or MovingBins()
-    kind = DecoderOutputs()
+    kind = kind or DecoderOutputs()
     session = Session("a", make_parts(bins, loop=loop), outputs=[kind.output()], **options)
     with trio.fail_after(1000):
         async with trio.open_nursery() as nursery:
@@ -348,3 +348,17 @@ async def test_a_speed_changes_what_is_late(autojump_clock):
         at_40_hz = 40
         assert board.summary("kf")["late"] == client.input.counters["scored"] - at_40_hz
         client.leave()
+
+
+async def test_what_clients_send_is_summed_over_sessions_and_told_to_views(autojump_clock):
+    kind = DecoderOutputs()
+    async with playing(loop=True, kind=kind) as session:
+        client = Answering(session)
+        client.input.receive(b"nothing", False, session.parts.clock.now_ns())
+        await trio.sleep(4)
+        assert kind.shared.messages["malformed"] == 1
+        assert kind.shared.messages["scored"] == client.input.counters["scored"] > 100
+        (summary,) = scores_of(session).summaries()
+        assert (summary["decoder"], summary["coverage"]) == ("kf", 1.0)
+        client.leave()
+    assert kind.shared.messages["scored"] > 100  # also of a session that has ended

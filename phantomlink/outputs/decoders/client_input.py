@@ -15,18 +15,17 @@ _WINDOW_NS = 25_000_000
 _PER_PACKET = 4
 """Predictions a packet and name that are read as they come."""
 
+MESSAGE_OUTCOMES = (*(outcome.value for outcome in Outcome), "malformed", "ignored")
 InputCounters = Counter[str]
 """By outcome of a prediction, `malformed` and `ignored` (messages of another type) too."""
 
 
 class ScoresOfSession(Protocol):
-    """The scores of a session, as a connection sees them.
+    """The scores of a session, as a connection sees them."""
 
-    Attributes:
-        counters: of what all its connections sent.
-    """
-
-    counters: InputCounters
+    def count(self, what: str) -> None:
+        """Count a message by its outcome."""
+        ...
 
     def activated(self) -> Scoreboard:
         """The scoreboard, with all on it that has left; somebody is about to answer."""
@@ -121,7 +120,7 @@ class ClientInput:
 
     def _count(self, what: str) -> None:
         self.counters[what] += 1
-        self._scores.counters[what] += 1
+        self._scores.count(what)
 
     def _count_in_window(self, now_ns: int) -> None:
         if now_ns - self._window_ns >= _WINDOW_NS:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import trio
 
 from phantomlink.engine.session import Session
-from phantomlink.outputs.decoders.scores import KIND, SessionScores, SharedTruth
+from phantomlink.outputs.decoders.scores import KIND, SessionScores, SharedScores
 
 
 class DecoderOutputs:
-    """The scoreboards of all sessions."""
+    """The scoreboards of all sessions.
+
+    Attributes:
+        shared: what they have in common.
+    """
 
     name = KIND
     label = "decoders"
     publishes_code = False
 
     def __init__(self) -> None:
-        self._truth = SharedTruth()
+        self.shared = SharedScores()
 
     async def run(
         self,
@@ -30,7 +34,7 @@ class DecoderOutputs:
 
     def output(self, *, is_wanted: bool = True) -> SessionScores:
         """The scoreboard of a session that is about to be made."""
-        return SessionScores(self._truth)
+        return SessionScores(self.shared)
 
 
 def scores_of(session: Session) -> SessionScores | None:
@@ -39,3 +43,15 @@ def scores_of(session: Session) -> SessionScores | None:
         if isinstance(output, SessionScores):
             return output
     return None
+
+
+def messages_of(kinds: Iterable[object]) -> Mapping[str, int]:
+    """What clients of all sessions have sent, by outcome.
+
+    Args:
+        kinds: of output of the server.
+    """
+    for kind in kinds:
+        if isinstance(kind, DecoderOutputs):
+            return kind.shared.messages
+    return {}

@@ -48,10 +48,15 @@ class DecoderNameError(PhantomLinkError):
     title = "Decoder name in use"
 
 
-class SharedTruth:
-    """The truth of recordings, made once for all sessions that play one."""
+class SharedScores:
+    """What the scoreboards of all sessions share: the truth of recordings, and counters.
+
+    Attributes:
+        messages: of clients, by outcome, of sessions that have ended too.
+    """
 
     def __init__(self) -> None:
+        self.messages = InputCounters()
         self._truths: weakref.WeakKeyDictionary[Bins, Truth] = weakref.WeakKeyDictionary()
         self._min_speeds: weakref.WeakKeyDictionary[Bins, float] = weakref.WeakKeyDictionary()
 
@@ -84,7 +89,7 @@ class SessionScores:
     """What the decoders of one session are worth.
 
     Args:
-        truth: shared by all sessions.
+        shared: by all sessions.
 
     Attributes:
         board: of the session; None before the first prediction.
@@ -95,12 +100,12 @@ class SessionScores:
     kind = KIND
     is_wanted = True
 
-    def __init__(self, truth: SharedTruth) -> None:
+    def __init__(self, shared: SharedScores) -> None:
         self.settled = trio.Event()
         self.settled.set()
         self.board: Scoreboard | None = None
         self.counters = InputCounters()
-        self._shared = truth
+        self._shared = shared
         self._session: Session | None = None
         self._playheads: FollowedPlayheads | None = None
         self._truth: Truth | None = None
@@ -109,6 +114,7 @@ class SessionScores:
         self._has_min_speed = trio.Event()
         self._clients: dict[ClientInput, None] = {}
         self._players: dict[str, Player] = {}
+        self._summaries: list[dict[str, Any]] = []
 
     def as_json(self) -> None:
         """Nothing: a session's answers have routes of their own for this."""
@@ -149,6 +155,15 @@ class SessionScores:
             if self.board is not None:
                 self.sync()
                 self.board.disconnect(client)
+
+    def summaries(self) -> list[dict[str, Any]]:
+        """Every decoder in short, as of the last time that packets were closed: once a second."""
+        return self._summaries
+
+    def count(self, what: str) -> None:
+        """Count a message of a client by its outcome."""
+        self.counters[what] += 1
+        self._shared.messages[what] += 1
 
     @property
     def players(self) -> Mapping[str, Player]:
@@ -252,6 +267,12 @@ class SessionScores:
         while board.work():
             if budget.is_over:
                 await budget.end()
+        summaries = []
+        for name in board.names:
+            summaries.append(board.summary(name))
+            if budget.is_over:
+                await budget.end()
+        self._summaries = summaries
         for trial, names in board.take_finished():
             for client in self._clients:
                 client.tell_scores(board, trial, names)

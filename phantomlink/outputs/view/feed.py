@@ -11,12 +11,15 @@ What happens to the session between packets is followed too, and told at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import trio
 
 from phantomlink.engine.events import SessionEvent, SessionEventKind
 from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
 from phantomlink.errors import RecordingError
+from phantomlink.outputs.decoders.kind import scores_of
 from phantomlink.outputs.view.columns import ColumnBuilder, Columns, columns_of
 from phantomlink.outputs.view.history import ColumnHistory
 from phantomlink.outputs.view.messages import (
@@ -33,6 +36,7 @@ from phantomlink.scheduling.loop_budget import LoopBudget
 _INTERVAL_NS = 50_000_000
 # Behind the tick whose packet is the newest: the tick of the playhead has been by then.
 _BEHIND_TICK_NS = 1_000_000
+_DECODERS_SECONDS = 0.2
 _STATS_SECONDS = 1.0
 # A recording that cannot be read holds nobody's state back.
 _PEEK_SECONDS = 0.5
@@ -66,6 +70,8 @@ class ViewFeed:
         state_number: of that message, +1 for each.
         stats: message of how punctual it is; None before the first.
         stats_number: of that message, +1 for each.
+        decoders: message of how good its decoders are; None before anybody has answered.
+        decoders_number: of that message, +1 for each.
         ended: why there is no more, a WebSocket close code and a text; None while there is.
         n_viewers: that watch the session, in whatever way; kept by whoever counts them.
 
@@ -84,6 +90,8 @@ class ViewFeed:
         self.state_number = 0
         self.stats: bytes | None = None
         self.stats_number = 0
+        self.decoders: bytes | None = None
+        self.decoders_number = 0
         self.ended: tuple[int, str] | None = None
         self.n_viewers = 0
         self._record: Json = {}
@@ -155,6 +163,7 @@ class ViewFeed:
                 task_status.started()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._tell_stats)
+                    nursery.start_soon(self._tell_decoders)
                     await self._watch()
                     nursery.cancel_scope.cancel()
             finally:
@@ -238,6 +247,18 @@ class ViewFeed:
                 return None
             return columns_of(release.packet, self._units, 0.0)
         return None
+
+    async def _tell_decoders(self) -> None:
+        scores = scores_of(self._session)
+        told: Sequence[Json] = ()
+        while scores is not None:
+            await trio.sleep(_DECODERS_SECONDS)
+            summaries = scores.summaries()
+            if summaries and summaries != told:
+                told = summaries
+                self.decoders = packed({"type": "decoders", "decoders": told})
+                self.decoders_number += 1
+                self._publish()
 
     async def _tell_stats(self) -> None:
         session = self._session

@@ -42,7 +42,7 @@ async def serve_session_view(socket: ViewSocket, feed: ViewFeed) -> None:
         nonlocal ended
         number = feed.history.end
         await socket.send(feed.hello())
-        state_number, stats_number = 0, 0
+        state_number, stats_number, decoders_number = 0, 0, 0
         while True:
             news = feed.news
             if feed.history.end > number:
@@ -56,6 +56,9 @@ async def serve_session_view(socket: ViewSocket, feed: ViewFeed) -> None:
             elif feed.stats_number != stats_number and feed.stats is not None:
                 stats_number = feed.stats_number
                 await socket.send(feed.stats)
+            elif feed.decoders_number != decoders_number and feed.decoders is not None:
+                decoders_number = feed.decoders_number
+                await socket.send(feed.decoders)
             elif feed.ended is not None:
                 ended = feed.ended
                 return

@@ -14,14 +14,15 @@ from urllib.parse import parse_qs, unquote
 from phantomlink.engine.session_codes import validate_code
 from phantomlink.errors import InvalidParameterError, NotFoundError, UnknownNameError
 from phantomlink.recordings.trials import Filter
-from phantomlink.wire.encoder import WireFormat
+from phantomlink.wire.encoder import PacketForm, WireFormat, packet_form
+from phantomlink.wire.packet import HIDEABLE
 
 STREAM_PREFIX = "/stream/"
 _BINARY_PREFIX = "/stream/binary/"
 _BINARY = (WireFormat.MSGPACK, WireFormat.COMPACT)
 _INTEGER = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 _FILTERS = ("trial_id", "target_id", "reach_id")
-_NAMES = ("format", "scores", *_FILTERS)
+_NAMES = ("format", "scores", "hide", *_FILTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Admission:
         wire_format: of every message.
         subprotocol: to name in the answer; None when none that was offered is ours.
         scores: whether it wants a message with its decoders' scores after each trial.
+        hide: what is null in all that it is sent, of `HIDEABLE`.
     """
 
     code: str
@@ -65,6 +67,12 @@ class Admission:
     wire_format: WireFormat
     subprotocol: str | None
     scores: bool = False
+    hide: frozenset[str] = frozenset()
+
+    @property
+    def form(self) -> PacketForm:
+        """The form of packets."""
+        return packet_form(self.wire_format, self.hide)
 
 
 def admit(request: StreamRequest) -> Admission:
@@ -89,18 +97,23 @@ def admit(request: StreamRequest) -> Admission:
             raise UnknownNameError(name, _NAMES)
     wanted = Filter(**{name: _one_integer(query, name) for name in _FILTERS})
     scores = _one_switch(query, "scores")
+    hide = _hidden(query)
+    if hide and wanted != Filter():
+        raise InvalidParameterError(
+            f"hide: got it with {wanted}, takes no filter: a filter tells what is hidden"
+        )
     asked = _asked_format(query)
     allowed = _BINARY if binary else tuple(WireFormat)
     for subprotocol in request.subprotocols:
         for wire_format in allowed:
             if subprotocol == wire_format.subprotocol:
-                return Admission(code, wanted, wire_format, subprotocol, scores)
+                return Admission(code, wanted, wire_format, subprotocol, scores, hide)
     if binary:
         form = asked if asked in _BINARY else WireFormat.MSGPACK
-        return Admission(code, wanted, form, None, scores)
+        return Admission(code, wanted, form, None, scores, hide)
     # A browser's WebSocket hands a page text unless it asks for more, so that is its default.
     default = WireFormat.JSON if request.is_of_a_browser else WireFormat.MSGPACK
-    return Admission(code, wanted, asked or default, None, scores)
+    return Admission(code, wanted, asked or default, None, scores, hide)
 
 
 def _one(query: Mapping[str, list[str]], name: str) -> str | None:
@@ -126,6 +139,18 @@ def _one_switch(query: Mapping[str, list[str]], name: str) -> bool:
     if raw not in (None, "0", "1"):
         raise InvalidParameterError(f"{name}: got {raw[:80]!r}, takes 1 or 0")
     return raw == "1"
+
+
+def _hidden(query: Mapping[str, list[str]]) -> frozenset[str]:
+    raw = _one(query, "hide")
+    if raw is None:
+        return frozenset()
+    hidden = raw.split(",")
+    if not set(hidden) <= set(HIDEABLE):
+        raise InvalidParameterError(
+            f"hide: got {raw[:80]!r}, takes {', '.join(HIDEABLE)}, separated by commas"
+        )
+    return frozenset(hidden)
 
 
 def _asked_format(query: Mapping[str, list[str]]) -> WireFormat | None:

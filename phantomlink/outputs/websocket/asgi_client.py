@@ -40,7 +40,7 @@ from phantomlink.outputs.websocket.client import (
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.client_messages import client_messages, receive_message
 from phantomlink.scheduling.running_time import running_seconds, sleep_until_running
-from phantomlink.wire.encoder import WireFormat
+from phantomlink.wire.encoder import HidingForm, PacketForm, WireFormat
 
 CutOff = Callable[[], None]
 """Ends a connection however stuck it is."""
@@ -83,12 +83,14 @@ class QueueSink:
 
     def __init__(
         self,
-        wire_format: WireFormat,
+        wire_format: PacketForm,
         limits: ClientLimits,
         latency: Histogram,
         client_id: int = 0,
     ) -> None:
         self._wire_format = wire_format
+        plain = wire_format.wire_format if isinstance(wire_format, HidingForm) else wire_format
+        self._is_text = plain is WireFormat.JSON
         self._limits = limits
         self.max_packets = limits.queue_packets
         self._latency = latency
@@ -102,7 +104,7 @@ class QueueSink:
         self.dropped = 0
 
     @property
-    def wire_format(self) -> WireFormat:
+    def wire_format(self) -> PacketForm:
         """The form of its messages."""
         return self._wire_format
 
@@ -126,8 +128,7 @@ class QueueSink:
     def offer_nowait(self, release: Release) -> None:
         """Queue the packet; the oldest go when there is no room. The newest always has it."""
         payload = release.frame(self._wire_format).payload
-        text = self._wire_format is WireFormat.JSON
-        self.put_nowait(payload.decode() if text else payload)
+        self.put_nowait(payload.decode() if self._is_text else payload)
 
     def put_nowait(self, message: bytes | str) -> None:
         """Queue a message, as `offer_nowait` does a packet."""
@@ -223,7 +224,7 @@ async def serve_asgi_client(
     """
     client_id = next_client_id()
     bind(session=shown_code(session.code), client=client_id)
-    sink = QueueSink(admission.wire_format, limits, session.counters.latency(WEBSOCKET), client_id)
+    sink = QueueSink(admission.form, limits, session.counters.latency(WEBSOCKET), client_id)
 
     async def greeting() -> bytes | str:
         sink.max_packets = limits.packets_at(session.rate_hz)

@@ -28,7 +28,7 @@ from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.client_messages import client_messages, receive_message
 from phantomlink.outputs.websocket.frame_stream import FrameStream
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
-from phantomlink.wire.encoder import WireFormat, close_frame, frame_message
+from phantomlink.wire.encoder import PacketForm, close_frame, frame_message
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class WebSocketSink:
     transport = WEBSOCKET
     is_listening = True
 
-    def __init__(self, stream: FrameStream, wire_format: WireFormat, client_id: int = 0) -> None:
+    def __init__(self, stream: FrameStream, wire_format: PacketForm, client_id: int = 0) -> None:
         self._stream = stream
         self._wire_format = wire_format
         self._client_id = client_id
@@ -67,7 +67,7 @@ class WebSocketSink:
         self.reason: ClosingReason | None = None
 
     @property
-    def wire_format(self) -> WireFormat:
+    def wire_format(self) -> PacketForm:
         """The form of its messages."""
         return self._wire_format
 
@@ -155,7 +155,7 @@ async def serve_websocket_client(
         behind_seconds=limits.behind_seconds,
         current_seconds=limits.current_seconds,
     )
-    sink = WebSocketSink(frames, admission.wire_format, client_id)
+    sink = WebSocketSink(frames, admission.form, client_id)
 
     def give_up() -> None:
         sink.end(CLOSE_TOO_SLOW, limits.too_slow(sink.dropped))

@@ -29,6 +29,10 @@ class BinaryStreamQuery(Record, frozen=True):
     scores: Annotated[
         Literal["0", "1"] | None, about("1: a message with scores after each trial")
     ] = None
+    hide: Annotated[
+        str | None,
+        about("null there; without a filter", "kinematics,intention,trial"),
+    ] = None
 
 
 class StreamQuery(Record, frozen=True):
@@ -42,6 +46,10 @@ class StreamQuery(Record, frozen=True):
     reach_id: TrialsOnly = None
     scores: Annotated[
         Literal["0", "1"] | None, about("1: a message with scores after each trial")
+    ] = None
+    hide: Annotated[
+        str | None,
+        about("null there; without a filter", "kinematics,intention,trial"),
     ] = None
 
 
