@@ -169,6 +169,7 @@ def make_recording(out: Path, *, units: int = 96, trials: int = 20, seed: int = 
         return out
     figures = {"--units": units, "--trials": trials, "--seed": seed}
     arguments = [text for name, value in figures.items() for text in (name, str(value))]
+    out.parent.mkdir(parents=True, exist_ok=True)
     # What another process has made meanwhile is the same: it may be replaced.
     done = subprocess.run(
         [sys.executable, "-m", "phantomlink", "synth", str(out), *arguments, "--overwrite"],

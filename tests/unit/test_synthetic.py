@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from phantomlink.errors import InvalidParameterError
+from phantomlink.errors import InvalidParameterError, RecordingError
 from phantomlink.recordings.synthetic import (
     SyntheticRecording,
     draw_recording,
@@ -276,21 +280,27 @@ def test_trials_and_behaviour_do_not_depend_on_the_number_of_units() -> None:
     assert np.array_equal(few.kinematics.hand_mm, more.kinematics.hand_mm)
 
 
-def test_the_same_seed_gives_the_same_data_in_the_file(tmp_path: Path) -> None:
-    contents = []
-    for name in ("a.nwb", "b.nwb"):
-        synthesize(tmp_path / name, units=4, trials=3, seed=9)
-        found: dict[str, bytes] = {}
+def test_the_same_arguments_make_the_same_file(tmp_path: Path) -> None:
+    """In processes of their own, whose sets and dictionaries are in other orders."""
+    digests = []
+    for hash_seed, seed in (("1", 9), ("2", 9), ("3", 10)):
+        path = tmp_path / f"{hash_seed}.nwb"
+        arguments = [str(path), "--units", "4", "--trials", "3", "--seed", str(seed)]
+        subprocess.run(
+            [sys.executable, "-m", "phantomlink", "synth", *arguments],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+        digests.append(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert digests[0] == digests[1] != digests[2]
 
-        def take(path: str, item: h5py.Group | h5py.Dataset, into: dict[str, bytes]) -> None:
-            if isinstance(item, h5py.Dataset) and item.dtype.kind != "O":
-                into[path] = np.asarray(item[()]).tobytes()
 
-        with h5py.File(tmp_path / name) as file:
-            file.visititems(lambda path, item, into=found: take(path, item, into))
-        contents.append(found)
-    assert contents[0] == contents[1]
-    assert len(contents[0]) > 30
+def test_no_folder_is_made_for_a_misspelt_path(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="there is no folder"):
+        synthesize(tmp_path / "typo" / "x.nwb", units=1, trials=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 @given(seconds=st.floats(0.1, 60))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +13,30 @@ import h5py
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
+
+
+@contextmanager
+def repeatable_ids(name: str) -> Iterator[None]:
+    """Give the objects that are made meanwhile ids that are the same the next time.
+
+    hdmf draws them at random, with no way to say them but this one; a test compares two files.
+
+    Args:
+        name: of what is made: another one has other ids.
+    """
+    import hdmf.container  # noqa: PLC0415
+
+    made = itertools.count()
+
+    def next_id() -> uuid.UUID:
+        return uuid.uuid5(uuid.NAMESPACE_URL, f"phantomlink synthetic {name} {next(made)}")
+
+    drawn = hdmf.container.uuid4
+    hdmf.container.uuid4 = next_id
+    try:
+        yield
+    finally:
+        hdmf.container.uuid4 = drawn
 
 
 def write_file(path: Path, nwb: NWBFile) -> None:

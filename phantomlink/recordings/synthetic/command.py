@@ -29,9 +29,9 @@ def synthesize(
 ) -> None:
     """Make a synthetic recording like MC_Maze_Small.
 
-    The data are the same for the same arguments and numpy; the bytes of the file are not, see
-    `write_recording`. The file is written beside its place and renamed when it is whole, so that
-    nobody ever finds half of one. Folders on the way to it are made.
+    The file is the same, byte for byte, for the same arguments and versions, see
+    `write_recording`. It is written beside its place and renamed when it is whole, so that nobody
+    ever finds half of one. Its folder must exist.
 
     Args:
         out: the NWB file to make.
@@ -109,8 +109,9 @@ def making(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     if out.is_dir():
         raise RecordingError(f"{out}: is a folder; give the name of a file to make")
+    if not out.parent.is_dir():
+        raise RecordingError(f"{out}: there is no folder {out.parent}; make it, or mend the path")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         with written_atomically(out, overwrite=overwrite) as part:
             yield part
     except FileExistsError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.recordings.nwb.write import write_file
+from phantomlink.recordings.nwb.write import repeatable_ids, write_file
 from phantomlink.recordings.synthetic.recording import SyntheticRecording
 from phantomlink.recordings.synthetic.spikes import AREAS, CHANNELS
 
@@ -63,12 +63,17 @@ _UNIT_COLUMNS = (
 def write_recording(path: Path, recording: SyntheticRecording) -> None:
     """Write the file at this path, which must be free.
 
-    What is not the same in two files of one seed: the `object_id` attributes, which pynwb draws,
-    `file_create_date`, and the specifications, which are those of the installed pynwb.
+    The same recording gives the same bytes with the same versions of numpy, h5py, hdmf and pynwb.
 
     Raises:
         OSError: the file cannot be written.
     """
+    with repeatable_ids(f"maze {recording.seed}"):
+        nwb = _nwb_of(recording)
+        write_file(path, nwb)
+
+
+def _nwb_of(recording: SyntheticRecording) -> NWBFile:
     n_trials, n_units = len(recording.trials), len(recording.population)
     what = f"seed{recording.seed}-{n_units}units-{n_trials}trials"
     nwb = new_file(
@@ -87,7 +92,7 @@ def write_recording(path: Path, recording: SyntheticRecording) -> None:
     _add_units(nwb, recording)
     _add_trials(nwb, recording)
     _add_behaviour(nwb, recording)
-    write_file(path, nwb)
+    return nwb
 
 
 def new_file(*, identifier: str, session_id: str, session_description: str, notes: str) -> NWBFile:
@@ -99,6 +104,8 @@ def new_file(*, identifier: str, session_id: str, session_description: str, note
         session_description=session_description,
         identifier=identifier,
         session_start_time=SESSION_START,
+        # Not the time at which it is made: the file is to be the same whenever that is.
+        file_create_date=SESSION_START,
         session_id=session_id,
         experiment_description="Simulated center-out delayed reaching task with maze barriers",
         experimenter=["PhantomLink, Synthetic"],
