@@ -63,9 +63,31 @@ class TooManySpikesError(RecordingError):
 
 
 class CaptureError(PhantomLinkError):
-    """A capture cannot be read, or not be made into what was asked for."""
+    """A capture cannot be read or written, or not be made into what was asked for."""
 
+    http_status = 503
     title = "Capture cannot be read"
+
+
+class CaptureConflictError(PhantomLinkError):
+    """Something else is being done with the capture, or with what is to be captured."""
+
+    http_status = 409
+    title = "Capture in use"
+
+
+class CaptureRoomError(PhantomLinkError):
+    """As many captures run as may."""
+
+    http_status = 503
+    title = "Too many captures"
+
+
+class DiskFullError(PhantomLinkError):
+    """There is no room for another capture."""
+
+    http_status = 507
+    title = "Disk full"
 
 
 class LslUnavailableError(PhantomLinkError):
@@ -178,6 +200,12 @@ class SessionNotFoundError(NotFoundError):
     title = "No such session"
 
 
+class CaptureNotFoundError(NotFoundError):
+    """There is no capture of this id."""
+
+    title = "No such capture"
+
+
 class TrialNotFoundError(NotFoundError):
     """The recording has no such trial, or no trial with such a target."""
 
@@ -219,6 +247,13 @@ class HostNotAllowedError(PhantomLinkError):
     http_status = 421
     close_code = CLOSE_NOT_ALLOWED
     title = "Host not allowed"
+
+
+class ForbiddenError(PhantomLinkError):
+    """What was asked for is not done for just anybody."""
+
+    http_status = 403
+    title = "Not allowed"
 
 
 class NotAuthorizedError(PhantomLinkError):

@@ -32,7 +32,6 @@ class Sent:
         delivered: 0 lost on purpose, 1, or 2 when it was sent twice.
         delay_ns: by how much it was held back on purpose, at the speed of the recording.
         faults: `LOST`, `DUPLICATED`, `SWAPPED`.
-        observed: False where the recording has a gap in this bin.
     """
 
     kind: ClassVar[str] = "P"
@@ -43,7 +42,6 @@ class Sent:
     delivered: int = 1
     delay_ns: int = 0
     faults: int = 0
-    observed: bool = True
 
     def body(self) -> list[Any]:
         """As it lies in the journal."""
@@ -62,7 +60,7 @@ class Sent:
             packet.trial_id,
             packet.trial_time_ms,
             packet.perturbation_id,
-            self.observed,
+            packet.observed,
             self.deadline_ns,
             self.left_at_ns,
             self.delivered,
@@ -88,8 +86,9 @@ class Sent:
             trial_id,
             trial_ms,
             perturbation_id,
+            observed,
         )
-        return cls(packet, deadline_ns, left_ns, delivered, delay_ns, faults, observed)
+        return cls(packet, deadline_ns, left_ns, delivered, delay_ns, faults)
 
 
 @dataclass(frozen=True, slots=True)

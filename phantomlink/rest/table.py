@@ -10,6 +10,7 @@ from phantomlink.errors import MethodNotAllowedError, NotFoundError
 from phantomlink.rest.document import document_route
 from phantomlink.rest.route import Route
 from phantomlink.rest.routes import (
+    captures,
     control,
     decoders,
     metrics,
@@ -32,6 +33,7 @@ ROUTES: tuple[Route, ...] = (
     *control.ROUTES,
     *decoders.ROUTES,
     *models.ROUTES,
+    *captures.ROUTES,
     *recording.ROUTES,
     *server.ROUTES,
     *metrics.ROUTES,

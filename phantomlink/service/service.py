@@ -32,6 +32,7 @@ from phantomlink.scheduling.idle_collector import IdleGarbageCollector
 from phantomlink.scheduling.os_tuning import Tuning, tune_memory, tune_system
 from phantomlink.scheduling.phases import PhaseAllocator
 from phantomlink.scheduling.running_time import keep_running_time
+from phantomlink.service.captures import check_captures, make_captures
 from phantomlink.service.output_kinds import output_kinds
 from phantomlink.service.sessions import Sessions
 from phantomlink.settings import Settings
@@ -84,6 +85,7 @@ class Service:
         self.calibrator = Calibrator(
             ModelStore(settings.models_dir or default_models_dir()), self._models_in_use
         )
+        self.captures = make_captures(settings)
         self.sessions = Sessions(self.registry, self.outputs, self.rate_hz, self._parts_for)
 
     @property
@@ -150,6 +152,14 @@ class Service:
             raise UnavailableError(f"the recording cannot be read: {lost}")
         return self.sessions.of_listener(admission, self.bins), admission
 
+    def check_captures(self) -> None:
+        """See that this server lets anybody who asks fill its disk.
+
+        Raises:
+            ForbiddenError: it is reached from elsewhere and asks for no token.
+        """
+        check_captures(self.settings)
+
     def shut_down(self) -> None:
         """Say that the server goes away, and end every session."""
         self._not_ready = "the server is going away"
@@ -196,6 +206,7 @@ class Service:
                     nursery.start_soon(self._collect_when_idle)
                     await nursery.start(self.calibrator.run)
                     await nursery.start(self.registry.run)
+                    await nursery.start(self.captures.run)
                     await self._keep_sessions(nursery, recording)
                     self._not_ready = None
                     task_status.started()

@@ -168,6 +168,15 @@ class Settings:
         whole(4096, 2**24),
         "size of the first line and headers of a request",
     )
+    capture_dir: Path | None = _setting(
+        None, path("a folder"), "where captures are kept (DATA_DIR/captures)"
+    )
+    max_captures: int = _setting(4, whole(0, 10_000), "captures at once")
+    capture_max_mb: int = _setting(2048, whole(1, 10**9), "MB of one capture")
+    capture_total_mb: int = _setting(10_240, whole(1, 10**9), "MB of all captures")
+    capture_min_free_mb: int = _setting(
+        1024, whole(0, 10**9), "MB that stay free on the disk of the captures"
+    )
     lsl_enabled: bool = _setting(True, BOOLEAN, "let sessions be Lab Streaming Layer outlets too")
     lsl_scope: str = _setting(
         "auto",

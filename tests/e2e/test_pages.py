@@ -11,6 +11,7 @@ ONE_LANGUAGE_PAGES = (
     ROOT / "docs/start.md",
     ROOT / "docs/guide/beginners.md",
     ROOT / "docs/guide/browser.md",
+    ROOT / "docs/guide/captures.md",
     ROOT / "docs/guide/classroom.md",
     ROOT / "docs/guide/python-client.md",
     ROOT / "docs/explanation/determinism.md",

@@ -1,0 +1,130 @@
+"""Takes note of what one playhead sends and of what steers it, without waiting for a disk.
+
+In a tick it appends a reference to a bounded queue. Whoever writes takes what has come, as records,
+in another thread; when nobody does for too long the queue is full, packets are counted instead,
+and a `Gap` says which. Control events are few, and always have room.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from phantomlink.captures.records import DUPLICATED, LOST, SWAPPED, Control, Gap, Record, Sent
+from phantomlink.engine.events import SessionEvent, SessionEventKind
+from phantomlink.engine.fanout import Release
+from phantomlink.engine.session import Session
+from phantomlink.recordings.trials import Filter
+
+_STEERS = {
+    SessionEventKind.PAUSED: "pause",
+    SessionEventKind.RESUMED: "resume",
+    SessionEventKind.SOUGHT: "seek",
+    SessionEventKind.PACED: "speed",
+    SessionEventKind.PERTURBED: "perturbation",
+    SessionEventKind.STOPPED: "stop",
+    SessionEventKind.STALLED: "stall",
+    SessionEventKind.ENDED: "end",
+    # A playhead without listeners holds, and begins a grid of its own with the next one.
+    SessionEventKind.LISTENER_CAME: "hold",
+    SessionEventKind.LISTENER_LEFT: "hold",
+}
+_OF_ONE_PLAYHEAD = frozenset({SessionEventKind.STALLED, SessionEventKind.ENDED})
+
+
+class Recorder:
+    """An observer of one playhead of a session, and a follower of its events.
+
+    Args:
+        session: that is captured.
+        wanted: the filter of the playhead.
+        most: packets that may wait to be written.
+
+    Attributes:
+        ended: why no more comes; None while it does.
+    """
+
+    def __init__(self, session: Session, wanted: Filter, most: int) -> None:
+        self._session = session
+        self._wanted = wanted
+        self._most = most
+        self._queue: deque[Release | Control | Gap] = deque()
+        self._missed: list[int] = []
+        self._latest: Release | None = None
+        self.ended: str | None = None
+
+    def offer_nowait(self, release: Release) -> None:
+        """Keep a packet that has left; one that is sent twice comes twice."""
+        if len(self._queue) < self._most:
+            if self._missed:
+                self._tell_of_missed()
+            self._queue.append(release)
+        else:
+            self._missed.append(release.packet.sequence_number)
+
+    lost_nowait = offer_nowait
+
+    def end(self, code: int, reason: str) -> None:
+        """No more packets come."""
+        self.ended = self.ended or reason
+
+    def follow(self, event: SessionEvent) -> None:
+        """Keep what steers the playhead."""
+        what = _STEERS.get(event.kind)
+        if what is None or (event.kind in _OF_ONE_PLAYHEAD and event.filter != self._wanted):
+            return
+        playback = self._session.playbacks().get(self._wanted)
+        if playback is None:
+            return
+        head = playback.playhead
+        at = head.bin_index, head.sequence_number, head.loop
+        self._queue.append(Control(what, *at, event.at_ns, self._detail(what)))
+
+    def take(self) -> Iterator[Record]:
+        """What has come since the last time. Called by one thread, any one."""
+        while self._queue:
+            item = self._queue.popleft()
+            if not isinstance(item, Release):
+                yield item
+            elif item is not self._latest:
+                self._latest = item
+                yield sent_of(item)
+
+    def finish(self) -> None:
+        """Nothing more is kept: say what was missed at the end."""
+        if self._missed:
+            self._tell_of_missed()
+
+    def _tell_of_missed(self) -> None:
+        missed = sorted(set(self._missed))
+        self._queue.append(Gap(missed[0], missed[-1], len(missed)))
+        self._missed = []
+
+    def _detail(self, what: str) -> object:
+        session = self._session
+        if what == "speed":
+            return [session.speed.numerator, session.speed.denominator]
+        if what == "perturbation":
+            return perturbation_of(session)
+        return None
+
+
+def perturbation_of(session: Session) -> dict[str, object]:
+    """What is done to the packets of a session, as journals have it."""
+    applied = session.applied
+    return {
+        "perturbation": None if applied is None else applied.perturbation.as_json(),
+        "seed": session.seed,
+        "perturbation_id": None if applied is None else applied.perturbation_id,
+    }
+
+
+def sent_of(release: Release) -> Sent:
+    """The record of a packet that has left, or was lost on purpose."""
+    fault, stamp = release.fault, release.timestamp
+    left_at_ns = None if stamp is None else round(stamp * 1e9)
+    if fault is None:
+        return Sent(release.packet, release.deadline_ns, left_at_ns)
+    faults = LOST * fault.lost | DUPLICATED * fault.duplicated | SWAPPED * fault.swapped
+    delivered = 0 if fault.lost else 1 + fault.duplicated
+    return Sent(release.packet, release.deadline_ns, left_at_ns, delivered, fault.delay_ns, faults)

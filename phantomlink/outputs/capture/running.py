@@ -1,0 +1,255 @@
+"""One capture while it runs: a session's recorder, and the journal that it fills."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import shutil
+import string
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from phantomlink import __version__
+from phantomlink.captures.journal_writer import JournalWriter
+from phantomlink.captures.records import End, Gap, Header, Sent
+from phantomlink.engine.session import Session
+from phantomlink.engine.session_codes import is_private
+from phantomlink.outputs.capture.recorder import Recorder, perturbation_of
+from phantomlink.recordings.trials import Filter
+
+_QUEUE_SECONDS = 2.0
+_SYNC_SECONDS = 1.0
+# Between two packets that are packed in the thread: a tick that is due waits for one at most.
+_GIVE_WAY_SECONDS = 150e-6
+_MB = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureLimits:
+    """How much captures may write.
+
+    Attributes:
+        max_bytes: of one capture.
+        total_bytes: of all that lies in the folder.
+        min_free_bytes: that stay free on the disk.
+    """
+
+    max_bytes: int
+    total_bytes: int
+    min_free_bytes: int
+
+
+class RunningCapture:
+    """A capture of one playhead of a session.
+
+    Made on the event loop; `write` and `finish` are called in one thread.
+
+    Args:
+        session: that is captured; it is kept from eviction meanwhile.
+        wanted: the filter of the playhead.
+        title: that it is given.
+        folder: for its journal.
+        max_seconds: for how long; infinite: until it is stopped.
+        limits: what it may write.
+
+    Attributes:
+        capture_id: its name.
+        packets, lost_packets: that its journal holds, and does not.
+        first_packet_id, last_packet_id: of those that it holds.
+        state: `running`, `complete` or `torn`.
+        reason: why it has ended, or will when it is written; "" while it runs.
+
+    Raises:
+        OSError: the journal cannot be begun.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        wanted: Filter,
+        title: str,
+        folder: Path,
+        max_seconds: float,
+        limits: CaptureLimits,
+    ) -> None:
+        self.capture_id = make_capture_id(session.code)
+        self.session = session
+        self.session_code = "" if is_private(session.code) else session.code
+        self.wanted = wanted
+        self.title = title
+        self.started_at = datetime.now(UTC)
+        self.state, self.reason = "running", ""
+        self.packets = self.lost_packets = 0
+        self.first_packet_id: int | None = None
+        self.last_packet_id: int | None = None
+        self._limits = limits
+        self._folder = folder
+        self._began = time.monotonic()
+        self._until = self._began + max_seconds if math.isfinite(max_seconds) else math.inf
+        self._ended = math.inf
+        self._synced = self._began
+        self._header = self._make_header()
+        self._writer = JournalWriter(folder, self._header)
+        most = math.ceil(_QUEUE_SECONDS * session.rate_hz)
+        self._recorder = Recorder(session, wanted, most)
+        self._attached = ExitStack()
+        self._attached.enter_context(session.reserved())
+        self._attached.enter_context(session.followed_by(self._recorder.follow))
+        self._attached.callback(session.unobserve, self._recorder)
+        session.observe(wanted, self._recorder)
+
+    @property
+    def path(self) -> Path:
+        """Of its journal."""
+        return self._writer.path
+
+    @property
+    def n_bytes(self) -> int:
+        """Of its records."""
+        return self._writer.n_bytes
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has run."""
+        return min(time.monotonic(), self._ended) - self._began
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is to be finished: asked for, or for a reason of its own."""
+        if not self.reason:
+            if self._recorder.ended is not None:
+                self.detach(self._recorder.ended)
+            elif time.monotonic() >= self._until:
+                self.detach("as long as was asked for")
+        return bool(self.reason)
+
+    def detach(self, reason: str) -> None:
+        """Take no more packets; on the event loop. What has come is still to be written."""
+        if not self.reason:
+            self.reason = reason
+            self._ended = time.monotonic()
+            self._attached.close()
+            self._recorder.finish()
+
+    def write(self) -> str | None:
+        """Write what has come; why that cannot go on, or None. In the thread."""
+        try:
+            self._write()
+            if time.monotonic() - self._synced >= _SYNC_SECONDS:
+                self._synced = time.monotonic()
+                self._know_source()
+                self._writer.sync()
+                return self._over_limit()
+            self._writer.compress_some()
+        except OSError as error:
+            return f"it cannot be written: {error.strerror or error}"
+        return None
+
+    def finish(self, torn: str | None) -> None:
+        """Write the rest and the end. In the thread, after `detach`.
+
+        Args:
+            torn: why it is not whole; None when nothing is known to be missing.
+        """
+        try:
+            if torn is None or not torn.startswith("it cannot be written"):
+                self._write()
+            if torn is None and self.lost_packets:
+                torn = f"{self.lost_packets} packets are missing: the disk was too slow"
+            state = "complete" if torn is None else "torn"
+            self.reason = torn or self.reason
+            self._writer.finish(End(state, self.reason, self.packets, self.lost_packets))
+            self.state = state
+        except OSError as error:
+            self._writer.abandon()
+            self.state = "torn"
+            self.reason = torn or f"it cannot be written: {error.strerror or error}"
+
+    def _write(self) -> None:
+        for record in self._recorder.take():
+            self._writer.write([record])
+            if isinstance(record, Sent):
+                self.packets += 1
+                packet_id = record.packet.packet_id
+                if self.first_packet_id is None:
+                    self.first_packet_id = packet_id
+                self.last_packet_id = packet_id
+            elif isinstance(record, Gap):
+                self.lost_packets += record.packets
+            time.sleep(_GIVE_WAY_SECONDS)
+
+    def _know_source(self) -> None:
+        sha256 = self.session.open_recording.sha256
+        if self._header.sha256 is None and sha256 is not None:
+            self._header = self._make_header()
+            self._writer.learned(self._header)
+
+    def _over_limit(self) -> str | None:
+        limits = self._limits
+        if self.n_bytes > limits.max_bytes:
+            return f"it has {limits.max_bytes // _MB} MB, as much as one may (CAPTURE_MAX_MB)"
+        if shutil.disk_usage(self._folder).free < limits.min_free_bytes:
+            return f"less than {limits.min_free_bytes // _MB} MB are free (CAPTURE_MIN_FREE_MB)"
+        if bytes_in(self._folder) > limits.total_bytes:
+            return f"all captures have {limits.total_bytes // _MB} MB (CAPTURE_TOTAL_MB)"
+        return None
+
+    def _make_header(self) -> Header:
+        session = self.session
+        recording, clock = session.recording, session.parts.clock
+        info, said = recording.info, perturbation_of(session)
+        position, velocity = recording.behaviour.position, recording.behaviour.velocity
+        return Header(
+            capture_id=self.capture_id,
+            session=self.session_code,
+            title=self.title,
+            version=__version__,
+            dataset=recording.dataset,
+            sha256=session.open_recording.sha256,
+            unit_ids=recording.unit_ids,
+            rate_hz=session.grid.rate_hz,
+            speed=session.speed,
+            filter={
+                name: value
+                for name in ("trial_id", "target_id", "reach_id")
+                if (value := getattr(self.wanted, name)) is not None
+            },
+            perturbation=said["perturbation"],  # type: ignore[arg-type]
+            perturbation_id=said["perturbation_id"],  # type: ignore[arg-type]
+            seed=session.seed,
+            clock=(round(clock.wall_seconds() * 1e9), clock.now_ns()),
+            trials=[trial.as_json() for trial in recording.trials],
+            about={
+                "position_unit": None if position is None else position.unit,
+                "velocity_unit": None if velocity is None else velocity.unit,
+                "identifier": info.identifier,
+                "session_description": info.session_description,
+                "session_start_time": info.session_start_time,
+                "subject": info.subject,
+                "species": info.species,
+                "lab": info.lab,
+                "institution": info.institution,
+                "is_synthetic": info.is_synthetic,
+            },
+        )
+
+
+def make_capture_id(code: str) -> str:
+    """A name of its own: when, of which session, and four letters; of a private one, 128 bits."""
+    when = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
+    return f"{when}-{secrets.token_hex(16) if is_private(code) else code}-{letters}"
+
+
+def bytes_in(folder: Path) -> int:
+    """Of the files in a folder."""
+    total = 0
+    for path in folder.iterdir():
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            continue  # finished meanwhile
+    return total

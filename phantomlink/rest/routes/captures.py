@@ -1,0 +1,149 @@
+"""`/api/captures`: keep what a session sends, and have it as a file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import msgspec
+
+from phantomlink.outputs.capture.captures import CaptureInfo
+from phantomlink.recordings.trials import Filter
+from phantomlink.rest.files import file_response
+from phantomlink.rest.records import Moment, Record, SessionCode, about
+from phantomlink.rest.request import Request
+from phantomlink.rest.response import Response, json_response
+from phantomlink.rest.route import route
+
+TAG = "captures"
+_JOURNAL_TYPE = "application/vnd.phantomlink.journal"
+_ID = "20260101T120000Z-swift-neural-42-abcd"
+
+
+class StartCapture(Record, frozen=True):
+    """What is to be captured."""
+
+    session: Annotated[SessionCode, about("of the session")]
+    trial_id: Annotated[int | None, about("of the playhead's filter")] = None
+    target_id: Annotated[int | None, about("of the playhead's filter")] = None
+    reach_id: Annotated[int | None, about("of the playhead's filter")] = None
+    title: Annotated[str, msgspec.Meta(max_length=200), about("for people")] = ""
+    max_seconds: Annotated[
+        Annotated[float, msgspec.Meta(gt=0)] | None, about("for how long; null: until stopped")
+    ] = None
+
+
+class OfCapture(Record, frozen=True):
+    """The capture in a path."""
+
+    id: Annotated[str, about("of the capture", _ID)]
+
+
+class CaptureState(Record, frozen=True):
+    """A capture, running or finished."""
+
+    id: Annotated[str, about("its name", _ID)]
+    title: str
+    session: Annotated[str, about("its code; empty of a private one")]
+    dataset: Annotated[str, about("that was played")]
+    sha256: Annotated[str | None, about("of the dataset's file; null while it is not known")]
+    state: Annotated[str, about(enum=["running", "complete", "torn", "recovered"])]
+    reason: Annotated[str, about("why it ended, or is not whole; empty while it runs")]
+    started_at: Moment
+    seconds: Annotated[float, about("that it ran")]
+    packets: Annotated[int, about("that it holds")]
+    lost_packets: Annotated[int, about("that it does not hold: the disk was too slow")]
+    bytes: Annotated[int, about("of its records")]
+    first_packet_id: int | None
+    last_packet_id: int | None
+    formats: Annotated[list[str], about("that its file comes in")]
+
+
+class CaptureList(Record, frozen=True):
+    """Captures, the latest first."""
+
+    captures: Annotated[list[CaptureState], about("without those of private sessions")]
+    total_captures: int
+
+
+class CaptureRemoved(Record, frozen=True):
+    """A capture is gone."""
+
+    status: Annotated[str, about(enum=["deleted"])]
+    id: str
+
+
+class FileQuery(Record, frozen=True):
+    """In which form."""
+
+    format: Annotated[Literal["journal"], about("of the file")] = "journal"
+
+
+@route(
+    "POST",
+    "/api/captures",
+    TAG,
+    answer=CaptureState,
+    status=201,
+    errors=(403, 404, 409, 503, 507),
+)
+async def start(request: Request, body: StartCapture) -> Response:
+    """Capture what a session sends, from now on.
+
+    A capture keeps every packet of one playhead, what steered it and what was done to it on
+    purpose, in a file that `phantomlink verify` compares with the dataset. It is no listener: the
+    playhead advances by its own. The session is not evicted meanwhile; its end ends the capture.
+    """
+    service = request.service
+    service.check_captures()
+    wanted = Filter(body.trial_id, body.target_id, body.reach_id)
+    session = request.session(body.session)
+    seconds = math.inf if body.max_seconds is None else body.max_seconds
+    started = await service.captures.start(session, wanted, body.title, seconds)
+    location = (("Location", f"/api/captures/{started.id}"),)
+    return replace(json_response(_state(started)), status=201).with_headers(location)
+
+
+@route("POST", "/api/captures/{id}/stop", TAG, errors=(403, 503))
+async def stop(request: Request, path: OfCapture) -> CaptureState:
+    """End a capture; twice is fine."""
+    request.service.check_captures()
+    return _state(await request.service.captures.stop(path.id))
+
+
+@route("GET", "/api/captures", TAG, errors=(503,))
+async def list_all(request: Request) -> CaptureList:
+    """List the captures."""
+    found = [_state(info) for info in request.service.captures]
+    return CaptureList(found, len(found))
+
+
+@route("GET", "/api/captures/{id}", TAG, errors=(503,))
+async def show(request: Request, path: OfCapture) -> CaptureState:
+    """One capture."""
+    return _state(request.service.captures.get(path.id))
+
+
+@route("GET", "/api/captures/{id}/file", TAG, media_types=(_JOURNAL_TYPE,), errors=(409, 416, 503))
+async def file(request: Request, path: OfCapture, query: FileQuery) -> Response:
+    """The file of a finished capture, or a range of it."""
+    where = request.service.captures.path(path.id)
+    return await file_response(request.head, where, _JOURNAL_TYPE)
+
+
+@route("DELETE", "/api/captures/{id}", TAG, errors=(403, 503))
+async def delete(request: Request, path: OfCapture) -> CaptureRemoved:
+    """Stop a capture and remove its files."""
+    request.service.check_captures()
+    await request.service.captures.delete(path.id)
+    return CaptureRemoved("deleted", path.id)
+
+
+def _state(info: CaptureInfo) -> CaptureState:
+    formats = [] if info.state == "running" else ["journal"]
+    said = {name: getattr(info, name) for name in CaptureInfo.__dataclass_fields__}
+    return CaptureState(**said, formats=formats)
+
+
+ROUTES = (start, stop, list_all, show, file, delete)

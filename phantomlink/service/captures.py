@@ -1,0 +1,37 @@
+"""The captures of a server, as its settings have them."""
+
+from __future__ import annotations
+
+from phantomlink.access.exposure import is_exposed
+from phantomlink.errors import ForbiddenError
+from phantomlink.outputs.capture.captures import Captures
+from phantomlink.outputs.capture.running import CaptureLimits
+from phantomlink.settings import Settings
+
+_MB = 1_000_000
+
+
+def make_captures(settings: Settings) -> Captures:
+    """None of them has started."""
+    return Captures(
+        settings.capture_dir or settings.data_directory / "captures",
+        settings.max_captures,
+        CaptureLimits(
+            settings.capture_max_mb * _MB,
+            settings.capture_total_mb * _MB,
+            settings.capture_min_free_mb * _MB,
+        ),
+    )
+
+
+def check_captures(settings: Settings) -> None:
+    """See that this server lets anybody who asks fill its disk.
+
+    Raises:
+        ForbiddenError: it is reached from elsewhere and asks for no token.
+    """
+    if settings.api_token is None and is_exposed(settings.host):
+        raise ForbiddenError(
+            f"this server listens on {settings.host} without a token, so that anybody could fill "
+            "its disk: captures need PHANTOM_API_TOKEN"
+        )

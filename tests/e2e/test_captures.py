@@ -1,0 +1,195 @@
+"""Captures of a real server: started, stopped, downloaded, verified; and killed in the middle."""
+
+import json
+import os
+import signal
+import urllib.error
+import urllib.request
+
+import pytest
+import trio
+
+from phantomlink.captures.command import verify_file
+from phantomlink.captures.journal_reader import Journal
+from phantomlink.captures.records import Control, Sent
+from phantomlink.outputs.capture.captures import Captures
+from phantomlink.outputs.capture.running import CaptureLimits
+from tests.clients import listening
+from tests.servers import live_server
+from tests.waiting import until
+
+CAPTURES = "/api/captures"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("captures")
+
+
+def environment(folder, **more):
+    return {"PHANTOM_CAPTURE_DIR": str(folder), "PHANTOM_CAPTURE_MIN_FREE_MB": "1"} | more
+
+
+@pytest.fixture(scope="module")
+def server(maze_recording, folder):
+    with live_server(maze_recording, env=environment(folder)) as running:
+        yield running
+
+
+def call(server, method, path, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(server.http + path, data, method=method)
+    if data is not None:
+        request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, json.loads(answer.read()), answer.headers
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read()), error.headers
+
+
+def test_what_was_sent_is_in_it_and_verifies(server, folder, maze_recording, tmp_path):
+    with listening(f"{server.ws}/stream/kept") as got:
+        until(lambda: len(got.packets) > 3)
+        status, started, headers = call(server, "POST", CAPTURES, {"session": "kept", "title": "t"})
+        assert (status, started["state"]) == (201, "running")
+        assert headers["Location"] == f"{CAPTURES}/{started['id']}"
+        first = len(got.packets)
+        until(lambda: len(got.packets) > first + 20)
+        faults = [{"kind": kind, "probability": 0.2} for kind in ("packet_loss", "packet_reorder")]
+        wanted = {"perturbation": {"transforms": [*faults, {"kind": "gaussian_noise",
+                  "noise_std": 0.5}]}, "seed": 5}  # fmt: skip
+        assert call(server, "PUT", "/api/sessions/kept/perturbation", wanted)[0] == 200
+        until(lambda: len(got.packets) > first + 60)
+        for action, body in (("pause", None), ("seek", {"packet_id": 700}), ("resume", None)):
+            assert call(server, "POST", f"/api/control/kept/{action}", body)[0] == 200
+        assert call(server, "POST", "/api/control/kept/speed", {"speed": 2})[0] == 200
+        until(lambda: len(got.packets) > first + 110)
+        assert call(server, "POST", CAPTURES, {"session": "kept"})[0] == 409
+        status, stopped, _ = call(server, "POST", f"{CAPTURES}/{started['id']}/stop")
+    assert (status, stopped["state"], stopped["reason"]) == (200, "complete", "stopped")
+    assert call(server, "POST", f"{CAPTURES}/{started['id']}/stop")[1] == stopped
+    listed = call(server, "GET", CAPTURES)[1]
+    assert stopped in listed["captures"]
+
+    with urllib.request.urlopen(f"{server.http}{CAPTURES}/{started['id']}/file") as answer:
+        path = tmp_path / "capture.plj"
+        path.write_bytes(answer.read())
+        assert answer.headers["ETag"]
+    verified = verify_file(path, maze_recording)
+    assert verified.is_equal, verified.found.differences
+    assert verified.found.packets == stopped["packets"] > 100
+    assert verified.found.faults > 3
+    journal = Journal(path)
+    records = list(journal.records())
+    sent = {r.packet.sequence_number: r for r in records if isinstance(r, Sent)}
+    controls = {r.what for r in records if isinstance(r, Control)}
+    assert {"perturbation", "pause", "seek", "resume", "speed"} <= controls
+    # What the client got is in it, with the counts and the times that it got.
+    packets = [p for p in got.packets if "dataset" not in p]  # metadata come anew in between
+    received = [p for p in packets if p["sequence_number"] in sent]
+    assert len(received) > 90
+    for packet in received:
+        record = sent[packet["sequence_number"]]
+        assert record.packet.spike_counts.tolist() == packet["spikes"]["spike_counts"]
+        assert record.packet.packet_id == packet["packet_id"]
+        assert record.left_at_ns == pytest.approx(packet["timestamp"] * 1e9, abs=1000)
+        assert record.delivered == 1
+    lost = [r for r in sent.values() if not r.delivered]
+    numbers = {p["sequence_number"] for p in packets}
+    assert lost
+    assert not numbers & {r.packet.sequence_number for r in lost}
+
+
+def test_what_is_not_there_is_404_and_the_rest_is_refused(server):
+    assert call(server, "POST", CAPTURES, {"session": "nobody"})[0] == 404
+    assert call(server, "GET", f"{CAPTURES}/nothing")[0] == 404
+    assert call(server, "DELETE", f"{CAPTURES}/nothing")[0] == 404
+    assert call(server, "GET", f"{CAPTURES}/..%2f..%2fetc/file")[0] == 404
+    assert call(server, "POST", CAPTURES, {"session": "kept", "titel": "x"})[0] == 422
+
+
+def test_a_capture_ends_with_its_session_and_its_time(server, folder):
+    for code in ("short", "ended"):
+        call(server, "POST", "/api/sessions/create", {"custom_code": code})
+    short = call(server, "POST", CAPTURES, {"session": "short", "max_seconds": 0.3})[1]["id"]
+    ended = call(server, "POST", CAPTURES, {"session": "ended"})[1]["id"]
+    assert call(server, "GET", f"{CAPTURES}/{ended}/file")[0] == 409
+    call(server, "DELETE", "/api/sessions/ended")
+    for name in (short, ended):
+        until(lambda name=name: call(server, "GET", f"{CAPTURES}/{name}")[1]["state"] == "complete")
+    assert call(server, "DELETE", f"{CAPTURES}/{short}")[0] == 200
+    assert call(server, "GET", f"{CAPTURES}/{short}")[0] == 404
+    assert not list(folder.glob(f"{short}*"))
+    assert list(folder.glob(f"{ended}*"))
+
+
+def test_a_private_sessions_capture_names_it_nowhere(server, folder):
+    made = call(server, "POST", "/api/sessions/create", {"private": True})[1]["session_code"]
+    started = call(server, "POST", CAPTURES, {"session": made})[1]
+    assert made not in json.dumps(started)
+    assert not [c for c in call(server, "GET", CAPTURES)[1]["captures"] if c["id"] == started["id"]]
+    call(server, "POST", f"{CAPTURES}/{started['id']}/stop")
+    assert not [name for name in os.listdir(folder) if made in name]
+    assert made not in repr(Journal(folder / f"{started['id']}.plj").header)
+
+
+def test_killed_in_the_middle_what_was_written_is_there(maze_recording, tmp_path):
+    with (
+        live_server(maze_recording, env=environment(tmp_path)) as server,
+        listening(f"{server.ws}/stream/killed") as got,
+    ):
+        started = call(server, "POST", CAPTURES, {"session": "killed"})[1]["id"]
+        until(lambda: len(got.packets) > 60)
+        os.kill(server.process.pid, signal.SIGKILL)
+        last = max(p["sequence_number"] for p in got.packets)
+    # At the start of the next server it is found, here without one.
+    captures = Captures(tmp_path, 4, CaptureLimits(10**9, 10**9, 0))
+
+    async def start_again():
+        async with trio.open_nursery() as nursery:
+            await nursery.start(captures.run)
+            nursery.cancel_scope.cancel()
+
+    trio.run(start_again)
+    found = captures.get(started)
+    assert found.state == "recovered"
+    assert verify_file(captures.path(started), maze_recording).is_equal
+    records = Journal(captures.path(started)).records()
+    numbers = [r.packet.sequence_number for r in records if isinstance(r, Sent)]
+    assert found.packets == len(numbers)
+    # A write is there whoever dies, every tenth of a second; power costs up to a second.
+    assert last - max(numbers) <= 40
+
+
+def test_a_folder_that_is_removed_tears_the_capture_and_nothing_else(maze_recording, tmp_path):
+    folder = tmp_path / "gone"
+    with (
+        live_server(maze_recording, env=environment(folder)) as server,
+        listening(f"{server.ws}/stream/torn") as got,
+    ):
+        started = call(server, "POST", CAPTURES, {"session": "torn"})[1]["id"]
+        until(lambda: len(got.packets) > 20)
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        until(lambda: call(server, "GET", f"{CAPTURES}/{started}")[1]["state"] == "torn")
+        assert "cannot be written" in call(server, "GET", f"{CAPTURES}/{started}")[1]["reason"]
+        n = len(got.packets)
+        until(lambda: len(got.packets) > n + 20)
+    numbers = [p["sequence_number"] for p in got.packets]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def test_when_the_server_goes_its_captures_are_whole(maze_recording, tmp_path):
+    with (
+        live_server(maze_recording, env=environment(tmp_path)) as server,
+        listening(f"{server.ws}/stream/going") as got,
+    ):
+        started = call(server, "POST", CAPTURES, {"session": "going"})[1]["id"]
+        until(lambda: len(got.packets) > 20)
+        assert server.terminate() == 0
+    journal = Journal(tmp_path / f"{started}.plj")
+    assert len(list(journal.records())) > 15
+    assert journal.state == "complete"
+    assert journal.end.reason in ("the server is going away", "server is going away")
