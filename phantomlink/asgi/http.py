@@ -77,8 +77,7 @@ async def answer_http(
     # Behind another server, this is when it is learned where that listens.
     if head.server:
         policy.warn_if_exposed(str(head.server[0]))
-    names = {name for name, _ in head.headers}
-    if {b"content-length", b"transfer-encoding"} <= names:
+    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in head.headers}:
         # h11 believes one, a proxy before it perhaps the other: what follows is not read.
         error = BadHeadError("got Content-Length and Transfer-Encoding, takes one of them")
         response = refusal(error, head, policy.origins)
@@ -159,7 +158,7 @@ async def _send(
     await send(start)
     async with aclosing(response.pieces()) as pieces:
         async for piece in pieces:
-            await send({"type": "http.response.body", "body": bytes(piece), "more_body": True})
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
     end: Any = {"type": "http.response.body", "body": b"", "more_body": False}
     if body is not None:
         await body.throw_away()

@@ -81,7 +81,7 @@ class Response:
             *_ALWAYS,
         ]
 
-    async def pieces(self) -> AsyncGenerator[bytes | memoryview, None]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body in pieces of at most `PIECE_BYTES`. A file is read in a worker thread.
 
         To be used in `contextlib.aclosing`: it may hold a file.
@@ -91,9 +91,8 @@ class Response:
             EOFError: it is shorter than it was.
         """
         if isinstance(self.body, bytes):
-            whole = memoryview(self.body)
-            for start in range(0, len(whole), PIECE_BYTES):
-                yield whole[start : start + PIECE_BYTES]
+            for start in range(0, len(self.body), PIECE_BYTES):
+                yield self.body[start : start + PIECE_BYTES]
             return
         left = self.body.n_bytes
         async with await trio.open_file(self.body.path, "rb") as file:

@@ -1,9 +1,7 @@
-"""The open port of `phantomlink serve`: WebSockets and REST, and one barrier a connection.
+"""The open port of `phantomlink serve`: WebSockets and HTTP, and one barrier a connection.
 
-Routes that are polled are answered here. hypercorn serves the rest of REST, through its connection
-handler, and trio-websocket the streams. Whatever a connection makes any of them raise ends that
-connection alone: hypercorn's own server would end the process on a single byte behind an upgrade
-request.
+Requests are parsed by h11 and answered by the dispatch, streams are trio-websocket's. Whatever a
+connection makes any of them raise ends that connection alone.
 """
 
 from __future__ import annotations
@@ -11,16 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
-import h2.exceptions
 import h11
 import trio
 import wsproto.utilities
-from hypercorn.config import Config
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.utils import wrap_app
 
-from phantomlink.access.request_identity import RequestIdentity, read_request_identity
 from phantomlink.app import PhantomLinkApp
 from phantomlink.errors import PhantomLinkError
 from phantomlink.outputs.view.entrance import answered_subprotocol
@@ -31,21 +25,20 @@ from phantomlink.outputs.websocket.client import serve_websocket_client
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
 from phantomlink.rest.metadata_message import MetadataMessages
-from phantomlink.rest.request import RequestHead, client_base_url
-from phantomlink.server.hypercorn_handover import Handover
-from phantomlink.server.request_head import Head, HeadReader, problem_bytes
+from phantomlink.rest.request import RequestHead
+from phantomlink.rest.response import error_response
+from phantomlink.server.exchange import Exchange
+from phantomlink.server.request_head import read_head, stream_request_of
 from phantomlink.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# What hypercorn's parsers let out of its handler when a client breaks their protocol.
-_PROTOCOL_ERRORS = (h11.ProtocolError, h2.exceptions.ProtocolError, wsproto.utilities.ProtocolError)
+_PROTOCOL_ERRORS = (h11.ProtocolError, wsproto.utilities.ProtocolError)
 _HEAD_SECONDS = 10.0
-_ANSWER_SECONDS = 30.0
+_KEEP_ALIVE_SECONDS = 5.0
 # The rest is for what has to be cut off, and for the service to end.
 _SHARE_OF_GRACE = 0.8
 _LINGER_SECONDS = 1.0
-_READ_BYTES = 64 * 1024
 
 
 class Server:
@@ -60,20 +53,10 @@ class Server:
         self._app = app
         self._settings = settings
         self._limits = ClientLimits.of(settings)
-        self._config = Config()
-        self._config.errorlog = logging.getLogger("hypercorn.error")
-        self._config.include_server_header = False
-        self._config.h11_max_incomplete_size = settings.max_head_bytes
-        self._context = WorkerContext(None)
-        self._hypercorn = Handover(
-            wrap_app(app, self._config.wsgi_max_body_size, "asgi"),
-            self._config,
-            self._context,
-            _is_for_the_front,
-        )
         # Of the connections that wait for a request.
         self._waiting: set[trio.CancelScope] = set()
         self._accepting = trio.CancelScope()
+        self._is_ending = False
         self._drained = trio.Event()
         self._n_streams = 0
         self._stream_ended = trio.Event()
@@ -102,10 +85,9 @@ class Server:
                 self._stream_ended = trio.Event()
                 await self._stream_ended.wait()
             self._accepting.cancel()
-            await self._context.terminated.set()
+            self._is_ending = True
             for scope in self._waiting:
                 scope.cancel()
-            self._hypercorn.end_idle()
             await self._drained.wait()
 
     def give_up(self) -> None:
@@ -116,9 +98,10 @@ class Server:
         """Serve one connection; nothing that happens in it leaves this function."""
         pending = self._app.get_access_policy().pending_connections
         try:
-            with pending.counted(_peer(stream)) as settle:
+            peer: str = stream.socket.getpeername()[0]
+            with pending.counted(peer) as settle:
                 if settle is not None:
-                    await self._dispatch(stream, settle)
+                    await self._serve(stream, peer, settle)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as group:
             logger.debug("A connection broke: %s", group.exceptions)
         except* _PROTOCOL_ERRORS as group:
@@ -128,136 +111,90 @@ class Server:
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _dispatch(self, stream: trio.SocketStream, settle: Callable[[], None]) -> None:
-        """Request by request, each to the server that it is for; the first whole one settles."""
+    async def _serve(
+        self, stream: trio.SocketStream, peer: str, settle: Callable[[], None]
+    ) -> None:
+        """Request by request, each to its end; the first whole one settles."""
+        server = stream.socket.getsockname()
         received, seconds = b"", _HEAD_SECONDS
-        while not self._context.terminated.is_set():
-            reader = HeadReader(self._settings.max_head_bytes)
+        while not self._is_ending:
+            exchange = Exchange(stream, received, self._settings.max_head_bytes)
             try:
-                head, received = await self._read_head(stream, reader, received, seconds)
-                if head is None:
+                request = await self._wait_for(exchange, seconds)
+                if request is None:
                     return
                 settle()
-                if head.stream_request is not None:
-                    n_head = len(received) - len(reader.rest)
-                    await self._serve_stream(stream, received, n_head, head)
+                head = read_head(request, peer, server)
+                websocket = stream_request_of(request, head)
+                if websocket is not None:
+                    await self._serve_websocket(stream, exchange, head, websocket)
                     return
             except PhantomLinkError as error:
-                await _refuse(stream, error)
+                await exchange.send(error_response(error).with_headers((("Connection", "close"),)))
+                await _linger(stream)
                 return
-            if _is_plain(head):
-                if not await self._answer(stream, reader, head):
-                    return
-                received = reader.rest
-            else:
-                received = await self._hypercorn.serve(stream, received)
-                if not received:
-                    return
-            seconds = self._config.keep_alive_timeout
+            read_body = partial(
+                exchange.read_body, self._settings.max_body_bytes, head.content_length
+            )
+            response = await self._app.dispatch(head, read_body)
+            if not await exchange.send(response):
+                await _linger(stream)
+                return
+            received, seconds = exchange.rest, _KEEP_ALIVE_SECONDS
 
-    async def _read_head(
-        self, stream: trio.SocketStream, reader: HeadReader, received: bytes, seconds: float
-    ) -> tuple[Head | None, bytes]:
-        """The next request's head and all bytes from its first on.
+    async def _wait_for(self, exchange: Exchange, seconds: float) -> h11.Request | None:
+        """The next request; None when the client leaves, takes too long, or the server goes away.
 
-        None when the client left before, took too long, or the server goes away.
+        Raises:
+            BadHeadError: it cannot be read.
         """
-        head = reader.feed(received) if received else None
-        if head is not None:
-            return head, received
         with trio.move_on_after(seconds) as scope:
             self._waiting.add(scope)
             try:
-                while data := bytes(await stream.receive_some(_READ_BYTES)):
-                    received += data
-                    head = reader.feed(data)
-                    if head is not None:
-                        return head, received
+                return await exchange.read_head()
             finally:
                 self._waiting.discard(scope)
-        return None, received
+        return None
 
-    def _visitor(self, stream: trio.SocketStream, head: Head) -> RequestIdentity:
-        path, _, query = head.target.partition("?")
-        return read_request_identity(
-            head.method,
-            path,
-            head.raw_headers,
-            _peer(stream),
-            query=query,
-            is_websocket=head.stream_request is not None,
-            trust_proxy=self._settings.trust_proxy,
-        )
-
-    async def _answer(self, stream: trio.SocketStream, reader: HeadReader, head: Head) -> bool:
-        """Answer a request; whether another may follow on this connection."""
-        path, _, query = head.target.partition("?")
-        asked = RequestHead(
-            head.method,
-            path,
-            query,
-            head.raw_headers,
-            _peer(stream),
-            "http",
-            stream.socket.getsockname(),
-        )
-        response = await self._app.dispatch(asked, _no_body)
-        # What hypercorn adds to its answers.
-        headers = response.raw_headers() + self._config.response_headers("h11")
-        with trio.move_on_after(_ANSWER_SECONDS):
-            shown = b""
-            if head.method != "HEAD":
-                shown = b"".join([bytes(piece) async for piece in response.pieces()])
-            await stream.send_all(reader.answer(response.status, headers, shown))
-            return reader.stays_open
-        return False
-
-    async def _serve_stream(
-        self, stream: trio.SocketStream, received: bytes, n_head: int, head: Head
-    ) -> None:
-        assert head.stream_request is not None
-        service = self._app.get_service()
-        requester = self._visitor(stream, head)
-        service.policy.check(requester)
-        base_url = client_base_url(
-            head.headers, "ws", stream.socket.getsockname(), trust_proxy=self._settings.trust_proxy
-        )
-        if is_view_path(head.stream_request.path):
-            await self._serve_view(stream, received, n_head, head.stream_request, requester)
-            return
-        session, admission = service.enter(head.stream_request, requester.address)
-        with (
-            self._stream_counted(),
-            session.reserved(),
-            service.policy.connection_limits.counted(requester.address, session.code),
-        ):
-            await serve_websocket_client(
-                ReplayStream(stream, received),
-                n_head,
-                session,
-                admission,
-                MetadataMessages(service, base_url),
-                self._limits,
-            )
-
-    async def _serve_view(
+    async def _serve_websocket(
         self,
         stream: trio.SocketStream,
-        received: bytes,
-        n_head: int,
+        exchange: Exchange,
+        head: RequestHead,
         request: StreamRequest,
-        requester: RequestIdentity,
     ) -> None:
-        limits = self._app.get_service().policy.connection_limits
-        limits.check(requester.address, None)
-        serve = self._app.get_views().enter(request.path, request.query)
-        with self._stream_counted(), limits.counted(requester.address, None):
-            await serve_trio_view(
-                ReplayStream(stream, received),
-                n_head,
-                answered_subprotocol(request.subprotocols),
+        """Serve a WebSocket client or viewer to its end.
+
+        Raises:
+            PhantomLinkError: it is not let in; nothing has been sent.
+        """
+        service = self._app.get_service()
+        policy = service.policy
+        requester = head.identity(trust_proxy=policy.trusts_proxy, is_websocket=True)
+        policy.check(requester)
+        limits, address = policy.connection_limits, requester.address
+        replayed = ReplayStream(stream, bytes(exchange.received))
+        if is_view_path(request.path):
+            limits.check(address, None)
+            serve = self._app.get_views().enter(request.path, request.query)
+            with self._stream_counted(), limits.counted(address, None):
+                await serve_trio_view(
+                    replayed,
+                    exchange.n_head,
+                    answered_subprotocol(request.subprotocols),
+                    self._limits,
+                    serve,
+                )
+            return
+        session, admission = service.enter(request, address)
+        with self._stream_counted(), session.reserved(), limits.counted(address, session.code):
+            await serve_websocket_client(
+                replayed,
+                exchange.n_head,
+                session,
+                admission,
+                MetadataMessages(service, head.base_url(trust_proxy=policy.trusts_proxy)),
                 self._limits,
-                serve,
             )
 
     @contextmanager
@@ -270,37 +207,9 @@ class Server:
             self._stream_ended.set()
 
 
-def _peer(stream: trio.SocketStream) -> str | None:
-    """Host of the other end; None when it has gone already."""
-    try:
-        host: str = stream.socket.getpeername()[0]
-    except OSError:
-        return None
-    return host
-
-
-def _is_for_the_front(data: bytes) -> bool:
-    return data.startswith((b"GET /", b"HEAD /"))
-
-
-def _is_plain(head: Head) -> bool:
-    """Whether it is a GET or HEAD without a body."""
-    names = {name for name, _ in head.raw_headers}
-    return (
-        head.method in {"GET", "HEAD"}
-        and head.http_version == "1.1"
-        and not names & {b"content-length", b"transfer-encoding", b"expect", b"upgrade"}
-    )
-
-
-async def _no_body() -> bytes:
-    return b""
-
-
-async def _refuse(stream: trio.SocketStream, error: PhantomLinkError) -> None:
-    """Answer with a status; then let the client read it before the connection goes."""
+async def _linger(stream: trio.SocketStream) -> None:
+    """Let the client read its last answer before the connection goes."""
     with trio.move_on_after(_LINGER_SECONDS):
-        await stream.send_all(problem_bytes(error))
         await stream.send_eof()
         # Closing with unread bytes would reset the connection, and the answer with it.
         while await stream.receive_some():

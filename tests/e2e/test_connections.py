@@ -8,6 +8,7 @@ import struct
 import pytest
 import trio
 
+from phantomlink.server import exchange
 from phantomlink.server import front as server
 from phantomlink.settings import Settings
 from tests.front import ROUTES, create, request
@@ -112,7 +113,7 @@ async def test_clients_that_leave_in_the_middle_disturb_nobody(front, caplog):
 @pytest.mark.parametrize("begun", [b"", b"GET /livez HTTP/1.1\r\nHost"])
 async def test_a_connection_that_waits_too_long_is_closed(front, monkeypatch, begun):
     monkeypatch.setattr(server, "_HEAD_SECONDS", 1000)
-    front.server._config.keep_alive_timeout = 0.05
+    monkeypatch.setattr(server, "_KEEP_ALIVE_SECONDS", 0.05)
     async with front.client() as client:
         assert (await client.ask("/livez"))[0] == 200
         if begun:
@@ -130,7 +131,7 @@ async def test_a_head_is_bounded(front):
 
 
 async def test_an_answer_that_nobody_reads_is_given_up(front, monkeypatch):
-    monkeypatch.setattr(server, "_ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(exchange, "_PIECE_SECONDS", 0.05)
     async with front.client() as client:
         # Answers to more than the kernel holds for a client that reads nothing.
         asked = request("/metrics") * 50_000
@@ -141,12 +142,12 @@ async def test_an_answer_that_nobody_reads_is_given_up(front, monkeypatch):
 async def test_waiting_connections_end_when_the_server_goes(front, monkeypatch):
     monkeypatch.setattr(front.server, "_settings", Settings(grace_seconds=1000))
     monkeypatch.setattr(server, "_HEAD_SECONDS", 1000)
-    front.server._config.keep_alive_timeout = 1000
-    async with front.client() as kept, front.client() as new, front.client() as lent:
+    monkeypatch.setattr(server, "_KEEP_ALIVE_SECONDS", 1000)
+    async with front.client() as kept, front.client() as new, front.client() as other:
         assert (await kept.ask("/livez"))[0] == 200
-        assert (await lent.ask("/api/metadata"))[0] == 200
+        assert (await other.ask("/api/metadata"))[0] == 200
         await new.stream.send_all(b"GET /li")
         await trio.testing.wait_all_tasks_blocked(0.02)
         await front.server.say_goodbye()
-        for client in (kept, new, lent):
+        for client in (kept, new, other):
             assert await client.answer() is None

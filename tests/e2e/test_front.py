@@ -1,6 +1,5 @@
 """The one port: whatever one connection sends, it alone ends."""
 
-import inspect
 import json
 import socket
 import struct
@@ -9,11 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
-from hypercorn.utils import wrap_app
 
 from phantomlink.recordings.synthetic import synthesize_named
 from tests.clients import listening, receive
@@ -28,18 +22,6 @@ def server(tmp_path_factory):
     synthesize_named(path, units=4, seconds=5.0)
     with live_server(path, env={"PHANTOM_MAX_CONNECTIONS": "100"}) as server:
         yield server
-
-
-def test_hypercorns_connection_handler_is_where_and_what_we_use():
-    """It is not public API: when this fails, look at phantomlink/server/front.py and the pin."""
-    parameters = ["self", "app", "config", "context", "state", "stream"]
-    assert list(inspect.signature(TCPServer.__init__).parameters) == parameters
-    assert hasattr(TCPServer, "__await__")
-    assert list(inspect.signature(WorkerContext.__init__).parameters) == ["self", "max_requests"]
-    assert hasattr(WorkerContext(None), "terminated")
-    assert ConnectionState({}) == {}
-    assert callable(wrap_app)
-    assert hasattr(Config(), "wsgi_max_body_size")
 
 
 def raw_connection(server):

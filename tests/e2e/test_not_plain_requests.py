@@ -28,7 +28,7 @@ SHAPES = {
     "a percent": (request("/live%7a"), [200]),
     "an upgrade to HTTP/2": (
         request("/livez", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
-                          "HTTP2-Settings: AAMAAABkAAQAAP__\r\n"), [101],
+                          "HTTP2-Settings: AAMAAABkAAQAAP__\r\n"), [200],
     ),
     "no host": (b"GET /livez HTTP/1.1\r\n\r\n" + INNER.encode(), [400]),
     "two hosts": (request("/livez", "Host: b\r\n", body=INNER), [400]),

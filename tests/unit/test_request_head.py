@@ -2,11 +2,15 @@ import json
 
 import h11
 import pytest
+import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
 from phantomlink.errors import BadHeadError, TooManySessionsError
-from phantomlink.server.request_head import HeadReader, problem_bytes
+from phantomlink.rest.response import error_response
+from phantomlink.server.exchange import Exchange
+from phantomlink.server.request_head import read_head, stream_request_of
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -25,32 +29,53 @@ def head(path="/stream/a", *, method="GET", version="1.1", without=(), **more):
     return (text + "\r\n").encode("latin-1")
 
 
-def test_a_plain_upgrade_of_a_stream():
+class Pieces:
+    """A connection from which these pieces can be read, and what is sent to it."""
+
+    def __init__(self, *pieces):
+        self._pieces = list(pieces)
+        self.sent = b""
+
+    async def receive_some(self, max_bytes=None):
+        await trio.lowlevel.checkpoint()
+        return self._pieces.pop(0) if self._pieces else b""
+
+    async def send_all(self, data):
+        await trio.lowlevel.checkpoint()
+        self.sent += data
+
+
+def exchange_of(*pieces, max_head_bytes=65536):
+    return Exchange(Pieces(*pieces), b"", max_head_bytes)
+
+
+async def read(*pieces):
+    request = await exchange_of(*pieces).read_head()
+    head = None if request is None else read_head(request)
+    return head, None if head is None else stream_request_of(request, head)
+
+
+async def test_a_plain_upgrade_of_a_stream():
     raw = head(
         "/stream/a?trial_id=1",
         Origin="http://localhost:1",
-        User_Agent="Mozilla/5.0",
         Sec_WebSocket_Protocol="x, phantomlink.v1.json",
-        X_Forwarded_Host="lab.example, inner",
-        X_Forwarded_Proto="https",
     )
-    got = HeadReader().feed(raw + b"\x81\x80early frame")
-    assert got.stream_request.path == "/stream/a"
-    assert got.stream_request.query == "trial_id=1"
-    assert got.stream_request.origin == "http://localhost:1"
-    assert got.stream_request.user_agent == "Mozilla/5.0"
-    assert got.stream_request.subprotocols == ("x", "phantomlink.v1.json")
-    assert got.headers["x-forwarded-host"] == "lab.example, inner"
-    assert got.headers["X-Forwarded-Proto"] == "https"
+    exchange = exchange_of(raw + b"\x81\x80early frame")
+    request = await exchange.read_head()
+    got = stream_request_of(request, read_head(request))
+    assert (got.path, got.query) == ("/stream/a", "trial_id=1")
+    assert got.origin == "http://localhost:1"
+    assert got.subprotocols == ("x", "phantomlink.v1.json")
+    assert exchange.received[: exchange.n_head] == raw
+    assert exchange.rest == b"\x81\x80early frame"
 
 
 @given(st.data())
-def test_a_head_in_pieces_is_the_same_head(data):
+async def test_a_head_in_pieces_is_the_same_head(data):
     raw = head()
     cut = data.draw(st.integers(1, len(raw) - 1))
-    reader = HeadReader()
-    assert reader.feed(raw[:cut]) is None
-    assert reader.feed(raw[cut:]) == HeadReader().feed(raw)
+    assert await read(raw[:cut], raw[cut:]) == await read(raw)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +84,12 @@ def test_a_head_in_pieces_is_the_same_head(data):
         b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /stream/a HTTP/1.1\r\nHost: x\r\n\r\n",
         b"POST /api/sessions/create HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
 )
-def test_everything_else_is_for_the_http_server(raw):
-    assert HeadReader().feed(raw).stream_request is None
+async def test_everything_else_is_for_the_dispatch(raw):
+    got, stream = await read(raw)
+    assert got.path == raw.split()[1].decode()
+    assert stream is None
 
 
 @pytest.mark.parametrize(
@@ -71,6 +97,10 @@ def test_everything_else_is_for_the_http_server(raw):
     [
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(40) + b"\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000, 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 431),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+         400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
@@ -91,25 +121,29 @@ def test_everything_else_is_for_the_http_server(raw):
         (head(without=["Sec-WebSocket-Version"]), 426),
     ],
 )  # fmt: skip
-def test_what_is_not_plain_is_refused(raw, status):
+async def test_what_is_not_plain_is_refused(raw, status):
     with pytest.raises(BadHeadError) as caught:
-        HeadReader().feed(raw)
+        await read(raw)
     assert caught.value.http_status == status
-    assert problem_bytes(caught.value).startswith(b"HTTP/1.1 %d" % status)
 
 
 @given(st.binary(max_size=300))
-def test_whatever_comes_is_read_refused_or_incomplete(raw):
+async def test_whatever_comes_is_read_refused_or_incomplete(raw):
     try:
-        HeadReader().feed(raw)
+        await read(raw)
     except BadHeadError as error:
         assert 400 <= error.http_status <= 505
 
 
-def test_a_refusal_is_a_whole_problem_document():
+async def test_a_refusal_is_a_whole_problem_document():
+    exchange = exchange_of(b"nonsense\r\n\r\n")
+    with pytest.raises(BadHeadError):
+        await exchange.read_head()
+    refusal = error_response(TooManySessionsError("no room"))
+    assert not await exchange.send(refusal.with_headers((("Connection", "close"),)))
     client = h11.Connection(h11.CLIENT)
     client.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
-    client.receive_data(problem_bytes(TooManySessionsError("no room")))
+    client.receive_data(exchange._stream.sent)
     response, data = client.next_event(), client.next_event()
     assert response.status_code == 503
     headers = dict(response.headers)

@@ -8,8 +8,7 @@ import trio
 class ReplayStream(trio.abc.HalfCloseableStream):
     """A connection of which some bytes have been read already, whole again.
 
-    Its senders take turns: hypercorn ends a connection that breaks the protocol while it may
-    still be answering on it.
+    Its senders take turns: a connection may be ended while something is still being sent on it.
     """
 
     def __init__(self, stream: trio.SocketStream, received: bytes) -> None:
