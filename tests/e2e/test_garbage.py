@@ -185,10 +185,10 @@ async def test_nothing_of_a_session_is_left_for_the_collector(front):
     assert left == []
 
 
-async def test_nothing_of_a_connection_that_hypercorn_has_had_is_left_for_the_collector(front):
+async def test_nothing_of_requests_is_left_for_the_collector(front):
     await front.ask(CREATE, DELETE, LIVEZ)
     with garbage() as left:
-        # Handed over and taken back; handed over for good; and one that leaves at once.
+        # With bodies and without, and one that leaves at once.
         await front.ask(CREATE, LIVEZ, DELETE, LIVEZ)
         await front.ask(CREATE, DELETE)
         async with front.stream() as stream:
