@@ -341,16 +341,3 @@ class BadHeadError(PhantomLinkError):
         super().__init__(message)
         self.http_status = http_status
         self.headers = headers
-
-
-class HeadTooLargeError(BadHeadError):
-    """First line and headers of more bytes than a request may have."""
-
-    http_status = 431
-    title = "Head too large"
-
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__(
-            f"first line and headers: takes {max_bytes} bytes at most (PHANTOM_MAX_HEAD_BYTES)",
-            self.http_status,
-        )

@@ -134,6 +134,7 @@ def server(folder: Path) -> Iterator[tuple[int, int]]:
     synthesize(recording, trials=60)
     command = [sys.executable, "-m", "phantomlink", "serve", str(recording), "--port", "0"]
     command += ["--no-lsl-enabled", "--log-level", "error", "--ready-file", str(ready)]
+    command += ["--max-requests-per-second", "0"]
     process = subprocess.Popen(command)
     try:
         for _ in range(600):
@@ -153,7 +154,7 @@ def cost_us(pid: int, port: int, request: bytes, seconds: float) -> float:
         client.ask(request)
     before, n, until = _cpu_seconds(process), 0, time.monotonic() + seconds
     while time.monotonic() < until:
-        client.ask(request)
+        assert client.ask(request).startswith(b"HTTP/1.1 200")
         n += 1
     spent = _cpu_seconds(process) - before
     client.close()

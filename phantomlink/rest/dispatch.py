@@ -70,4 +70,5 @@ def refusal(error: PhantomLinkError, head: RequestHead, origins: OriginRule) -> 
 
 def with_cors(response: Response, head: RequestHead, origins: OriginRule) -> Response:
     """The answer as a page of an allowed origin may read it."""
-    return response.with_headers(allowing_headers(head, origins))
+    allowing = allowing_headers(head, origins)
+    return response.with_headers(allowing) if allowing else response

@@ -133,9 +133,7 @@ def parse_body(data: bytes, mimetype: str) -> dict[str, Any]:
     if mimetype and mimetype != "application/json" and not mimetype.endswith("+json"):
         raise UnsupportedBodyError(f"content type: got {mimetype!r}, takes application/json")
     try:
-        body = json.loads(
-            data.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_object
-        )
+        body = _DECODER.decode(data.decode("utf-8"))
     except RecursionError:
         raise InvalidParameterError("body: nested too deeply, takes a JSON object") from None
     except ValueError as error:
@@ -296,3 +294,6 @@ def _is_unicode(value: Any) -> bool:
 
 def _no_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_object)

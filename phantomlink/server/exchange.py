@@ -17,12 +17,7 @@ from wsgiref.handlers import format_date_time
 import h11
 import trio
 
-from phantomlink.errors import (
-    BadHeadError,
-    BodyTimeoutError,
-    BodyTooLargeError,
-    HeadTooLargeError,
-)
+from phantomlink.errors import BadHeadError, BodyTimeoutError, BodyTooLargeError
 from phantomlink.rest.response import PIECE_BYTES, Response
 
 _BODY_SECONDS = 30.0
@@ -31,6 +26,7 @@ _REST_SECONDS = 5.0
 # Of a body that nobody wants, for a client that reads no answer before it has sent it all.
 _REST_BYTES = 2**20
 _READ_BYTES = 64 * 1024
+_TOO_LARGE = 431
 
 
 class Exchange:
@@ -97,14 +93,12 @@ class Exchange:
         """
         if announced_bytes > max_bytes:
             raise BodyTooLargeError(max_bytes)
-        body = bytearray()
-        with trio.move_on_after(_BODY_SECONDS):
-            while (piece := await self._next_piece()) is not None:
-                body += piece
-                if len(body) > max_bytes:
-                    raise BodyTooLargeError(max_bytes)
-            return bytes(body)
-        raise BodyTimeoutError(_BODY_SECONDS)
+        body, deadline = bytearray(), trio.current_time() + _BODY_SECONDS
+        while (piece := await self._next_piece(deadline)) is not None:
+            body += piece
+            if len(body) > max_bytes:
+                raise BodyTooLargeError(max_bytes)
+        return bytes(body)
 
     async def send(self, response: Response) -> bool:
         """Send the answer, without its body where a HEAD asked.
@@ -132,7 +126,8 @@ class Exchange:
                 async for piece in pieces:
                     await self._write(self._framed(piece))
             self._end()
-        await self._throw_rest_away()
+        if self._h11.their_state is h11.SEND_BODY:
+            await self._throw_rest_away()
         return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
 
     def _framed(self, piece: bytes) -> bytes:
@@ -149,17 +144,21 @@ class Exchange:
 
     async def _throw_rest_away(self) -> None:
         """Read what is left of the body; its connection ends where that is too much."""
-        n_bytes = 0
-        with trio.move_on_after(_REST_SECONDS):
-            try:
-                while self._h11.their_state is h11.SEND_BODY and n_bytes <= _REST_BYTES:
-                    n_bytes += len(await self._next_piece() or b"")
-            except BadHeadError:
-                # It has its answer already.
-                return
+        n_bytes, deadline = 0, trio.current_time() + _REST_SECONDS
+        try:
+            while self._h11.their_state is h11.SEND_BODY and n_bytes <= _REST_BYTES:
+                n_bytes += len(await self._next_piece(deadline) or b"")
+        except (BadHeadError, BodyTimeoutError):
+            # It has its answer already.
+            return
 
-    async def _next_piece(self) -> bytes | None:
-        """More of the body; None when it is over."""
+    async def _next_piece(self, deadline: float) -> bytes | None:
+        """More of the body; None when it is over.
+
+        Raises:
+            BodyTimeoutError: nothing has come by the deadline, trio's clock, s.
+            BadHeadError: its chunks cannot be read, or it ends too early.
+        """
         while True:
             event = self._next_event()
             if isinstance(event, h11.Data):
@@ -169,9 +168,10 @@ class Exchange:
             if self._h11.they_are_waiting_for_100_continue:
                 go_on = h11.InformationalResponse(status_code=100, headers=[])
                 await self._write(self._h11.send(go_on) or b"")
-            data = bytes(await self._stream.receive_some(_READ_BYTES))
-            # Where it ends too early, h11 says so.
-            self._h11.receive_data(data)
+            with trio.move_on_at(deadline) as scope:
+                self._h11.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
+            if scope.cancelled_caught:
+                raise BodyTimeoutError(_BODY_SECONDS)
 
     def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """What h11 makes of what has been received.
@@ -184,8 +184,9 @@ class Exchange:
         except h11.RemoteProtocolError as error:
             # It holds itself by a frame of h11's, and with it all that has been read.
             error.__traceback__ = None
-            if error.error_status_hint == HeadTooLargeError.http_status:
-                raise HeadTooLargeError(self._max_head_bytes) from error
+            if error.error_status_hint == _TOO_LARGE:
+                what = f"first line and headers: takes {self._max_head_bytes} bytes at most"
+                raise BadHeadError(f"{what} (PHANTOM_MAX_HEAD_BYTES)", _TOO_LARGE) from error
             # Without the line that h11 quotes: it may be the one with the token.
             said = str(error).partition(": b")[0]
             raise BadHeadError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import importlib.util
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from phantomlink import __version__
@@ -49,6 +49,7 @@ def docs_asset(name: str) -> tuple[Path, str]:
     return folder / name, _ASSET_TYPES[name]
 
 
+@lru_cache(maxsize=16)
 def _filled(name: str, **values: str) -> str:
     page = _text(name)
     for key, value in values.items():

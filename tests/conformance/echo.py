@@ -18,6 +18,7 @@ import sys
 import trio_websocket
 
 import phantomlink.app
+import phantomlink.asgi.stream
 import phantomlink.outputs.websocket.client
 from phantomlink.cli import main
 from phantomlink.wire.encoder import frame_message
@@ -45,9 +46,7 @@ async def echo_frames(websocket, frames, *_):
 async def echo_messages(websocket, *_, **__):
     """In place of a session's packets on a stream behind another ASGI server."""
     while True:
-        message = await websocket.receive()
-        # Quart takes an empty binary message for none: tests/conformance/test_autobahn.py.
-        await websocket.send(b"" if message is None else message)
+        await websocket.send(await websocket.receive())
 
 
 async def take_long_messages(nursery, stream, **options):
@@ -60,7 +59,7 @@ async def take_long_messages(nursery, stream, **options):
 _wrap_server_stream = trio_websocket.wrap_server_stream
 trio_websocket.wrap_server_stream = take_long_messages
 phantomlink.outputs.websocket.client._stream_session = echo_frames
-phantomlink.app.serve_asgi_client = echo_messages
+phantomlink.asgi.stream.serve_asgi_client = echo_messages
 app = phantomlink.app.create_app()
 
 if __name__ == "__main__":

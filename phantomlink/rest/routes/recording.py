@@ -151,41 +151,51 @@ async def metadata(request: Request, query: MetadataQuery) -> Metadata:
 
 def metadata_of(service: Service, session: Session | None) -> Metadata:
     """The recording, and how a session plays it, or any."""
-    recording = service.recording
-    info, behaviour, trials = recording.info, recording.behaviour, recording.trials
     return Metadata(
         **basics_of(service, session),
-        t0_seconds=recording.t0_seconds,
-        last_event_seconds=recording.last_event_seconds,
-        num_spikes=recording.n_spikes,
-        unit_ids=list(recording.unit_ids),
-        unit_labels=unit_labels_of(recording),
-        behaviour=Behaviour(
-            None if behaviour.position is None else _series(behaviour.position),
-            None if behaviour.velocity is None else _series(behaviour.velocity),
-            [_series(series) for series in behaviour.found],
-        ),
-        target_ids=list(trials.target_ids),
-        reaches=[
-            Reach(reach.reach_id, reach.x, reach.y, reach.n_trials) for reach in trials.reaches
-        ],
-        missing=list(recording.missing),
+        **_contents_of(service.recording),
         sha256=service.sha256,
-        file_name=recording.path.name,
-        identifier=info.identifier,
-        session_description=info.session_description,
-        session_id=info.session_id,
-        session_start_time=info.session_start_time,
-        subject=info.subject,
-        species=info.species,
-        lab=info.lab,
-        institution=info.institution,
-        keywords=list(info.keywords),
-        nwb_version=info.nwb_version,
     )
 
 
-# The trials of a recording do not change: encoded once, not for every page load.
+def _contents_of(recording: Recording) -> dict[str, Any]:
+    """What `Metadata` says of the recording itself, by name."""
+    contents = _CONTENTS.get(recording)
+    if contents is None:
+        info, behaviour, trials = recording.info, recording.behaviour, recording.trials
+        contents = _CONTENTS[recording] = {
+            "t0_seconds": recording.t0_seconds,
+            "last_event_seconds": recording.last_event_seconds,
+            "num_spikes": recording.n_spikes,
+            "unit_ids": list(recording.unit_ids),
+            "unit_labels": unit_labels_of(recording),
+            "behaviour": Behaviour(
+                None if behaviour.position is None else _series(behaviour.position),
+                None if behaviour.velocity is None else _series(behaviour.velocity),
+                [_series(series) for series in behaviour.found],
+            ),
+            "target_ids": list(trials.target_ids),
+            "reaches": [
+                Reach(each.reach_id, each.x, each.y, each.n_trials) for each in trials.reaches
+            ],
+            "missing": list(recording.missing),
+            "file_name": recording.path.name,
+            "identifier": info.identifier,
+            "session_description": info.session_description,
+            "session_id": info.session_id,
+            "session_start_time": info.session_start_time,
+            "subject": info.subject,
+            "species": info.species,
+            "lab": info.lab,
+            "institution": info.institution,
+            "keywords": list(info.keywords),
+            "nwb_version": info.nwb_version,
+        }
+    return contents
+
+
+# A recording does not change: its trials are encoded once, not for every page load.
+_CONTENTS: WeakKeyDictionary[Recording, dict[str, Any]] = WeakKeyDictionary()
 _ENCODED: WeakKeyDictionary[Recording, bytes] = WeakKeyDictionary()
 
 
