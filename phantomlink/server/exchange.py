@@ -11,7 +11,7 @@ Everything that waits for the client has a deadline.
 from __future__ import annotations
 
 import time
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from wsgiref.handlers import format_date_time
 
 import h11
@@ -168,10 +168,13 @@ class Exchange:
             if self._h11.they_are_waiting_for_100_continue:
                 go_on = h11.InformationalResponse(status_code=100, headers=[])
                 await self._write(self._h11.send(go_on) or b"")
-            with trio.move_on_at(deadline) as scope:
-                self._h11.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
+            data = b""
+            with trio.move_on_at(deadline) as scope, suppress(trio.BrokenResourceError):
+                data = bytes(await self._stream.receive_some(_READ_BYTES))
             if scope.cancelled_caught:
                 raise BodyTimeoutError(_BODY_SECONDS)
+            # Of a client that has gone, h11 says that its body is not complete.
+            self._h11.receive_data(data)
 
     def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """What h11 makes of what has been received.
