@@ -1,9 +1,9 @@
 """What a request is for, decided on a complete, checked head. Pure.
 
-The one port is shared: WebSocket upgrades of `/stream/...` and `/view/...` go to trio-websocket, all
-else to the dispatch. Routing by a guess about half a request, or by our own idea of a header that
-the next parser reads in another way, is how requests are smuggled: so h11 parses the head, and what
-is not plain is refused.
+The one port is shared: WebSocket upgrades of `/stream/...` and `/view/...` go to trio-websocket,
+all else to the dispatch. Routing by a guess about half a request, or by our own idea of a header
+that the next parser reads in another way, is how requests are smuggled: so h11 parses the head, and
+what is not plain is refused.
 """
 
 from __future__ import annotations
