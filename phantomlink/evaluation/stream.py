@@ -106,17 +106,30 @@ def score_decoders(
     return board
 
 
+def observed_of(block: Block) -> list[bool]:
+    """Whether any of each bin's time was observed."""
+    n = len(block.counts)
+    return [True] * n if block.observed is None else [bool(each) for each in block.observed]
+
+
 def _rows(part: PerturbedBlock, truth: Truth, period_ns: int) -> Iterator[_Row]:
     block = part.block
     kinematics = block.kinematics.tolist()
     trial_rows = block.trial_rows.tolist()
-    for row, (values, trial_row, fault) in enumerate(
-        zip(kinematics, trial_rows, part.faults, strict=True)
+    for row, (values, trial_row, observed, fault) in enumerate(
+        zip(kinematics, trial_rows, observed_of(block), part.faults, strict=True)
     ):
         index = block.start + row
         known: Kinematics = tuple(values)
         packet = truth.packet(
-            index, index, 0, index * period_ns, known, trial_row, is_lost=fault.lost
+            index,
+            index,
+            0,
+            index * period_ns,
+            known,
+            trial_row,
+            is_observed=observed,
+            is_lost=fault.lost,
         )
         yield _Row(packet, part.counts[row])
 

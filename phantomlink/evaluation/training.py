@@ -9,7 +9,7 @@ import numpy as np
 
 from phantomlink.decoding import TrainingData, split_trials
 from phantomlink.errors import InvalidParameterError
-from phantomlink.evaluation.stream import perturbed_blocks
+from phantomlink.evaluation.stream import observed_of, perturbed_blocks
 from phantomlink.evaluation.truth import Truth
 from phantomlink.perturbation import Perturbation
 from phantomlink.recordings.bins import Bins
@@ -45,8 +45,12 @@ def training_data(
         kinematics.append(block.kinematics)
         trial_ids.append(block.trial_rows)
         packets = (
-            truth.packet(block.start + row, 0, 0, 0, (0.0, 0.0, 0.0, 0.0), trial_row)
-            for row, trial_row in enumerate(block.trial_rows.tolist())
+            truth.packet(
+                block.start + row, 0, 0, 0, (0.0, 0.0, 0.0, 0.0), trial_row, is_observed=observed
+            )
+            for row, (trial_row, observed) in enumerate(
+                zip(block.trial_rows.tolist(), observed_of(block), strict=True)
+            )
         )
         used.append([p.is_scored and (window == "trials" or p.in_movement) for p in packets])
     data = TrainingData(

@@ -45,6 +45,7 @@ class Truth:
         kinematics: Kinematics,
         trial_row: int,
         *,
+        is_observed: bool = True,
         is_lost: bool = False,
     ) -> SentPacket:
         """The packet of a bin.
@@ -56,6 +57,7 @@ class Truth:
             sent_ns: when it left.
             kinematics: vx, vy, x, y; NaN where there is none.
             trial_row: of the trial table; -1 outside trials.
+            is_observed: whether any of its time was observed: else it is not scored.
             is_lost: nobody gets it.
         """
         if trial_row < 0:
@@ -78,7 +80,7 @@ class Truth:
             kinematics,
             trial.trial_id,
             trial.reach_id,
-            is_scored=trial.trial_id not in self._unscored,
+            is_scored=is_observed and trial.trial_id not in self._unscored,
             in_movement=movement is not None and movement[0] <= bin_index < movement[1],
             is_lost=is_lost,
         )

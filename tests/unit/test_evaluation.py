@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -132,6 +133,24 @@ def test_trials_that_decoders_were_fitted_to_are_not_scored(bins):
     trials = board.figures("a", "trials")["answered"]["trials"]
     assert [trial["trial_id"] for trial in trials if trial["n"]] == [1, 2, 4]
     assert board.summary("a")["answered"] == 200
+
+
+def test_what_was_not_observed_is_neither_scored_nor_fitted_to(bins):
+    class Unobserved:
+        """The same bins, of which the second half was not observed."""
+
+        def __init__(self, bins):
+            self._bins = bins
+            self.grid, self.unit_ids, self.trials = bins.grid, bins.unit_ids, bins.trials
+            self.in_memory = bins.in_memory
+
+        def read(self, start, stop):
+            return replace(self._bins.read(start, stop), observed=np.arange(start, stop) < 100)
+
+    half = Unobserved(bins[0])
+    board = score_decoders(half, {"a": DecoderFeed("a", Plain())}, NO_PERTURBATION, 0)
+    assert board.figures("a", "trials")["answered"]["whole"]["n"] == 36 + 36 + 20
+    assert training_data(half, NO_PERTURBATION, 0, range(5)).used.sum() == 36 + 36 + 20
 
 
 def test_faults_on_the_way_reach_the_decoder(bins):

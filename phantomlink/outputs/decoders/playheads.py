@@ -104,5 +104,6 @@ def _sent(tapped: TappedPacket, sent_ns: int, truth: Truth) -> SentPacket:
         sent_ns,
         kinematics,  # type: ignore[arg-type]
         -1 if packet.trial_id is None else packet.trial_id,
+        is_observed=packet.observed,
         is_lost=tapped.left_at is None,
     )
