@@ -13,7 +13,7 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
-from phantomlink.rest.openapi.parts import CODE_PATTERN
+from phantomlink.rest.records import CODE_PATTERN
 from schemathesis.checks import load_all_checks
 from schemathesis.config import (
     ChecksConfig,
