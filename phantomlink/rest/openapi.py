@@ -58,6 +58,7 @@ _ERRORS = {
     426: "not a WebSocket upgrade",
     429: "too many requests, or WebSocket clients, from one address",
     503: "not available now",
+    507: "the disk has no room for it",
 }
 _RETRY_AFTER = {"Retry-After": {"description": "seconds to wait", "schema": {"type": "integer"}}}
 _CHALLENGE = {
