@@ -219,9 +219,7 @@ def test_a_part_left_by_a_killed_process_is_removed_when_old(tmp_path: Path) -> 
     assert sorted(tmp_path.iterdir()) == [fresh, tmp_path / "x.nwb"]
 
 
-def test_the_command_says_what_it_made(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "b.nwb"
     assert run_synth(path, 2, 1, 0, None, False) == 0
     assert path.exists()
