@@ -37,7 +37,7 @@ async def file_response(
         ("Cache-Control", cache),
         ("Accept-Ranges", "bytes"),
     )
-    if parse_etags(head.get("if-none-match")).contains(etag):
+    if parse_etags(head.get("if-none-match")).contains_weak(etag):
         return Response(b"", 304, content_type="", headers=headers)
     condition = head.get("if-range")
     wanted = parse_range_header(head.get("range"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -223,7 +224,7 @@ def _operation_id(route: Route) -> str:
 
 def _problem(status: int) -> dict[str, Any]:
     problem: dict[str, Any] = {
-        "description": _ERRORS[status],
+        "description": _ERRORS.get(status) or HTTPStatus(status).phrase.lower(),
         "content": {PROBLEM_TYPE: {"schema": _ref(Problem)}},
     }
     return problem | ({"headers": _HEADERS[status]} if status in _HEADERS else {})

@@ -8,9 +8,6 @@ tests.conformance.autobahn` runs every case.
 from __future__ import annotations
 
 import pytest
-import trio
-from quart import websocket
-from quart_trio import QuartTrio
 
 from tests.conformance.autobahn import echo_server, run_cases, say
 from tests.servers import ENTRIES
@@ -73,34 +70,3 @@ def test_a_client_that_breaks_a_rule_is_told_which(server, entry):
         assert told == dict.fromkeys(BROKEN_RULES)
     else:
         assert told == BROKEN_RULES
-
-
-async def test_quart_takes_an_empty_binary_message_for_none():
-    """Why case 1.2.1 needs help in echo.py. Should this fail, Quart has been mended."""
-    app = QuartTrio("toy")
-    received = []
-
-    @app.websocket("/")
-    async def toy():
-        received.append(await websocket.receive())
-
-    events = [
-        {"type": "websocket.connect"},
-        {"type": "websocket.receive", "bytes": b"", "text": None},
-    ]
-
-    async def receive():
-        if not events:
-            await trio.sleep_forever()
-        return events.pop(0)
-
-    async def send(event):
-        pass
-
-    scope = {"type": "websocket", "asgi": {"spec_version": "2.3"}, "scheme": "ws", "path": "/"}
-    scope |= {"raw_path": b"/", "query_string": b"", "http_version": "1.1", "headers": []}
-    scope |= {"subprotocols": [], "root_path": "", "extensions": {}}
-    with trio.fail_after(10):
-        async with app.test_app():
-            await app(scope, receive, send)
-    assert received == [None]

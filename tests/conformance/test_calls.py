@@ -13,7 +13,6 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
-from phantomlink.rest.records import CODE_PATTERN
 from schemathesis.checks import load_all_checks
 from schemathesis.config import (
     ChecksConfig,
@@ -27,6 +26,7 @@ from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.specs.openapi.checks import allow_header_conformance, positive_data_acceptance
 
 from phantomlink.rest.openapi import openapi_document
+from phantomlink.rest.records import CODE_PATTERN
 from phantomlink.rest.table import ROUTES
 from tests.servers import live_server
 
