@@ -123,7 +123,10 @@ class Sink(Protocol):
         ...
 
     def stream_changed(self) -> None:
-        """What describes the stream is no longer true: tell the listener anew."""
+        """What describes the stream is no longer true: tell the listener, before the next packet.
+
+        How the stream is at this call is what it is told, also where it takes that later.
+        """
         ...
 
     def end(self, code: int, reason: str) -> None:

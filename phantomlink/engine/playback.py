@@ -14,7 +14,7 @@ sleeps meanwhile: its clock calls the ticks, and it is woken to build packets wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -227,14 +227,23 @@ class Playback:
         Raises:
             RecordingError: it cannot be read.
         """
-        bin_index = self.playhead.bin_index
+        return await self.peek_later()()
+
+    def peek_later(self) -> Callable[[], Awaitable[Release]]:
+        """As `peek`: what makes the packet that is at the playhead now, as it is perturbed now."""
+        head = self.playhead
+        return partial(self._made, head.bin_index, head.sequence_number, head.loop, self._applied)
+
+    async def _made(
+        self, bin_index: int, sequence_number: int, loop: int, applied: AppliedPerturbation | None
+    ) -> Release:
         reader = self._parts.reader
-        # Without a checkpoint where that is possible: the playhead stays where it was seen.
         block = reader.read_nowait(bin_index, bin_index + 1)
         if block is None:
             block = await reader.read_patiently(bin_index, bin_index + 1)
-        rows = SentRows(self._parts.assembler, block, self.playhead.loop, self._applied)
-        return self._build(rows, 0, self.playhead.sequence_number)
+        return self._build(
+            SentRows(self._parts.assembler, block, loop, applied), 0, sequence_number
+        )
 
     async def run(self) -> None:
         """Play whenever it should, until cancelled.

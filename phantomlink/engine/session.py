@@ -8,7 +8,7 @@ the time before leaves afterwards.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -86,6 +86,8 @@ class Session:
         self.is_paused = False
         self.is_stopped = False
         self.events = EventStream()
+        # What is made once for all listeners of the stream as it is now.
+        self.shared_news: dict[Hashable, object] = {}
         self._reservations = 0
         self._closed: tuple[int, str] | None = None
         self._nursery: trio.Nursery | None = None
@@ -343,8 +345,7 @@ class Session:
         self.speed = speed
         for playback in self._playheads:
             playback.set_rate(self.rate_hz)
-        for sink in self.sinks():
-            sink.stream_changed()
+        self._tell_sinks()
         self._tell(SessionEventKind.PACED)
 
     @property
@@ -375,8 +376,7 @@ class Session:
         self._applied = applied
         for playback in self._playheads:
             playback.set_perturbation(applied)
-        for sink in self.sinks():
-            sink.stream_changed()
+        self._tell_sinks()
         self._tell(SessionEventKind.PERTURBED, detail=applied.perturbation_id if applied else "")
         return self.main.playhead.bin_index
 
@@ -428,6 +428,12 @@ class Session:
         finally:
             # Outputs may hold their session: together they would stay until a collector comes.
             self.outputs = ()
+
+    def _tell_sinks(self) -> None:
+        """The stream has changed. No packet has left since, so the news comes before the next."""
+        self.shared_news.clear()
+        for sink in self.sinks():
+            sink.stream_changed()
 
     def _update(self) -> None:
         for playback in self._playheads:

@@ -359,6 +359,6 @@ def test_json_of_a_session_and_of_its_creation_agree(server):
     created = server.create("shown")
     _, shown = server.get("/api/sessions/shown")
     assert shown["lsl"] == created["lsl"]
-    validate(shown, {"$ref": "#/components/schemas/Session"})
+    validate(shown, {"$ref": "#/components/schemas/SessionState"})
     assert json.loads(json.dumps(shown["lsl"]))["has_consumers"] is False
     server.request("DELETE", "/api/sessions/shown")

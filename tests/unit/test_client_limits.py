@@ -94,7 +94,7 @@ class StickyWebSocket:
 
 
 def queue_sink(**limits):
-    sink = QueueSink(WireFormat.MSGPACK, ClientLimits(**limits), Histogram(), client_id=7)
+    sink = QueueSink(WireFormat.MSGPACK, ClientLimits(**limits), Histogram(), no_news, client_id=7)
     sink.max_packets = 4
     return sink
 
@@ -104,7 +104,7 @@ def offer(sink, *names):
         sink.offer_nowait(FakeRelease(name))
 
 
-async def no_greeting():
+async def no_news():
     return b"metadata"
 
 
@@ -124,7 +124,7 @@ def test_a_queue_is_bounded_in_packets_and_in_bytes_and_keeps_the_newest():
 async def test_a_client_that_hiccups_is_not_given_up(autojump_clock):
     sink, websocket = queue_sink(behind_seconds=2.0), StickyWebSocket()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sink.send_until_ended, websocket, no_greeting)
+        nursery.start_soon(sink.send_until_ended, websocket)
         with trio.move_on_after(60) as watching:
             async with trio.open_nursery() as watchers:
                 watchers.start_soon(sink.until_too_slow)
@@ -152,7 +152,7 @@ async def test_the_deadline_is_exact(falls_behind_at, autojump_clock):
 
     async with trio.open_nursery() as nursery:
         started = trio.current_time()
-        nursery.start_soon(sink.send_until_ended, websocket, no_greeting)
+        nursery.start_soon(sink.send_until_ended, websocket)
         nursery.start_soon(watch)
         await trio.sleep(falls_behind_at)
         websocket.stop()
@@ -168,7 +168,7 @@ async def test_the_deadline_is_exact(falls_behind_at, autojump_clock):
 async def test_one_that_is_given_up_is_told_when_it_reads_again(autojump_clock):
     sink, websocket = queue_sink(), StickyWebSocket()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sink.send_until_ended, websocket, no_greeting)
+        nursery.start_soon(sink.send_until_ended, websocket)
         await trio.testing.wait_all_tasks_blocked()
         websocket.stop()
         offer(sink, b"a")
@@ -182,3 +182,37 @@ async def test_one_that_is_given_up_is_told_when_it_reads_again(autojump_clock):
         websocket.flowing.set()
     assert websocket.taken == [b"a", None]
     assert websocket.closed == (CLOSE_TOO_SLOW, "too slow: behind for 2 s, 2 packets dropped")
+
+
+async def test_what_changes_the_stream_is_told_in_its_place_also_when_the_oldest_go(autojump_clock):
+    sink, websocket = queue_sink(), StickyWebSocket()
+    told = iter(range(10))
+
+    def news():
+        n = next(told)
+
+        async def message():
+            return b"news %d" % n
+
+        return message()
+
+    sink._news = news
+    websocket.stop()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sink.send_until_ended, websocket)
+        offer(sink, b"a")
+        await trio.testing.wait_all_tasks_blocked()
+        # One is being sent; of the others the oldest go, and the news stay where they are.
+        offer(sink, b"b", b"c")
+        sink.stream_changed()
+        offer(sink, b"d", b"e")
+        sink.stream_changed()
+        offer(sink, b"f", b"g")
+        sink.put_nowait(b"scored")
+        assert sink.dropped == 2
+        assert sink.backlog.queued_packets == 4
+        websocket.flowing.set()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert websocket.taken == [b"a", b"news 0", b"d", b"e", b"news 1", b"f", b"g", b"scored"]
+    assert sink.backlog.queued_bytes == 0

@@ -198,9 +198,55 @@ async def test_a_client_that_is_behind_now_and_then_is_not_given_up(mock_clock):
     assert frames.dropped_frames == 0
 
 
+async def no_news():
+    return b"metadata"
+
+
+async def test_what_changes_the_stream_is_told_before_the_packets_that_follow():
+    async with connected(max_frames=3) as (frames, client, _):
+        made, told = trio.Event(), []
+
+        def news():
+            n = len(told)
+            told.append(n)
+
+            async def message():
+                await made.wait()
+                return b"news %d" % n
+
+            return message()
+
+        sink = WebSocketSink(frames, WireFormat.MSGPACK, news)
+        frames.offer_nowait(b"0")
+        sink.stream_changed()
+        frames.offer_nowait(b"1")
+        sink.stream_changed()
+        for k in range(2, 6):
+            frames.offer_nowait(b"%d" % k)
+        assert (frames.queued_frames, frames.dropped_frames) == (3, 2)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sink.tell_until_ended)
+            await trio.testing.wait_all_tasks_blocked()
+            assert await client.receive_some(100) == b"0"
+            # Its being made is nothing that the client is behind with.
+            assert not sink.is_deferred
+            made.set()
+            await trio.testing.wait_all_tasks_blocked()
+            got = await client.receive_some(1000)
+            assert got == frame_message(b"news 0") + frame_message(b"news 1") + b"345"
+            # One that is not made when the end comes does not hold it up.
+            made = trio.Event()
+            sink.stream_changed()
+            frames.offer_nowait(b"6")
+            await trio.testing.wait_all_tasks_blocked()
+            sink.end(1000, "over")
+        assert await client.receive_some(1000) == b"6"
+        assert frames.queued_frames == 0
+
+
 async def test_a_client_comes_last_for_as_long_as_it_is_behind():
     async with connected(max_frames=100) as (frames, client, _):
-        sink = WebSocketSink(frames, WireFormat.MSGPACK)
+        sink = WebSocketSink(frames, WireFormat.MSGPACK, no_news)
         assert not sink.is_deferred
         for k in range(20):
             frames.offer_nowait(numbered(k))

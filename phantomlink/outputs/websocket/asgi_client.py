@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import trio
@@ -62,6 +63,14 @@ class AsgiWebSocket(Protocol):
         ...
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """Something that waits to be sent: a packet was offered at a time, other messages were not."""
+
+    message: bytes | str | Awaitable[bytes | str]
+    offered_ns: int | None = None
+
+
 class QueueSink:
     """One client: the packets that wait for its sender task.
 
@@ -69,6 +78,7 @@ class QueueSink:
         wire_format: of its messages.
         limits: how slow it may be; when the queue is full the oldest go and are counted.
         latency: where it is recorded how long each took from being offered to having been sent.
+        news: makes the metadata message of a stream that has just changed.
         client_id: number of its connection.
 
     Attributes:
@@ -86,6 +96,7 @@ class QueueSink:
         wire_format: PacketForm,
         limits: ClientLimits,
         latency: Histogram,
+        news: Callable[[], Awaitable[bytes | str]],
         client_id: int = 0,
     ) -> None:
         self._wire_format = wire_format
@@ -95,11 +106,12 @@ class QueueSink:
         self.max_packets = limits.queue_packets
         self._latency = latency
         self._client_id = client_id
-        self._queue: deque[tuple[int, bytes | str]] = deque()
+        self._news = news
+        self._queue: deque[_Waiting] = deque()
+        self._queued_packets = 0
         self._queued_bytes = 0
         self.behind_since: float | None = None
         self._wake = trio.Event()
-        self._has_changed = False
         self.reason: ClosingReason | None = None
         self.dropped = 0
 
@@ -119,7 +131,7 @@ class QueueSink:
         since = self.behind_since
         return ClientBacklog(
             client_id=self._client_id,
-            queued_packets=len(self._queue),
+            queued_packets=self._queued_packets,
             queued_bytes=self._queued_bytes,
             dropped_packets=self.dropped,
             behind_seconds=None if since is None else running_seconds() - since,
@@ -128,17 +140,21 @@ class QueueSink:
     def offer_nowait(self, release: Release) -> None:
         """Queue the packet; the oldest go when there is no room. The newest always has it."""
         payload = release.frame(self._wire_format).payload
-        self.put_nowait(payload.decode() if self._is_text else payload)
+        self._queue.append(
+            _Waiting(payload.decode() if self._is_text else payload, time.monotonic_ns())
+        )
+        self._queued_packets += 1
+        self._queued_bytes += len(payload)
+        while self._queued_packets > 1 and (
+            self._queued_packets > self.max_packets or self._queued_bytes > self._limits.queue_bytes
+        ):
+            self._drop_oldest()
+        self._wake.set()
 
     def put_nowait(self, message: bytes | str) -> None:
-        """Queue a message, as `offer_nowait` does a packet."""
-        self._queue.append((time.monotonic_ns(), message))
+        """Queue a message that is no packet: it is never dropped, as the client asked for it."""
+        self._queue.append(_Waiting(message))
         self._queued_bytes += len(message)
-        while len(self._queue) > 1 and (
-            len(self._queue) > self.max_packets or self._queued_bytes > self._limits.queue_bytes
-        ):
-            self._take()
-            self.dropped += 1
         self._wake.set()
 
     def end(self, code: int, reason: str) -> None:
@@ -149,35 +165,32 @@ class QueueSink:
 
     def give_up(self) -> None:
         """Close behind what is being sent: it is too slow."""
-        self.dropped += len(self._queue)
+        self.dropped += self._queued_packets
         self._queue.clear()
-        self._queued_bytes = 0
+        self._queued_packets = self._queued_bytes = 0
         self.end(CLOSE_TOO_SLOW, self._limits.too_slow(self.dropped))
 
     def stream_changed(self) -> None:
-        """Let the client have the metadata again."""
-        self._has_changed = True
+        """Let the client have the metadata again, before the packets that come now."""
+        self._queue.append(_Waiting(self._news()))
         self._wake.set()
 
-    async def send_until_ended(
-        self, websocket: AsgiWebSocket, greeting: Callable[[], Awaitable[bytes | str]]
-    ) -> None:
+    async def send_until_ended(self, websocket: AsgiWebSocket) -> None:
         """Send what comes, in order; then close with the reason of the end.
 
-        Args:
-            websocket: the client.
-            greeting: makes the metadata message, for when the stream has changed.
+        Raises:
+            RecordingError: what is to be told of a change cannot be read.
         """
         while True:
             if self.behind_since is None:
                 self.behind_since = running_seconds()
-            if self._has_changed:
-                self._has_changed = False
-                await websocket.send(await greeting())
             while self._queue:
-                offered_ns, message = self._take()
-                await websocket.send(message)
-                waited_ns = time.monotonic_ns() - offered_ns
+                waiting = self._take(0)
+                message = waiting.message
+                await websocket.send(message if isinstance(message, bytes | str) else await message)
+                if waiting.offered_ns is None:
+                    continue
+                waited_ns = time.monotonic_ns() - waiting.offered_ns
                 self._latency.record(waited_ns)
                 if waited_ns < self._limits.current_seconds * 1e9:
                     self.behind_since = running_seconds()
@@ -196,11 +209,22 @@ class QueueSink:
                 return
             await sleep_until_running(again_at)
 
-    def _take(self) -> tuple[int, bytes | str]:
-        offered_ns, message = self._queue.popleft()
-        # JSON of ours is ASCII: as many characters as bytes.
-        self._queued_bytes -= len(message)
-        return offered_ns, message
+    def _drop_oldest(self) -> None:
+        """Drop the oldest packet; what tells of changes stays in its place."""
+        for n, waiting in enumerate(self._queue):
+            if waiting.offered_ns is not None:
+                self._take(n)
+                self.dropped += 1
+                return
+
+    def _take(self, n: int) -> _Waiting:
+        waiting = self._queue[n]
+        del self._queue[n]
+        if isinstance(waiting.message, bytes | str):
+            # JSON of ours is ASCII: as many characters as bytes.
+            self._queued_bytes -= len(waiting.message)
+        self._queued_packets -= waiting.offered_ns is not None
+        return waiting
 
 
 async def serve_asgi_client(
@@ -224,13 +248,15 @@ async def serve_asgi_client(
     """
     client_id = next_client_id()
     bind(session=shown_code(session.code), client=client_id)
-    sink = QueueSink(admission.form, limits, session.counters.latency(WEBSOCKET), client_id)
 
-    async def greeting() -> bytes | str:
+    def news() -> Awaitable[bytes | str]:
         sink.max_packets = limits.packets_at(session.rate_hz)
-        return await make_greeting(session, admission)
+        return make_greeting.news(session, admission)
 
-    await websocket.send(await greeting())
+    latency = session.counters.latency(WEBSOCKET)
+    sink = QueueSink(admission.form, limits, latency, news, client_id)
+    sink.max_packets = limits.packets_at(session.rate_hz)
+    await websocket.send(await make_greeting(session, admission))
     session.subscribe(admission.filter, session.playback(admission.filter), sink)
     try:
         with client_messages(session, admission, client_id, sink.put_nowait) as client_input:
@@ -240,7 +266,7 @@ async def serve_asgi_client(
                     _receive_messages, websocket, sink, limits.message_bytes, client_input
                 )
                 nursery.start_soon(_give_up_when_too_slow, sink, session, cut_off)
-                await sink.send_until_ended(websocket, greeting)
+                await sink.send_until_ended(websocket)
                 nursery.cancel_scope.cancel()
     finally:
         session.unsubscribe(sink)

@@ -7,6 +7,8 @@ for every client, go past it into the `FrameStream` that both share.
 from __future__ import annotations
 
 import logging
+import math
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +28,7 @@ from phantomlink.outputs.decoders.client_input import ClientInput
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.client_messages import client_messages, receive_message
-from phantomlink.outputs.websocket.frame_stream import FrameStream
+from phantomlink.outputs.websocket.frame_stream import FrameStream, HeldPlace
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
 from phantomlink.wire.encoder import PacketForm, close_frame, frame_message
 
@@ -40,8 +42,20 @@ _PROTOCOL_ERRORS = frozenset({1002, 1003, 1007, CLOSE_TOO_BIG})
 # The kernel's own buffer would otherwise hide five seconds of stream from us.
 SEND_BUFFER_BYTES = 64 * 1024
 
-MakeGreeting = Callable[[Session, Admission], Awaitable[bytes | str]]
-"""Makes the first message of a connection."""
+
+class MakeGreeting(Protocol):
+    """Makes the metadata messages of a connection.
+
+    What they tell is how the stream is at the call; waiting for them gives the message.
+    """
+
+    def __call__(self, session: Session, admission: Admission) -> Awaitable[bytes | str]:
+        """The first message."""
+        ...
+
+    def news(self, session: Session, admission: Admission) -> Awaitable[bytes | str]:
+        """The message of a stream that has just changed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +72,20 @@ class WebSocketSink:
     transport = WEBSOCKET
     is_listening = True
 
-    def __init__(self, stream: FrameStream, wire_format: PacketForm, client_id: int = 0) -> None:
+    def __init__(
+        self,
+        stream: FrameStream,
+        wire_format: PacketForm,
+        news: Callable[[], Awaitable[bytes | str]],
+        client_id: int = 0,
+    ) -> None:
         self._stream = stream
+        self._news = news
         self._wire_format = wire_format
         self._client_id = client_id
         self._told = trio.Event()
-        self._has_changed = False
+        self._making = trio.CancelScope()
+        self._untold: deque[tuple[HeldPlace, Awaitable[bytes | str]]] = deque()
         self.reason: ClosingReason | None = None
 
     @property
@@ -107,22 +129,32 @@ class WebSocketSink:
         if self.reason is None:
             self.reason = ClosingReason(code, reason)
             self._told.set()
+            self._making.cancel()
 
     def stream_changed(self) -> None:
-        """Let the client have the metadata again."""
-        self._has_changed = True
+        """Let the client have the metadata again, before the packets that come now."""
+        self._untold.append((self._stream.hold_nowait(), self._news()))
         self._told.set()
 
-    async def wait_told(self) -> ClosingReason | None:
-        """Wait for the end, and answer its reason; or for a change of the stream: None."""
-        while True:
-            if self.reason is not None:
-                return self.reason
-            if self._has_changed:
-                self._has_changed = False
-                return None
-            self._told = trio.Event()
-            await self._told.wait()
+    async def tell_until_ended(self) -> ClosingReason:
+        """Tell the client what changes, in its place between the packets; why the end comes.
+
+        Raises:
+            RecordingError: what is to be told cannot be read.
+        """
+        while self._untold or self.reason is None:
+            if not self._untold:
+                self._told = trio.Event()
+                await self._told.wait()
+                continue
+            place, message = self._untold.popleft()
+            frame = b""
+            # The end does not wait for a recording that cannot be read now.
+            with trio.CancelScope(deadline=math.inf if self.reason is None else -math.inf) as scope:
+                self._making = scope
+                frame = frame_message(await message)
+            self._stream.fill_nowait(place, frame)
+        return self.reason
 
 
 async def serve_websocket_client(
@@ -155,7 +187,12 @@ async def serve_websocket_client(
         behind_seconds=limits.behind_seconds,
         current_seconds=limits.current_seconds,
     )
-    sink = WebSocketSink(frames, admission.form, client_id)
+
+    def news() -> Awaitable[bytes | str]:
+        frames.max_frames = limits.packets_at(session.rate_hz)
+        return make_greeting.news(session, admission)
+
+    sink = WebSocketSink(frames, admission.form, news, client_id)
 
     def give_up() -> None:
         sink.end(CLOSE_TOO_SLOW, limits.too_slow(sink.dropped))
@@ -217,9 +254,7 @@ async def _stream_session(
             leave = partial(_leave, sink, listening.cancel_scope)
             listening.start_soon(_until_client_leaves, websocket, leave, client_input)
             listening.start_soon(_until_silent, websocket, sink, limits, leave)
-            while (reason := await sink.wait_told()) is None:
-                frames.max_frames = limits.packets_at(session.rate_hz)
-                frames.put_nowait(frame_message(await make_greeting(session, admission)))
+            reason = await sink.tell_until_ended()
             with trio.move_on_after(CLOSE_SECONDS):
                 await websocket.aclose(reason.code, reason.text)
             listening.cancel_scope.cancel()

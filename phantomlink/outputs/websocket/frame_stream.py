@@ -64,11 +64,17 @@ class MessageReceiver(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class _Item:
+class HeldPlace:
+    """Something in the queue; what comes behind one that is held waits until it is filled."""
+
     data: memoryview
     droppable: bool
     offered_ns: int | None = None
     done: trio.Event | None = None
+    is_held: bool = False
+
+
+_Item = HeldPlace
 
 
 class FrameStream(trio.abc.Stream):
@@ -195,6 +201,24 @@ class FrameStream(trio.abc.Stream):
         """Send a whole data frame that is never dropped."""
         self._put_nowait(frame, droppable=False)
 
+    def hold_nowait(self) -> HeldPlace:
+        """Keep a place in the order for a frame that is still being made."""
+        place = HeldPlace(memoryview(b""), droppable=False, is_held=True)
+        if not (self._is_gone() or self._close_sent):
+            self._append(place)
+        return place
+
+    def fill_nowait(self, place: HeldPlace, frame: bytes) -> None:
+        """Send the frame that a place was kept for, and what has come behind it."""
+        if not any(each is place for each in self._queue):
+            # The client has gone, or was given up.
+            return
+        place.data, place.is_held = memoryview(frame), False
+        self._queued_bytes += len(frame)
+        if self._queue[0] is place:
+            self._flush_nowait()
+        self._wake.set()
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send control bytes in their place in the order.
 
@@ -269,7 +293,8 @@ class FrameStream(trio.abc.Stream):
         dropped. Returns when the connection is closed or the client is gone.
         """
         while not self._is_gone():
-            if not self._queue:
+            if not self._queue or self._queue[0].is_held:
+                # Nothing waits for the client, but for us at most.
                 self.behind_since = None
                 self._wake = trio.Event()
                 await self._wake.wait()
@@ -362,7 +387,7 @@ class FrameStream(trio.abc.Stream):
         return False
 
     def _flush_nowait(self) -> None:
-        while self._queue:
+        while self._queue and not self._queue[0].is_held:
             item = self._queue[0]
             sent = self._send_nowait(item.data)
             if self._is_gone():
