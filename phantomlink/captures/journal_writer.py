@@ -11,7 +11,6 @@ that a crash at any moment leaves a set of which a reader knows what belongs tog
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import zlib
@@ -21,9 +20,13 @@ from pathlib import Path
 
 from phantomlink.captures.framing import COMPRESSED, PLAIN, SEGMENT_LENGTH, frame
 from phantomlink.captures.records import End, Header, Record
+from phantomlink.files.atomic_write import sync_folder
+from phantomlink.files.lock import lock_nowait
 
 SEGMENT_BYTES = 64 * 2**20
 _STEP_BYTES = 1 << 20
+# Without O_BINARY Windows would write two bytes for each that looks like the end of a line.
+_NEW_FILE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
 
 
 class JournalWriter:
@@ -95,9 +98,9 @@ class JournalWriter:
         os.close(self._descriptor)
 
     def _open(self) -> int:
-        descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(self.path, _NEW_FILE, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_nowait(descriptor)
             header = frame(self._header.body())
             self.n_bytes += _write(descriptor, PLAIN + header)
         except OSError:
@@ -121,7 +124,7 @@ def is_being_written(path: Path) -> bool:
     """Whether some process writes to a journal."""
     try:
         with path.open("rb") as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+            lock_nowait(file.fileno(), shared=True)
     except BlockingIOError:
         return True
     return False
@@ -168,8 +171,4 @@ def _replace(aside: Path, path: Path) -> None:
     with aside.open("rb") as file:
         os.fsync(file.fileno())
     aside.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -38,7 +38,7 @@ def written_atomically(path: Path, *, overwrite: bool) -> Iterator[Path]:
             part.replace(path)
         else:
             _move_to_new(part, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -64,7 +64,8 @@ def _sync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """What was renamed in a folder stays so over a loss of power, where the system can do that."""
     # Windows cannot open a folder, and some network file systems cannot sync one.
     with suppress(OSError):
         _sync(folder, os.O_RDONLY)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from phantomlink.files.lock import lock_nowait
 
 
 class StateLockedError(OSError):
@@ -33,12 +30,12 @@ class StateLock:
             StateLockedError: another process has it.
             OSError: its file cannot be made.
         """
-        if fcntl is None or self._descriptor is not None:
+        if self._descriptor is not None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_nowait(descriptor)
         except OSError as error:
             os.close(descriptor)
             if isinstance(error, BlockingIOError):

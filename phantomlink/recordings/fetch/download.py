@@ -7,7 +7,6 @@ Only a file whose length and SHA-256 are right gets the target's name.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from typing import IO
 
 import requests
 
+from phantomlink.files.lock import lock_nowait
 from phantomlink.files.regular import read_regular
 from phantomlink.recordings.fetch.dandi import Remote
 from phantomlink.recordings.fetch.errors import (
@@ -228,10 +228,10 @@ class Download:
     def _lock(self) -> Iterator[None]:
         """One at a time fetches it, whoever asks."""
         lock = self.part.with_name(f"{self.part.name}.lock")
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_nowait(descriptor)
             except BlockingIOError:
                 raise FetchConflictError(
                     f"{self._target}: is being fetched by another process"
