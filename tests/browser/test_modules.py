@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import msgpack
@@ -321,12 +322,14 @@ def test_the_time_machine_stays_inside_and_loops(modules: Page) -> None:
 
 def test_sliders_are_made_of_the_schema(modules: Page) -> None:
     from phantomlink.perturbation.parse import parse_among  # noqa: PLC0415
-    from phantomlink.perturbation.schema import perturbation_schema  # noqa: PLC0415
+    from phantomlink.rest.openapi import openapi_document  # noqa: PLC0415
+    from phantomlink.rest.table import ROUTES  # noqa: PLC0415
 
     got = run(
         modules,
         """const form = await import("/core/perturbation-form.js");
-        const kinds = form.transformKinds(value);
+        const schema = form.perturbationSchema(value);
+        const kinds = form.transformKinds(schema);
         const fields = kinds.flatMap((kind) => form.fieldsOf(kind).filter((field) => !field.isList));
         return {
           names: kinds.map((kind) => kind.title),
@@ -339,9 +342,9 @@ def test_sliders_are_made_of_the_schema(modules: Page) -> None:
             const v = form.valueAt(field, at);
             return !(v >= field.minimum && v <= field.maximum * 1.001);
           })).map((field) => field.name),
-          presets: form.presetNames(value),
+          presets: form.presetNames(schema),
         };""",
-        perturbation_schema(),
+        json.loads(json.dumps(openapi_document(ROUTES))),
     )
     assert "gaussian_noise" in got["names"]
     assert "next_day" in got["presets"]

@@ -1,6 +1,23 @@
 /** The server's JSON Schema of a perturbation as fields of a form. Knows no kind by name. */
 
 /**
+ * The schema of a perturbation in an OpenAPI document, with what it refers to in its place.
+ * @param {any} document
+ * @returns {any} null where there is none
+ */
+export function perturbationSchema(document) {
+  const schemas = document?.components?.schemas ?? {};
+  const resolved = (/** @type {any} */ value) => {
+    if (Array.isArray(value)) return value.map(resolved);
+    if (value === null || typeof value !== "object") return value;
+    const found = /^#\/components\/schemas\/(.+)$/.exec(value.$ref ?? "");
+    if (found) return resolved(schemas[found[1]]);
+    return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, resolved(each)]));
+  };
+  return schemas.Perturbation ? resolved(schemas.Perturbation) : null;
+}
+
+/**
  * The kinds of transforms.
  * @param {any} schema of a perturbation, from `/openapi.json`
  * @returns {any[]} their schemas
@@ -8,7 +25,12 @@
 export function transformKinds(schema) {
   for (const option of schema.oneOf ?? []) {
     const items = option.properties?.transforms?.items;
-    if (items?.oneOf) return items.oneOf;
+    if (items?.oneOf) {
+      return items.oneOf.map((/** @type {any} */ kind) => {
+        const name = kind.properties.kind;
+        return { ...kind, title: name.const ?? name.enum?.[0] ?? kind.title };
+      });
+    }
   }
   return [];
 }

@@ -30,7 +30,7 @@ export function Chart({ label, x, series, xLabel, yLabel, ticks, mark = null }) 
       <line class="axis" x1=${PAD.left} y1=${PAD.top} x2=${PAD.left} y2=${py(0)} />
       <text x=${PAD.left - 4} y=${PAD.top + 8} text-anchor="end">${number(most, most < 10 ? 1 : 0)}</text>
       <text x=${PAD.left - 4} y=${py(0)} text-anchor="end">0</text>
-      ${marks.map(([text, value]) => html`<text x=${px(value)} y=${H - PAD.bottom + 14} text-anchor="middle">${text}</text>`)}
+      ${marks.map(([text, value]) => html`<text x=${px(value)} y=${H - PAD.bottom + 14} text-anchor=${px(value) > W - 24 ? "end" : "middle"}>${text}</text>`)}
       <text class="name" x=${W - PAD.right} y=${H - 5} text-anchor="end">${xLabel}</text>
       <text class="name" x=${PAD.left - 4} y="10">${yLabel}</text>
       ${mark !== null && html`<line class="mark" x1=${px(mark)} x2=${px(mark)} y1=${PAD.top} y2=${py(0)} />`}

@@ -2,7 +2,7 @@
 
 import { html, signal } from "../vendor/preact.js";
 import { api } from "../api.js";
-import { perturbationName, presetNames } from "../core/perturbation-form.js";
+import { perturbationName, perturbationSchema, presetNames } from "../core/perturbation-form.js";
 import { number } from "../core/format.js";
 import { attempt } from "./notices.js";
 import { PerturbationFields } from "./perturbation-fields.js";
@@ -14,8 +14,7 @@ const isOpen = signal(false);
 
 /** The server's schema of a perturbation. @param {import("../live-model.js").LiveModel} model */
 export async function loadSchema(model) {
-  const document = await attempt(() => api("openapi.json"));
-  model.schema.value = document?.components?.schemas?.Perturbation ?? null;
+  model.schema.value = perturbationSchema(await attempt(() => api("openapi.json")));
 }
 
 /** @param {{model: import("../live-model.js").LiveModel}} props */

@@ -22,28 +22,24 @@ export function Transport({ model }) {
     if (seconds !== null) void model.control("seek", { position_seconds: seconds });
   };
   const noListener = state && !state.listeners && !state.is_paused;
-  return html`<section class="card transport" aria-label="Session controls">
-    <h2>Session <span class="dim small">for everybody who listens</span></h2>
-    <div class="row">
-      <button class="primary" onClick=${run(isHeld ? "resume" : "pause")} aria-keyshortcuts="Space" disabled=${!state}>${isHeld ? "Resume" : "Pause"}</button>
-      <button onClick=${run("stop")} disabled=${!state}>Stop</button>
-      <button onClick=${run("step", { packets: 1 })} disabled=${!state?.is_paused} title="One packet on; while paused">Step</button>
-      <button onClick=${() => model.seekTrial(-1)} disabled=${!state}>Trial −1</button>
-      <button onClick=${() => model.seekTrial(1)} disabled=${!state}>Trial +1</button>
-      <button onClick=${back} disabled=${!state}>Back 5 s</button>
-      ${model.isPlayer.value
-        ? html`<button onClick=${() => model.post({ kind: "play", play: false })}>Stop playing here</button><span class="dim small">plays because of you</span>`
-        : html`<button class=${noListener ? "primary" : ""} onClick=${() => model.post({ kind: "play", play: true })} disabled=${!state}>Play here</button>`}
-    </div>
-    <div class="row">
-      <label>Speed
-        <select value=${String(state?.speed ?? 1)} onChange=${(/** @type {any} */ e) => void model.control("speed", { speed: Number(e.target.value) })}>
-          ${[...new Set([...SPEEDS, state?.speed ?? 1])].sort((a, b) => a - b).map((speed) => html`<option value=${String(speed)}>${number(speed, 2)}×</option>`)}
-        </select>
-      </label>
-      <form class="row" onSubmit=${goTo}><label>Go to <input name="place" id="goto" size="7" placeholder="1:23.4" autocomplete="off" /></label><button>Go</button></form>
-      <${FilterChoice} model=${model} />
-    </div>
+  return html`<section class="card transport row" aria-label="The session, for everybody who listens">
+    <button class="primary" onClick=${run(isHeld ? "resume" : "pause")} aria-keyshortcuts="Space" disabled=${!state}>${isHeld ? "Resume" : "Pause"}</button>
+    <button onClick=${run("stop")} disabled=${!state}>Stop</button>
+    <button onClick=${run("step", { packets: 1 })} disabled=${!state?.is_paused} title="One packet on; while paused">Step</button>
+    <button onClick=${() => model.seekTrial(-1)} disabled=${!state}>Trial −1</button>
+    <button onClick=${() => model.seekTrial(1)} disabled=${!state}>Trial +1</button>
+    <button onClick=${back} disabled=${!state}>Back 5 s</button>
+    <form class="row" onSubmit=${goTo}><label>Go to <input name="place" id="goto" size="6" placeholder="1:23.4" autocomplete="off" /></label><button>Go</button></form>
+    <label>Speed
+      <select value=${String(state?.speed ?? 1)} onChange=${(/** @type {any} */ e) => void model.control("speed", { speed: Number(e.target.value) })}>
+        ${[...new Set([...SPEEDS, state?.speed ?? 1])].sort((a, b) => a - b).map((speed) => html`<option value=${String(speed)}>${number(speed, 2)}×</option>`)}
+      </select>
+    </label>
+    <${FilterChoice} model=${model} />
+    <span class="push"></span>
+    ${model.isPlayer.value
+      ? html`<span class="dim small">plays because of you</span><button onClick=${() => model.post({ kind: "play", play: false })}>Stop playing here</button>`
+      : html`<button class=${noListener ? "primary" : ""} onClick=${() => model.post({ kind: "play", play: true })} disabled=${!state}>Play here</button>`}
   </section>`;
 }
 

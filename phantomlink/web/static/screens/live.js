@@ -61,10 +61,11 @@ function LiveScreen({ model, holdRaster, holdCursor }) {
       <${Headline} model=${model} />
       <${Trouble} model=${model} />
       <div class=${`grid${isRefused && !wasThere ? " hidden" : ""}`}>
+        <${Transport} model=${model} />
         <${RasterPanel} model=${model} canvas=${html`<div class="hold" ref=${holdRaster}></div>`} />
         <div class="side"><${CursorPanel} model=${model} canvas=${html`<div class="hold" ref=${holdCursor}></div>`} /><${Figures} model=${model} /></div>
         <${Scrubber} model=${model} overview=${overview.value} />
-        <div class="stack"><${Transport} model=${model} /><${PerturbationPanel} model=${model} /></div>
+        <div class="stack"><${PerturbationPanel} model=${model} /></div>
         <div class="stack"><${UnitPanel} model=${model} /></div>
         <div class="stack"><${DecoderList} model=${model} /><${Connect} model=${model} /></div>
       </div>
@@ -93,7 +94,7 @@ function Trouble({ model }) {
   const shown = connectionState(status, left);
   const missing = model.metadata.value?.missing ?? [];
   if (shown.name === "open") {
-    return missing.length ? html`<details class="banner info"><summary>This recording lacks ${missing.length} things</summary><ul>${missing.map((/** @type {string} */ line) => html`<li>${line}</li>`)}</ul></details>` : null;
+    return missing.length ? html`<details class="banner info"><summary>What this recording lacks (${missing.length})</summary><ul>${missing.map((/** @type {string} */ line) => html`<li>${line}</li>`)}</ul></details>` : null;
   }
   const create = () => attempt(async () => {
     await api("api/sessions/create", { method: "POST", body: { custom_code: model.code } });

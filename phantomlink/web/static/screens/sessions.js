@@ -3,7 +3,7 @@
 import { effect, html, render, signal } from "../vendor/preact.js";
 import { BASE, api, apiIfThere, needsToken } from "../api.js";
 import { clock, micros, number, plural } from "../core/format.js";
-import { perturbationName, presetNames } from "../core/perturbation-form.js";
+import { perturbationName, perturbationSchema, presetNames } from "../core/perturbation-form.js";
 import { attempt, copy, notify } from "../parts/notices.js";
 import { Shell } from "../parts/shell.js";
 import { Empty, StateBadge, connectionState, sessionState } from "../parts/states.js";
@@ -27,8 +27,7 @@ export function showSessions(root) {
     asked = true;
     void attempt(async () => {
       datasets.value = await apiIfThere("api/datasets");
-      const document = await api("openapi.json");
-      presets.value = presetNames(document.components.schemas.Perturbation);
+      presets.value = presetNames(perturbationSchema(await api("openapi.json")) ?? {});
     });
   });
 }
