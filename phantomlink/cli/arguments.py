@@ -103,6 +103,9 @@ def _add_serve(commands: _Commands) -> None:
         help="write url, port and pid to this file once clients can connect; it is removed at the "
         "end",
     )
+    serve.add_argument(
+        "--open", action="store_true", help="open the dashboard in a browser once it answers"
+    )
     for info in describe_settings():
         default = "" if info.default is None else f" (default: {_shown(info.default)})"
         text = (info.help + default).replace("%", "%%")

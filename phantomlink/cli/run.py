@@ -80,7 +80,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     for line in unknown_variables():
         logging.getLogger(__name__).warning("%s", line)
     try:
-        trio.run(serve, settings, arguments.recording, arguments.ready_file, clock=RunningClock())
+        trio.run(
+            serve,
+            settings,
+            arguments.recording,
+            arguments.ready_file,
+            arguments.open,
+            clock=RunningClock(),
+        )
     except* (PhantomLinkError, OSError) as group:
         raise next(leaves(group)) from None
     return 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import webbrowser
 from pathlib import Path
+from urllib.parse import quote
 
 import trio
 
@@ -22,7 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 async def serve(
-    settings: Settings, recording: str | None = None, ready_path: Path | None = None
+    settings: Settings,
+    recording: str | None = None,
+    ready_path: Path | None = None,
+    opens_browser: bool = False,
 ) -> None:
     """Open the port, start the application, and serve until a signal, also one during the start.
 
@@ -30,6 +35,7 @@ async def serve(
         settings: what the server was told.
         recording: path or dataset name; None for the one that the settings name.
         ready_path: where a file says that clients can connect; None for no file.
+        opens_browser: whether the dashboard is opened in a browser then.
 
     Raises:
         SettingsError: the port cannot be opened, or the ready file not be written.
@@ -53,6 +59,8 @@ async def serve(
                 urls = [url for one in listeners for url in urls_of(*one.socket.getsockname()[:2])]
                 _say_what_and_where(app.get_service(), listeners, urls)
                 ready.write(urls[0], listeners[0].socket.getsockname()[1])
+                if opens_browser:
+                    nursery.start_soon(open_dashboard, urls[0], settings.api_token)
                 signals.has_started = True
                 await signals.told.wait()
                 ready.remove()
@@ -60,6 +68,14 @@ async def serve(
                 await server.say_goodbye()
                 await app.shutdown()
             nursery.cancel_scope.cancel()
+
+
+async def open_dashboard(url: str, token: str | None) -> None:
+    """Open the dashboard in the user's browser, with the token where there is one."""
+    address = url if token is None else f"{url}/#token={quote(token)}"
+    # Looks for programs and starts one.
+    if not await trio.to_thread.run_sync(webbrowser.open, address):
+        logger.warning("No browser could be opened: open %s", url)
 
 
 async def _listen(settings: Settings) -> list[trio.SocketListener]:
@@ -91,5 +107,5 @@ def _say_what_and_where(
     for listener in listeners:
         service.policy.warn_if_exposed(listener.socket.getsockname()[0])
     for url in urls:
-        logger.info("Listening on %s (try %s/docs in a browser)", url, url)
+        logger.info("Listening on %s (the dashboard; %s/docs is the API)", url, url)
     logger.info("A first client, in another terminal: phantomlink watch %s", urls[0])

@@ -166,6 +166,38 @@ async def test_a_paused_session_steps_over_rest(client):
         assert answer.status_code == 422
 
 
+async def test_a_trial_can_be_sought(app, client):
+    await client.post("/api/sessions/create", json={"custom_code": "trials"})
+    trial = app.get_service().recording.trials.by_id(3)
+
+    async def seek(**body):
+        answer = await client.post("/api/control/trials/seek", json=body)
+        return answer.status_code, await answer.get_json()
+
+    status, sought = await seek(trial_id=3)
+    assert status == 200
+    assert sought["position_seconds"] - 0.025 < trial.start_time <= sought["position_seconds"]
+    status, sought = await seek(trial_id=3, event="go_cue_time")
+    cue = trial.columns["go_cue_time"]
+    assert sought["position_seconds"] <= cue < sought["position_seconds"] + 0.025
+    for body in (
+        {"trial_id": 3, "packet_id": 1},
+        {"trial_id": 3, "event": "success"},
+        {"packet_id": 3, "event": "go_cue_time"},
+        {},
+    ):
+        status, _ = await seek(**body)
+        assert status == 422, body
+    assert (await seek(trial_id=999))[0] == 404
+
+
+async def test_presets_say_what_they_do(client):
+    answer = await (await client.get("/api/perturbations/presets")).get_json()
+    kinds = [each["kind"] for each in answer["presets"]["light"]["transforms"]]
+    assert kinds == ["gaussian_noise", "drift"]
+    assert "steps" in answer["presets"]["bad_day"]
+
+
 async def test_a_host_ends_no_directive_of_the_policy(synthetic_recording):
     token = "correct-horse-battery-staple"
     # Without a token such a host is refused.

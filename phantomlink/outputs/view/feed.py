@@ -3,8 +3,10 @@
 Theory of operation. In a tick a feed does nothing but keep a reference to the packet: it is an
 observer, which listens to nothing and has each packet after everybody else. At most twenty times a
 second its task, a moment behind a tick, makes columns of what has come, in stretches of the loop
-budget. Viewers wait for news of their feed and take from its history what they have not had: who
-is slow finds more there, shortened, and nothing is queued for anybody.
+budget. Viewers take from its history what they have not had. One whose socket is free is written to
+straight away, without its task being woken: ten of them would cost more than all the rest. One that
+is behind is woken, waits until its socket is free, and finds more in the history then, shortened:
+nothing is queued for anybody.
 
 What happens to the session between packets is followed too, and told at once.
 """
@@ -12,6 +14,7 @@ What happens to the session between packets is followed too, and told at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import trio
 
@@ -53,6 +56,14 @@ _ENDS_RUN = frozenset(
         SessionEventKind.PERTURBED,
     }
 )
+
+
+class Waiter(Protocol):
+    """A viewer who has had everything."""
+
+    def take_nowait(self) -> bool:
+        """Take what is new without waiting; False where that cannot be: it is woken then."""
+        ...
 
 
 class ViewFeed:
@@ -102,7 +113,8 @@ class ViewFeed:
         self._wake = trio.Event()
         self._urgent = trio.Event()
         self._cause: str | None = _ARRIVAL
-        self._news = trio.Event()
+        # Who has had everything and waits for news.
+        self._waiting: dict[Waiter, trio.Event] = {}
         self._encoded: tuple[int, int, list[bytes]] = (0, 0, [])
         self._lateness = RecentDurations()
 
@@ -149,9 +161,13 @@ class ViewFeed:
             self._encoded = (number, end, columns_messages(self.history.since(number)))
         return self._encoded[2]
 
-    async def news(self) -> None:
-        """Wait until there is something that was not there before."""
-        await self._news.wait()
+    async def news(self, waiter: Waiter) -> None:
+        """Wait until there is something that `waiter` cannot take without waiting, or the end."""
+        event = self._waiting[waiter] = trio.Event()
+        try:
+            await event.wait()
+        finally:
+            self._waiting.pop(waiter, None)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch until the session ends or this is cancelled; started when the state is known."""
@@ -168,7 +184,8 @@ class ViewFeed:
                     nursery.cancel_scope.cancel()
             finally:
                 session.unobserve(self)
-                self._publish()
+                for event in self._waiting.values():
+                    event.set()
 
     def _follow(self, event: SessionEvent) -> None:
         if event.kind in _ENDS_RUN:
@@ -180,9 +197,14 @@ class ViewFeed:
         self._urgent.set()
         self._wake.set()
 
-    def _publish(self) -> None:
-        self._news.set()
-        self._news = trio.Event()
+    async def _publish(self) -> None:
+        """Let everybody have what is new; nobody is woken who takes it at once."""
+        budget = LoopBudget()
+        for waiter, event in list(self._waiting.items()):
+            if self.ended is not None or not waiter.take_nowait():
+                event.set()
+            if budget.is_over:
+                await budget.end()
 
     async def _watch(self) -> None:
         next_ns = 0
@@ -196,7 +218,7 @@ class ViewFeed:
             next_ns = await self._take(next_ns)
             if self._cause is not None and self.ended is None:
                 await self._tell_state()
-            self._publish()
+            await self._publish()
 
     async def _wait_until(self, next_ns: int) -> None:
         left_ns = next_ns - self._session.parts.clock.now_ns()
@@ -258,7 +280,7 @@ class ViewFeed:
                 told = summaries
                 self.decoders = packed({"type": "decoders", "decoders": told})
                 self.decoders_number += 1
-                self._publish()
+                await self._publish()
 
     async def _tell_stats(self) -> None:
         session = self._session
@@ -285,5 +307,5 @@ class ViewFeed:
             if playback.waiting_for != self._record.get("waiting_for"):
                 self._cause = self._cause or _HELD
                 self._urge()
-            self._publish()
+            await self._publish()
             await trio.sleep(_STATS_SECONDS)

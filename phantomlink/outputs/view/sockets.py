@@ -6,7 +6,7 @@ and what comes meanwhile waits in the feed's history. One that is silent to ping
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 
 import trio
 import trio_websocket
@@ -50,9 +50,18 @@ class TrioViewSocket:
             BrokenResourceError: the viewer is gone.
         """
         try:
-            await self._frames.send_all(frame_message(message))
+            await self._frames.send_all(_framed(message))
         except trio.ClosedResourceError as error:
             raise trio.BrokenResourceError("the viewer is gone") from error
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the kernel has taken all that was sent."""
+        return not self._frames.queued_bytes
+
+    def send_nowait(self, message: bytes) -> None:
+        """Give it to the kernel; what that does not take waits in the stream."""
+        self._frames.put_nowait(_framed(message))
 
     async def until_closed(self) -> None:
         """Read and ignore what comes, until it leaves or is silent to pings."""
@@ -83,6 +92,12 @@ class TrioViewSocket:
             reading.cancel()
 
 
+@lru_cache(maxsize=64)
+def _framed(message: bytes) -> bytes:
+    # The same message for all viewers of a query, one after the other.
+    return frame_message(message)
+
+
 class AsgiViewSocket:
     """A viewer behind an ASGI server, which pings by itself.
 
@@ -96,6 +111,13 @@ class AsgiViewSocket:
     async def send(self, message: bytes) -> None:
         """Send it; returns when the server has taken it."""
         await self._websocket.send(message)
+
+    is_free = False
+    """ASGI knows no sending without waiting."""
+
+    def send_nowait(self, message: bytes) -> None:
+        """Not here."""
+        raise NotImplementedError
 
     async def until_closed(self) -> None:
         """Read and ignore what comes; the framework cancels this when the viewer leaves."""

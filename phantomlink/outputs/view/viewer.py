@@ -25,6 +25,15 @@ class ViewSocket(Protocol):
         """
         ...
 
+    @property
+    def is_free(self) -> bool:
+        """Whether `send_nowait` may be called: nothing waits to be sent."""
+        ...
+
+    def send_nowait(self, message: bytes) -> None:
+        """Send a binary message without waiting; what the connection does not take, waits."""
+        ...
+
     async def until_closed(self) -> None:
         """Read and ignore what comes, until the other side leaves or is silent to pings."""
         ...
@@ -34,36 +43,67 @@ class ViewSocket(Protocol):
         ...
 
 
+class _Viewer:
+    """What one viewer has had of a feed."""
+
+    def __init__(self, socket: ViewSocket, feed: ViewFeed) -> None:
+        self._socket = socket
+        self._feed = feed
+        self._number = feed.history.end
+        self._state_number = 0
+        self._stats_number = 0
+        self._decoders_number = 0
+
+    def news(self) -> list[bytes]:
+        """The messages that it has not had: columns, or how the session stands, or how punctual.
+
+        They count as had.
+        """
+        feed = self._feed
+        if feed.history.end > self._number:
+            messages = feed.columns_since(self._number)
+            self._number = feed.history.end
+            return messages
+        if feed.state_number != self._state_number:
+            self._state_number = feed.state_number
+            return [feed.state]
+        if feed.stats_number != self._stats_number and feed.stats is not None:
+            self._stats_number = feed.stats_number
+            return [feed.stats]
+        if feed.decoders_number != self._decoders_number and feed.decoders is not None:
+            self._decoders_number = feed.decoders_number
+            return [feed.decoders]
+        return []
+
+    def take_nowait(self) -> bool:
+        """Send all that is new as long as the socket is free; whether it was."""
+        while self._socket.is_free:
+            messages = self.news()
+            if not messages:
+                return True
+            for message in messages:
+                self._socket.send_nowait(message)
+        return False
+
+
 async def serve_session_view(socket: ViewSocket, feed: ViewFeed) -> None:
     """Show a session until it ends or the viewer leaves."""
     ended: tuple[int, str] | None = None
 
     async def send() -> None:
         nonlocal ended
-        number = feed.history.end
+        viewer = _Viewer(socket, feed)
         await socket.send(feed.hello())
-        state_number, stats_number, decoders_number = 0, 0, 0
         while True:
-            news = feed.news
-            if feed.history.end > number:
-                messages = feed.columns_since(number)
-                number = feed.history.end
-                for message in messages:
-                    await socket.send(message)
-            elif feed.state_number != state_number:
-                state_number = feed.state_number
-                await socket.send(feed.state)
-            elif feed.stats_number != stats_number and feed.stats is not None:
-                stats_number = feed.stats_number
-                await socket.send(feed.stats)
-            elif feed.decoders_number != decoders_number and feed.decoders is not None:
-                decoders_number = feed.decoders_number
-                await socket.send(feed.decoders)
-            elif feed.ended is not None:
+            messages = viewer.news()
+            for message in messages:
+                await socket.send(message)
+            if messages:
+                continue
+            if feed.ended is not None:
                 ended = feed.ended
                 return
-            else:
-                await news()
+            await feed.news(viewer)
 
     await _until_either_ends(socket, send)
     await _close(socket, ended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -38,13 +39,19 @@ MOST_STEPS = 1000
 
 
 class Seek(Record, frozen=True):
-    """One of the two."""
+    """One of packet_id, position_seconds and trial_id."""
 
     packet_id: Annotated[
         Annotated[int, about(minimum=0)] | None, about("bin of the recording", 1000)
     ] = None
     position_seconds: Annotated[
         Annotated[float, about(minimum=0)] | None, about("from the start of the recording")
+    ] = None
+    trial_id: Annotated[
+        Annotated[int, about(minimum=0)] | None, about("row in the trial table", 5)
+    ] = None
+    event: Annotated[
+        str | None, about("column of times of the trial; its start without", "go_cue_time")
     ] = None
 
 
@@ -148,18 +155,49 @@ async def stop(request: Request, path: OfSession) -> Done:
 async def seek(request: Request, path: OfSession, given: Seek) -> Sought:
     """Move every playhead.
 
-    Takes one of packet_id and position_seconds, in the body or in the query. Filtered playheads go
+    Takes one of packet_id, position_seconds and trial_id, in the body or in the query; with a trial
+    an event, the bin that holds it. Filtered playheads go
     to their first match at or after it, wrapping.
     """
     session = request.session(path.code)
-    if given.packet_id is not None and given.position_seconds is None:
+    places = {
+        "packet_id": given.packet_id,
+        "position_seconds": given.position_seconds,
+        "trial_id": given.trial_id,
+    }
+    named = [name for name, value in places.items() if value is not None]
+    if len(named) != 1:
+        got = " and ".join(named) or "none"
+        raise InvalidParameterError(f"got {got}, takes one of {', '.join(places)}")
+    if given.event is not None and given.trial_id is None:
+        raise InvalidParameterError("event: takes a trial_id beside it")
+    if given.packet_id is not None:
         session.seek(given.packet_id)
-    elif given.position_seconds is not None and given.packet_id is None:
+    elif given.position_seconds is not None:
         session.seek_seconds(given.position_seconds)
-    else:
-        got = "neither" if given.packet_id is None else "both"
-        raise InvalidParameterError(f"got {got}, takes one of packet_id and position_seconds")
+    elif given.trial_id is not None:
+        session.seek(_bin_of_trial(session, given.trial_id, given.event))
     return sought(session)
+
+
+def _bin_of_trial(session: Session, trial_id: int, event: str | None) -> int:
+    """The first bin of a trial, or the bin that holds one of its times."""
+    trial = session.recording.trials.by_id(trial_id)
+    if event is None or event == "start_time":
+        seconds = trial.start_time
+    else:
+        value = trial.columns.get(event)
+        if not isinstance(value, float | int) or isinstance(value, bool) or math.isnan(value):
+            times = [name for name, each in trial.columns.items() if name.endswith("_time")]
+            raise InvalidParameterError(
+                f"event: got {event[:80]!r}, takes a time of trial {trial_id}: "
+                f"{', '.join(['start_time', 'stop_time', *times])}"
+            )
+        seconds = float(value)
+    grid = session.grid
+    index = grid.index_of(seconds)
+    # A bin belongs to the trial that contains its start.
+    return index if event is not None or grid.start_of(index) >= seconds else index + 1
 
 
 @_simple("step", "stepping", (409, 503))

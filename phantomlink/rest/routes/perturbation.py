@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from phantomlink.engine.session import Session
-from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation import NO_PERTURBATION, PRESETS
 from phantomlink.recordings.trials import Filter
 from phantomlink.rest.playheads import PlayedFilter, filter_of, perturbation_of
 from phantomlink.rest.records import (
@@ -117,6 +117,20 @@ async def put(request: Request, path: OfSession, given: PutPerturbation) -> Pert
     return perturbation_changed(session, packet_id)
 
 
+class Presets(Record, frozen=True):
+    """Perturbations by name."""
+
+    presets: Annotated[
+        dict[str, PerturbationJson], about("from the lightest to the worst, then scripts")
+    ]
+
+
+@route("GET", "/api/perturbations/presets", TAG)
+async def presets(request: Request) -> Presets:
+    """Perturbations that have names."""
+    return Presets({name: each.as_json() for name, each in PRESETS.items()})
+
+
 @route("DELETE", PATH, TAG, errors=(503,))
 async def clear(request: Request, path: OfSession) -> PerturbationChanged:
     """Send the recording's own counts from the next packet on.
@@ -165,4 +179,4 @@ def perturbation_changed(session: Session, packet_id: int) -> PerturbationChange
     )
 
 
-ROUTES = (show, put, clear, digest)
+ROUTES = (show, put, clear, digest, presets)

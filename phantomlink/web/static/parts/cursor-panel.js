@@ -10,11 +10,10 @@ export function CursorPanel({ model, canvas }) {
   const [, , x, y] = now?.kinematics ?? [NaN, NaN, NaN, NaN];
   const [tx, ty] = now?.intention ?? [NaN, NaN];
   const place = (/** @type {number} */ a, /** @type {number} */ b) => (Number.isFinite(a) ? `${number(a, 1)}, ${number(b, 1)} ${units}` : UNKNOWN);
-  const names = model.decoders.value.map((each) => each.name);
   return html`<section class="card cursor" aria-labelledby="cursor-title">
     <div class="row"><h2 id="cursor-title">Cursor</h2><span class="push"></span><span class="dim small" data-test="cursor-text">${place(x, y)}</span></div>
     <div class="canvas-box">${canvas}${model.status.value.state === "open" ? null : html`<div class="veil" aria-hidden="true"></div>`}</div>
-    <p class="dim small keys"><span class="key target">target</span><span class="key cursor">cursor</span>${names.map((name, i) => html`<span class="key d${i % 4}">${name}, decoded</span>`)}
+    <p class="dim small keys"><span class="key target">target</span><span class="key cursor">cursor</span>
       ${Number.isFinite(tx) ? `target at ${place(tx, ty)}` : "no target now"}</p>
   </section>`;
 }

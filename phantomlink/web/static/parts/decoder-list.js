@@ -1,7 +1,7 @@
 /** Decoders of a session: who answers, how well, and how soon. */
 
 import { html } from "../vendor/preact.js";
-import { micros, number } from "../core/format.js";
+import { number } from "../core/format.js";
 import { Empty } from "./states.js";
 
 /** @param {{model: import("../live-model.js").LiveModel}} props */
@@ -19,9 +19,15 @@ export function DecoderList({ model }) {
 /** @param {{decoders: any[]}} props */
 export function DecoderTable({ decoders }) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Decoders"><table>
-    <thead><tr><th scope="col">Decoder</th><th scope="col">R² (last 10 s)</th><th scope="col">answered</th><th scope="col">late</th><th scope="col">latency p50</th></tr></thead>
-    <tbody>${decoders.map((each) => html`<tr key=${each.name}><th scope="row">${each.name}</th>
-      <td>${number(each.r2 ?? each.last_10_s?.r2, 3)}</td><td>${each.coverage == null ? "–" : `${number(each.coverage * 100, 1)} %`}</td>
-      <td>${number(each.late)}</td><td>${micros(each.latency_us?.p50)}</td></tr>`)}</tbody>
+    <thead><tr><th scope="col">Decoder</th><th scope="col">R² of velocity, last 10 s</th><th scope="col">answered</th><th scope="col">late</th><th scope="col">latency p50</th></tr></thead>
+    <tbody>${decoders.map((each) => html`<tr key=${each.decoder}><th scope="row">${each.decoder}<br /><span class="dim small">${[each.kind, each.connected ? null : "not connected"].filter(Boolean).join(", ")}</span></th>
+      <td>${number(recentR2(each), 3)}</td><td>${each.coverage === null ? "–" : `${number(each.coverage * 100, 1)} %`}</td>
+      <td>${number(each.late)}</td><td>${number(each.latency_ms.p50, 2)} ms</td></tr>`)}</tbody>
   </table></div>`;
+}
+
+/** @param {any} decoder @returns {number | null} of both axes; null where it is not defined */
+function recentR2(decoder) {
+  const figures = decoder.last_10_s;
+  return (figures?.velocity ?? figures?.position)?.r2?.both ?? null;
 }

@@ -33,8 +33,7 @@ async function refresh() {
   if (!chosen.value) return;
   const path = `api/sessions/${encodeURIComponent(chosen.value)}`;
   const answer = await apiIfThere(`${path}/decoders`);
-  const list = answer?.decoders ?? null;
-  decoders.value = answer === null ? false : Array.isArray(list) ? list : Object.entries(list ?? {}).map(([name, each]) => ({ name, .../** @type {any} */ (each) }));
+  decoders.value = answer === null ? false : answer.decoders;
   report.value = decoders.value && decoders.value.length > 1 ? await apiIfThere(`${path}/report?format=json`) : null;
 }
 
@@ -61,14 +60,19 @@ function DecodersScreen() {
   </${Shell}>`;
 }
 
-/** @param {{report: any}} props */
+/** Each two decoders, by trial: what their RMSE of velocity differs by. @param {{report: any}} props */
 function Differences({ report: shown }) {
-  const pairs = shown.pairs ?? shown.comparisons ?? [];
+  const pairs = (shown.runs[0]?.comparison?.pairs ?? []).filter(
+    (/** @type {any} */ pair) => pair.window === "trials" && pair.figure === "rmse",
+  );
   return html`${pairs.map((/** @type {any} */ pair) => {
-    const values = pair.by_trial ?? pair.differences ?? [];
-    const name = `${pair.a} − ${pair.b}`;
-    return html`<section class="card" aria-label=${name}><h2>${name} <span class="dim small">RMSE by trial</span></h2>
-      <${Chart} label=${`Difference of RMSE, ${name}, ${values.length} trials`} x=${values.map((/** @type {any} */ _, /** @type {number} */ i) => i)} series=${[{ name, values: values.map((/** @type {any} */ v) => Math.abs(typeof v === "number" ? v : v.rmse)), kind: "bars" }]} xLabel="trial" yLabel="difference" />
-      <p>${number(pair.rmse?.difference ?? pair.difference, 2)}${pair.p === undefined ? "" : `, p ${number(pair.p, 3)}`}</p></section>`;
+    const name = `${pair.first} − ${pair.second}`;
+    const trials = pair.trials;
+    return html`<section class="card" key=${`${name}-${pair.quantity}`} aria-label=${name}><h2>${name} <span class="dim small">RMSE of ${pair.quantity}, by trial</span></h2>
+      <${Chart} label=${`Difference of RMSE, ${name}, ${trials.length} trials, mean ${number(pair.mean_difference, 2)}`} x=${trials.map((/** @type {any} */ _, /** @type {number} */ i) => i)} series=${[
+        { name: `${pair.second} better`, values: trials.map((/** @type {any} */ each) => Math.max(0, each.difference)), kind: "bars" },
+        { name: `${pair.first} better`, values: trials.map((/** @type {any} */ each) => Math.max(0, -each.difference)), kind: "steps" },
+      ]} xLabel="trial, in order" yLabel="size of the difference" />
+      <p>Mean ${number(pair.mean_difference, 2)}, 95 % [${number(pair.ci95[0], 2)}, ${number(pair.ci95[1], 2)}], p ${number(pair.p_holm ?? pair.p, 3)}; ${pair.first} better in ${pair.first_better_in} of ${pair.n_trials} trials.</p></section>`;
   })}`;
 }
