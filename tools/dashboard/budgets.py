@@ -2,7 +2,7 @@
 
     python -m tools.dashboard.budgets [--seconds 60] [--units 142] [--bin-ms 25]
 
-One session in a server of its own, one page that shows it: first paint, time until it is live, frames
+One session in a server of its own, one page that shows it: first paint, time until live, frames
 a second, share of a core that the main thread takes, its longest task, how long a frame is drawn,
 from a packet's stamp to the pixel, and the JavaScript heap at the begin and at the end.
 """
