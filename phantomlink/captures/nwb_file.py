@@ -1,0 +1,220 @@
+"""A capture as a plain NWB file, which any tool reads and PhantomLink plays again.
+
+pynwb takes a second to import and a hundred megabytes, so this is for processes of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phantomlink.captures.timeline import CapturedBins
+from phantomlink.files.atomic_write import written_atomically
+from phantomlink.recordings.nwb.write import write_file
+
+if TYPE_CHECKING:
+    from pynwb import NWBFile
+
+_AXES = "columns=[x,y]"
+
+
+def write_nwb(path: Path, bins: CapturedBins, digest: str, state: str, *, overwrite: bool) -> None:
+    """Write a capture.
+
+    Args:
+        path: of the file.
+        bins: of the capture.
+        digest: SHA-256 over its canonical payloads.
+        state: of the capture; one that is not complete says so.
+        overwrite: whether a file that is there is replaced.
+
+    Raises:
+        FileExistsError: there is a file, and `overwrite` is false.
+        OSError: it cannot be written.
+    """
+    nwb = _new_file(bins, state)
+    _add_units(nwb, bins)
+    _add_behaviour(nwb, bins)
+    _add_trials(nwb, bins)
+    _add_sent(nwb, bins)
+    _add_controls(nwb, bins)
+    said = bins.header.body()[2] | {"state": state, "digest": digest, "packets": len(bins)}
+    said.pop("trials")
+    nwb.add_scratch(
+        json.dumps(said),
+        name="phantomlink",
+        description="What the capture was made of, as JSON",
+    )
+    with written_atomically(path, overwrite=overwrite) as part:
+        write_file(part, nwb)
+
+
+def _new_file(bins: CapturedBins, state: str) -> NWBFile:
+    from pynwb import NWBFile  # noqa: PLC0415
+    from pynwb.file import Subject  # noqa: PLC0415
+
+    header = bins.header
+    first = next(each for each in bins.sent if each is not None)
+    began = datetime.fromtimestamp(header.unix_ns(first.deadline_ns) / 1e9, UTC)
+    about = header.about
+    species = about.get("species") or "Unknown species"
+    return NWBFile(
+        session_description=f"PhantomLink capture ({state}) of {header.dataset}: {header.title}",
+        identifier=header.capture_id,
+        session_start_time=began,
+        session_id=header.capture_id,
+        experiment_description=(
+            "What PhantomLink sent: bin k is the k-th packet, of whatever bin of the source. "
+            "Trials are visits; acquisition/sent says which packet each bin was and when it left."
+        ),
+        lab=about.get("lab") or None,
+        institution=about.get("institution") or None,
+        keywords=["PhantomLink", "capture", header.dataset],
+        source_script=f"PhantomLink {header.version}; source SHA-256 {header.sha256}",
+        source_script_file_name="phantomlink",
+        subject=Subject(
+            subject_id=about.get("subject") or "unknown",
+            species=species,
+            sex="U",
+            age="P0D/",
+            description="As the source says; age and sex are not repeated here.",
+        ),
+    )
+
+
+def _add_units(nwb: NWBFile, bins: CapturedBins) -> None:
+    intervals = bins.observed_intervals()
+    for n, unit_id in enumerate(bins.header.unit_ids):
+        nwb.add_unit(id=unit_id, spike_times=bins.spike_times(n), obs_intervals=intervals)
+    assert nwb.units is not None
+    nwb.units.resolution = bins.width
+
+
+def _add_behaviour(nwb: NWBFile, bins: CapturedBins) -> None:
+    from pynwb import TimeSeries  # noqa: PLC0415
+    from pynwb.behavior import SpatialSeries  # noqa: PLC0415
+
+    centres = (np.arange(len(bins)) + 0.5) * bins.width
+    about = bins.header.about
+    module = nwb.create_processing_module("behavior", "Kinematics of each packet")
+    if not np.isnan(bins.kinematics[:, 2:]).all():
+        module.add(
+            SpatialSeries(
+                name="cursor_pos",
+                description="Position of each packet. First column x, second column y",
+                comments=_AXES,
+                data=bins.kinematics[:, 2:],
+                timestamps=centres,
+                unit=about.get("position_unit") or "unknown",
+                reference_frame="of the source",
+            )
+        )
+    if not np.isnan(bins.kinematics[:, :2]).all():
+        module.add(
+            TimeSeries(
+                name="cursor_vel",
+                description="Velocity of each packet. First column x, second column y",
+                comments=_AXES,
+                data=bins.kinematics[:, :2],
+                timestamps=centres,
+                unit=about.get("velocity_unit") or "unknown",
+            )
+        )
+
+
+def _add_trials(nwb: NWBFile, bins: CapturedBins) -> None:
+    visits = bins.visits
+    if not visits:
+        return
+    columns = {name: [v.columns.get(name) for v in visits] for name in visits[0].columns}
+    kept = {name: made for name, values in columns.items() if (made := _column(values))}
+    for name, (_, is_ragged) in kept.items():
+        nwb.add_trial_column(name, f"{name} of the source", index=is_ragged)
+    for n, visit in enumerate(visits):
+        row = {name: values[n] for name, (values, _) in kept.items()}
+        nwb.add_trial(start_time=visit.start, stop_time=visit.stop, **row)
+
+
+def _column(values: Sequence[Any]) -> tuple[list[Any], bool] | None:
+    """A column of the trial table, and whether it is ragged; None: NWB has no form for it."""
+    if all(isinstance(value, list) for value in values):
+        arrays = [np.asarray(value) for value in values]
+        is_plain = all(a.size and a.dtype.kind in "bif" for a in arrays)
+        has_form = is_plain and len({a.shape[1:] for a in arrays}) == 1
+        return ([a.tolist() for a in arrays], True) if has_form else None
+    if all(isinstance(value, bool) for value in values):
+        return list(values), False
+    if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+        return list(values), False
+    if all(value is None or isinstance(value, int | float) for value in values):
+        return [np.nan if value is None else float(value) for value in values], False
+    if all(value is None or isinstance(value, str) for value in values):
+        return [value or "" for value in values], False
+    return None
+
+
+def _add_sent(nwb: NWBFile, bins: CapturedBins) -> None:
+    from hdmf.common import DynamicTable, VectorData  # noqa: PLC0415
+
+    header = bins.header
+    rows = [
+        (-1, -1, -1, np.nan, np.nan, 0, 0, 0, "")
+        if s is None
+        else (
+            s.packet.packet_id,
+            s.packet.sequence_number,
+            s.packet.loop,
+            header.unix_ns(s.deadline_ns) / 1e9,
+            np.nan if s.left_at_ns is None else s.left_at_ns / 1e9,
+            s.delivered,
+            s.delay_ns,
+            s.faults,
+            s.packet.perturbation_id or "",
+        )
+        for s in bins.sent
+    ]
+    said = {
+        "packet_id": "bin of the source; -1: missing in the capture",
+        "sequence_number": "of the packet",
+        "loop": "times the source had wrapped",
+        "deadline": "when it was due, Unix s",
+        "left_at": "when it left, Unix s; NaN: lost on purpose",
+        "delivered": "0 lost on purpose, 1, or 2 when sent twice",
+        "delay_ns": "held back on purpose, at the speed of the source",
+        "faults": "bits: 1 lost, 2 duplicated, 4 overtaken",
+        "perturbation_id": "what was done to the counts; empty: nothing",
+    }
+    columns = [
+        VectorData(name=name, description=what, data=list(values))
+        for (name, what), values in zip(said.items(), zip(*rows, strict=True), strict=True)
+    ]
+    nwb.add_acquisition(
+        DynamicTable(name="sent", description="the packet of each bin", columns=columns)
+    )
+
+
+def _add_controls(nwb: NWBFile, bins: CapturedBins) -> None:
+    from hdmf.common import DynamicTable, VectorData  # noqa: PLC0415
+
+    if not bins.controls:
+        return
+    controls = bins.controls
+    table: dict[str, tuple[str, list[Any]]] = {
+        "what": ("what happened", [c.what for c in controls]),
+        "packet_id": ("first packet that it affects", [c.packet_id for c in controls]),
+        "sequence_number": ("of that packet", [c.sequence_number for c in controls]),
+        "at": ("when, Unix s", [bins.header.unix_ns(c.at_ns) / 1e9 for c in controls]),
+        "detail": ("as JSON", [json.dumps(c.detail) for c in controls]),
+    }
+    columns = [
+        VectorData(name=name, description=what, data=data) for name, (what, data) in table.items()
+    ]
+    module = nwb.create_processing_module("phantomlink", "What steered the playhead")
+    module.add(
+        DynamicTable(name="control", description="what steered the playhead", columns=columns)
+    )
