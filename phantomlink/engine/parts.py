@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -11,6 +12,7 @@ from phantomlink.engine.fanout import Encoders
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.prefetch import BlockReader
 from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.blind import BlindBins
 from phantomlink.recordings.grid import BinGrid
 from phantomlink.scheduling.clock import Clock
 from phantomlink.scheduling.idle_collector import IdleGarbageCollector
@@ -89,6 +91,21 @@ def make_parts(
         clock=resources.clock,
         phases=resources.phases,
         collector=resources.collector,
+    )
+
+
+def blind_parts(parts: PlaybackParts, test_trials: Collection[int]) -> PlaybackParts:
+    """The same with the truth of some trials hidden.
+
+    Raises:
+        InvalidParameterError: the recording has no such trials.
+    """
+    bins = BlindBins(parts.bins, test_trials)
+    opened = parts.open_recording
+    return replace(
+        parts,
+        reader=BlockReader(bins, opened.thread, opened.recovery),
+        assembler=PacketAssembler(bins),
     )
 
 

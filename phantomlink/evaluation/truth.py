@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.blind import BlindBins
+from phantomlink.recordings.trials import Filter
 from phantomlink.scoring import ScoringRules, SentPacket, angular_speed_threshold, movement_bins
 from phantomlink.scoring.packets import Kinematics
 
@@ -114,6 +116,31 @@ def read_min_speed(bins: Bins) -> float:
         for start in range(0, n_bins, every)
     ]
     return angular_speed_threshold(np.concatenate(blocks))
+
+
+HiddenTruth = Mapping[int, tuple[Kinematics, int]]
+"""Kinematics and trial row by bin."""
+
+
+def read_hidden(bins: Bins) -> HiddenTruth:
+    """The truth that blind bins hide; nothing of others.
+
+    Raises:
+        RecordingError: it cannot be read.
+    """
+    if not isinstance(bins, BlindBins):
+        return {}
+    found: dict[int, tuple[Kinematics, int]] = {}
+    whole = bins.unhidden
+    for trial_id in sorted(bins.test_trials):
+        if not whole.trials.by_id(trial_id).plays:
+            continue
+        for start, stop in whole.trials.ranges(Filter(trial_id=trial_id), whole.grid):
+            block = whole.read(start, stop)
+            rows = zip(block.kinematics.tolist(), block.trial_rows.tolist(), strict=True)
+            for index, ((vx, vy, x, y), trial_row) in enumerate(rows, start):
+                found[index] = ((vx, vy, x, y), trial_row)
+    return found
 
 
 def _seconds(value: object) -> float:

@@ -17,7 +17,7 @@ from phantomlink.engine.digest import payload_digest, runs_within
 from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.output import Output, OutputKind
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
-from phantomlink.engine.parts import PlaybackParts
+from phantomlink.engine.parts import PlaybackParts, blind_parts
 from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.selection import Selection
@@ -28,6 +28,7 @@ from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation, parse_perturbation
 from phantomlink.perturbation.perturber import SEEDS
 from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.state.file import SessionState
 
@@ -91,6 +92,7 @@ class Sessions:
         perturbation: object = None,
         seed: int | None = None,
         private: bool | None = None,
+        test_trials: Sequence[int] | None = None,
     ) -> tuple[Session, bool]:
         """The session of this code, or of a made-up one; and whether it is new.
 
@@ -105,6 +107,7 @@ class Sessions:
             seed: of the perturbation; None for the server's.
             private: make up a code that is a secret, for a session that is not listed; it has no
                 outlets, whose names would tell the code.
+            test_trials: whose truth is hidden from everybody; None for none.
 
         Raises:
             InvalidParameterError: something has the wrong form or is out of range.
@@ -124,6 +127,8 @@ class Sessions:
         check_pace(rate_hz, factor)
         _check_seed(seed)
         parts = await self._parts_at(rate_hz)
+        if test_trials is not None:
+            parts = blind_parts(parts, test_trials)
         wanted, applied = None, None
         if perturbation is not None:
             wanted_seed = self._registry.seed if seed is None else seed
@@ -131,6 +136,7 @@ class Sessions:
         existing = None if code is None else self._registry.find(code)
         if existing is not None:
             _check_same_bins(existing, bin_size_ms)
+            _check_same_hidden(existing, test_trials)
             _check_same_speed(existing, speed)
             self._check_same_outputs(existing, outputs)
             _check_same_perturbation(existing, wanted, seed)
@@ -282,6 +288,15 @@ def _check_same_bins(session: Session, bin_size_ms: float | None) -> None:
         raise SessionDiffersError(
             f"bin_size_ms: got {bin_size_ms:g}, but session {session.code!r} has bins of "
             f"{grid.bin_size_ms:g} ms; delete it first, or take another code"
+        )
+
+
+def _check_same_hidden(session: Session, test_trials: Sequence[int] | None) -> None:
+    hidden = hidden_trials(session.bins)
+    if test_trials is not None and hidden != set(test_trials):
+        raise SessionDiffersError(
+            f"blind: got {len(set(test_trials))} test trials, but session {session.code!r} has "
+            f"{len(hidden)}, or others; delete it first, or take another code"
         )
 
 

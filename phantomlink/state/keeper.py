@@ -15,6 +15,7 @@ import trio
 
 from phantomlink.engine.session import Session
 from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.recordings.blind import hidden_trials
 from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.state.file import (
     RecordingIdentity,
@@ -93,14 +94,16 @@ class StateKeeper:
     def freeze(self) -> None:
         """Keep the sessions as they are now, before the server that goes away ends them."""
         if self._last is None:
-            self._last = tuple(map(_state_of, self._sessions))
+            self._last = tuple(
+                _state_of(session) for session in self._sessions if _is_kept(session)
+            )
             self._freezing.set()
 
     async def _look(self) -> tuple[SessionState, ...]:
         """What there is to keep. A tick that is due comes in between."""
         state, turn = [], LoopBudget()
         for session in self._sessions:
-            if not session.is_closed:
+            if not session.is_closed and _is_kept(session):
                 state.append(_state_of(session))
             if turn.is_over:
                 await turn.end()
@@ -176,6 +179,11 @@ class StateKeeper:
         other.path.unlink(missing_ok=True)
         self._written_sha256 = other.sha256
         return other.sessions
+
+
+def _is_kept(session: Session) -> bool:
+    """Whether it may come back: a blind one would come back with its truth."""
+    return not hidden_trials(session.bins)
 
 
 def _state_of(session: Session) -> SessionState:

@@ -300,3 +300,48 @@ def test_beyond_this_machine_nobody_without_a_token_may_fit(recording, tmp_path)
         )
         assert status == 403
         assert "PHANTOM_API_TOKEN" in problem["detail"]
+
+
+def test_a_blind_session_hides_the_truth_of_its_test_trials(server):
+    blind = {"test_trials": [1, 3]}
+    create(server, "blind", blind=blind)
+    status, problem = server.request(
+        "POST", "/api/sessions/create", {"custom_code": "blind", "blind": {"test_trials": [2]}}
+    )
+    assert (status, problem["title"]) == (409, "Session exists with other options")
+    _, trials = server.get("/api/trials")
+    hidden = [t for t in trials["trials"] if t["trial_id"] in blind["test_trials"]]
+    seen, in_test = set(), 0
+    with connect(f"{server.ws}/stream/binary/blind?scores=1") as websocket:
+        while len(seen) < 500:
+            message = decode(websocket.recv(timeout=20))
+            assert message["type"] != "scored"
+            if message["type"] != "data":
+                continue
+            packet = message["data"]
+            seen.add(packet["packet_id"])
+            at = packet["packet_id"] * 0.025
+            if any(t["start_time"] + 0.001 < at < t["stop_time"] - 0.026 for t in hidden):
+                in_test += 1
+                assert packet["trial_id"] is None
+                assert set(packet["kinematics"].values()) == {None}
+                assert set(packet["intention"].values()) == {None}
+            websocket.send(msgpack.packb(still(packet)))
+        for path in ("decoders", "decoders/still", "decoders/still/score", "report"):
+            status, problem = server.get(f"/api/sessions/blind/{path}")
+            assert (status, problem["title"]) == (409, "Blind session")
+        body = {"decoder": "kalman", "trials": [0, 1]}
+        status, problem = server.request("POST", "/api/sessions/blind/calibrate", body)
+        assert status == 422
+        assert "test trials" in problem["detail"]
+    assert in_test > 50
+    assert server.request("POST", "/api/control/blind/stop")[0] == 200
+    _, score = server.get("/api/sessions/blind/decoders/still/score")
+    assert {1, 3} <= {trial["trial_id"] for trial in score["answered"]["trials"]}
+    document = json.loads(fetch(server, "/api/sessions/blind/report")[0])
+    assert document["about"]["blind_test_trials"] == "1,3"
+    assert document["about"]["truth_within_reach"].startswith("not in this session")
+    status, problem = server.request(
+        "POST", "/api/sessions/create", {"blind": {"test_trials": [99]}}
+    )
+    assert status == 422

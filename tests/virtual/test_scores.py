@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import trio
 
+from phantomlink.engine.parts import blind_parts
 from phantomlink.engine.session import Session
 from phantomlink.evaluation.feed import DecoderFeed
 from phantomlink.evaluation.stream import score_decoders
 from phantomlink.evaluation.truth import Truth, rules_of
 from phantomlink.outputs.decoders.kind import DecoderOutputs, scores_of
+from phantomlink.outputs.decoders.scores import BlindSessionError
 from phantomlink.perturbation import NO_PERTURBATION, parse_perturbation
 from phantomlink.recordings.bins import Block
 from phantomlink.recordings.trials import Filter, Trial, TrialTable
@@ -131,10 +133,13 @@ class Answering(ListSink):
 
 
 @asynccontextmanager
-async def playing(bins=None, *, loop=False, kind=None, **options):
+async def playing(bins=None, *, loop=False, kind=None, test_trials=(), **options):
     bins = bins or MovingBins()
     kind = kind or DecoderOutputs()
-    session = Session("a", make_parts(bins, loop=loop), outputs=[kind.output()], **options)
+    parts = make_parts(bins, loop=loop)
+    if test_trials:
+        parts = blind_parts(parts, test_trials)
+    session = Session("a", parts, outputs=[kind.output()], **options)
     with trio.fail_after(1000):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(session.run)
@@ -362,3 +367,30 @@ async def test_what_clients_send_is_summed_over_sessions_and_told_to_views(autoj
         assert (summary["decoder"], summary["coverage"]) == ("kf", 1.0)
         client.leave()
     assert kind.shared.messages["scored"] > 100  # also of a session that has ended
+
+
+async def test_a_blind_session_tells_its_scores_when_it_is_stopped(mock_clock):
+    mock_clock.rate = 20
+    test_trials = (1, 3, 5)
+    async with playing(loop=True, test_trials=test_trials) as session:
+        await trio.sleep(1)  # what is hidden is read in a thread
+        client = Answering(session)
+        await trio.sleep(14)
+        for packet in client.packets:
+            hidden = packet.packet_id // 40 in test_trials and packet.packet_id % 40 < 36
+            assert (packet.vx is None) == hidden
+            if hidden:
+                assert (packet.trial_id, packet.intention.target_x) == (None, None)
+        scores = scores_of(session)
+        with pytest.raises(BlindSessionError, match="told once it is stopped"):
+            await scores.settle()
+        assert client.told == []
+        assert scores.summaries() == []
+        session.stop()
+        board = await scores.settle()
+        trials = board.figures("kf", "trials")["answered"]["trials"]
+        assert {trial["trial_id"] for trial in trials} >= set(test_trials)
+        before = client.input.counters["refused"]
+        client.send(client.packets[-1], (1.0, 1.0, 1.0, 1.0))
+        assert client.input.counters["refused"] == before + 1
+        client.leave()

@@ -23,6 +23,11 @@ InputCounters = Counter[str]
 class ScoresOfSession(Protocol):
     """The scores of a session, as a connection sees them."""
 
+    @property
+    def takes_predictions(self) -> bool:
+        """Whether predictions are scored."""
+        ...
+
     def count(self, what: str) -> None:
         """Count a message by its outcome."""
         ...
@@ -81,6 +86,9 @@ class ClientInput:
             return
         if message is None:
             self._count("ignored")
+            return
+        if not self._scores.takes_predictions:
+            self._count(Outcome.REFUSED.value)
             return
         name = message.decoder or self._own_name
         board = self._scores.activated()

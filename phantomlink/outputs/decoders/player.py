@@ -82,14 +82,28 @@ class Player:
         self.recalibration = recalibration
         self.training_trials = frozenset(model.training_trials)
         self._feed = DecoderFeed(name, playing_decoder(model, recalibration))
-        self._waiting: deque[tuple[PlayheadKey, SentPacket, NDArray[np.uint16]]] = deque(
+        self._waiting: deque[tuple[PlayheadKey, SentPacket, NDArray[np.uint16], bool]] = deque(
             maxlen=MAX_OPEN_PACKETS
         )
 
-    def sent(self, key: PlayheadKey, packet: SentPacket, counts: NDArray[np.uint16]) -> None:
-        """A packet has left; it is decoded later."""
+    def sent(
+        self,
+        key: PlayheadKey,
+        packet: SentPacket,
+        counts: NDArray[np.uint16],
+        *,
+        is_taught: bool = True,
+    ) -> None:
+        """A packet has left; it is decoded later.
+
+        Args:
+            key: of its playhead.
+            packet: the packet.
+            counts: (n_units,) of it.
+            is_taught: whether the decoder may learn from it.
+        """
         if not packet.is_lost:
-            self._waiting.append((key, packet, counts))
+            self._waiting.append((key, packet, counts, is_taught))
 
     async def decode(self, board: Scoreboard, budget: LoopBudget) -> None:
         """Decode what has left.
@@ -98,14 +112,15 @@ class Player:
             DecoderError: the decoder failed.
         """
         while self._waiting:
-            key, packet, counts = self._waiting.popleft()
+            key, packet, counts, is_taught = self._waiting.popleft()
             began_ns = time.perf_counter_ns()
             said = self._feed.packet(packet.sequence_number, packet.packet_id, counts)
             took_ns = time.perf_counter_ns() - began_ns
             if said is not None:
                 prediction = Prediction(packet.packet_id, said, packet.loop, packet.sequence_number)
                 board.answer(self.name, self, key, prediction, packet.sent_ns + took_ns)
-                self._feed.learn(np.array(packet.truth), packet.trial_id)
+                if is_taught:
+                    self._feed.learn(np.array(packet.truth), packet.trial_id)
                 if self._feed.needs_refit:
                     await trio.to_thread.run_sync(self._feed.refit)
             if budget.is_over:

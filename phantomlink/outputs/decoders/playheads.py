@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.session import Session
-from phantomlink.evaluation.truth import Truth
+from phantomlink.evaluation.truth import HiddenTruth, Truth
 from phantomlink.outputs.decoders.tap import PacketTap, TappedPacket
 from phantomlink.recordings.trials import Filter
 from phantomlink.scoring import SentPacket
@@ -80,7 +80,9 @@ class FollowedPlayheads:
                 del self._followed[wanted]
                 yield followed.key
 
-    def take(self, truth: Truth) -> Iterator[tuple[PlayheadKey, SentPacket, NDArray[np.uint16]]]:
+    def take(
+        self, truth: Truth, hidden: HiddenTruth
+    ) -> Iterator[tuple[PlayheadKey, SentPacket, NDArray[np.uint16]]]:
         """The packets that have left since the last time, with their counts."""
         clock = self._session.parts.clock
         now_ns, now_seconds = clock.now_ns(), clock.wall_seconds()
@@ -88,22 +90,26 @@ class FollowedPlayheads:
             for tapped in followed.tap.take():
                 if tapped.left_at is not None:
                     followed.last_ns = now_ns - round((now_seconds - tapped.left_at) * 1e9)
-                packet = _sent(tapped, followed.last_ns, truth)
+                packet = _sent(tapped, followed.last_ns, truth, hidden)
                 yield followed.key, packet, tapped.packet.spike_counts
 
 
-def _sent(tapped: TappedPacket, sent_ns: int, truth: Truth) -> SentPacket:
+def _sent(tapped: TappedPacket, sent_ns: int, truth: Truth, hidden: HiddenTruth) -> SentPacket:
     packet = tapped.packet
-    kinematics = tuple(
+    trial_row = -1 if packet.trial_id is None else packet.trial_id
+    vx, vy, x, y = (
         math.nan if value is None else value for value in (packet.vx, packet.vy, packet.x, packet.y)
     )
+    kinematics = (vx, vy, x, y)
+    if packet.packet_id in hidden:
+        kinematics, trial_row = hidden[packet.packet_id]
     return truth.packet(
         packet.packet_id,
         packet.sequence_number,
         packet.loop,
         sent_ns,
-        kinematics,  # type: ignore[arg-type]
-        -1 if packet.trial_id is None else packet.trial_id,
+        kinematics,
+        trial_row,
         is_observed=packet.observed,
         is_lost=tapped.left_at is None,
     )

@@ -26,11 +26,12 @@ from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
 from phantomlink.engine.session import Session
 from phantomlink.errors import PhantomLinkError
 from phantomlink.evaluation.feed import DecoderError
-from phantomlink.evaluation.truth import Truth, read_min_speed
+from phantomlink.evaluation.truth import HiddenTruth, Truth, read_hidden, read_min_speed
 from phantomlink.outputs.decoders.client_input import ClientInput, InputCounters
 from phantomlink.outputs.decoders.player import Player
 from phantomlink.outputs.decoders.playheads import FollowedPlayheads, PlayheadKey
 from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.blind import BlindBins, hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.scoring import MAX_DECODERS, Outcome, Scoreboard, ScoringRules
@@ -46,6 +47,13 @@ class DecoderNameError(PhantomLinkError):
 
     http_status = 409
     title = "Decoder name in use"
+
+
+class BlindSessionError(PhantomLinkError):
+    """The scores of a blind session are asked for before it was stopped."""
+
+    http_status = 409
+    title = "Blind session"
 
 
 class SharedScores:
@@ -74,6 +82,7 @@ class SharedScores:
             RecordingError: the recording cannot be read.
         """
         bins = session.bins
+        bins = bins.unhidden if isinstance(bins, BlindBins) else bins
         speed = self._min_speeds.get(bins)
         if speed is None:
             if bins.in_memory:
@@ -109,6 +118,9 @@ class SessionScores:
         self._session: Session | None = None
         self._playheads: FollowedPlayheads | None = None
         self._truth: Truth | None = None
+        self._hidden: HiddenTruth = {}
+        self._test_trials: frozenset[int] = frozenset()
+        self._has_stopped = False
         self._is_active = False
         self._woken = trio.Event()
         self._has_min_speed = trio.Event()
@@ -122,8 +134,14 @@ class SessionScores:
     async def run(self, session: Session) -> None:
         """See `Output.run`."""
         self._session = session
-        self._truth = self._shared.of(session.bins)
         self._playheads = FollowedPlayheads(session)
+        bins = session.bins
+        self._test_trials = hidden_trials(bins)
+        whole = bins.unhidden if isinstance(bins, BlindBins) else bins
+        if self._test_trials:
+            thread = session.open_recording.thread
+            self._hidden = await trio.to_thread.run_sync(read_hidden, bins, limiter=thread)
+        self._truth = self._shared.of(whole)
         with session.followed_by(self._on_event):
             while True:
                 await self._woken.wait()
@@ -155,6 +173,16 @@ class SessionScores:
             if self.board is not None:
                 self.sync()
                 self.board.disconnect(client)
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether scores are hidden: of a blind session that has not been stopped."""
+        return bool(self._test_trials) and not self._has_stopped
+
+    @property
+    def takes_predictions(self) -> bool:
+        """Whether predictions are scored: once a blind session has told its scores, no more."""
+        return not (self._test_trials and self._has_stopped)
 
     def summaries(self) -> list[dict[str, Any]]:
         """Every decoder in short, as of the last time that packets were closed: once a second."""
@@ -235,11 +263,11 @@ class SessionScores:
         board, playheads, truth = self.board, self._playheads, self._truth
         if board is None or playheads is None or truth is None:
             return
-        for key, packet, counts in playheads.take(truth):
+        for key, packet, counts in playheads.take(truth, self._hidden):
             board.sent(key, packet)
             if key.filter == NO_FILTER:
                 for player in self._players.values():
-                    player.sent(key, packet, counts)
+                    player.sent(key, packet, counts, is_taught=packet.packet_id not in self._hidden)
 
     def now_ns(self) -> int:
         """By the clock of the session."""
@@ -247,7 +275,16 @@ class SessionScores:
         return self._session.parts.clock.now_ns()
 
     async def settle(self) -> Scoreboard | None:
-        """The scoreboard with everything on it that has happened; None where nobody answered."""
+        """The scoreboard with everything on it that has happened; None where nobody answered.
+
+        Raises:
+            BlindSessionError: the session is blind and has not been stopped.
+        """
+        if self.is_blind:
+            raise BlindSessionError(
+                "the session is blind: its scores are told once it is stopped, and then it takes "
+                "no more predictions"
+            )
         if self.board is not None:
             await self._has_min_speed.wait()
             await self._close_and_work()
@@ -272,8 +309,10 @@ class SessionScores:
             summaries.append(board.summary(name))
             if budget.is_over:
                 await budget.end()
-        self._summaries = summaries
+        self._summaries = [] if self.is_blind else summaries
         for trial, names in board.take_finished():
+            if self.is_blind:
+                break
             for client in self._clients:
                 client.tell_scores(board, trial, names)
         if not board.has_connections:
@@ -290,6 +329,8 @@ class SessionScores:
     def _on_event(self, event: SessionEvent) -> None:
         if event.kind is SessionEventKind.LISTENER_CAME:
             self.playhead(event.filter)
+        elif event.kind is SessionEventKind.STOPPED:
+            self._has_stopped = True
         elif event.kind is SessionEventKind.PACED and self.board is not None:
             assert self._session is not None
             self.board.rules.period_ns = round(1e9 / self._session.rate_hz)

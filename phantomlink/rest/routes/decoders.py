@@ -11,9 +11,11 @@ import trio
 from phantomlink import __version__
 from phantomlink.engine.session import Session
 from phantomlink.errors import InvalidParameterError, NotFoundError
+from phantomlink.evaluation.training import trials_in_short
 from phantomlink.outputs.decoders.kind import scores_of
 from phantomlink.outputs.decoders.player import Player, Recalibration
 from phantomlink.outputs.decoders.scores import SessionScores
+from phantomlink.recordings.blind import hidden_trials
 from phantomlink.rest.playheads import perturbation_of
 from phantomlink.rest.records import Record, SessionCode, about
 from phantomlink.rest.request import Request
@@ -162,7 +164,7 @@ class ReportQuery(Record, frozen=True):
     seed: Annotated[int, about("of the comparison's resampling", 0, minimum=0)] = 0
 
 
-@route("GET", "/api/sessions/{code}/decoders", TAG, errors=(503,))
+@route("GET", "/api/sessions/{code}/decoders", TAG, errors=(409, 503))
 async def list_all(request: Request, path: OfSession) -> Decoders:
     """List the decoders of a session: clients that answer, and models that play along."""
     session = request.session(path.code)
@@ -172,7 +174,7 @@ async def list_all(request: Request, path: OfSession) -> Decoders:
     return Decoders(session.code, states, dict(scores.counters))
 
 
-@route("GET", "/api/sessions/{code}/decoders/{name}", TAG, errors=(503,))
+@route("GET", "/api/sessions/{code}/decoders/{name}", TAG, errors=(409, 503))
 async def show(request: Request, path: OfDecoder) -> DecoderState:
     """One decoder of a session in short."""
     session = request.session(path.code)
@@ -180,7 +182,7 @@ async def show(request: Request, path: OfDecoder) -> DecoderState:
     return _state(session, scores, board, path.name)
 
 
-@route("GET", "/api/sessions/{code}/decoders/{name}/score", TAG, errors=(503,))
+@route("GET", "/api/sessions/{code}/decoders/{name}/score", TAG, errors=(409, 503))
 async def score(request: Request, path: OfDecoder, query: ScoreQuery) -> Score:
     """All scores of a decoder in one window.
 
@@ -200,7 +202,7 @@ async def score(request: Request, path: OfDecoder, query: ScoreQuery) -> Score:
     )
 
 
-@route("DELETE", "/api/sessions/{code}/decoders/{name}/score", TAG, errors=(503,))
+@route("DELETE", "/api/sessions/{code}/decoders/{name}/score", TAG, errors=(409, 503))
 async def reset(request: Request, path: OfDecoder) -> DecoderChanged:
     """Begin a new run of a decoder, with the next packet."""
     _, board = await _with_decoder(request.session(path.code), path.name)
@@ -227,7 +229,7 @@ async def put(request: Request, path: OfDecoder, given: PutDecoder) -> DecoderCh
     return DecoderChanged("playing", path.code, path.name)
 
 
-@route("DELETE", "/api/sessions/{code}/decoders/{name}", TAG, errors=(503,))
+@route("DELETE", "/api/sessions/{code}/decoders/{name}", TAG, errors=(409, 503))
 async def delete(request: Request, path: OfDecoder) -> DecoderChanged:
     """Forget a decoder and its score; a model stops playing along."""
     session = request.session(path.code)
@@ -240,7 +242,7 @@ async def delete(request: Request, path: OfDecoder) -> DecoderChanged:
     "GET",
     "/api/sessions/{code}/report",
     TAG,
-    errors=(503,),
+    errors=(409, 503),
     answer=Report,
     media_types=tuple(media.partition(";")[0] for media in _REPORT_TYPES.values()),
 )
@@ -327,7 +329,7 @@ def _recalibration(asked: Any) -> Recalibration | None:
 def _about(session: Session) -> dict[str, Any]:
     """What was played; nothing that differs between two runs of the same."""
     recording, grid = session.recording, session.grid
-    said = perturbation_of(session)
+    said, hidden = perturbation_of(session), hidden_trials(session.bins)
     return {
         "session": session.code,
         "dataset": recording.dataset,
@@ -336,7 +338,12 @@ def _about(session: Session) -> dict[str, Any]:
         "bin_size_ms": grid.bin_size_ms,
         "perturbation": said["perturbation"],
         "seed": said["seed"],
-        "truth_within_reach": "yes: packets have the kinematics",
+        "blind_test_trials": trials_in_short(sorted(hidden)) if hidden else None,
+        "truth_within_reach": (
+            "not in this session: other sessions, and the file, have it"
+            if hidden
+            else "yes: packets have the kinematics"
+        ),
         "phantomlink": __version__,
     }
 

@@ -12,6 +12,7 @@ from phantomlink.decoding import DECODERS, FitOptions, split_trials
 from phantomlink.decoding.fitting import check_size
 from phantomlink.errors import InvalidParameterError
 from phantomlink.evaluation.training import trials_in_short
+from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.options import option_names
 from phantomlink.rest.files import file_response
 from phantomlink.rest.records import Moment, Record, about, encode_json, iso
@@ -105,7 +106,7 @@ async def calibrate(request: Request, path: OfSession, body: Calibrate) -> Respo
     _check_allowed(request)
     check_size(body.decoder, len(session.bins.unit_ids), FitOptions())
     seed = session.seed if body.seed is None else body.seed
-    trials = _trials(body, len(session.bins.trials), seed)
+    trials = _trials(body, len(session.bins.trials), seed, hidden_trials(session.bins))
     applied = session.applied
     settings = request.service.settings
     environment = {
@@ -168,7 +169,7 @@ def _check_allowed(request: Request) -> None:
         )
 
 
-def _trials(body: Calibrate, n_trials: int, seed: int) -> tuple[int, ...]:
+def _trials(body: Calibrate, n_trials: int, seed: int, hidden: frozenset[int]) -> tuple[int, ...]:
     if body.trials is not None and body.split is not None:
         raise InvalidParameterError("trials, split: got both, takes one of them")
     if body.trials is not None:
@@ -178,11 +179,15 @@ def _trials(body: Calibrate, n_trials: int, seed: int) -> tuple[int, ...]:
                 f"trials: got {json.dumps(unknown or body.trials)}, the recording has trials 0 to "
                 f"{n_trials - 1}"
             )
+        if in_test := sorted(hidden & set(body.trials)):
+            raise InvalidParameterError(
+                f"trials: got {json.dumps(in_test)}, which are test trials of a blind session"
+            )
         return tuple(sorted(set(body.trials)))
     share = _DEFAULT_SHARE if body.split is None else body.split.train
     if not 0 < share < 1:
         raise InvalidParameterError(f"split.train: got {share}, takes a share above 0 and below 1")
-    return split_trials(range(n_trials), share, seed)[0]
+    return split_trials(set(range(n_trials)) - hidden, share, seed)[0]
 
 
 def _state(stored: StoredModel) -> ModelState:

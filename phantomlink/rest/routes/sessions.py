@@ -53,6 +53,12 @@ class OfSession(Record, frozen=True):
     code: Annotated[SessionCode, about("of the session")]
 
 
+class Blind(Record, frozen=True):
+    """Trials whose kinematics, targets and times nobody gets in this session."""
+
+    test_trials: Annotated[list[int], about("their ids", [2, 6, 10])]
+
+
 class CreateSession(Record, frozen=True):
     """What a new session is to be."""
 
@@ -69,6 +75,9 @@ class CreateSession(Record, frozen=True):
     ] = None
     perturbation: Annotated[PerturbationJson, about("null: the server's")] = None
     seed: Seed | None = None
+    blind: Annotated[
+        Blind | None, about("hide the truth of some trials from everybody in this session")
+    ] = None
     private: Annotated[
         bool | None,
         about("make up a code that cannot be guessed, for a session that is not listed"),
@@ -180,6 +189,7 @@ class Done(Record, frozen=True):
         "ten times faster": {"speed": 10},
         "without LSL outlets": {"lsl": False},
         "nobody else's": {"private": True},
+        "to judge a decoder by": {"blind": {"test_trials": [2, 6, 10]}},
         "as a failing implant": {"perturbation": "extreme", "seed": 7},
     },
 )
@@ -200,6 +210,7 @@ async def create(request: Request, given: CreateSession) -> SessionCreated:
         perturbation=given.perturbation,
         seed=given.seed,
         private=given.private,
+        test_trials=None if given.blind is None else given.blind.test_trials,
     )
     return session_created(session, created=created, base_url=request.base_url)
 
