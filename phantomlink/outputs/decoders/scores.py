@@ -138,7 +138,9 @@ class SessionScores:
         bins = session.bins
         self._test_trials = hidden_trials(bins)
         whole = bins.unhidden if isinstance(bins, BlindBins) else bins
-        if self._test_trials:
+        if bins.in_memory:
+            self._hidden = read_hidden(bins)
+        elif self._test_trials:
             thread = session.open_recording.thread
             self._hidden = await trio.to_thread.run_sync(read_hidden, bins, limiter=thread)
         self._truth = self._shared.of(whole)
