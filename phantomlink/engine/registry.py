@@ -34,6 +34,7 @@ from phantomlink.errors import (
 )
 from phantomlink.logs import bind
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation
+from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.scheduling.running_time import running_seconds
 
 logger = logging.getLogger(__name__)
@@ -156,11 +157,22 @@ class Registry:
 
     def cleanup(self) -> int:
         """End the expired sessions; answers how many."""
-        deadline = running_seconds() - self.ttl_seconds
-        expired = [s for s in self if not s.is_in_use and s.last_used <= deadline]
+        expired = [session for session in self if self._is_expired(session)]
         for session in expired:
             self._end(session, CLOSE_SESSION_GONE, "session expired")
         return len(expired)
+
+    async def _expire(self) -> None:
+        """As `cleanup`. Those that expire together do not delay a tick that is due."""
+        budget = LoopBudget()
+        for session in self:
+            if self._is_expired(session):
+                self._end(session, CLOSE_SESSION_GONE, "session expired")
+            if budget.is_over:
+                await budget.end()
+
+    def _is_expired(self, session: Session) -> bool:
+        return not session.is_in_use and session.last_used <= running_seconds() - self.ttl_seconds
 
     def close(self) -> None:
         """The server goes away: end every session and make no more."""
@@ -176,7 +188,7 @@ class Registry:
             try:
                 while True:
                     await trio.sleep(min(max(self.ttl_seconds / 4, 0.05), 30.0))
-                    self.cleanup()
+                    await self._expire()
             finally:
                 self.close()
                 self._nursery = None

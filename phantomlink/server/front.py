@@ -27,6 +27,7 @@ from phantomlink.outputs.websocket.replay_stream import ReplayStream
 from phantomlink.rest.metadata_message import MetadataMessages
 from phantomlink.rest.request import RequestHead
 from phantomlink.rest.response import error_response
+from phantomlink.scheduling.spreading import spread_seconds
 from phantomlink.server.exchange import Exchange
 from phantomlink.server.request_head import read_head, stream_request_of
 from phantomlink.settings import Settings
@@ -148,7 +149,7 @@ class Server:
         Raises:
             BadHeadError: it cannot be read.
         """
-        with trio.move_on_after(seconds) as scope:
+        with trio.move_on_after(spread_seconds(seconds)) as scope:
             self._waiting.add(scope)
             try:
                 return await exchange.read_head()

@@ -18,6 +18,7 @@ from phantomlink.outputs.websocket.asgi_client import AsgiWebSocket
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.frame_stream import FrameStream
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
+from phantomlink.scheduling.spreading import spread_seconds
 from phantomlink.wire.encoder import frame_message
 
 _HANDSHAKE_SECONDS = 10.0
@@ -81,7 +82,7 @@ class TrioViewSocket:
         limits = self._limits
         try:
             while True:
-                await trio.sleep(limits.ping_interval_seconds)
+                await trio.sleep(spread_seconds(limits.ping_interval_seconds))
                 with trio.fail_after(limits.ping_timeout_seconds):
                     await self._websocket.ping()
         except trio.TooSlowError:

@@ -30,6 +30,7 @@ from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.client_messages import client_messages, receive_message
 from phantomlink.outputs.websocket.frame_stream import FrameStream, HeldPlace
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
+from phantomlink.scheduling.spreading import spread_seconds
 from phantomlink.wire.encoder import PacketForm, close_frame, frame_message
 
 logger = logging.getLogger(__name__)
@@ -335,7 +336,7 @@ async def _until_silent(
     """Ping now and then: a client whose machine has gone sends nothing, not even a reset."""
     try:
         while True:
-            await trio.sleep(limits.ping_interval_seconds)
+            await trio.sleep(spread_seconds(limits.ping_interval_seconds))
             with trio.fail_after(limits.ping_timeout_seconds):
                 await websocket.ping()
     except trio.TooSlowError:
