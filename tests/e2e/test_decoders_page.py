@@ -47,3 +47,20 @@ def test_the_table_has_the_measured_figures():
         ("kalman-pv", ("kalman-pv", "")),
     ):
         assert written[as_written] == pytest.approx(DOCUMENTED[name][2:], abs=0.0015)
+
+
+def test_the_workflow_scores_and_fails_a_decoder_that_is_worse(
+    synthetic_recording, tmp_path, monkeypatch, capsys
+):
+    workflow = (ROOT / "examples/ci/score-decoder.yml").read_text()
+    command = re.search(r"run: (phantomlink score .*)", workflow)[1]
+    (tmp_path / "mine.py").write_text(DECODER)
+    monkeypatch.chdir(tmp_path)
+    smaller = command.replace("my_package:Decoder", "mine:LeastSquares").replace("0-74", "0-3")
+    arguments = shlex.split(smaller)[2:]
+    good = [text.replace("r2=0.2", "r2=-9") for text in arguments]
+    assert main(["score", str(synthetic_recording), *good]) == 0
+    worse = [text.replace("r2=0.2", "r2=0.99") for text in arguments]
+    assert main(["score", str(synthetic_recording), *worse]) == 1
+    assert (tmp_path / "scores.html").exists()
+    capsys.readouterr()
