@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ import trio
 
 from phantomlink.scheduling.spin import SpinGovernor, WakeMargin, spin
 from phantomlink.scheduling.timerfd import Timerfd
+
+logger = logging.getLogger(__name__)
 
 Tick: TypeAlias = Callable[[int], int | None]
 """A tick: given the time, monotonic ns, it answers when the next one is due; None when the task
@@ -76,6 +79,13 @@ class _Waiter:
             self.tick = None
             trio.lowlevel.reschedule(self._task)
         return due_ns
+
+    def fail(self, error: Exception) -> None:
+        """Raise an error where the tick was asked for, unless that is over."""
+        if self.tick is not None:
+            self.tick = None
+            self._failure = error
+            trio.lowlevel.reschedule(self._task)
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self.tick = None
@@ -156,9 +166,23 @@ class Ticker:
             with scope:
                 while True:
                     await self._turn(fd)
+        except OSError as error:
+            # The kernel's timer fails. Out of a system task the error would end the whole run.
+            what = "The kernel's timer fails, and the sessions that play end: %s"
+            logger.error(what, error)  # noqa: TRY400 - the traceback says nothing more
+            if self._scope is scope:
+                self._scope = None
+            self._fail_all(error)
         finally:
             trio.lowlevel.notify_closing(fd)
             os.close(fd)
+
+    def _fail_all(self, error: OSError) -> None:
+        """Let everybody who waits have the error; who comes later gets another timer."""
+        waiters = [waiter for _, _, waiter in self._heap]
+        self._heap.clear()
+        for waiter in waiters:
+            waiter.fail(error)
 
     async def _turn(self, fd: int) -> None:
         self._armed_ns = 0

@@ -13,7 +13,6 @@ from phantomlink.access.access_policy import AccessPolicy
 from phantomlink.access.connection_limits import ConnectionLimits
 from phantomlink.access.exposure import is_exposed
 from phantomlink.access.pending_connections import PendingConnections
-from phantomlink.access.rates import RequestRates
 from phantomlink.access.request_identity import UNKNOWN_ADDRESS, address_key, read_request_identity
 from phantomlink.access.token import TokenCheck
 from phantomlink.errors import (
@@ -180,60 +179,6 @@ class Clock:
 
     def __call__(self):
         return self.now
-
-
-class TestRates:
-    def test_a_burst_then_a_rate(self):
-        clock = Clock()
-        rates = RequestRates(10, 5, clock)
-        assert [rates.take("a") for _ in range(5)] == [0] * 5
-        assert rates.take("a") == pytest.approx(0.1)
-        clock.now += 0.05
-        assert rates.take("a") == pytest.approx(0.05)
-        assert rates.take("b") == 0
-        clock.now += 0.06
-        assert rates.take("a") == 0
-        assert rates.take("a") > 0
-        clock.now += 1e6
-        assert [rates.take("a") == 0 for _ in range(6)] == [True] * 5 + [False]
-
-    def test_without_a_limit_nothing_is_remembered(self):
-        rates = RequestRates(0, 1)
-        assert not any(rates.take("a") for _ in range(100))
-        assert len(rates) == 0
-
-    @given(
-        st.floats(0.1, 1000),
-        st.integers(1, 50),
-        st.lists(st.floats(0, 10), min_size=1, max_size=200),
-    )
-    def test_never_more_than_the_burst_and_the_rate_allow(self, per_second, burst, waits):
-        clock = Clock()
-        rates = RequestRates(per_second, burst, clock)
-        begun, passed = clock.now, 0
-        for wait in waits:
-            clock.now += wait
-            passed += rates.take("a") == 0
-            assert passed <= burst + (clock.now - begun) * per_second + 1e-6
-
-    @given(st.floats(0.1, 1000), st.integers(1, 50))
-    def test_who_waits_as_told_is_let_in(self, per_second, burst):
-        clock = Clock()
-        rates = RequestRates(per_second, burst, clock)
-        for _ in range(burst):
-            assert rates.take("a") == 0
-        clock.now += rates.take("a") + 1e-6
-        assert rates.take("a") == 0
-
-    def test_memory_is_bounded_and_the_longest_silent_is_forgotten(self):
-        clock = Clock()
-        rates = RequestRates(1, 1, clock, max_addresses=100)
-        for n in range(1000):
-            rates.take(f"address-{n}")
-            assert (rates.take("busy") == 0) == (n == 0)
-        assert len(rates) == 100
-        # It came all the time, so it is still known for what it is.
-        assert rates.take("busy") > 0
 
 
 class TestCrowd:

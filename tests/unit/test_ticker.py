@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import time
@@ -283,6 +284,34 @@ async def test_its_task_and_its_timer_end_with_their_last_user_and_come_back(mad
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
         assert len(called) == 2 * n
+
+
+async def test_a_timer_that_fails_ends_who_waits_and_not_the_run(made, fake, caplog):
+    """It is armed by a system task, out of which an error would be trio's internal one."""
+    failed = []
+
+    async def wait():
+        try:
+            await made.tick_from(fake.now + 5 * MS, lambda now: now + 5 * MS)
+        except OSError as error:
+            failed.append(str(error))
+
+    def fail(fd, at_ns):
+        raise OSError(errno.ENOMEM, "timerfd_settime: Cannot allocate memory")
+
+    works = made._timer
+    with made.in_use():
+        made._timer = Timerfd(fake.create, fail)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            nursery.start_soon(wait)
+        assert failed == ["[Errno 12] timerfd_settime: Cannot allocate memory"] * 2
+        assert caplog.text.count("The kernel's timer fails, and the sessions that play end") == 1
+        # Who comes later has another one.
+        made._timer = works
+        called = []
+        await made.tick_from(fake.now + 5 * MS, every(5 * MS, 3, called, "a"))
+        assert len(called) == 3
 
 
 @pytest.mark.skipif(timerfd() is None, reason="this system has no timerfd: nothing is to be tested")

@@ -1,0 +1,74 @@
+"""Changes modules in small ways and tells which changes no test sees: `tox -e mutation [MODULE]`.
+
+cosmic-ray changes files where they are, so all of it happens in a copy. A module takes minutes to
+an hour: each change is a run of its tests. The tests of a module are pure and start fast: they need
+neither plugins nor the project's conftest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TESTS = {
+    "phantomlink/access/rates.py": "tests/unit/test_rates.py",
+    "phantomlink/scheduling/spin.py": "tests/unit/test_spin.py",
+}
+OPTIONS = "-x -q -p no:cacheprovider -c /dev/null --rootdir . --noconftest"
+CONFIGURATION = """
+[cosmic-ray]
+module-path = ["{module}"]
+timeout = 30.0
+excluded-modules = []
+test-command = "{python} -m pytest {options} {tests}"
+
+[cosmic-ray.distributor]
+name = "local"
+"""
+
+
+def mutate(module: str, folder: Path) -> str:
+    """Run the tests of a module against each change; the report has the survivors' differences."""
+    for part in ("phantomlink", "tests"):
+        shutil.copytree(ROOT / part, folder / part)
+    session, configuration = folder / "session.sqlite", folder / "configuration.toml"
+    configuration.write_text(
+        CONFIGURATION.format(
+            module=module, tests=TESTS[module], python=sys.executable, options=OPTIONS
+        )
+    )
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
+    for command in ("init", "baseline", "exec"):
+        arguments = [str(configuration)] + [str(session)] * (command != "baseline")
+        subprocess.run(["cosmic-ray", command, *arguments], cwd=folder, env=environment, check=True)
+    done = subprocess.run(
+        ["cr-report", "--surviving-only", "--show-diff", str(session)],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return done.stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("modules", nargs="*", default=list(TESTS), help=f"of {', '.join(TESTS)}")
+    for module in parser.parse_args().modules:
+        if module not in TESTS:
+            parser.error(f"{module}: takes one of {', '.join(TESTS)}")
+        with tempfile.TemporaryDirectory() as folder:
+            print(module, mutate(module, Path(folder)), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
