@@ -10,11 +10,11 @@ import numpy as np
 import trio
 import trio.testing
 
+from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.parts import EngineResources
 from phantomlink.engine.parts import make_parts as make_engine_parts
 from phantomlink.engine.recording_recovery import RecordingRecovery
-from phantomlink.engine.session import NO_FILTER
 from phantomlink.errors import BinRangeError, RecordingError
 from phantomlink.recordings.bins import Block
 from phantomlink.recordings.grid import BinGrid

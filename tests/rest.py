@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 import trio
 
 from phantomlink.app import create_app
-from phantomlink.engine.session import NO_FILTER
+from phantomlink.engine.events import NO_FILTER
 from phantomlink.settings import Settings
 from tests.fakes import ListSink
 

@@ -14,8 +14,7 @@ sleeps meanwhile: its clock calls the ticks, and it is woken to build packets wh
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -24,24 +23,20 @@ import trio
 
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
 from phantomlink.engine.builder import PacketBuilder
-from phantomlink.engine.fanout import Fanout, Observer, Release, Sink
+from phantomlink.engine.fanout import Observer, Release, Sink
 from phantomlink.engine.faults import NO_FAULT, Delays, Line
 from phantomlink.engine.parts import PlaybackParts
-from phantomlink.engine.perturbed import AppliedPerturbation, SentRows
+from phantomlink.engine.perturbed import AppliedPerturbation
+from phantomlink.engine.playback_state import PlaybackState
 from phantomlink.engine.prefetch import BLOCKS_BUFFERED, prefetch
 from phantomlink.engine.selection import Playhead, Selection
-from phantomlink.engine.status import PlaybackStatus
-from phantomlink.engine.timing import EventKind, TimingCounters, TimingEvent
+from phantomlink.engine.timing import EventKind, TimingEvent
 from phantomlink.recordings.bins import Block
-from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.timeline import Timeline
 
 # Way is given up to so many ticks a second of all playheads: with more, even what clients take to
 # read would be at the cost of the next ones.
 _GIVE_WAY_BELOW_HZ = 1000
-# Every start has to read first; what is over sooner is not told of.
-_DRY_NS = 100_000_000
-_BEING_READ = "the recording is being read"
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +56,7 @@ class _Ticks:
     due_ns: int = 0
 
 
-class Playback:
+class Playback(PlaybackState):
     """A playhead over a selection of bins, and those who listen to it.
 
     Args:
@@ -87,78 +82,20 @@ class Playback:
         on_stall: Callable[[Playback], None],
         applied: AppliedPerturbation | None = None,
     ) -> None:
-        self._parts = parts
-        self._may_play = may_play
+        super().__init__(parts, Playhead(selection, from_bin), may_play=may_play, applied=applied)
         self._on_end = on_end
         self._on_stall = on_stall
-        self.playhead = Playhead(selection, from_bin)
-        self.fanout = Fanout()
-        self.timing = TimingCounters()
         self._rate_hz = rate_hz
         self._timeline = Timeline(rate_hz)
         self._wake = trio.Event()
         self._playing: trio.CancelScope | None = None
-        self._applied = applied
         self._delays = Delays()
         # Whether the packet whose tick is waited for is held back on purpose.
         self._is_delayed = False
-        self._dry_since_ns: int | None = None
-        self._until: int | None = None
 
     @property
     def _block_bins(self) -> int:
         return self._parts.reader.block_bins(self._rate_hz)
-
-    @property
-    def is_playing(self) -> bool:
-        """Whether the playhead should be advancing now."""
-        return self._may_play() and self.fanout.n_listening > 0 and not self.has_stepped
-
-    @property
-    def has_stepped(self) -> bool:
-        """Whether it has sent all that `step` let it."""
-        return self._until == self.playhead.sequence_number
-
-    @property
-    def waiting_for(self) -> str | None:
-        """Why it does not advance although it should: the recording gives no data; else None."""
-        if self._dry_since_ns is None or not self.is_playing:
-            return None
-        if self._parts.clock.now_ns() - self._dry_since_ns < _DRY_NS:
-            return None
-        recovery = self._parts.reader.recovery
-        return (recovery and recovery.reason) or _BEING_READ
-
-    def status(self, wanted: Filter) -> PlaybackStatus:
-        """It now.
-
-        Args:
-            wanted: the filter that it plays.
-        """
-        head, timing = self.playhead, self.timing
-        waiting_for = self.waiting_for
-        return PlaybackStatus(
-            filter=wanted,
-            current_packet=head.bin_index,
-            sequence_number=head.sequence_number,
-            loop=head.loop,
-            total_packets=head.selection.length,
-            connections=self.fanout.n_listening,
-            is_playing=self.is_playing and waiting_for is None,
-            waiting_for=waiting_for,
-            packets=timing.packets,
-            stalls=timing.stalls,
-            overruns=timing.overruns,
-        )
-
-    @contextmanager
-    def running_dry(self) -> Iterator[None]:
-        """While nothing has been read ahead, and what comes next is waited for."""
-        self._dry_since_ns = self._parts.clock.now_ns()
-        try:
-            yield
-        finally:
-            self._dry_since_ns = None
 
     def add(self, sink: Sink) -> None:
         """Let `sink` have the packets from the next one on."""
@@ -220,30 +157,6 @@ class Playback:
         self._applied = applied
         self._cancel()
         return self.playhead.bin_index
-
-    async def peek(self) -> Release:
-        """The packet at the playhead, without sending it.
-
-        Raises:
-            RecordingError: it cannot be read.
-        """
-        return await self.peek_later()()
-
-    def peek_later(self) -> Callable[[], Awaitable[Release]]:
-        """As `peek`: what makes the packet that is at the playhead now, as it is perturbed now."""
-        head = self.playhead
-        return partial(self._made, head.bin_index, head.sequence_number, head.loop, self._applied)
-
-    async def _made(
-        self, bin_index: int, sequence_number: int, loop: int, applied: AppliedPerturbation | None
-    ) -> Release:
-        reader = self._parts.reader
-        block = reader.read_nowait(bin_index, bin_index + 1)
-        if block is None:
-            block = await reader.read_patiently(bin_index, bin_index + 1)
-        return self._build(
-            SentRows(self._parts.assembler, block, loop, applied), 0, sequence_number
-        )
 
     async def run(self) -> None:
         """Play whenever it should, until cancelled.
@@ -436,10 +349,3 @@ class Playback:
         for sink in dict.fromkeys(failed):
             self.discard(sink)
             sink.end(CLOSE_INTERNAL_ERROR, "internal error")
-
-    def _build(self, rows: SentRows, row: int, sequence_number: int) -> Release:
-        packet = rows.packet(row, sequence_number)
-        release = Release(packet, self._parts.encoders, rows.fault(row))
-        for wire_format in self.fanout.wire_formats:
-            release.prepare(wire_format)
-        return release

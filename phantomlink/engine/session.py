@@ -8,43 +8,27 @@ the time before leaves afterwards.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from fractions import Fraction
 
 import trio
 
 from phantomlink.close_codes import CLOSE_NORMAL
-from phantomlink.engine.events import (
-    NO_FILTER,
-    EventFollower,
-    EventStream,
-    PlayheadPosition,
-    SessionEvent,
-    SessionEventKind,
-)
+from phantomlink.engine.events import SessionEventKind
 from phantomlink.engine.fanout import Observer, Sink
-from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.output import Output
 from phantomlink.engine.parts import PlaybackParts
 from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
 from phantomlink.engine.playback import Playback
-from phantomlink.engine.playheads import Playheads
-from phantomlink.engine.session_counters import SessionCounters
-from phantomlink.engine.status import SessionStatus
+from phantomlink.engine.session_state import SessionState
 from phantomlink.errors import BinRangeError, NotPausedError
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation
-from phantomlink.recordings.bins import Bins
-from phantomlink.recordings.grid import BinGrid
-from phantomlink.recordings.recording import Recording
 from phantomlink.recordings.trials import Filter
-from phantomlink.scheduling.running_time import running_seconds
 
 REAL_TIME = Fraction(1)
 
 
-class Session:
+class Session(SessionState):
     """An isolated listening to a recording, with playheads of its own.
 
     Args:
@@ -57,7 +41,7 @@ class Session:
         outputs: run as long as it does.
 
     Attributes:
-        events: everything that happens to it between packets.
+        outputs: as given, until it ends.
 
     Raises:
         InvalidParameterError: the perturbation does not fit the recording.
@@ -74,107 +58,14 @@ class Session:
         applied: AppliedPerturbation | None = None,
         outputs: Sequence[Output[Session]] = (),
     ) -> None:
-        self.code = code
-        self.parts = parts
-        self.speed = speed
+        applied = applied or apply_perturbation(perturbation, seed, parts.bins)
+        super().__init__(code, parts, speed, seed, applied)
         self.outputs = tuple(outputs)
-        self.seed = seed
-        self._applied = applied or apply_perturbation(perturbation, seed, parts.bins)
-        self.created_at = datetime.now(UTC)
-        self.last_accessed = self.created_at
-        self.last_used = running_seconds()
-        self.is_paused = False
-        self.is_stopped = False
-        self.events = EventStream()
-        # What is made once for all listeners of the stream as it is now.
-        self.shared_news: dict[Hashable, object] = {}
-        self._reservations = 0
-        self._closed: tuple[int, str] | None = None
         self._nursery: trio.Nursery | None = None
-        self._playheads = Playheads(parts, self)
-        self.counters = SessionCounters(self._playheads)
-
-    @property
-    def open_recording(self) -> OpenRecording:
-        """What it plays, with its thread, its recovery and the digest of its file."""
-        return self.parts.open_recording
-
-    @property
-    def recording(self) -> Recording:
-        """The recording that it plays."""
-        return self.parts.open_recording.recording
-
-    @property
-    def bins(self) -> Bins:
-        """The recording at the session's bin width."""
-        return self.parts.bins
-
-    @property
-    def grid(self) -> BinGrid:
-        """Where the session's bins lie on the recording's clock."""
-        return self.parts.grid
-
-    @property
-    def main(self) -> Playback:
-        """The unfiltered playhead."""
-        return self._playheads.main
-
-    @property
-    def rate_hz(self) -> Fraction:
-        """Packets a second of each playhead."""
-        return self.grid.rate_hz * self.speed
-
-    @property
-    def n_listening(self) -> int:
-        """Listeners of all playheads."""
-        return sum(playback.fanout.n_listening for playback in self._playheads)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it has listeners and was not stopped: it plays, or would but for a pause."""
-        return not self.is_stopped and self.n_listening > 0
-
-    @property
-    def is_in_use(self) -> bool:
-        """Whether somebody listens, or is about to: it must not make room for another."""
-        return self._reservations > 0 or self.n_listening > 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it has ended, its last connection too: nothing that it counts changes."""
-        return self.is_closed and not self.counters.n_sinks and not self.is_in_use
-
-    @contextmanager
-    def reserved(self) -> Iterator[None]:
-        """Keep the session while a listener that was let in is still arriving."""
-        self._reservations += 1
-        try:
-            yield
-        finally:
-            self._reservations -= 1
-
-    def followed_by(self, follower: EventFollower) -> AbstractContextManager[None]:
-        """Tell `follower` of every event until left."""
-        return self.events.followed_by(follower)
 
     def announce(self, kind: SessionEventKind, detail: str = "") -> None:
         """Tell all followers of something that an output or a route has done with the session."""
         self._tell(kind, detail=detail)
-
-    @property
-    def may_play(self) -> bool:
-        """Whether its playheads may advance."""
-        return not (self.is_paused or self.is_stopped or self.is_closed)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether it has ended; it takes no listeners any more."""
-        return self._closed is not None
-
-    def touch(self) -> None:
-        """Somebody used the session: its time to live starts again."""
-        self.last_used = running_seconds()
-        self.last_accessed = datetime.now(UTC)
 
     def playback(self, wanted: Filter) -> Playback:
         """The playback of a filter; a new one, not yet playing, where nobody listens to it.
@@ -348,11 +239,6 @@ class Session:
         self._tell_sinks()
         self._tell(SessionEventKind.PACED)
 
-    @property
-    def applied(self) -> AppliedPerturbation | None:
-        """What is done to its packets; None when they are the recording's own."""
-        return self._applied
-
     def set_perturbation(self, perturbation: Perturbation, seed: int | None = None) -> int:
         """Perturb the packets from the next one on, and tell the listeners.
 
@@ -390,25 +276,6 @@ class Session:
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
         self._tell(SessionEventKind.CLOSED, detail=reason)
-
-    def status(self) -> SessionStatus:
-        """The session now."""
-        return SessionStatus(
-            self.code,
-            self.created_at,
-            self.last_accessed,
-            self.is_paused,
-            self.is_stopped,
-            tuple(playback.status(wanted) for wanted, playback in self.playbacks().items()),
-        )
-
-    def playbacks(self) -> Mapping[Filter, Playback]:
-        """The playheads by filter, the unfiltered one first."""
-        return self._playheads.by_filter()
-
-    def sinks(self) -> tuple[Sink, ...]:
-        """Everything that listens."""
-        return tuple(sink for playback in self._playheads for sink in playback.fanout)
 
     async def run(self) -> None:
         """Run until closed. Every playback is a task here.
@@ -463,19 +330,3 @@ class Session:
     def on_stall(self, playback: Playback) -> None:
         """The deadlines of a playhead have moved because a tick was too late."""
         self._tell(SessionEventKind.STALLED, playback, self._playheads.filter_of(playback))
-
-    def _tell(
-        self,
-        kind: SessionEventKind,
-        playback: Playback | None = None,
-        wanted: Filter = NO_FILTER,
-        *,
-        starts_main: bool = False,
-        detail: str = "",
-    ) -> None:
-        head = (playback or self.main).playhead
-        position = PlayheadPosition(head.bin_index, head.sequence_number, head.loop)
-        at_ns = self.parts.clock.now_ns()
-        self.events.tell(
-            SessionEvent(kind, self.code, at_ns, position, wanted, starts_main, detail)
-        )

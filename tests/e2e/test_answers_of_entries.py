@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import trio
 
-from phantomlink.engine.session import NO_FILTER
+from phantomlink.engine.events import NO_FILTER
 from phantomlink.rest.request import RequestHead
 from phantomlink.rest.routes.metrics import session_metrics
 from phantomlink.scheduling import loop_budget

@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from phantomlink.calibration.store import StoredModel
 from phantomlink.decoding import Model, TrainingData, fit_model
-from phantomlink.engine.session import NO_FILTER
+from phantomlink.engine.events import NO_FILTER
 from phantomlink.outputs.websocket.admission import StreamRequest
 from phantomlink.perturbation import PRESETS
 from phantomlink.recordings.trials import Filter

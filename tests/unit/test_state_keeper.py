@@ -10,8 +10,8 @@ from fractions import Fraction
 import pytest
 import trio
 
+from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.registry import Registry
-from phantomlink.engine.session import NO_FILTER
 from phantomlink.errors import RecordingError
 from phantomlink.state import keeper as keeper_module
 from phantomlink.state.file import (

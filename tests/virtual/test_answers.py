@@ -10,7 +10,8 @@ import trio
 import trio.testing
 
 from phantomlink.engine.counters import WEBSOCKET
-from phantomlink.engine.session import NO_FILTER, Session
+from phantomlink.engine.events import NO_FILTER
+from phantomlink.engine.session import Session
 from phantomlink.perturbation import NO_PERTURBATION, PRESETS, parse_perturbation
 from phantomlink.recordings.trials import Filter, TrialTable
 from phantomlink.rest.playheads import perturbation_of

@@ -13,8 +13,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from phantomlink.engine.counters import WEBSOCKET
+from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.registry import Registry
-from phantomlink.engine.session import NO_FILTER
 from phantomlink.metrics import Histogram
 from phantomlink.outputs.decoders.kind import DecoderOutputs
 from phantomlink.recordings.trials import Filter

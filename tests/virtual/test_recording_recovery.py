@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 import trio
 
+from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.recording_recovery import MOST_STUCK
 from phantomlink.engine.registry import Registry
-from phantomlink.engine.session import NO_FILTER
 from phantomlink.errors import RecordingError, TooManySpikesError
 from phantomlink.recordings.trials import Filter
 from tests.fakes import FakeFile, ListSink, NamedBins, VirtualSupply, make_parts, make_trial

@@ -28,7 +28,8 @@ from phantomlink.outputs.decoders.client_input import ClientInput
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.client_messages import client_messages, receive_message
-from phantomlink.outputs.websocket.frame_stream import FrameStream, HeldPlace
+from phantomlink.outputs.websocket.frame_stream import FrameStream
+from phantomlink.outputs.websocket.queued_frame import QueuedFrame
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
 from phantomlink.scheduling.spreading import spread_seconds
 from phantomlink.wire.encoder import PacketForm, close_frame, frame_message
@@ -86,7 +87,7 @@ class WebSocketSink:
         self._client_id = client_id
         self._told = trio.Event()
         self._making = trio.CancelScope()
-        self._untold: deque[tuple[HeldPlace, Awaitable[bytes | str]]] = deque()
+        self._untold: deque[tuple[QueuedFrame, Awaitable[bytes | str]]] = deque()
         self.reason: ClosingReason | None = None
 
     @property

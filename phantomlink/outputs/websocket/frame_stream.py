@@ -23,58 +23,20 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol
 
 import trio
 
 from phantomlink.inputs.small_frames import SMALL_BYTES, SmallFrameReader
 from phantomlink.metrics import Histogram
+from phantomlink.outputs.websocket.farewell import make_room
+from phantomlink.outputs.websocket.message_receiver import MessageReceiver
+from phantomlink.outputs.websocket.queued_frame import QueuedFrame
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
 
 # MSG_DONTWAIT says it again: trio's sockets do not block.
 _SEND_FLAGS = getattr(socket, "MSG_DONTWAIT", 0) | getattr(socket, "MSG_NOSIGNAL", 0)
 _CLOSE_OPCODE = 0x8
-# What a client that is given up is granted for the close frame: room in the kernel, where trio lets
-# no more than 16 KiB wait and a socket may hold a segment more than its buffer; and how long the
-# kernel may keep the end of the stream, after the socket has been closed. Where the system does not
-# have such an option, it decides.
-_FAREWELL_BYTES = 64 * 1024
-_FAREWELL_OPTIONS = (("TCP_NOTSENT_LOWAT", 2**30), ("TCP_USER_TIMEOUT", 20_000))
 _monotonic_ns = time.monotonic_ns
-
-
-class MessageReceiver(Protocol):
-    """Has the messages of one client."""
-
-    def receive(self, payload: bytes, is_text: bool, received_ns: int) -> None:
-        """A message has come.
-
-        Args:
-            payload: of the message; of a text it is UTF-8.
-            is_text: whether it is one.
-            received_ns: when its last byte was read, monotonic ns.
-        """
-        ...
-
-    def pause_seconds(self, now_ns: int) -> float:
-        """How long the client is not to be read from."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class HeldPlace:
-    """Something in the queue; what comes behind one that is held waits until it is filled."""
-
-    data: memoryview
-    droppable: bool
-    offered_ns: int | None = None
-    done: trio.Event | None = None
-    is_held: bool = False
-
-
-_Item = HeldPlace
 
 
 class FrameStream(trio.abc.Stream):
@@ -122,7 +84,7 @@ class FrameStream(trio.abc.Stream):
         # A second handle on trio's own descriptor, for the write that does not wait.
         self._socket = socket.socket(fileno=stream.socket.fileno())
         self._send = self._socket.send
-        self._queue: deque[_Item] = deque()
+        self._queue: deque[QueuedFrame] = deque()
         self._queued_frames = 0
         self._queued_bytes = 0
         self._head_is_torn = False
@@ -195,20 +157,20 @@ class FrameStream(trio.abc.Stream):
             self._latency.record(_monotonic_ns() - offered_ns)
             return
         self._head_is_torn = sent > 0
-        self._append(_Item(memoryview(frame)[sent:], droppable=True, offered_ns=offered_ns))
+        self._append(QueuedFrame(memoryview(frame)[sent:], droppable=True, offered_ns=offered_ns))
 
     def put_nowait(self, frame: bytes) -> None:
         """Send a whole data frame that is never dropped."""
         self._put_nowait(frame, droppable=False)
 
-    def hold_nowait(self) -> HeldPlace:
+    def hold_nowait(self) -> QueuedFrame:
         """Keep a place in the order for a frame that is still being made."""
-        place = HeldPlace(memoryview(b""), droppable=False, is_held=True)
+        place = QueuedFrame(memoryview(b""), droppable=False, is_held=True)
         if not (self._is_gone() or self._close_sent):
             self._append(place)
         return place
 
-    def fill_nowait(self, place: HeldPlace, frame: bytes) -> None:
+    def fill_nowait(self, place: QueuedFrame, frame: bytes) -> None:
         """Send the frame that a place was kept for, and what has come behind it."""
         if not any(each is place for each in self._queue):
             # The client has gone, or was given up.
@@ -241,7 +203,7 @@ class FrameStream(trio.abc.Stream):
                 return
             data = memoryview(bytes(data))[sent:]
             self._head_is_torn = sent > 0
-        item = _Item(memoryview(bytes(data)), droppable=False, done=trio.Event())
+        item = QueuedFrame(memoryview(bytes(data)), droppable=False, done=trio.Event())
         self._append(item)
         assert item.done is not None
         await item.done.wait()
@@ -326,13 +288,7 @@ class FrameStream(trio.abc.Stream):
             self._queue.remove(item)
             self._forget(item)
             self.dropped_frames += item.droppable
-        with suppress(OSError):
-            room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-            room += self._queued_bytes + _FAREWELL_BYTES
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
-            for name, value in _FAREWELL_OPTIONS:
-                if hasattr(socket, name):
-                    self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        make_room(self._socket, self._queued_bytes)
         self._flush_nowait()
         too_slow()
 
@@ -360,10 +316,10 @@ class FrameStream(trio.abc.Stream):
                 return
             self._head_is_torn = sent > 0
         # What is never dropped is no packet: what is recorded counts the packets that were sent.
-        item = _Item(memoryview(frame)[sent:], droppable, offered_ns if droppable else None)
+        item = QueuedFrame(memoryview(frame)[sent:], droppable, offered_ns if droppable else None)
         self._append(item)
 
-    def _append(self, item: _Item) -> None:
+    def _append(self, item: QueuedFrame) -> None:
         self._queue.append(item)
         self._queued_frames += item.droppable
         self._queued_bytes += len(item.data)
@@ -409,7 +365,7 @@ class FrameStream(trio.abc.Stream):
             if item.done is not None:
                 item.done.set()
 
-    def _forget(self, item: _Item) -> None:
+    def _forget(self, item: QueuedFrame) -> None:
         self._queued_frames -= item.droppable
         self._queued_bytes -= len(item.data)
 

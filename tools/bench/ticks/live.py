@@ -13,8 +13,8 @@ from fractions import Fraction
 import trio
 
 from phantomlink.app import PhantomLinkApp
+from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.fanout import Release
-from phantomlink.engine.session import NO_FILTER
 from phantomlink.server.front import Server
 from phantomlink.service.service import Service
 from phantomlink.settings import load_settings
