@@ -5,6 +5,8 @@ Under asyncio, which is hypercorn's default, it runs Trio in a thread.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sniffio
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
@@ -34,14 +36,22 @@ class PhantomLinkApp(QuartTrio):
     Args:
         settings: what the server was told; None to read the environment at the start.
         recording: path or dataset name; None for the one that the settings name.
+        more: paths or names of further datasets.
     """
 
     asgi_lifespan_class = Lifespan  # type: ignore[assignment]
 
-    def __init__(self, settings: Settings | None = None, recording: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        recording: str | None = None,
+        *,
+        more: Sequence[str] = (),
+    ) -> None:
         super().__init__("phantomlink", static_folder=None)
         self._settings = settings
         self._recording = recording
+        self._more = tuple(more)
         self._service: Service | None = None
         self._views: ViewEntrance | None = None
         self._bridge = AsyncioBridge(self)
@@ -114,7 +124,7 @@ class PhantomLinkApp(QuartTrio):
             SettingsError: the environment has a setting of the wrong form.
             RecordingError: the recording cannot be opened.
         """
-        self._service = Service(self.get_settings(), self._recording)
+        self._service = Service(self.get_settings(), self._recording, more=self._more)
         self._views = view_entrance(self._service)
         # Before the first page asks for them.
         await trio.to_thread.run_sync(static_files)

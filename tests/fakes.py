@@ -67,6 +67,7 @@ class NamedBins:
         self.grid = BinGrid(0.0, Fraction(rate_hz), n_bins)
         self.unit_ids = tuple(range(1011, 1011 + n_units))
         self.unit_labels = None
+        self.memory_bytes = 0
         self.trials = trials if isinstance(trials, TrialTable) else TrialTable(tuple(trials))
         self.in_memory = in_memory
         self.reads = []

@@ -20,7 +20,8 @@ GROUPS = {
     "Playing": "stream_frequency_hz loop session_ttl_seconds",
     "Recordings": "position_series velocity_series target_column target_position_column "
     "target_position_series counts_series units_table trials_table spike_time_unit "
-    "behaviour_offset_seconds trials_offset_seconds external_links",
+    "behaviour_offset_seconds trials_offset_seconds external_links recordings_memory_mb "
+    "catalog_fetch",
     "Perturbations of sessions that ask for none": "noise_injection_enabled noise_std "
     "drift_amplitude drift_period_seconds noise_seed",
     "Who may enter": "api_token_file allowed_hosts trust_proxy",

@@ -94,7 +94,7 @@ async def serve_websocket(
                 session = None
                 subprotocol = answered_subprotocol(scope.get("subprotocols") or ())
             else:
-                session, admission = _enter_stream(service, head, scope, requester.address)
+                session, admission = await _enter_stream(service, head, scope, requester.address)
                 subprotocol = admission.subprotocol
         except PhantomLinkError as error:
             await _refuse(app, head, scope, send, error)
@@ -131,7 +131,7 @@ async def serve_websocket(
                 await websocket.close(CLOSE_INTERNAL_ERROR, "internal error")
 
 
-def _enter_stream(
+async def _enter_stream(
     service: Service, head: RequestHead, scope: Any, address: str
 ) -> tuple[Session, Admission]:
     if not head.path.startswith(STREAM_PREFIX):
@@ -139,7 +139,7 @@ def _enter_stream(
             f"no WebSocket at {head.path!r}; streams are at /stream/ and /stream/binary/, "
             "views at /view/"
         )
-    return service.enter(_request(head, scope), address)
+    return await service.enter(_request(head, scope), address)
 
 
 def _request(head: RequestHead, scope: Any) -> StreamRequest:

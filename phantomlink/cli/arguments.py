@@ -92,9 +92,9 @@ def _add_serve(commands: _Commands) -> None:
     )
     serve.add_argument(
         "recording",
-        nargs="?",
+        nargs="*",
         help="an NWB file, or the name of one in the data directory; without it the default "
-        "recording, or a synthetic one where there is none",
+        "recording, or a synthetic one where there is none; further ones can be chosen by sessions",
     )
     serve.add_argument(
         "--ready-file",

@@ -80,12 +80,14 @@ def _serve(arguments: argparse.Namespace) -> int:
     for line in unknown_variables():
         logging.getLogger(__name__).warning("%s", line)
     try:
+        recording, *more = arguments.recording or [None]
         trio.run(
             serve,
             settings,
-            arguments.recording,
+            recording,
             arguments.ready_file,
             arguments.open,
+            more,
             clock=RunningClock(),
         )
     except* (PhantomLinkError, OSError) as group:

@@ -122,6 +122,13 @@ class PartsCache:
             OpenRecording, WeakValueDictionary[Fraction, PlaybackParts]
         ] = WeakKeyDictionary()
 
+    def bytes_of(self, open_recording: OpenRecording) -> int:
+        """What the bins of a recording take that are played now, or kept."""
+        by_rate = self._parts.get(open_recording)
+        if by_rate is None:
+            return 0
+        return sum(parts.bins.memory_bytes for parts in by_rate.values())
+
     async def at_rate(self, open_recording: OpenRecording, rate_hz: Fraction) -> PlaybackParts:
         """What plays a recording at this rate, from which others may be playing already.
 

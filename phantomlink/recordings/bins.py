@@ -16,6 +16,7 @@ from phantomlink.recordings.trials import TrialTable
 KINEMATICS = ("vx", "vy", "x", "y")
 """Columns of `Block.kinematics`."""
 
+_PIECE_SPIKES = 32_768
 WHOLE_BYTES = 64 * 2**20
 """A recording whose bins fit this is binned once at load; a larger one block by block."""
 
@@ -85,6 +86,11 @@ class Bins(Protocol):
     @property
     def in_memory(self) -> bool:
         """True when reading neither blocks nor touches a file."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """What is kept of it in memory."""
         ...
 
     def read(self, start: int, stop: int) -> Block:
@@ -161,6 +167,7 @@ class RecordedBins:
         bin_bytes = 2 * len(unit_ids) + 8 * len(KINEMATICS) + 4
         fits = grid.n_bins * bin_bytes <= WHOLE_BYTES
         self.in_memory = fits and spikes.in_memory and behaviour.in_memory
+        self.memory_bytes = grid.n_bins * bin_bytes if self.in_memory else 0
         self._whole = self._compute(0, grid.n_bins) if self.in_memory else None
 
     def read(self, start: int, stop: int) -> Block:
@@ -201,8 +208,10 @@ def count_spikes(
     """
     cells = bins * shape[1] + units
     counts = np.zeros(shape[0] * shape[1], dtype=np.uint16)
-    # Not bincount: it makes int64 of the whole table first, four times what is kept.
-    np.add.at(counts, cells, np.uint16(1))
+    # Not bincount: it makes int64 of the whole table first, four times what is kept. In pieces,
+    # since numpy keeps the interpreter while it adds: a tick waits for one of them at most.
+    for first in range(0, cells.size, _PIECE_SPIKES):
+        np.add.at(counts, cells[first : first + _PIECE_SPIKES], np.uint16(1))
     if cells.size > np.iinfo(np.uint16).max and int(counts.sum(dtype=np.int64)) != cells.size:
         raise TooManySpikesError(
             "more than 65535 spikes of one unit in one bin: choose a higher rate"

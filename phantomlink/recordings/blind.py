@@ -70,6 +70,11 @@ class BlindBins:
         return self.unhidden.unit_labels
 
     @property
+    def memory_bytes(self) -> int:
+        """What is kept of the recording's own bins; nothing more is kept here."""
+        return self.unhidden.memory_bytes
+
+    @property
     def trials(self) -> TrialTable:
         """Trials of the recording; of those that are hidden, nothing but their ids."""
         return self._trials

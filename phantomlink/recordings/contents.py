@@ -193,6 +193,11 @@ class BehaviourSource(KinematicsSource, Protocol):
         ...
 
     @property
+    def memory_bytes(self) -> int:
+        """What is kept of it in memory."""
+        ...
+
+    @property
     def has_targets(self) -> bool:
         """Whether a series says where the target is."""
         ...
@@ -282,6 +287,7 @@ class OpenRequest:
             written; None: the user's cache directory.
         progress: called while that index is made.
         spikes: those of an earlier opening, to be used again; None: read them.
+        name: of the dataset; None: the file's, without its ending.
     """
 
     path: Path
@@ -289,6 +295,7 @@ class OpenRequest:
     cache_dir: Path | None = None
     progress: ProgressCallback | None = None
     spikes: SpikeSource | None = None
+    name: str | None = None
 
 
 OpenContents: TypeAlias = Callable[[OpenRequest], Contents]

@@ -29,6 +29,7 @@ from phantomlink.recordings.identity import FileIdentity, Original
 from phantomlink.recordings.options import SEARCH, ProgressCallback, SeriesOptions
 from phantomlink.recordings.spikes import SpikeSource
 
+_BYTES_OF_A_VALUE = 100
 MAX_BINS = 2**40
 """With more bins than this, a timestamp must be corrupt."""
 
@@ -63,7 +64,7 @@ class Recording:
         self._lock = threading.Lock()
         self._lost: str | None = None
         self.path = request.path
-        self.dataset = request.path.stem
+        self.dataset = request.name or request.path.stem
         self.info = contents.info
         self.units = contents.units
         self.unit_ids = contents.units.ids
@@ -93,6 +94,12 @@ class Recording:
     def missing(self) -> tuple[str, ...]:
         """The anomalies as lines."""
         return tuple(map(str, self.anomalies))
+
+    @property
+    def memory_bytes(self) -> int:
+        """What is kept of it in memory, bins aside; trials are guessed at."""
+        trials = sum(len(trial.columns) for trial in self.trials) * _BYTES_OF_A_VALUE
+        return self._spikes.memory_bytes + self._behaviour.memory_bytes + trials
 
     @property
     def linked_paths(self) -> tuple[Path, ...]:
@@ -292,6 +299,7 @@ def open_recording(
     options: SeriesOptions = SEARCH,
     cache_dir: Path | None = None,
     progress: ProgressCallback | None = None,
+    name: str | None = None,
 ) -> Recording:
     """Open a recording and read what is small of it.
 
@@ -301,11 +309,12 @@ def open_recording(
         cache_dir: where the index of a large recording goes when its own folder cannot be
             written; None: the user's cache directory.
         progress: called while that index is made, which happens once a recording.
+        name: of the dataset; None: that of the file, without its ending.
 
     Raises:
         RecordingError: one line that names the file and what is wrong or missing.
     """
-    request = OpenRequest(path, options, cache_dir, progress)
+    request = OpenRequest(path, options, cache_dir, progress, name=name)
     return Recording(request, format_of(path))
 
 

@@ -32,6 +32,11 @@ class SpikeSource(CountSource, Protocol):
         """Spikes of all units together."""
         ...
 
+    @property
+    def memory_bytes(self) -> int:
+        """What is kept of it in memory."""
+        ...
+
     def check_rate(self, grid: BinGrid) -> None:
         """Whether it can be counted in these bins.
 
@@ -104,6 +109,11 @@ class MemorySpikes:
         return count_spikes(
             bins[inside], self._units[first:last][inside], (stop - start, self._n_units)
         )
+
+    @property
+    def memory_bytes(self) -> int:
+        """Times and units."""
+        return self._seconds.nbytes + self._units.nbytes
 
     def check_rate(self, grid: BinGrid) -> None:
         """Spikes can be counted in any bins."""

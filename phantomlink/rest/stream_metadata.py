@@ -8,6 +8,7 @@ from phantomlink import __version__
 from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.perturbation import Perturbation
 from phantomlink.recordings.contents import SeriesInfo
+from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.recording import Recording
 from phantomlink.rest.records import PerturbationJson, Record, Seed, about, number
 from phantomlink.service.service import Service
@@ -61,7 +62,7 @@ def stream_metadata(service: Service, session: Session) -> StreamMetadata:
     Raises:
         UnavailableError: no recording is open.
     """
-    recording, header = service.recording, session.parts.encoders.header
+    recording, header = session.recording, session.parts.encoders.header
     place = _unit(recording.behaviour.position)
     velocity = _unit(recording.behaviour.velocity)
     return StreamMetadata(
@@ -77,15 +78,21 @@ def stream_metadata(service: Service, session: Session) -> StreamMetadata:
     )
 
 
-def basics_of(service: Service, session: Session | None) -> dict[str, Any]:
-    """The members of `Basics`, by name; of a new session where there is none.
+def basics_of(
+    service: Service, session: Session | None, recording: Recording | None = None
+) -> dict[str, Any]:
+    """The members of `Basics`, by name; of a new session of a recording where there is none.
 
     Raises:
         UnavailableError: no recording is open.
     """
-    recording = service.recording
+    if session is not None:
+        recording = session.recording
+    elif recording is None:
+        recording = service.recording
     if session is None:
-        grid, rate_hz, speed = service.bins.grid, service.rate_hz, REAL_TIME
+        rate_hz, speed = service.rate_hz, REAL_TIME
+        grid = BinGrid.covering(recording.t0_seconds, recording.last_event_seconds, rate_hz)
         done: Perturbation | None = service.registry.perturbation
         seed = service.registry.seed
     else:

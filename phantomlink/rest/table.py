@@ -12,6 +12,7 @@ from phantomlink.rest.route import Route
 from phantomlink.rest.routes import (
     captures,
     control,
+    datasets,
     decoders,
     metrics,
     models,
@@ -35,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     *models.ROUTES,
     *captures.ROUTES,
     *recording.ROUTES,
+    *datasets.ROUTES,
     *server.ROUTES,
     *metrics.ROUTES,
     *stats.ROUTES,

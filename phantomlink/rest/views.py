@@ -17,7 +17,9 @@ def view_entrance(service: Service) -> ViewEntrance:
     """The views of a service's sessions."""
 
     def describe(session: Session) -> dict[str, Any]:
-        metadata: dict[str, Any] = msgspec.to_builtins(metadata_of(service, session))
+        metadata: dict[str, Any] = msgspec.to_builtins(
+            metadata_of(service, session, session.open_recording)
+        )
         return metadata
 
     return ViewEntrance(service.registry, service.settings.max_viewers, describe, _summary)

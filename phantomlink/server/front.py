@@ -187,7 +187,7 @@ class Server:
                     serve,
                 )
             return
-        session, admission = service.enter(request, address)
+        session, admission = await service.enter(request, address)
         with self._stream_counted(), session.reserved(), limits.counted(address, session.code):
             await serve_websocket_client(
                 replayed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,12 +29,14 @@ async def serve(
     recording: str | None = None,
     ready_path: Path | None = None,
     opens_browser: bool = False,
+    more: Sequence[str] = (),
 ) -> None:
     """Open the port, start the application, and serve until a signal, also one during the start.
 
     Args:
         settings: what the server was told.
         recording: path or dataset name; None for the one that the settings name.
+        more: paths or names of further datasets.
         ready_path: where a file says that clients can connect; None for no file.
         opens_browser: whether the dashboard is opened in a browser then.
 
@@ -49,7 +52,7 @@ async def serve(
             with signals.starting:
                 # The port first: that it is taken should not be learned after a minute of indexing.
                 listeners = await _listen(settings)
-                app = PhantomLinkApp(settings, recording)
+                app = PhantomLinkApp(settings, recording, more=more)
                 app.nursery = nursery
                 # Before the framework's own start, which would log a traceback for a missing file.
                 await nursery.start(app.run_service)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from fractions import Fraction
 from functools import partial
 
@@ -22,6 +24,7 @@ from phantomlink.outputs.decoders.kind import scores_of
 from phantomlink.outputs.websocket.admission import Admission, StreamRequest, admit
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation, noise_and_drift
 from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.catalogue.datasets import Catalogue, find_datasets
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.index_progress import IndexProgress
 from phantomlink.recordings.locate import locate_recording
@@ -33,6 +36,8 @@ from phantomlink.scheduling.os_tuning import Tuning, tune_memory, tune_system
 from phantomlink.scheduling.phases import PhaseAllocator
 from phantomlink.scheduling.running_time import keep_running_time
 from phantomlink.service.captures import check_captures, make_captures
+from phantomlink.service.datasets import Datasets
+from phantomlink.service.fetches import Fetches
 from phantomlink.service.output_kinds import output_kinds
 from phantomlink.service.sessions import Sessions
 from phantomlink.settings import Settings
@@ -54,14 +59,21 @@ class Service:
         settings: what the server was told.
         recording: path or dataset name; None for the one that the settings name.
         clock: time for the engine.
+        more: paths or names of further datasets, wherever they lie.
     """
 
     def __init__(
-        self, settings: Settings, recording: str | None = None, clock: Clock | None = None
+        self,
+        settings: Settings,
+        recording: str | None = None,
+        clock: Clock | None = None,
+        *,
+        more: Sequence[str] = (),
     ) -> None:
         self.settings = settings
         self.policy = AccessPolicy(settings)
         self._wanted = recording
+        self._more = tuple(more)
         self.clock = clock or SystemClock(settings.spin_share)
         self._open_recording: OpenRecording | None = None
         self._parts: PlaybackParts | None = None
@@ -86,7 +98,14 @@ class Service:
             ModelStore(settings.models_dir or default_models_dir()), self._models_in_use
         )
         self.captures = make_captures(settings)
-        self.sessions = Sessions(self.registry, self.outputs, self.rate_hz, self._parts_for)
+        self.sessions = Sessions(self.registry, self.outputs, self.rate_hz, self._parts_of)
+        self.datasets = Datasets(
+            self._find_datasets,
+            self.registry,
+            self._parts_cache,
+            settings.recordings_memory_mb,
+        )
+        self.fetches = Fetches(settings, self.datasets)
 
     @property
     def open_recording(self) -> OpenRecording:
@@ -133,7 +152,7 @@ class Service:
         opened = self._open_recording
         return self._not_ready or (None if opened is None else opened.reason)
 
-    def enter(
+    async def enter(
         self, request: StreamRequest, address: str = UNKNOWN_ADDRESS
     ) -> tuple[Session, Admission]:
         """Let a client in to a stream; a session that does not exist yet is created.
@@ -148,9 +167,8 @@ class Service:
         admission = admit(request)
         # Before a session is made for it.
         self.policy.connection_limits.check(address, admission.code)
-        if (lost := self.open_recording.lost) is not None:
-            raise UnavailableError(f"the recording cannot be read: {lost}")
-        return self.sessions.of_listener(admission, self.bins), admission
+        self._session_parts()
+        return await self.sessions.of_listener(admission), admission
 
     def check_captures(self) -> None:
         """See that this server lets anybody who asks fill its disk.
@@ -184,7 +202,7 @@ class Service:
         opened = OpenRecording.recovering(recording, thread)
         try:
             self._open_recording = opened
-            self._parts = await self._parts_for(self.rate_hz)
+            self._parts = await self._parts_cache.at_rate(opened, self.rate_hz)
             # In the thread: no tick has the time for it.
             await trio.to_thread.run_sync(
                 warm_up, self.bins, self.registry.perturbation, limiter=thread
@@ -207,6 +225,8 @@ class Service:
                     await nursery.start(self.calibrator.run)
                     await nursery.start(self.registry.run)
                     await nursery.start(self.captures.run)
+                    await self.datasets.start(nursery, opened)
+                    self.fetches.start(nursery)
                     await self._keep_sessions(nursery, recording)
                     self._not_ready = None
                     task_status.started()
@@ -221,13 +241,27 @@ class Service:
         with IndexProgress() as progress:
             return open_recording(path, options=series_options(settings), progress=progress)
 
-    async def _parts_for(self, rate_hz: Fraction) -> PlaybackParts:
-        """What plays the recording at this rate, from which others may be playing already.
+    @asynccontextmanager
+    async def _parts_of(
+        self, dataset: str | None, rate_hz: Fraction
+    ) -> AsyncIterator[PlaybackParts]:
+        """What plays a dataset at this rate; it stays open in here.
 
         Raises:
-            RecordingError: the file cannot be read.
+            PhantomLinkError: there is no such dataset, or it cannot be played now.
         """
-        return await self._parts_cache.at_rate(self.open_recording, rate_hz)
+        if dataset is None:
+            yield await self._parts_cache.at_rate(self.open_recording, rate_hz)
+            return
+        async with self.datasets.using(dataset) as opened:
+            yield await self._parts_cache.at_rate(opened, rate_hz)
+
+    def _find_datasets(self) -> Catalogue:
+        """Reads folders; called in a thread."""
+        told = series_options(self.settings)
+        more = [locate_recording(self.settings, wanted) for wanted in self._more]
+        first = [(self.recording.path, told), *((path, None) for path in more)]
+        return find_datasets(self.settings.data_directory, first=first)
 
     async def _keep_sessions(self, nursery: trio.Nursery, recording: Recording) -> None:
         """Let the sessions of the last run come back, and keep those that there are from now on."""

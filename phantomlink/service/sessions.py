@@ -7,7 +7,8 @@ session that exists already is compared with what was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from fractions import Fraction
 from types import MappingProxyType
 
@@ -23,7 +24,12 @@ from phantomlink.engine.registry import Registry
 from phantomlink.engine.selection import Selection
 from phantomlink.engine.session import REAL_TIME, Session
 from phantomlink.engine.session_codes import is_private, make_private_code
-from phantomlink.errors import BinRangeError, InvalidParameterError, SessionDiffersError
+from phantomlink.errors import (
+    BinRangeError,
+    InvalidParameterError,
+    SessionDiffersError,
+    UnavailableError,
+)
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation, parse_perturbation
 from phantomlink.perturbation.perturber import SEEDS
@@ -45,7 +51,7 @@ class Sessions:
         registry: of them.
         kinds: of outputs that each of them has.
         rate_hz: packets a second of one that asks for no width of its bins.
-        parts_at: what plays the recording at a rate.
+        parts_of: what plays a dataset at a rate, kept open while it is used; None: the default.
     """
 
     def __init__(
@@ -53,34 +59,42 @@ class Sessions:
         registry: Registry,
         kinds: Sequence[OutputKind[Session]],
         rate_hz: Fraction,
-        parts_at: Callable[[Fraction], Awaitable[PlaybackParts]],
+        parts_of: Callable[[str | None, Fraction], AbstractAsyncContextManager[PlaybackParts]],
     ) -> None:
         self._registry = registry
         self._kinds = tuple(kinds)
         self._rate_hz = rate_hz
-        self._parts_at = parts_at
+        self._parts_of = parts_of
         self._threads = trio.CapacityLimiter(1)
 
-    def of_listener(self, admission: Admission, usual: Bins) -> Session:
+    async def of_listener(self, admission: Admission) -> Session:
         """The session that a stream is of, made when it does not exist.
 
         Args:
             admission: of who listens.
-            usual: bins of a session that is made.
 
         Raises:
             NoMatchingBinsError: the filter matches nothing; no session has been made.
+            SessionDiffersError: the session plays another dataset than was asked for.
             TooManySessionsError: there is no room.
-            UnavailableError: the server goes away.
+            UnavailableError: the server goes away, or the dataset is not open yet.
         """
         existing = self._registry.find(admission.code)
-        bins = usual if existing is None else existing.bins
-        if admission.filter != NO_FILTER:
+        if existing is not None:
+            if admission.dataset is not None:
+                check_same_dataset(existing, admission.dataset)
+            _check_filter(admission, existing.bins)
+            return self._registry.create(admission.code)[0]
+        async with self._parts_of(admission.dataset, self._rate_hz) as parts:
             # Before a session is made: a filter that matches nothing must not leave one behind.
-            bins.trials.ranges(admission.filter, bins.grid)
-        outputs = self._outputs(admission.code, {}) if existing is None else ()
-        session, _ = self._registry.create(admission.code, outputs=outputs)
-        return session
+            _check_filter(admission, parts.bins)
+            if (lost := parts.open_recording.lost) is not None:
+                raise UnavailableError(f"the recording cannot be read: {lost}")
+            existing = self._registry.find(admission.code)
+            if existing is not None and admission.dataset is not None:
+                check_same_dataset(existing, admission.dataset)
+            outputs = self._outputs(admission.code, {}) if existing is None else ()
+            return self._registry.create(admission.code, parts=parts, outputs=outputs)[0]
 
     async def create(
         self,
@@ -93,6 +107,7 @@ class Sessions:
         seed: int | None = None,
         private: bool | None = None,
         test_trials: Sequence[int] | None = None,
+        dataset: str | None = None,
     ) -> tuple[Session, bool]:
         """The session of this code, or of a made-up one; and whether it is new.
 
@@ -108,6 +123,7 @@ class Sessions:
             private: make up a code that is a secret, for a session that is not listed; it has no
                 outlets, whose names would tell the code.
             test_trials: whose truth is hidden from everybody; None for none.
+            dataset: that it plays; None for the default one.
 
         Raises:
             InvalidParameterError: something has the wrong form or is out of range.
@@ -126,30 +142,31 @@ class Sessions:
         factor = REAL_TIME if speed is None else exact_speed(speed)
         check_pace(rate_hz, factor)
         _check_seed(seed)
-        parts = await self._parts_at(rate_hz)
-        if test_trials is not None:
-            parts = blind_parts(parts, test_trials)
-        wanted, applied = None, None
-        if perturbation is not None:
-            wanted_seed = self._registry.seed if seed is None else seed
-            wanted, applied = await self._prepare(perturbation, wanted_seed, parts)
-        existing = None if code is None else self._registry.find(code)
-        if existing is not None:
-            _check_same_bins(existing, bin_size_ms)
-            _check_same_hidden(existing, test_trials)
-            _check_same_speed(existing, speed)
-            self._check_same_outputs(existing, outputs)
-            _check_same_perturbation(existing, wanted, seed)
-        made = self._outputs(code, outputs)
-        session, created = self._registry.create(
-            code,
-            parts=parts,
-            speed=factor,
-            perturbation=wanted,
-            seed=seed,
-            applied=applied,
-            outputs=made,
-        )
+        async with self._parts_of(dataset, rate_hz) as usual:
+            parts = usual if test_trials is None else blind_parts(usual, test_trials)
+            wanted, applied = None, None
+            if perturbation is not None:
+                wanted_seed = self._registry.seed if seed is None else seed
+                wanted, applied = await self._prepare(perturbation, wanted_seed, parts)
+            existing = None if code is None else self._registry.find(code)
+            if existing is not None:
+                if dataset is not None:
+                    check_same_dataset(existing, parts.open_recording.recording.dataset)
+                _check_same_bins(existing, bin_size_ms)
+                _check_same_hidden(existing, test_trials)
+                _check_same_speed(existing, speed)
+                self._check_same_outputs(existing, outputs)
+                _check_same_perturbation(existing, wanted, seed)
+            made = self._outputs(code, outputs)
+            session, created = self._registry.create(
+                code,
+                parts=parts,
+                speed=factor,
+                perturbation=wanted,
+                seed=seed,
+                applied=applied,
+                outputs=made,
+            )
         if created:
             with trio.move_on_after(_OUTPUTS_SECONDS):
                 for output in made:
@@ -234,17 +251,17 @@ class Sessions:
                 the recording, or there is no room.
         """
         check_pace(state.rate_hz, state.speed)
-        parts = await self._parts_at(state.rate_hz)
-        _, applied = await self._prepare(state.perturbation.as_json(), state.seed, parts)
-        session, _ = self._registry.create(
-            state.code,
-            parts=parts,
-            speed=state.speed,
-            perturbation=state.perturbation,
-            seed=state.seed,
-            applied=applied,
-            outputs=self._outputs(state.code, {"lsl": state.has_lsl}),
-        )
+        async with self._parts_of(state.dataset, state.rate_hz) as parts:
+            _, applied = await self._prepare(state.perturbation.as_json(), state.seed, parts)
+            session, _ = self._registry.create(
+                state.code,
+                parts=parts,
+                speed=state.speed,
+                perturbation=state.perturbation,
+                seed=state.seed,
+                applied=applied,
+                outputs=self._outputs(state.code, {"lsl": state.has_lsl}),
+            )
         return session
 
     def _outputs(self, code: str | None, wanted: Mapping[str, bool]) -> tuple[Output[Session], ...]:
@@ -277,9 +294,27 @@ class Sessions:
                 )
 
 
+def _check_filter(admission: Admission, bins: Bins) -> None:
+    if admission.filter != NO_FILTER:
+        bins.trials.ranges(admission.filter, bins.grid)
+
+
 def _check_seed(seed: int | None) -> None:
     if seed is not None and not SEEDS.low <= seed <= SEEDS.high:
         raise InvalidParameterError(f"seed: got {seed}, takes {SEEDS.low} to {SEEDS.high}")
+
+
+def check_same_dataset(session: Session, dataset: str) -> None:
+    """Whether a session plays this dataset.
+
+    Raises:
+        SessionDiffersError: it plays another: a session plays one for life.
+    """
+    if session.recording.dataset != dataset:
+        raise SessionDiffersError(
+            f"dataset: got {dataset!r}, but session {session.code!r} plays "
+            f"{session.recording.dataset!r}; delete it first, or take another code"
+        )
 
 
 def _check_same_bins(session: Session, bin_size_ms: float | None) -> None:

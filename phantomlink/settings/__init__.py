@@ -44,6 +44,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOG_FORMATS = ("text", "json")
 MIN_RATE_HZ, MAX_RATE_HZ = 1, 1000
 MAX_SEED = 2**63 - 1
+CATALOG_FETCH = ("off", "listed")
 EXTERNAL_LINKS = ("off", "folder")
 LSL_SCOPES = ("auto", "machine", "link", "site", "organization", "global")
 DEFAULT_DATA_DIR = Path("data")
@@ -296,6 +297,16 @@ class Settings:
         "off",
         one_of(EXTERNAL_LINKS),
         "whether files of the recording's folder that it links to are read",
+    )
+    recordings_memory_mb: int = _setting(
+        512,
+        whole(1, 1_000_000),
+        "memory of all open recordings, MB; those that nobody plays are let go first",
+    )
+    catalog_fetch: str = _setting(
+        "off",
+        one_of(CATALOG_FETCH),
+        "whether REST may fetch datasets that the catalogue lists",
     )
     noise_injection_enabled: bool = _setting(
         False,

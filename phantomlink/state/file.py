@@ -89,6 +89,7 @@ class SessionState:
         perturbation: what is done to its packets.
         seed: of it.
         has_lsl: whether it was to have LSL outlets.
+        dataset: that it plays; None for the server's default.
     """
 
     code: str
@@ -103,6 +104,7 @@ class SessionState:
     perturbation: Perturbation = NO_PERTURBATION
     seed: int = 0
     has_lsl: bool = True
+    dataset: str | None = None
 
 
 def dump_state(
@@ -264,6 +266,12 @@ def _read_flag(value: Any) -> bool:
     return value
 
 
+def _read_dataset(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "code": _read_code,
     "created_at": _read_moment,
@@ -277,5 +285,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "perturbation": parse_perturbation,
     "seed": _read_whole(SEEDS.high),
     "has_lsl": _read_flag,
+    "dataset": _read_dataset,
 }
-_OPTIONAL = frozenset({"perturbation", "seed", "has_lsl"})
+_OPTIONAL = frozenset({"perturbation", "seed", "has_lsl", "dataset"})

@@ -95,7 +95,9 @@ class StateKeeper:
         """Keep the sessions as they are now, before the server that goes away ends them."""
         if self._last is None:
             self._last = tuple(
-                _state_of(session) for session in self._sessions if _is_kept(session)
+                _state_of(session, self._identity.dataset)
+                for session in self._sessions
+                if _is_kept(session)
             )
             self._freezing.set()
 
@@ -104,7 +106,7 @@ class StateKeeper:
         state, turn = [], LoopBudget()
         for session in self._sessions:
             if not session.is_closed and _is_kept(session):
-                state.append(_state_of(session))
+                state.append(_state_of(session, self._identity.dataset))
             if turn.is_over:
                 await turn.end()
         return tuple(state)
@@ -186,7 +188,8 @@ def _is_kept(session: Session) -> bool:
     return not hidden_trials(session.bins)
 
 
-def _state_of(session: Session) -> SessionState:
+def _state_of(session: Session, default: str) -> SessionState:
+    dataset = session.recording.dataset
     playhead, applied = session.main.playhead, session.applied
     wanted = {output.kind: output.is_wanted for output in session.outputs}
     return SessionState(
@@ -202,4 +205,6 @@ def _state_of(session: Session) -> SessionState:
         perturbation=NO_PERTURBATION if applied is None else applied.perturbation,
         seed=session.seed,
         has_lsl=wanted.get("lsl", True),
+        # The default one may have another name when the server starts again.
+        dataset=None if dataset == default else dataset,
     )

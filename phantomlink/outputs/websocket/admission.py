@@ -22,7 +22,7 @@ _BINARY_PREFIX = "/stream/binary/"
 _BINARY = (WireFormat.MSGPACK, WireFormat.COMPACT)
 _INTEGER = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 _FILTERS = ("trial_id", "target_id", "reach_id")
-_NAMES = ("format", "scores", "hide", *_FILTERS)
+_NAMES = ("format", "scores", "hide", "dataset", *_FILTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class Admission:
         subprotocol: to name in the answer; None when none that was offered is ours.
         scores: whether it wants a message with its decoders' scores after each trial.
         hide: what is null in all that it is sent, of `HIDEABLE`.
+        dataset: that the session plays; None where it does not matter.
     """
 
     code: str
@@ -68,6 +69,7 @@ class Admission:
     subprotocol: str | None
     scores: bool = False
     hide: frozenset[str] = frozenset()
+    dataset: str | None = None
 
     @property
     def form(self) -> PacketForm:
@@ -102,18 +104,19 @@ def admit(request: StreamRequest) -> Admission:
         raise InvalidParameterError(
             f"hide: got it with {wanted}, takes no filter: a filter tells what is hidden"
         )
+    dataset = _one(query, "dataset")
     asked = _asked_format(query)
     allowed = _BINARY if binary else tuple(WireFormat)
     for subprotocol in request.subprotocols:
         for wire_format in allowed:
             if subprotocol == wire_format.subprotocol:
-                return Admission(code, wanted, wire_format, subprotocol, scores, hide)
+                return Admission(code, wanted, wire_format, subprotocol, scores, hide, dataset)
     if binary:
         form = asked if asked in _BINARY else WireFormat.MSGPACK
-        return Admission(code, wanted, form, None, scores, hide)
+        return Admission(code, wanted, form, None, scores, hide, dataset)
     # A browser's WebSocket hands a page text unless it asks for more, so that is its default.
     default = WireFormat.JSON if request.is_of_a_browser else WireFormat.MSGPACK
-    return Admission(code, wanted, asked or default, None, scores, hide)
+    return Admission(code, wanted, asked or default, None, scores, hide, dataset)
 
 
 def _one(query: Mapping[str, list[str]], name: str) -> str | None:

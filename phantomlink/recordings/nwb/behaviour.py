@@ -94,6 +94,12 @@ class NwbBehaviour:
         )
 
     @property
+    def memory_bytes(self) -> int:
+        """Samples of the series in memory, or every so many-th time of those that are not."""
+        tracks = {part.track for part in (*self._parts_of_bins, *self._target_parts)}
+        return sum(track.memory_bytes for track in tracks)
+
+    @property
     def has_targets(self) -> bool:
         """Whether a series says where the target is."""
         return bool(self._target_parts)

@@ -73,6 +73,11 @@ class CountsSeries:
         rows = len(self._counts)
         return self._start + (rows - 1) / float(self._rate_hz) if rows else None
 
+    @property
+    def memory_bytes(self) -> int:
+        """All counts."""
+        return self._counts.nbytes
+
     def check_rate(self, grid: BinGrid) -> None:
         """Whether bins of this grid are made of whole rows.
 

@@ -108,6 +108,11 @@ class SpikeIndex:
         inside = slice(*np.searchsorted(bins, (0, stop - start)))
         return count_spikes(bins[inside], units[near][inside], (stop - start, self.n_units))
 
+    @property
+    def memory_bytes(self) -> int:
+        """The directory."""
+        return self._starts.nbytes + 40 * len(self._crcs)
+
     def check_rate(self, grid: BinGrid) -> None:
         """Spikes can be counted in any bins."""
 

@@ -48,6 +48,11 @@ class Track(Protocol):
         """Seconds between samples; NaN when not known."""
         ...
 
+    @property
+    def memory_bytes(self) -> int:
+        """What is kept of it in memory."""
+        ...
+
     def between(self, start_seconds: float, stop_seconds: float, margin: int) -> Samples:
         """Samples from start to stop, and `margin` more on either side where there are any."""
         ...
@@ -74,6 +79,11 @@ class MemoryTrack:
     def period(self) -> float:
         """Seconds between samples."""
         return self.samples.period
+
+    @property
+    def memory_bytes(self) -> int:
+        """Times and values."""
+        return self.samples.seconds.nbytes + self.samples.values.nbytes
 
     def between(self, start_seconds: float, stop_seconds: float, margin: int) -> Samples:
         """Samples from start to stop with a margin; views, not copies."""
@@ -140,6 +150,11 @@ class FileTrack:
             self._coarse, self.period = _survey(series, self._times)
         self.first_seconds: float | None = float(self._seconds(0, 1)[0])
         self.last_seconds: float | None = float(self._seconds(series.rows - 1, series.rows)[0])
+
+    @property
+    def memory_bytes(self) -> int:
+        """The times that are kept."""
+        return self._coarse.nbytes
 
     def between(self, start_seconds: float, stop_seconds: float, margin: int) -> Samples:
         """Samples from start to stop with a margin, from the file.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
 import msgspec
 import trio
 
+from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.session import Session
+from phantomlink.errors import InvalidParameterError
 from phantomlink.recordings.contents import SeriesInfo
 from phantomlink.recordings.recording import Recording
 from phantomlink.recordings.trials import Trial as RecordedTrial
@@ -26,11 +29,14 @@ TargetId = Annotated[int, about("index into a trial's own list of targets", 0)]
 TrialsCount = Annotated[int, about("trials in this answer", 100)]
 
 
-class MetadataQuery(Record, frozen=True):
-    """Whose metadata."""
+class OfRecording(Record, frozen=True):
+    """Which recording."""
 
     session: Annotated[
         SessionCode | None, about("that plays it; without one, as a new session would")
+    ] = None
+    dataset: Annotated[
+        str | None, about("name of the dataset; without it and a session, the default one")
     ] = None
 
 
@@ -143,18 +149,40 @@ class TrialsOfTarget(Record, frozen=True):
 
 
 @route("GET", "/api/metadata", TAG, errors=(404, 503))
-async def metadata(request: Request, query: MetadataQuery) -> Metadata:
+async def metadata(request: Request, query: OfRecording) -> Metadata:
     """The recording, and how it is played."""
-    session = None if query.session is None else request.session(query.session)
-    return metadata_of(request.service, session)
+    async with playing(request, query) as (session, opened):
+        return metadata_of(request.service, session, opened)
 
 
-def metadata_of(service: Service, session: Session | None) -> Metadata:
+@asynccontextmanager
+async def playing(
+    request: Request, query: OfRecording
+) -> AsyncIterator[tuple[Session | None, OpenRecording]]:
+    """The session of a query, and the recording that it, or the query, names.
+
+    Raises:
+        InvalidParameterError: both are named.
+        PhantomLinkError: there is no such session or dataset, or it cannot be opened.
+    """
+    if query.session is not None:
+        if query.dataset is not None:
+            raise InvalidParameterError("dataset: got it with session, takes one of them")
+        session = request.session(query.session)
+        yield session, session.open_recording
+    elif query.dataset is None:
+        yield None, request.service.open_recording
+    else:
+        async with request.service.datasets.using(query.dataset) as opened:
+            yield None, opened
+
+
+def metadata_of(service: Service, session: Session | None, opened: OpenRecording) -> Metadata:
     """The recording, and how a session plays it, or any."""
     return Metadata(
-        **basics_of(service, session),
-        **_contents_of(service.recording),
-        sha256=service.sha256,
+        **basics_of(service, session, opened.recording),
+        **_contents_of(opened.recording),
+        sha256=opened.sha256,
     )
 
 
@@ -199,29 +227,32 @@ _CONTENTS: WeakKeyDictionary[Recording, dict[str, Any]] = WeakKeyDictionary()
 _ENCODED: WeakKeyDictionary[Recording, bytes] = WeakKeyDictionary()
 
 
-@route("GET", "/api/trials", TAG, answer=Trials, errors=(503,))
-async def trials(request: Request) -> Response:
+@route("GET", "/api/trials", TAG, answer=Trials, errors=(404, 503))
+async def trials(request: Request, query: OfRecording) -> Response:
     """Every trial."""
-    recording = request.service.recording
-    body = _ENCODED.get(recording)
-    if body is None:
-        every = recording.trials
-        counts = {"total_trials": len(every), "count": len(every)}
-        body = await trio.to_thread.run_sync(_encoded_trials, every, counts)
-        _ENCODED[recording] = body
+    async with playing(request, query) as (_, opened):
+        recording = opened.recording
+        body = _ENCODED.get(recording)
+        if body is None:
+            every = recording.trials
+            counts = {"total_trials": len(every), "count": len(every)}
+            body = await trio.to_thread.run_sync(_encoded_trials, every, counts)
+            _ENCODED[recording] = body
     return Response(body)
 
 
 @route("GET", "/api/trials/{trial_id}", TAG, answer=Trial, errors=(503,))
-async def trial(request: Request, path: OfTrial) -> Response:
+async def trial(request: Request, path: OfTrial, query: OfRecording) -> Response:
     """One trial."""
-    return json_response(request.service.recording.trials.by_id(path.trial_id).as_json())
+    async with playing(request, query) as (_, opened):
+        return json_response(opened.recording.trials.by_id(path.trial_id).as_json())
 
 
 @route("GET", "/api/trials/by-target/{target_id}", TAG, answer=TrialsOfTarget, errors=(503,))
-async def trials_by_target(request: Request, path: OfTarget) -> Response:
+async def trials_by_target(request: Request, path: OfTarget, query: OfRecording) -> Response:
     """The trials that aimed at one target."""
-    found = request.service.recording.trials.by_target(path.target_id)
+    async with playing(request, query) as (_, opened):
+        found = opened.recording.trials.by_target(path.target_id)
     counts = {"count": len(found), "target_id": path.target_id}
     return Response(await trio.to_thread.run_sync(_encoded_trials, found, counts))
 

@@ -42,6 +42,7 @@ from phantomlink.rest.route import route
 from phantomlink.rest.session_turns import of_each
 
 TAG = "sessions"
+DatasetName = Annotated[str, about("that it plays", "mc_maze_small")]
 IsPrivate = Annotated[bool, about("the code is a secret, and the session is not listed")]
 BIN_BOUNDS = {"minimum": MIN_BIN_MS, "maximum": MAX_BIN_MS}
 SPEED_BOUNDS = {"minimum": float(MIN_SPEED), "maximum": float(MAX_SPEED)}
@@ -63,6 +64,9 @@ class CreateSession(Record, frozen=True):
     """What a new session is to be."""
 
     custom_code: SessionCode | None = None
+    dataset: Annotated[
+        str | None, about("name of the dataset to play; the default one", "mc_maze_small")
+    ] = None
     bin_size_ms: Annotated[
         Annotated[float, about(**BIN_BOUNDS)] | None,
         about("width of a bin, 1 to 1000; the server's", 25.0),
@@ -122,6 +126,7 @@ class SessionCreated(Record, frozen=True):
     ]
     created_at: Moment
     created: Annotated[bool, about("false when the session was there already")]
+    dataset: DatasetName
     is_private: IsPrivate
     bin_size_ms: BinSizeMs
     speed: Speed
@@ -136,6 +141,7 @@ class SessionState(Record, frozen=True):
     """Position and packets are those of the unfiltered playhead."""
 
     session_code: SessionCode
+    dataset: DatasetName
     is_private: IsPrivate
     created_at: Moment
     last_accessed: Moment
@@ -197,10 +203,10 @@ async def create(request: Request, given: CreateSession) -> SessionCreated:
     """Create a session, or find it by its code.
 
     Without a code one is made up. A code that exists answers that session, or 409 when it has
-    another bin width, speed, perturbation or seed than was asked for, or LSL outlets where none
-    were. When there is no room, the least recently used session without a listener goes; when all
-    have one, 503. A private session has a code of 128 secret bits and no LSL outlets, whose names
-    would tell it, and is not listed. A session sends up to 4000 packets a second.
+    another dataset, bin width, speed, perturbation or seed than was asked for, or LSL outlets where
+    none were. When there is no room, the least recently used session without a listener goes; when
+    all have one, 503. A private session has a code of 128 secret bits and no LSL outlets, whose
+    names would tell it, and is not listed. A session sends up to 4000 packets a second.
     """
     session, created = await request.service.sessions.create(
         given.custom_code,
@@ -211,6 +217,7 @@ async def create(request: Request, given: CreateSession) -> SessionCreated:
         seed=given.seed,
         private=given.private,
         test_trials=None if given.blind is None else given.blind.test_trials,
+        dataset=given.dataset,
     )
     return session_created(session, created=created, base_url=request.base_url)
 
@@ -260,6 +267,7 @@ def session_created(session: Session, *, created: bool, base_url: str) -> Sessio
         stream_url=f"{base_url}/stream/{session.code}",
         created_at=iso(session.created_at),
         created=created,
+        dataset=session.recording.dataset,
         is_private=is_private(session.code),
         **pace_of(session),
         **outputs_of(session),
@@ -273,6 +281,7 @@ def session_state(session: Session) -> SessionState:
     main = status.playbacks[0]
     return SessionState(
         session_code=status.code,
+        dataset=session.recording.dataset,
         is_private=is_private(status.code),
         created_at=iso(status.created_at),
         last_accessed=iso(status.last_accessed),

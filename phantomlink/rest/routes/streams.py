@@ -33,6 +33,9 @@ class BinaryStreamQuery(Record, frozen=True):
         str | None,
         about("null there; without a filter", "kinematics,intention,trial"),
     ] = None
+    dataset: Annotated[
+        str | None, about("that a new session plays; 409 when the session plays another")
+    ] = None
 
 
 class StreamQuery(Record, frozen=True):
@@ -50,6 +53,9 @@ class StreamQuery(Record, frozen=True):
     hide: Annotated[
         str | None,
         about("null there; without a filter", "kinematics,intention,trial"),
+    ] = None
+    dataset: Annotated[
+        str | None, about("that a new session plays; 409 when the session plays another")
     ] = None
 
 
