@@ -88,6 +88,13 @@ class NamedBins:
         return Block(start, counts, kinematics, self.trials.rows_at(starts))
 
 
+class FakeRecording:
+    """What is asked of a recording that nobody reads."""
+
+    dataset = "named"
+    memory_bytes = 0
+
+
 class FakeFile:
     """What a recovery sees of a recording: `lost` says why it cannot be opened again."""
 
@@ -139,7 +146,7 @@ def make_parts(bins, *, clock=None, loop=True, phases=None, recovery=None, recor
     resources = EngineResources(
         clock or VirtualClock(), phases or PhaseAllocator(), IdleGarbageCollector(), loop
     )
-    opened = OpenRecording(recording, trio.CapacityLimiter(1), recovery)
+    opened = OpenRecording(recording or FakeRecording(), trio.CapacityLimiter(1), recovery)
     return make_engine_parts(opened, bins, resources)
 
 
