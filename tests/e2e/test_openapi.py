@@ -114,6 +114,7 @@ FAULTS = {
 }
 DECODER = "/api/sessions/{code}/decoders/{name}"
 MODEL = "/api/models/{model_id}"
+PSTH = "/api/datasets/{name}/units/{id}/psth"
 CALLS = [
     ("get", "/health", "/health", None, 200),
     ("get", "/livez", "/livez", None, 200),
@@ -165,6 +166,16 @@ CALLS = [
     ("get", "/api/trials/{trial_id}", "/api/trials/x", None, 422),
     ("get", "/api/trials/by-target/{target_id}", "/api/trials/by-target/0", None, 200),
     ("get", "/api/trials/by-target/{target_id}", "/api/trials/by-target/99", None, 404),
+    ("get", "/api/datasets", "/api/datasets", None, 200),
+    ("post", "/api/datasets/rescan", "/api/datasets/rescan", None, 200),
+    ("get", "/api/datasets/{name}", "/api/datasets/DATASET", None, 200),
+    ("get", "/api/datasets/{name}", "/api/datasets/nothing", None, 404),
+    ("post", "/api/datasets/{name}/fetch", "/api/datasets/DATASET/fetch", None, 403),
+    ("get", "/api/datasets/{name}/overview", "/api/datasets/DATASET/overview", None, 200),
+    ("get", "/api/datasets/{name}/overview", "/api/datasets/mc_rtt/overview", None, 409),
+    ("get", "/api/datasets/{name}/units", "/api/datasets/DATASET/units", None, 200),
+    ("get", PSTH, "/api/datasets/DATASET/units/UNIT/psth", None, 200),
+    ("get", PSTH, "/api/datasets/DATASET/units/x/psth", None, 422),
     ("get", "/stream/{code}", "/stream/a", None, 426),
     ("get", "/stream/binary/{code}", "/stream/binary/a", None, 426),
     ("get", PERTURBATION, "/api/sessions/a/perturbation", None, 200),
@@ -235,7 +246,9 @@ async def test_answers_are_as_described(app):
         kind = {"data": body} if isinstance(body, bytes) else {"json": body}
         if isinstance(body, bytes):
             kind["headers"] = {"Content-Type": "text/plain"}
-        answer = await client.open(url, method=method.upper(), **({} if body is None else kind))
+        played = app.get_service().recording
+        where = url.replace("DATASET", played.dataset).replace("UNIT", str(played.unit_ids[0]))
+        answer = await client.open(where, method=method.upper(), **({} if body is None else kind))
         assert answer.status_code == status, url
         described = DOCUMENT["paths"][path][method]["responses"][str(status)]
         media_type, content = next(iter(described["content"].items()))
@@ -250,7 +263,7 @@ async def test_the_document_is_served(app):
 
 async def test_messages_of_streams_are_as_described(app):
     service = app.get_service()
-    session, admission = service.enter(StreamRequest("/stream/a"))
+    session, admission = await service.enter(StreamRequest("/stream/a"))
     greeting = await MetadataMessages(service, "ws://localhost")(session, admission)
     validate(msgpack.unpackb(greeting), {"$ref": "#/components/schemas/MetadataMessage"})
     release = await session.main.peek()
