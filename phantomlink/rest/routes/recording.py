@@ -16,6 +16,7 @@ from phantomlink.errors import InvalidParameterError
 from phantomlink.recordings.contents import SeriesInfo
 from phantomlink.recordings.recording import Recording
 from phantomlink.recordings.trials import Trial as RecordedTrial
+from phantomlink.recordings.trials import TrialTable
 from phantomlink.rest.records import Record, SessionCode, about, encode_json
 from phantomlink.rest.request import Request
 from phantomlink.rest.response import Response, json_response
@@ -224,37 +225,41 @@ def _contents_of(recording: Recording) -> dict[str, Any]:
 
 # A recording does not change: its trials are encoded once, not for every page load.
 _CONTENTS: WeakKeyDictionary[Recording, dict[str, Any]] = WeakKeyDictionary()
-_ENCODED: WeakKeyDictionary[Recording, bytes] = WeakKeyDictionary()
+_ENCODED: WeakKeyDictionary[TrialTable, bytes] = WeakKeyDictionary()
 
 
 @route("GET", "/api/trials", TAG, answer=Trials, errors=(404, 503))
 async def trials(request: Request, query: OfRecording) -> Response:
     """Every trial."""
-    async with playing(request, query) as (_, opened):
-        recording = opened.recording
-        body = _ENCODED.get(recording)
+    async with playing(request, query) as (session, opened):
+        every = _trials_of(session, opened)
+        body = _ENCODED.get(every)
         if body is None:
-            every = recording.trials
             counts = {"total_trials": len(every), "count": len(every)}
             body = await trio.to_thread.run_sync(_encoded_trials, every, counts)
-            _ENCODED[recording] = body
+            _ENCODED[every] = body
     return Response(body)
 
 
 @route("GET", "/api/trials/{trial_id}", TAG, answer=Trial, errors=(503,))
 async def trial(request: Request, path: OfTrial, query: OfRecording) -> Response:
     """One trial."""
-    async with playing(request, query) as (_, opened):
-        return json_response(opened.recording.trials.by_id(path.trial_id).as_json())
+    async with playing(request, query) as (session, opened):
+        return json_response(_trials_of(session, opened).by_id(path.trial_id).as_json())
 
 
 @route("GET", "/api/trials/by-target/{target_id}", TAG, answer=TrialsOfTarget, errors=(503,))
 async def trials_by_target(request: Request, path: OfTarget, query: OfRecording) -> Response:
     """The trials that aimed at one target."""
-    async with playing(request, query) as (_, opened):
-        found = opened.recording.trials.by_target(path.target_id)
+    async with playing(request, query) as (session, opened):
+        found = _trials_of(session, opened).by_target(path.target_id)
     counts = {"count": len(found), "target_id": path.target_id}
     return Response(await trio.to_thread.run_sync(_encoded_trials, found, counts))
+
+
+def _trials_of(session: Session | None, opened: OpenRecording) -> TrialTable:
+    """The trials as a session shows them: a blind one hides some."""
+    return opened.recording.trials if session is None else session.bins.trials
 
 
 def _encoded_trials(trials: Iterable[RecordedTrial], counts: dict[str, int]) -> bytes:
