@@ -46,7 +46,7 @@ def r2(truth, predicted):
 
 def play(session, decoder, n_packets):
     """Velocities, true and predicted, of so many packets of trials, from trial 14 on."""
-    session.seek(position_seconds=session.trials()[14]["start_time"])
+    session.seek(trial_id=14)
     decoder.reset()
     truth, predicted = [], []
     with connect(session=session, decoder="ridge") as stream:

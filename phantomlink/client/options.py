@@ -22,6 +22,7 @@ class SessionOptions(TypedDict, total=False):
         speed: how many times faster than recorded.
         bin_size_ms: width of its bins.
         lsl: whether it is LSL outlets too.
+        blind: `{"test_trials": [...]}`: trials whose truth nobody in the session is told.
         private: make up a code that cannot be guessed and is not listed.
     """
 
@@ -31,6 +32,7 @@ class SessionOptions(TypedDict, total=False):
     speed: float
     bin_size_ms: float
     lsl: bool
+    blind: Mapping[str, Any]
     private: bool
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 from phantomlink.client.address import check_code, parse_address
 from phantomlink.client.options import Perturbation, SessionOptions
@@ -79,11 +79,32 @@ class Session:
         return self._control("stop")
 
     def seek(
-        self, packet_id: int | None = None, *, position_seconds: float | None = None
+        self,
+        packet_id: int | None = None,
+        *,
+        position_seconds: float | None = None,
+        trial_id: int | None = None,
+        event: str | None = None,
     ) -> dict[str, Any]:
-        """Go to a bin, or to a time of the recording; take one of the two."""
-        given = {"packet_id": packet_id, "position_seconds": position_seconds}
+        """Go to a bin, a time of the recording, or a trial; take one of the three.
+
+        Args:
+            packet_id: the bin.
+            position_seconds: since the recording's beginning.
+            trial_id: of the trial to whose start it goes.
+            event: one of the trial's own times in place of its start, as `go_cue_time`.
+        """
+        given = {
+            "packet_id": packet_id,
+            "position_seconds": position_seconds,
+            "trial_id": trial_id,
+            "event": event,
+        }
         return self._control("seek", {name: v for name, v in given.items() if v is not None})
+
+    def step(self, packets: int = 1) -> dict[str, Any]:
+        """Send so many packets of a paused session, then pause again."""
+        return self._control("step", {"packets": packets})
 
     def set_speed(self, speed: float) -> dict[str, Any]:
         """Play so many times faster than recorded (0.1 to 100), from the next packet on."""
@@ -120,6 +141,26 @@ class Session:
     def clear_perturbation(self) -> dict[str, Any]:
         """Send the recording's own counts again."""
         return self.rest.call("DELETE", f"/api/sessions/{self.code}/perturbation")
+
+    def decoders(self) -> dict[str, Any]:
+        """Who decodes it, clients and models, and how well in short."""
+        return self._get(f"/api/sessions/{self.code}/decoders")
+
+    def score(
+        self, decoder: str, window: Literal["trials", "movement"] = "trials"
+    ) -> dict[str, Any]:
+        """All figures of a decoder.
+
+        Args:
+            decoder: its name.
+            window: all bins in trials, or those around movement onset.
+        """
+        path = f"/api/sessions/{self.code}/decoders/{decoder}/score"
+        return self.rest.call("GET", path, query={"window": window})
+
+    def report(self) -> dict[str, Any]:
+        """All its decoders compared with each other."""
+        return self._get(f"/api/sessions/{self.code}/report")
 
     def trials(self) -> list[dict[str, Any]]:
         """Every trial of the recording, a dict each."""

@@ -156,6 +156,9 @@ def test_the_server_tells_how_good_predictions_were(maze_server):
                 stream.predict(packet, *packet.velocity)
             if stream.last_score is not None:
                 break
+    assert stream.session.score("echo", "movement")["window"] == "movement"
+    assert [each["decoder"] for each in stream.session.decoders()["decoders"]] == ["echo"]
+    assert "echo" in str(stream.session.report())
     (score,) = stream.last_score["decoders"]
     assert score["decoder"] == "echo"
     assert score["trials"]["answered"]["velocity"]["r2"]["both"] == 1
@@ -207,6 +210,13 @@ def test_a_session_is_made_as_asked_and_steered(maze_server):
             while (packet := stream.receive(10)).packet_id < 2000:
                 pass
             assert packet.packet_id == 2000
+            assert (
+                session.seek(trial_id=3)["packet_id"]
+                < session.seek(trial_id=3, event="go_cue_time")["packet_id"]
+            )
+            session.pause()
+            session.step(3)
+            session.resume()
             session.set_speed(1)
             session.clear_perturbation()
             assert session.perturb("moderate", 5)["seed"] == 5
