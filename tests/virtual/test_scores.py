@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from contextlib import asynccontextmanager
 from fractions import Fraction
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from phantomlink.evaluation.feed import DecoderFeed
 from phantomlink.evaluation.stream import score_decoders
 from phantomlink.evaluation.truth import Truth, rules_of
 from phantomlink.outputs.decoders.kind import DecoderOutputs, scores_of
+from phantomlink.outputs.decoders.player import Player
 from phantomlink.outputs.decoders.scores import BlindSessionError
 from phantomlink.perturbation import NO_PERTURBATION, parse_perturbation
 from phantomlink.recordings.bins import Block
@@ -392,3 +394,53 @@ async def test_a_blind_session_tells_its_scores_when_it_is_stopped(autojump_cloc
         client.send(client.packets[-1], (1.0, 1.0, 1.0, 1.0))
         assert client.input.counters["refused"] == before + 1
         client.leave()
+
+
+async def test_decoders_are_refitted_one_at_a_time_while_scores_are_read(mock_clock):
+    """Reading waits for whoever closes packets: no packet is decoded in the middle of a refit."""
+    order = []
+    mock_clock.rate = 5  # a clock that leaps would leap while a thread is at work
+
+    class Slow:
+        is_due = False
+
+        def reset(self):
+            pass
+
+        def step(self, counts):
+            order.append("step")
+            return 0.0, 0.0
+
+        def learn(self, kinematics, trial_id):
+            self.is_due = True
+
+        def refit(self):
+            order.append("begin")
+            time.sleep(0.002)
+            order.append("end")
+            self.is_due = False
+
+    async with playing() as session:
+        scores = scores_of(session)
+        player = Player("slow", "m", FakeModel(Slow()), None)
+        scores.put(player)
+        session.subscribe(Filter(), session.main, ListSink())
+        await trio.sleep(1)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(scores.settle)
+            nursery.start_soon(scores.read, lambda board: order.append("read"))
+    steps = [what for what in order if what != "read"]
+    assert len(steps) > 30
+    assert steps == ["step", "begin", "end"] * (len(steps) // 3)
+
+
+class FakeModel:
+    kind = "fake"
+    training_trials = ()
+
+    def __init__(self, decoder):
+        self._decoder = decoder
+
+    def decoder(self):
+        return self._decoder

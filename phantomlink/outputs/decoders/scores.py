@@ -18,7 +18,7 @@ import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -38,6 +38,7 @@ from phantomlink.scoring import MAX_DECODERS, Outcome, Scoreboard, ScoringRules
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 KIND = "decoders"
 _CLOSE_EVERY_SECONDS = 1.0
 
@@ -124,6 +125,8 @@ class SessionScores:
         self._is_active = False
         self._woken = trio.Event()
         self._has_min_speed = trio.Event()
+        # Who closes packets and decodes does it alone: it waits for threads in between.
+        self._closing = trio.Lock()
         self._clients: dict[ClientInput, None] = {}
         self._players: dict[str, Player] = {}
         self._summaries: list[dict[str, Any]] = []
@@ -153,7 +156,8 @@ class SessionScores:
                     self._has_min_speed.set()
                 while self._is_active:
                     await trio.sleep(_CLOSE_EVERY_SECONDS)
-                    await self._close_and_work()
+                    async with self._closing:
+                        await self._close_and_work()
 
     @contextmanager
     def client(
@@ -221,16 +225,28 @@ class SessionScores:
         board.decoder(player.name).unscored = player.training_trials
         self._players[player.name] = player
 
-    def take_off(self, name: str) -> None:
+    async def reset(self, name: str) -> None:
+        """Begin a new run of a decoder with the next packet.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
+        async with self._closing:
+            if self.board is None or name not in self.board.names:
+                raise KeyError(name)
+            self.board.reset(name)
+
+    async def take_off(self, name: str) -> None:
         """Forget a decoder and its score: a built-in one stops, a client begins anew.
 
         Raises:
             KeyError: there is none of this name.
         """
-        if self.board is None:
-            raise KeyError(name)
-        self._players.pop(name, None)
-        self.board.remove(name)
+        async with self._closing:
+            if self.board is None or name not in self.board.names:
+                raise KeyError(name)
+            self._players.pop(name, None)
+            self.board.remove(name)
 
     async def _decode(self, player: Player, board: Scoreboard, budget: LoopBudget) -> None:
         try:
@@ -289,8 +305,25 @@ class SessionScores:
             )
         if self.board is not None:
             await self._has_min_speed.wait()
-            await self._close_and_work()
+            async with self._closing:
+                await self._close_and_work()
         return self.board
+
+    async def read(self, reader: Callable[[Scoreboard], T]) -> T | None:
+        """What `reader` makes of the scoreboard, in a thread; None where nobody answered.
+
+        Packets stay open meanwhile, so that nothing changes under it.
+
+        Raises:
+            BlindSessionError: see `settle`.
+        """
+        if await self.settle() is None:
+            return None
+        async with self._closing:
+            board = self.board
+            assert board is not None
+            await self._close_and_work()
+            return await trio.to_thread.run_sync(reader, board)
 
     async def _close_and_work(self) -> None:
         board, playheads = self.board, self._playheads

@@ -205,8 +205,8 @@ async def score(request: Request, path: OfDecoder, query: ScoreQuery) -> Score:
 @route("DELETE", "/api/sessions/{code}/decoders/{name}/score", TAG, errors=(409, 503))
 async def reset(request: Request, path: OfDecoder) -> DecoderChanged:
     """Begin a new run of a decoder, with the next packet."""
-    _, board = await _with_decoder(request.session(path.code), path.name)
-    board.reset(path.name)
+    scores, _ = await _with_decoder(request.session(path.code), path.name)
+    await scores.reset(path.name)
     return DecoderChanged("reset", path.code, path.name)
 
 
@@ -234,7 +234,7 @@ async def delete(request: Request, path: OfDecoder) -> DecoderChanged:
     """Forget a decoder and its score; a model stops playing along."""
     session = request.session(path.code)
     scores, _ = await _with_decoder(session, path.name)
-    scores.take_off(path.name)
+    await scores.take_off(path.name)
     return DecoderChanged("removed", path.code, path.name)
 
 
@@ -253,18 +253,13 @@ async def report(request: Request, path: OfSession, query: ReportQuery) -> Respo
     predictions and seed give the same bytes, unless timing is asked for.
     """
     session = request.session(path.code)
-    board = await scores_in(session).settle()
     about_session = _about(session)
-    runs: list[ScoredRun] = []
-    if board is not None:
-        with_timing = query.timing == "1"
-        runs.append(
-            await trio.to_thread.run_sync(
-                partial(
-                    run_of, board, about_session, compare_seed=query.seed, with_timing=with_timing
-                )
-            )
+    run = await scores_in(session).read(
+        lambda board: run_of(
+            board, about_session, compare_seed=query.seed, with_timing=query.timing == "1"
         )
+    )
+    runs = [] if run is None else [run]
     write = partial(_written, query.format, runs, about_session, session.grid.bin_size_ms / 1000)
     text = await trio.to_thread.run_sync(write)
     headers = (
