@@ -104,6 +104,9 @@ class _Schemas:
         self.components: dict[str, Any] = _plain(components) | perturbation_schemas(
             SCHEMA_REFERENCE
         )
+        for route in routes:
+            if route.body_record is not None and route.is_strict:
+                self.components[route.body_record.__name__]["additionalProperties"] = False
 
     def parameters(self, record: type[Record], *, place: str) -> list[dict[str, Any]]:
         """The members of a record, as parameters of a path or a query."""

@@ -40,6 +40,11 @@ IN_WORDS = {
     "GET /api/sessions/{code}/digest",
     "GET /stream/{code}",
     "GET /stream/binary/{code}",
+    "GET /view",
+    "GET /view/{code}",
+    "POST /api/captures",
+    "POST /api/sessions/{code}/calibrate",
+    "PUT /api/sessions/{code}/decoders/{name}",
 }
 # "cleanup" and "create" are codes too: of the other methods, those of /api/sessions/{code} answer.
 ALSO_A_CODE = {"POST /api/sessions/cleanup", "POST /api/sessions/create"}

@@ -6,6 +6,7 @@ import json
 from functools import partial
 from typing import Annotated, Any, Literal
 
+import msgspec
 import trio
 
 from phantomlink import __version__
@@ -161,7 +162,7 @@ class ReportQuery(Record, frozen=True):
 
     format: Literal["json", "html", "csv"] = "json"
     timing: Annotated[Literal["0", "1"], about("1 adds latencies, which differ in each run")] = "0"
-    seed: Annotated[int, about("of the comparison's resampling", 0, minimum=0)] = 0
+    seed: Annotated[int, msgspec.Meta(ge=0), about("of the comparison's resampling", 0)] = 0
 
 
 @route("GET", "/api/sessions/{code}/decoders", TAG, errors=(409, 503))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
+import msgspec
+
 from phantomlink.access.exposure import is_exposed
 from phantomlink.calibration.calibrator import Calibration, FittingNotAllowedError
 from phantomlink.calibration.store import StoredModel
@@ -48,7 +50,9 @@ class Calibrate(Record, frozen=True):
     )
     split: Split | None = None
     window: Annotated[Literal["trials", "movement"], about("bins to fit to")] = "trials"
-    seed: Annotated[int | None, about("of the split; null: the session's", 7, minimum=0)] = None
+    seed: Annotated[
+        Annotated[int, msgspec.Meta(ge=0)] | None, about("of the split; null: the session's", 7)
+    ] = None
 
 
 class Calibrating(Record, frozen=True):
