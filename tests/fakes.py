@@ -35,7 +35,7 @@ class TrioClock(WaitingTicks):
     def wall_seconds(self) -> float:
         return 1_700_000_000.0 + trio.current_time()
 
-    def give_way(self, *, others_wait=True):
+    def yield_cpu(self, *, others_wait=True):
         pass
 
     async def wait_until(self, due_ns):

@@ -30,7 +30,7 @@ MAX_DIGEST_PACKETS = 65_536
 _BLOCK_BINS = 64
 # After each packet, which takes some 40 us: a thread that is always at work takes turns with the
 # event loop, and on a busy machine is preempted in the middle of its own, with the interpreter.
-_GIVE_WAY_SECONDS = 150e-6
+_YIELD_SECONDS = 150e-6
 
 
 async def payload_digest(
@@ -94,5 +94,5 @@ def _payloads(
     payloads = []
     for row in range(len(rows)):
         payloads.append(encoder.encode(rows.packet(row, 0)))
-        time.sleep(_GIVE_WAY_SECONDS)
+        time.sleep(_YIELD_SECONDS)
     return payloads

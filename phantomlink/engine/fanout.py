@@ -14,7 +14,7 @@ from phantomlink.wire.packet import Packet, StreamHeader
 
 logger = logging.getLogger(__name__)
 
-# Each of them may be given way after its write. In a crowd the last ones would wait for it: with
+# The CPU is yielded after each of their writes. With many the last ones would wait for it: with
 # 200 clients the last write came 7 ms after the tick, and 3 without.
 _FEW = 32
 
@@ -202,12 +202,12 @@ class Fanout:
         """`observer` gets nothing more; no matter whether it did."""
         self._observers = tuple(each for each in self._observers if each is not observer)
 
-    def offer(self, release: Release, give_way: Callable[[], None] | None = None) -> list[Sink]:
+    def offer(self, release: Release, yield_cpu: Callable[[], None] | None = None) -> list[Sink]:
         """Give the packet to every sink but those that come last; answers those that failed.
 
         Args:
             release: the packet, stamped.
-            give_way: called between two sinks, where there are only a few: whom a write has woken
+            yield_cpu: called between two sinks, where there are only a few: whom a write has woken
                 on this CPU reads the packet then, and not when all the others have theirs.
 
         A sink that raises has a bug of ours in it. It must not cost the others their packet, so
@@ -217,7 +217,7 @@ class Fanout:
         self._last = [sink for sink in first if sink.is_deferred]
         if self._last:
             first = [sink for sink in first if not sink.is_deferred]
-        return _offer(first, release, give_way if len(self._all) <= _FEW else None)
+        return _offer(first, release, yield_cpu if len(self._all) <= _FEW else None)
 
     def offer_last(self, release: Release) -> list[Sink]:
         """Give the packet to those that `offer` left out and to observers.

@@ -103,5 +103,5 @@ class Delays:
         return max(deadline_ns, self._free_ns)
 
     def left(self, now_ns: int) -> None:
-        """A packet that was delayed has left, or is not to leave any more: the way is free."""
+        """A packet that was delayed has left, or never will: the next one need not wait."""
         self._free_ns = now_ns

@@ -34,9 +34,9 @@ from phantomlink.engine.timing import EventKind, TimingEvent
 from phantomlink.recordings.bins import Block
 from phantomlink.scheduling.timeline import Timeline
 
-# Way is given up to so many ticks a second of all playheads: with more, even what clients take to
-# read would be at the cost of the next ones.
-_GIVE_WAY_BELOW_HZ = 1000
+# The CPU is yielded up to so many ticks a second of all playheads: with more, even what clients
+# take to read would delay the next ones.
+_YIELD_BELOW_HZ = 1000
 
 
 @dataclass(slots=True, eq=False)
@@ -331,16 +331,16 @@ class Playback(PlaybackState):
         clock, fanout = self._parts.clock, self.fanout
         released_ns = clock.now_ns()
         release.stamp(release.deadline_ns, clock.wall_seconds())
-        is_sparse = self._parts.phases.ticks_hz <= _GIVE_WAY_BELOW_HZ
-        give_way = clock.give_way if is_sparse else None
-        failed = fanout.offer(release, give_way)
+        is_sparse = self._parts.phases.ticks_hz <= _YIELD_BELOW_HZ
+        yield_cpu = clock.yield_cpu if is_sparse else None
+        failed = fanout.offer(release, yield_cpu)
         is_doubled = release.fault is not None and release.fault.duplicated
         if is_doubled:
             self.timing.injected.duplicated += 1
-            failed += fanout.offer(release, give_way)
+            failed += fanout.offer(release, yield_cpu)
         offered_ns = clock.now_ns()
-        if give_way is not None and fanout.n_first:
-            give_way(others_wait=False)
+        if yield_cpu is not None and fanout.n_first:
+            yield_cpu(others_wait=False)
         failed += fanout.offer_last(release)
         if is_doubled:
             failed += fanout.offer_last(release)

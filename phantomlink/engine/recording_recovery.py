@@ -263,5 +263,5 @@ class RecordingRecovery:
             finally:
                 read.is_done = True
 
-        # Who does not want it any more does not wait for it; the token stays with the thread.
+        # A cancelled caller returns at once; the token stays with the thread.
         return await trio.to_thread.run_sync(run, limiter=self._limiter, abandon_on_cancel=True)

@@ -115,7 +115,7 @@ class DemandClock(WaitingTicks):
         """Unix time, s."""
         return time.time()
 
-    def give_way(self, *, others_wait: bool = True) -> None:
+    def yield_cpu(self, *, others_wait: bool = True) -> None:
         """Nobody waits for a moment."""
 
     async def wait_until(self, due_ns: int) -> int:

@@ -35,7 +35,7 @@ class Clock(Protocol):
         """Unix time, s: for timestamps only, never for scheduling."""
         ...
 
-    def give_way(self, *, others_wait: bool = True) -> None:
+    def yield_cpu(self, *, others_wait: bool = True) -> None:
         """Let whoever was just sent something have this CPU.
 
         Args:
@@ -100,7 +100,7 @@ class SystemClock:
     def __init__(self, spin_share: float = 0.15) -> None:
         self.margin = WakeMargin()
         self.governor = SpinGovernor(spin_share)
-        self._give_way = CpuYielder()
+        self._yield_cpu = CpuYielder()
         timer = timerfd()
         self._ticks: Ticker | WaitingTicks
         if timer is None:
@@ -118,9 +118,9 @@ class SystemClock:
         """Unix time, s."""
         return time.time()
 
-    def give_way(self, *, others_wait: bool = True) -> None:
-        """As `Clock.give_way`: as far as the budget of `CpuYielder` allows."""
-        self._give_way(others_wait=others_wait)
+    def yield_cpu(self, *, others_wait: bool = True) -> None:
+        """As `Clock.yield_cpu`: as far as the budget of `CpuYielder` allows."""
+        self._yield_cpu(others_wait=others_wait)
 
     def in_use(self) -> AbstractContextManager[None]:
         """As `Clock.in_use`."""

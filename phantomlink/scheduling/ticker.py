@@ -34,8 +34,8 @@ Tick: TypeAlias = Callable[[int], int | None]
 """A tick: given the time, monotonic ns, it answers when the next one is due; None when the task
 that waits is to go on."""
 
-# So long the ticks that are due may keep the loop before everything else has a turn. A group of 25
-# (`phases`) fits: else its last ones wait for what others do in that turn, which is to build, and
+# The ticks that are due may keep the loop for so long before other tasks run. A group of 25
+# (`phases`) fits: else its last ones wait for what other tasks do, which is to build, and
 # could as well be done after them.
 _LONGEST_TURN_NS = 2_000_000
 _AT_ONCE_NS = 1
@@ -165,7 +165,7 @@ class Ticker:
         try:
             with scope:
                 while True:
-                    await self._turn(fd)
+                    await self._serve_once(fd)
         except OSError as error:
             # The kernel's timer fails. Out of a system task the error would end the whole run.
             what = "The kernel's timer fails, and the sessions that play end: %s"
@@ -184,7 +184,7 @@ class Ticker:
         for waiter in waiters:
             waiter.fail(error)
 
-    async def _turn(self, fd: int) -> None:
+    async def _serve_once(self, fd: int) -> None:
         self._armed_ns = 0
         wake_ns = self._serve()
         if wake_ns is None:
@@ -200,7 +200,7 @@ class Ticker:
         """Call the ticks that are due, or so soon that it is not worth sleeping.
 
         Returns:
-            When to wake; never is a time far away. None: more are due, when others had a turn.
+            When to wake; never is a time far away. None: more are due, once other tasks have run.
         """
         heap, governor = self._heap, self._governor
         now_ns = _monotonic_ns()

@@ -26,13 +26,13 @@ class Machine:
 
 def give(machine, *, ticks, clients, others_wait):
     """How many times way was given in so many ticks of 40 Hz."""
-    give_way = CpuYielder(machine.sched_yield, lambda: machine.now_ns)
+    yield_cpu = CpuYielder(machine.sched_yield, lambda: machine.now_ns)
     n_given = 0
     for tick in range(ticks):
         machine.now_ns = max(machine.now_ns, tick * PERIOD_NS)
         for _ in range(clients):
             before = machine.n_yields
-            give_way(others_wait=others_wait)
+            yield_cpu(others_wait=others_wait)
             n_given += machine.n_yields > before
     return n_given
 

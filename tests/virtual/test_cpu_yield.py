@@ -13,7 +13,7 @@ class PoliteClock(VirtualClock):
     def __init__(self):
         self.order = []
 
-    def give_way(self, *, others_wait=True):
+    def yield_cpu(self, *, others_wait=True):
         self.order.append("way" if others_wait else "leisure")
 
 

@@ -23,7 +23,7 @@ from phantomlink.recordings.trials import Filter
 _QUEUE_SECONDS = 2.0
 _SYNC_SECONDS = 1.0
 # Between two packets that are packed in the thread: a tick that is due waits for one at most.
-_GIVE_WAY_SECONDS = 150e-6
+_YIELD_SECONDS = 150e-6
 _MB = 1_000_000
 
 
@@ -179,7 +179,7 @@ class RunningCapture:
                 self.last_packet_id = packet_id
             elif isinstance(record, Gap):
                 self.lost_packets += record.packets
-            time.sleep(_GIVE_WAY_SECONDS)
+            time.sleep(_YIELD_SECONDS)
 
     def _know_source(self) -> None:
         sha256 = self.session.open_recording.sha256

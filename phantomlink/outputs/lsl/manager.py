@@ -76,7 +76,7 @@ class LslManager:
         self._library: LslLibrary | None = None
         self._reason = "LSL is not loaded"
         self._holders: dict[Session, None] = {}
-        self._turns: dict[str, trio.Event] = {}
+        self._owners: dict[str, trio.Event] = {}
         self._relay = DiscoveryRelay()
         self._run_blocking = run_blocking or _worker_threads(_THREADS)
         # All sessions of a bin width have the same markers.
@@ -132,18 +132,18 @@ class LslManager:
         self._holders.pop(session, None)
 
     @asynccontextmanager
-    async def turn(self, code: str) -> AsyncIterator[None]:
+    async def exclusive(self, code: str) -> AsyncIterator[None]:
         """Wait until the outlets of an earlier session of this code have gone; then be the one.
 
         Two outlets of one source id at once, and inlets recover to the one that is about to go.
         """
-        while (earlier := self._turns.get(code)) is not None:
+        while (earlier := self._owners.get(code)) is not None:
             await earlier.wait()
-        gone = self._turns[code] = trio.Event()
+        gone = self._owners[code] = trio.Event()
         try:
             yield
         finally:
-            del self._turns[code]
+            del self._owners[code]
             gone.set()
 
     async def make(self, session: Session) -> OutletGroup:

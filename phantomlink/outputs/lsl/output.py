@@ -89,7 +89,7 @@ class LslOutput:
             self._have_none(refused)
             return
         try:
-            async with self._manager.turn(session.code):
+            async with self._manager.exclusive(session.code):
                 while True:
                     group = await self._manager.make(session)
                     await self._serve(session, group)

@@ -143,7 +143,7 @@ class FrameStream(trio.abc.Stream):
         if self._queue or self._closed or self._broken or self._close_sent:
             self._put_nowait(frame, droppable=True)
             return
-        # The way of nearly every frame, without calls: in a crowd it is gone through hundreds of
+        # The path of nearly every frame, without calls: with many clients it is taken hundreds of
         # times between a deadline and its last byte.
         offered_ns = _monotonic_ns()
         try:

@@ -28,7 +28,7 @@ from phantomlink.scheduling.timerfd import timerfd
 from .events import Event, Log
 
 _now = time.monotonic_ns
-_give_way = clock.SystemClock.give_way
+_give_way = clock.SystemClock.yield_cpu
 _IO_IN, _IO_OUT = int(Event.IO_IN), int(Event.IO_OUT)
 
 
@@ -56,7 +56,7 @@ def stage_probes(log: Log) -> Iterator[None]:
         replace(Playback, "_release", lambda f: _around(log, f, Event.RELEASE))
         replace(Fanout, "offer", lambda f: _offer(log, f))
         replace(FrameStream, "offer_nowait", lambda f: _around(log, f, Event.SEND))
-        replace(clock.SystemClock, "give_way", lambda f: _around(log, f, Event.GIVE_WAY))
+        replace(clock.SystemClock, "yield_cpu", lambda f: _around(log, f, Event.GIVE_WAY))
         replace(PacketBuilder, "fill", lambda f: _around(log, f, Event.FILL))
         replace(PacketAssembler, "packet", lambda f: _around(log, f, Event.ASSEMBLE))
         replace(Encoders, "encode", lambda f: _around(log, f, Event.ENCODE))
@@ -102,9 +102,9 @@ def _offer(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
     append = log.entries.append
     begin, end, deadline = int(Event.OFFER), int(Event.OFFERED), int(Event.DEADLINE_NS)
 
-    def probed(fanout: Fanout, release: Any, give_way: Any) -> Any:
+    def probed(fanout: Fanout, release: Any, yield_cpu: Any) -> Any:
         # Between two clients it is part of handing over, and has no probe.
-        between = None if give_way is None else partial(_give_way, give_way.__self__)
+        between = None if yield_cpu is None else partial(_give_way, yield_cpu.__self__)
         append(begin)
         append(_now())
         result = original(fanout, release, between)
