@@ -109,6 +109,15 @@ class TestExactly:
         assert governor.last_share == 0.3
         assert governor.used == 1.0
 
+    def test_a_longer_interval_is_one_too(self):
+        governor = SpinGovernor(0.2)
+        governor.spun(0, 0)
+        governor.spun(30_000_000, 300_000_000)
+        assert governor.last_share == 0.1
+
+    def test_the_longest_lead_is_that_of_the_pages(self):
+        assert MAX_LEAD_NS == SpinGovernor().cap_ns == 400_000
+
     def test_the_cap_goes_down_by_what_is_over_at_most_by_half_and_up_slowly(self):
         governor = SpinGovernor(0.2)
         governor.spun(0, 0)
