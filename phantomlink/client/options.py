@@ -13,7 +13,7 @@ Hidden = Literal["kinematics", "intention", "trial"]
 
 
 class SessionOptions(TypedDict, total=False):
-    """How a session is made that does not exist yet; 409 where it exists and is another.
+    """How a session is made that does not exist yet; 409 where it exists with others.
 
     Attributes:
         dataset: of the server's catalogue.

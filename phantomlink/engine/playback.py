@@ -175,7 +175,7 @@ class Playback(PlaybackState):
                 self._parts.phases.forget(self)
 
     def _hold(self) -> None:
-        """Let time stand still: what is held back now is not made up for."""
+        """Let time stand still: packets missed meanwhile are not sent later."""
         self._timeline.release()
         self._parts.phases.forget(self)
 

@@ -52,7 +52,7 @@ _ERRORS = {
     401: "the server has a token, and the request has not",
     403: "a page of another origin asks",
     404: "there is nothing of this name",
-    409: "the session exists and is another than was asked for",
+    409: "the session exists with other options",
     413: "the body is too large",
     415: "the body is not JSON",
     422: "a parameter is not known, has the wrong form or is out of range",

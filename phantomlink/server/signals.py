@@ -58,7 +58,7 @@ class StopSignals:
             self.starting.cancel()
 
     def _end_at_once(self, number: int, _frame: FrameType | None) -> None:
-        # Nothing is lost by it: files are written aside. Logging could wait for another thread.
+        # Nothing is lost by it: files are replaced whole. Logging could wait for another thread.
         try:
             self.clean_up()
         finally:

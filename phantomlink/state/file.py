@@ -2,7 +2,7 @@
 
 There is one file for each recording, named after its identity, so that another recording neither
 gets these positions nor loses them. A file is there whole or not at all; one of another form (an
-editor's, a newer version's, a broken disk's) is moved aside, never overwritten.
+editor's, a newer version's, a broken disk's) is renamed, never overwritten.
 """
 
 from __future__ import annotations

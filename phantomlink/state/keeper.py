@@ -69,7 +69,7 @@ class StateKeeper:
         self._thread = trio.CapacityLimiter(1)
 
     async def load(self) -> list[SessionState]:
-        """What was kept before. A file of the wrong form is moved aside, with a warning."""
+        """What was kept before. A file of the wrong form is renamed, with a warning."""
         kept = await trio.to_thread.run_sync(self._load, limiter=self._thread)
         self._written = tuple(kept)
         return kept
@@ -160,7 +160,7 @@ class StateKeeper:
         except OSError as error:
             self._may_write = False
             logger.warning(
-                "%s is not used: %s; it cannot be moved aside (%s), so sessions are not kept",
+                "%s is not used: %s; it cannot be renamed (%s), so sessions are not kept",
                 *(self._path, wrong, error),
             )
         else:
