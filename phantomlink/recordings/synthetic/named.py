@@ -127,7 +127,7 @@ def _write(path: Path, layout: NamedLayout) -> None:
 
     nwb = new_file(
         identifier=f"phantomlink-synthetic-named-{layout.n_units}units-{layout.n_bins}bins",
-        session_id="synthetic-named",
+        session_id="syntheticnamed",
         session_description=(
             f"SYNTHETIC test pattern to be played at {layout.rate_hz} Hz: the counts of the first "
             f"{layout.digits} units are the bin's index in base {BASE}. {NOT_REAL}"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from phantomlink.recordings.nwb.write import repeatable_ids, write_file
 from phantomlink.recordings.synthetic.recording import SyntheticRecording
-from phantomlink.recordings.synthetic.spikes import AREAS, CHANNELS
+from phantomlink.recordings.synthetic.spikes import AREAS, CHANNELS, TICKS_PER_MS
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -78,7 +78,7 @@ def _nwb_of(recording: SyntheticRecording) -> NWBFile:
     what = f"seed{recording.seed}-{n_units}units-{n_trials}trials"
     nwb = new_file(
         identifier=f"phantomlink-synthetic-maze-{what}",
-        session_id=f"synthetic-seed{recording.seed}",
+        session_id=f"syntheticseed{recording.seed}",
         session_description=(
             f"SYNTHETIC delayed reaching task with maze barriers: {n_trials} trials, {n_units} "
             f"units, seed {recording.seed}. {NOT_REAL}"
@@ -185,6 +185,7 @@ def _add_units(nwb: NWBFile, recording: SyntheticRecording) -> None:
         name="units",
         description="simulated spiking units; id is array * 1000 + channel * 10 + unit",
         id=population.ids,
+        resolution=1 / (1000 * TICKS_PER_MS),
         columns=columns,
         colnames=[name for name, _ in _UNIT_COLUMNS],
     )
