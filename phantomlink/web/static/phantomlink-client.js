@@ -13,7 +13,10 @@ const LONGEST_ASKED_SECONDS = 60;
 const VIEW_PROTOCOL = "phantomlink.view.v1";
 const STREAM_PROTOCOL = "phantomlink.v1.msgpack";
 
-/** Close codes: whether to connect again, and what they mean. */
+/**
+ * Close codes: whether to connect again, and what they mean.
+ * @type {Record<number, {again: boolean, meaning: string}>}
+ */
 export const CLOSE_CODES = {
   1000: { again: false, meaning: "the recording ended, or the session was stopped" },
   1001: { again: true, meaning: "the server is going away" },

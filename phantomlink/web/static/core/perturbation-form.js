@@ -7,7 +7,8 @@
  */
 export function perturbationSchema(document) {
   const schemas = document?.components?.schemas ?? {};
-  const resolved = (/** @type {any} */ value) => {
+  /** @param {any} value @returns {any} */
+  const resolved = (value) => {
     if (Array.isArray(value)) return value.map(resolved);
     if (value === null || typeof value !== "object") return value;
     const found = /^#\/components\/schemas\/(.+)$/.exec(value.$ref ?? "");

@@ -33,6 +33,7 @@ export class Raster {
     this.to = 0;
     /** @type {readonly number[]} */
     this.units = [];
+    this.table = new Uint32Array(256);
     this.key = "";
   }
 

@@ -80,6 +80,6 @@ function area(overview, from, to) {
   const most = Math.max(1, ...spikes);
   const step = W / (spikes.length * (to - from));
   const at = (/** @type {number} */ i) => (i / spikes.length - from) * (W / (to - from));
-  const points = spikes.map((/** @type {number} */ n, /** @type {number} */ i) => `L${at(i)} ${40 - (n / most) * 36}H${at(i) + step}`);
+  const points = spikes.map((/** @type {number} */ n, /** @type {number} */ i) => `L${at(i)} ${40 - ((n ?? 0) / most) * 36}H${at(i) + step}`);
   return `M${at(0)} 40${points.join("")}V40Z`;
 }

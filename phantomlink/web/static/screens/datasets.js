@@ -3,13 +3,13 @@
 import { html, render, signal } from "../vendor/preact.js";
 import { BASE, api, apiIfThere } from "../api.js";
 import { clock, number, plural } from "../core/format.js";
+import { CaptureTable, loadCaptures } from "../parts/captures.js";
 import { attempt } from "../parts/notices.js";
 import { Shell } from "../parts/shell.js";
 import { Empty } from "../parts/states.js";
 
 const datasets = signal(/** @type {any} */ (null));
 const playing = signal(/** @type {any} */ (null));
-const captures = signal(/** @type {any} */ (undefined));
 
 /** @param {HTMLElement} root */
 export function showDatasets(root) {
@@ -21,7 +21,7 @@ export function showDatasets(root) {
 async function refresh() {
   playing.value = await api("api/metadata");
   datasets.value = (await apiIfThere("api/datasets")) ?? { datasets: null };
-  captures.value = await apiIfThere("api/captures");
+  await loadCaptures();
 }
 
 function DatasetsScreen() {
@@ -36,7 +36,7 @@ function DatasetsScreen() {
       ${playing.value && html`<${Playing} metadata=${playing.value} />`}
       ${cards ? cards.map((/** @type {any} */ card) => html`<${Card} key=${nameOf(card)} card=${card} isDefault=${nameOf(card) === datasets.value.default} />`)
         : datasets.value && html`<section class="card"><h2>Catalogue</h2><${Empty} title="This server has no catalogue yet">It plays the one recording beside this.</${Empty}></section>`}
-      <section class="card"><h2>Captures</h2>${captures.value ? html`<${Captures} list=${captures.value.captures ?? []} />` : html`<${Empty} title="This server records no captures yet">A capture is a file of what a session has sent.</${Empty}>`}</section>
+      <section class="card"><h2>Captures</h2><${CaptureTable} /></section>
     </div>
   </${Shell}>`;
 }
@@ -81,15 +81,4 @@ function Card({ card, isDefault }) {
     <div class="row">${canPlay && html`<button class="primary" onClick=${() => void create()} aria-label=${`New session of ${name}`}>New session</button>`}
       ${block.state === "listed" && html`<button onClick=${() => void fetchIt()} aria-label=${`Fetch ${name}`}>Fetch</button>`}</div>
   </section>`;
-}
-
-/** @param {{list: any[]}} props */
-function Captures({ list }) {
-  if (list.length === 0) return html`<${Empty} title="No captures" />`;
-  const download = (/** @type {any} */ each) => attempt(async () => {
-    const { url } = await api("api/tickets", { method: "POST", body: { path: `/api/captures/${each.id}/file?format=nwb` } });
-    location.href = url;
-  });
-  return html`<table><thead><tr><th scope="col">Capture</th><th scope="col">State</th><th scope="col"></th></tr></thead><tbody>
-    ${list.map((each) => html`<tr key=${each.id}><th scope="row">${each.title ?? each.id}</th><td>${each.state}</td><td><button onClick=${() => void download(each)} aria-label=${`Download ${each.title ?? each.id}`}>Download</button></td></tr>`)}</tbody></table>`;
 }

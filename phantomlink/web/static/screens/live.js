@@ -2,6 +2,7 @@
 
 import { effect, html, render, signal } from "../vendor/preact.js";
 import { api, apiIfThere } from "../api.js";
+import { loadCaptures } from "../parts/captures.js";
 import { CursorPanel } from "../parts/cursor-panel.js";
 import { Connect } from "../parts/connect.js";
 import { Figures } from "../parts/figures.js";
@@ -40,6 +41,7 @@ export function showLive(code, root) {
   listenToKeys(model);
   followUnit(model);
   void loadSchema(model);
+  void attempt(loadCaptures);
   let asked = false;
   effect(() => {
     const metadata = model.metadata.value;

@@ -1,0 +1,73 @@
+/** Captures: files of what sessions have sent; begun, stopped and had from here. */
+
+import { html, signal } from "../vendor/preact.js";
+import { BASE, api, apiIfThere, token } from "../api.js";
+import { number } from "../core/format.js";
+import { attempt, notify } from "./notices.js";
+import { Empty } from "./states.js";
+
+/** null where this server makes none, undefined while that is not known. */
+export const captures = signal(/** @type {any[] | null | undefined} */ (undefined));
+
+/** Ask which there are. */
+export async function loadCaptures() {
+  captures.value = (await apiIfThere("api/captures"))?.captures ?? null;
+}
+
+/** @param {string} id @param {string} action @param {string} method */
+function change(id, action, method) {
+  return attempt(async () => {
+    await api(`api/captures/${encodeURIComponent(id)}${action}`, { method });
+    await loadCaptures();
+  });
+}
+
+/** Begin to record a session, or end it. @param {{code: string}} props */
+export function CaptureButton({ code }) {
+  const all = captures.value;
+  if (!all) return null;
+  const running = all.find((each) => each.session === code && each.state === "running");
+  const begin = () => attempt(async () => {
+    const made = await api("api/captures", { method: "POST", body: { session: code } });
+    notify(`Capture ${made.id} records what is sent from now on`);
+    await loadCaptures();
+  });
+  return running
+    ? html`<button onClick=${() => void change(running.id, "/stop", "POST")}>Stop recording</button>`
+    : html`<button onClick=${() => void begin()}>Record what is sent</button>`;
+}
+
+export function CaptureTable() {
+  const all = captures.value;
+  if (all === undefined) return null;
+  if (all === null) return html`<${Empty} title="This server records no captures yet">A capture is a file of what a session has sent.</${Empty}>`;
+  if (all.length === 0) return html`<${Empty} title="No captures">Record what a session sends from its own page.</${Empty}>`;
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="List of captures"><table>
+    <thead><tr><th scope="col">Capture</th><th scope="col">State</th><th scope="col">Packets</th><th scope="col"><span class="sr">What to do</span></th></tr></thead>
+    <tbody>${all.map((each) => html`<tr key=${each.id}>
+      <th scope="row">${each.title || each.id}<br /><span class="dim small">${each.session || "private"}, ${each.dataset}</span></th>
+      <td>${each.state}</td><td>${number(each.packets)}</td>
+      <td class="acts">${each.state === "running"
+        ? html`<button onClick=${() => void change(each.id, "/stop", "POST")} aria-label=${`Stop ${each.id}`}>Stop</button>`
+        : html`<button onClick=${() => void download(each)} aria-label=${`Download ${each.id}`}>Download</button> <button class="danger" onClick=${() => void change(each.id, "", "DELETE")} aria-label=${`Delete ${each.id}`}>Delete</button>`}</td>
+    </tr>`)}</tbody></table></div>`;
+}
+
+/** A link cannot show a token: with one the file goes through the page. @param {any} capture */
+function download(capture) {
+  const format = capture.formats[0];
+  const url = new URL(`api/captures/${encodeURIComponent(capture.id)}/file?format=${format}`, BASE).href;
+  if (!token.value) {
+    location.href = url;
+    return undefined;
+  }
+  return attempt(async () => {
+    const answer = await fetch(url, { headers: { Authorization: `Bearer ${token.value}` } });
+    if (!answer.ok) throw new Error(`the file was refused with status ${answer.status}`);
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await answer.blob());
+    link.download = `${capture.id}.${format}`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
+}
