@@ -44,7 +44,12 @@ export class LiveModel {
       if (this.status.value.state !== "open" || !now || !state?.is_playing) return false;
       return now.silent_ms !== null && now.silent_ms < Math.max(1000, 3000 / state.rate_hz);
     });
-    this.position = computed(() => this.state.value && (this.now.value?.newest_packet_id ?? this.state.value.current_packet));
+    /** Of the session: while it plays columns tell it, else the last word of the server. */
+    this.position = computed(() => {
+      const state = this.state.value;
+      if (!state?.is_playing) return state?.current_packet ?? null;
+      return this.now.value?.newest_packet_id ?? state.current_packet;
+    });
     setInterval(() => {
       this.clockMs.value = Date.now();
     }, 500);
