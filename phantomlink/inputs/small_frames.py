@@ -5,8 +5,9 @@ more tasks run for it, and each of its layers makes objects. A prediction is 140
 unfragmented, masked data frames of at most 1 KiB are taken out where the bytes are first seen.
 Everything else goes on to the library, in its order and unchanged, so that all that a client can
 do wrong has the close code that it has always had: control frames, fragments and whatever comes
-between them, larger frames, unmasked or compressed ones, and text that is not UTF-8. A frame that
-is split over reads waits for its rest. (RFC 6455, 5.2.)
+between them, larger frames, unmasked or compressed ones, and text that is not UTF-8. A
+binary frame that is split over reads waits for its rest. Behind a frame that breaks the protocol
+all goes on. (RFC 6455, 5.2.)
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ SMALL_BYTES = 1024
 
 _FIN_TEXT, _FIN_BINARY = 0x81, 0x82
 _CONTINUATION, _TEXT, _BINARY, _CLOSE = 0x0, 0x1, 0x2, 0x8
+_OPCODES = frozenset({_CONTINUATION, _TEXT, _BINARY, _CLOSE, 0x9, 0xA})
+_RESERVED = 0x70
+_MOST_CONTROL_BYTES = 125
 _MASKED = 0x80
 _MASK_BYTES = 4
 
@@ -75,29 +79,46 @@ class SmallFrameReader:
             end = at + header + length
             is_small = first in (_FIN_TEXT, _FIN_BINARY) and is_masked
             if is_small and length <= self._max_bytes and not self._is_fragmented:
-                if end > len(buffer):
+                is_whole = end <= len(buffer)
+                if not is_whole and first == _FIN_BINARY:
                     break
-                message = _message(buffer, first, at + header, end)
+                # Of a text that is not whole the library says at once whether it is UTF-8 so far.
+                message = _message(buffer, first, at + header, end) if is_whole else None
                 if message is not None:
                     passed.append(buffer[start:at])
                     messages.append(message)
                     start = at = end
                     continue
+                self._is_over = is_whole  # it is no UTF-8, and closes the connection
             self._passing = max(0, end - len(buffer))
             at = min(end, len(buffer))
-            if self._note(first):
+            if self._note(first, is_masked, length):
                 at = len(buffer)
         passed.append(buffer[start:at])
         self._held = buffer[at:]
         return messages, b"".join(passed)
 
-    def _note(self, first: int) -> bool:
-        """A frame goes on to the library; whether it is the last: all behind it goes on too."""
-        opcode = first & 0x0F
-        if opcode == _CLOSE:
+    def _note(self, first: int, is_masked: bool, length: int) -> bool:
+        """A frame goes on to the library; whether it is the last: all behind it goes on too.
+
+        That is so for a close, and for whatever breaks the protocol: the library closes then, and
+        what comes behind is not to be read.
+        """
+        is_final, opcode = bool(first & 0x80), first & 0x0F
+        is_control = opcode >= _CLOSE
+        is_data = opcode in (_TEXT, _BINARY)
+        if (
+            opcode == _CLOSE
+            or first & _RESERVED
+            or not is_masked
+            or opcode not in _OPCODES
+            or (is_control and (not is_final or length > _MOST_CONTROL_BYTES))
+            or (is_data and self._is_fragmented)
+            or (opcode == _CONTINUATION and not self._is_fragmented)
+        ):
             self._is_over = True
-        elif opcode in (_TEXT, _BINARY, _CONTINUATION):
-            self._is_fragmented = not first & 0x80
+        elif not is_control:
+            self._is_fragmented = not is_final
         return self._is_over
 
 

@@ -29,18 +29,39 @@ _PACKET_BYTES = 2 * 2**20
 
 
 async def echo_frames(websocket, frames, *_):
-    """In place of a session's packets on a stream of `phantomlink serve`."""
+    """In place of a session's packets on a stream of `phantomlink serve`.
+
+    Small messages are taken out of the stream before trio-websocket, as predictions are.
+    """
     frames.max_frames = 10**9
+    frames.receive_with(SmallMessages(frames))
     try:
         while True:
-            frame = frame_message(await websocket.get_message())
-            # As packets go, or as the first message of a connection goes.
-            if len(frame) <= _PACKET_BYTES:
-                frames.offer_nowait(frame)
-            else:
-                frames.put_nowait(frame)
+            send(frames, await websocket.get_message())
     except trio_websocket.ConnectionClosed:
         return
+
+
+class SmallMessages:
+    """Echoes what is taken out of the stream."""
+
+    def __init__(self, frames):
+        self._frames = frames
+
+    def receive(self, payload, is_text, received_ns):
+        send(self._frames, payload.decode() if is_text else payload)
+
+    def pause_seconds(self, now_ns):
+        return 0.0
+
+
+def send(frames, message):
+    frame = frame_message(message)
+    # As packets go, or as the first message of a connection goes.
+    if len(frame) <= _PACKET_BYTES:
+        frames.offer_nowait(frame)
+    else:
+        frames.put_nowait(frame)
 
 
 async def echo_messages(websocket, *_, **__):

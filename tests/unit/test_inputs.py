@@ -77,6 +77,27 @@ def test_after_fragments_small_frames_are_taken_out_again():
     assert passed == STAYS["fragments"]
 
 
+@pytest.mark.parametrize(
+    "kind", sorted(set(STAYS) - {"ping", "larger", "much larger", "fragments"})
+)
+def test_behind_what_breaks_the_protocol_everything_goes_on(kind):
+    data = STAYS[kind] + frame(b"late")
+    assert run([data]) == ([], data)
+
+
+@pytest.mark.parametrize(
+    "bad", [frame(b"stray", 0x80), frame(bytes(126), 0x89), frame(b"ping", 0x09)]
+)
+def test_behind_control_and_continuation_frames_that_are_wrong_too(bad):
+    data = bad + frame(b"late")
+    assert run([data]) == ([], data)
+
+
+def test_a_text_that_is_split_goes_on():
+    whole = frame(b"abcdef", 0x81)
+    assert run([whole[:8], whole[8:] + frame(b"next")]) == ([(b"next", False)], whole)
+
+
 def test_behind_a_close_everything_goes_on():
     behind = frame(b"late") + b"\x82"
     assert run([CLOSE + behind, frame(b"later")]) == ([], CLOSE + behind + frame(b"later"))
@@ -105,7 +126,8 @@ def test_the_limit_may_be_lower():
 
 
 SMALL = st.binary(max_size=300).map(lambda payload: (frame(payload), payload))
-OTHERS = st.sampled_from(sorted(set(STAYS) - {"close"})).map(lambda kind: (STAYS[kind], None))
+GOOD = ("ping", "larger", "much larger", "fragments")
+OTHERS = st.sampled_from(GOOD).map(lambda kind: (STAYS[kind], None))
 
 
 @given(st.lists(SMALL | OTHERS, max_size=12), st.lists(st.integers(0, 2000), max_size=12))
