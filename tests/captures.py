@@ -80,6 +80,7 @@ def write_journal(
         writer.write([record])
         if options:
             writer.sync()
+            writer.next_segment_if_due()
             writer.compress_some()
     writer.sync()
     if end is None:

@@ -1,6 +1,7 @@
 """Writes a journal: records to a plain file, which is compressed when it is finished.
 
-Nothing here starts a thread or waits for one: whoever owns the writer calls it from one thread.
+Nothing here starts a thread: whoever owns the writer calls it from one thread, but for `sync`,
+which another may call, so that writing does not wait for the disk.
 A finished segment is compressed in steps of a megabyte, one at a time whenever `compress_some` is
 called, so that what waits to be written meanwhile does not wait for a whole segment.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -51,11 +53,14 @@ class JournalWriter:
         self._header = header
         self._segment_bytes = segment_bytes
         self._compressing: Iterator[None] = iter(())
-        self._descriptor = self._open()
+        # Of the descriptor, which a sync must not see exchanged.
+        self._lock = threading.Lock()
+        self._descriptor: int | None = self._open()
 
     def write(self, records: Iterable[Record]) -> None:
         """Append records. Anything may be lost until `sync`."""
         data = b"".join(frame(record.body()) for record in records)
+        assert self._descriptor is not None
         _write(self._descriptor, data)
         self.n_bytes += len(data)
 
@@ -65,8 +70,14 @@ class JournalWriter:
         self.write([self._header])
 
     def sync(self) -> None:
-        """See that what was written is on the disk; and begin another segment if it is time."""
-        os.fdatasync(self._descriptor)
+        """See that what was written is on the disk."""
+        with self._lock:
+            if self._descriptor is not None:
+                os.fdatasync(self._descriptor)
+
+    def next_segment_if_due(self) -> None:
+        """Begin another segment if this one is large enough."""
+        assert self._descriptor is not None
         if os.lseek(self._descriptor, 0, os.SEEK_CUR) >= self._segment_bytes:
             self._next_segment()
 
@@ -77,7 +88,7 @@ class JournalWriter:
     def finish(self, end: End) -> None:
         """Write the end and make one compressed file of all segments."""
         self.write([end])
-        os.fdatasync(self._descriptor)
+        self.sync()
         for _ in self._compressing:
             pass
         parts = [_segment_path(self.path, n) for n in range(self._header.segment)]
@@ -89,13 +100,16 @@ class JournalWriter:
             for _ in _compress(self.path, whole.fileno()):
                 pass
         _replace(aside, self.path)
-        os.close(self._descriptor)
+        self.abandon()
         for part in parts:
             part.unlink()
 
     def abandon(self) -> None:
         """Close the file as it is; what reached the disk can be recovered."""
-        os.close(self._descriptor)
+        with self._lock:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+            self._descriptor = None
 
     def _open(self) -> int:
         descriptor = os.open(self.path, _NEW_FILE, 0o644)
@@ -113,10 +127,14 @@ class JournalWriter:
         for _ in self._compressing:
             pass
         finished = _segment_path(self.path, self._header.segment)
-        self.path.rename(finished)
-        os.close(self._descriptor)
-        self._header = replace(self._header, segment=self._header.segment + 1)
-        self._descriptor = self._open()
+        with self._lock:
+            assert self._descriptor is not None
+            os.fdatasync(self._descriptor)
+            self.path.rename(finished)
+            os.close(self._descriptor)
+            self._descriptor = None
+            self._header = replace(self._header, segment=self._header.segment + 1)
+            self._descriptor = self._open()
         self._compressing = _compress_in_place(finished)
 
 

@@ -1,7 +1,8 @@
 """All captures of a server: those that run, and those that lie in its folder.
 
-One task writes for all of them, ten times a second and in a thread of its own, so that a disk that
-stands still holds up captures and nothing else. What became of a finished capture is kept in a JSON
+One task writes for all of them, ten times a second and in a thread of its own; another sees once
+a second, in another thread, that what was written is on the disk: a disk that is slow holds up
+neither what comes next nor anything else. What became of a finished capture is kept in a JSON
 file beside its journal; a journal without one is of a process that died, and is looked at once, at
 the start.
 """
@@ -37,6 +38,7 @@ from phantomlink.recordings.trials import Filter
 logger = logging.getLogger(__name__)
 
 _WRITE_SECONDS = 0.1
+_SYNC_SECONDS = 1.0
 RUNNING = "running"
 
 
@@ -88,6 +90,7 @@ class Captures:
         self._max_captures = max_captures
         self._limits = limits
         self._thread = trio.CapacityLimiter(1)
+        self._sync_thread = trio.CapacityLimiter(1)
         self._running: dict[str, RunningCapture] = {}
         self._finished: dict[str, CaptureInfo] = {}
         self._has_work = trio.Event()
@@ -183,17 +186,29 @@ class Captures:
         self._finished |= await trio.to_thread.run_sync(self._found, limiter=self._thread)
         task_status.started()
         try:
-            while True:
-                await self._has_work.wait()
-                while self._running:
-                    await trio.sleep(_WRITE_SECONDS)
-                    await self._write_all()
-                self._has_work = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._sync_forever)
+                while True:
+                    await self._has_work.wait()
+                    while self._running:
+                        await trio.sleep(_WRITE_SECONDS)
+                        await self._write_all()
+                    self._has_work = trio.Event()
         finally:
             with trio.CancelScope(shield=True):
                 for capture in list(self._running.values()):
                     capture.detach("the server is going away")
                     await self._finish(capture, None)
+
+    async def _sync_forever(self) -> None:
+        while True:
+            await self._has_work.wait()
+            await trio.sleep(_SYNC_SECONDS)
+            for capture in list(self._running.values()):
+                why = await trio.to_thread.run_sync(capture.sync, limiter=self._sync_thread)
+                if why is not None and not capture.is_over:
+                    capture.detach(why)
+                    await self._finish(capture, why)
 
     async def _write_all(self) -> None:
         for capture in list(self._running.values()):

@@ -21,9 +21,10 @@ from phantomlink.outputs.capture.recorder import Recorder, perturbation_of
 from phantomlink.recordings.trials import Filter
 
 _QUEUE_SECONDS = 2.0
-_SYNC_SECONDS = 1.0
-# Between two packets that are packed in the thread: a tick that is due waits for one at most.
+# Between a few packets that are packed in the thread: a tick that is due waits for those at most.
 _YIELD_SECONDS = 150e-6
+_PACKED_AT_ONCE = 4
+_CANNOT = "it cannot be written"
 _MB = 1_000_000
 
 
@@ -90,7 +91,6 @@ class RunningCapture:
         self._began = time.monotonic()
         self._until = self._began + max_seconds if math.isfinite(max_seconds) else math.inf
         self._ended = math.inf
-        self._synced = self._began
         self._header = self._make_header()
         self._writer = JournalWriter(folder, self._header)
         most = math.ceil(_QUEUE_SECONDS * session.rate_hz)
@@ -135,18 +135,23 @@ class RunningCapture:
             self._recorder.finish()
 
     def write(self) -> str | None:
-        """Write what has come; why that cannot go on, or None. In the thread."""
+        """Write what has come; why that cannot go on, or None. In the thread that writes."""
         try:
             self._write()
-            if time.monotonic() - self._synced >= _SYNC_SECONDS:
-                self._synced = time.monotonic()
-                self._know_source()
-                self._writer.sync()
-                return self._over_limit()
+            self._know_source()
+            self._writer.next_segment_if_due()
             self._writer.compress_some()
         except OSError as error:
-            return f"it cannot be written: {error.strerror or error}"
+            return _cannot_write(error)
         return None
+
+    def sync(self) -> str | None:
+        """See that what was written is on the disk; why it cannot go on. In any other thread."""
+        try:
+            self._writer.sync()
+            return self._over_limit()
+        except OSError as error:
+            return _cannot_write(error)
 
     def finish(self, torn: str | None) -> None:
         """Write the rest and the end. In the thread, after `detach`.
@@ -155,7 +160,7 @@ class RunningCapture:
             torn: why it is not whole; None when nothing is known to be missing.
         """
         try:
-            if torn is None or not torn.startswith("it cannot be written"):
+            if torn is None or not torn.startswith(_CANNOT):
                 self._write()
             if torn is None and self.lost_packets:
                 torn = f"{self.lost_packets} packets are missing: the disk was too slow"
@@ -166,10 +171,10 @@ class RunningCapture:
         except OSError as error:
             self._writer.abandon()
             self.state = "torn"
-            self.reason = torn or f"it cannot be written: {error.strerror or error}"
+            self.reason = torn or _cannot_write(error)
 
     def _write(self) -> None:
-        for record in self._recorder.take():
+        for n, record in enumerate(self._recorder.take(), 1):
             self._writer.write([record])
             if isinstance(record, Sent):
                 self.packets += 1
@@ -179,7 +184,8 @@ class RunningCapture:
                 self.last_packet_id = packet_id
             elif isinstance(record, Gap):
                 self.lost_packets += record.packets
-            time.sleep(_YIELD_SECONDS)
+            if n % _PACKED_AT_ONCE == 0:
+                time.sleep(_YIELD_SECONDS)
 
     def _know_source(self) -> None:
         sha256 = self.session.open_recording.sha256
@@ -235,6 +241,10 @@ class RunningCapture:
                 "is_synthetic": info.is_synthetic,
             },
         )
+
+
+def _cannot_write(error: OSError) -> str:
+    return f"{_CANNOT}: {error.strerror or error}"
 
 
 def make_capture_id(code: str) -> str:
