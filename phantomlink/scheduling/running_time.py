@@ -4,7 +4,7 @@ A deadline on an ordinary clock passes while the process is stopped, a virtual m
 the lid of a laptop closed, and is judged when everything goes on, before what has arrived in the
 meantime was looked at. So whoever answers in time would be closed for our stall.
 
-Theory of operation. A task beats every 50 ms. From one beat to the next at most `MOST_SECONDS`
+Theory of operation. A task beats four times a second. From one beat to the next at most `MOST_SECONDS`
 are counted, however long it took: time that did not run is found by the beat that did not come.
 What was pending at the stall has had all of its turn when a deadline passes. `RunningClock` makes
 it the time of a whole trio run, so that every timeout in it is fair; where the run is another's
@@ -19,8 +19,8 @@ from collections.abc import Callable
 import trio
 from trio.lowlevel import RunVar
 
-BEAT_SECONDS = 0.05
-MOST_SECONDS = 0.25
+BEAT_SECONDS = 0.25
+MOST_SECONDS = 0.5
 """Counted of the time between two beats: a busy loop is late by less, and then time is time."""
 
 
