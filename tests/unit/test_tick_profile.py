@@ -436,7 +436,7 @@ def test_a_round_of_the_real_server(tmp_path, monkeypatch) -> None:
     synthesize(path, trials=8, units=20)
     touched = [
         *((Playback, "_release"), (PacketBuilder, "fill"), (SpinGovernor, "spun")),
-        *((FrameStream, "offer_nowait"), (SystemClock, "give_way"), (Ticker, "_serve")),
+        *((FrameStream, "offer_nowait"), (SystemClock, "yield_cpu"), (Ticker, "_serve")),
         *((Ticker, "_arm"), (WakeMargin, "observe"), (IdleGarbageCollector, "offer")),
         *((TimingCounters, "released"), (Histogram, "record")),
     ]
