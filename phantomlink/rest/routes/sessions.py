@@ -188,7 +188,7 @@ class Done(Record, frozen=True):
     "POST",
     "/api/sessions/create",
     TAG,
-    errors=(409, 503),
+    errors=(404, 409, 503),
     body_examples={
         "nothing asked": {},
         "for 5 ms decoding": {"custom_code": "my-decoder", "bin_size_ms": 5},
