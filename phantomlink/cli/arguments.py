@@ -256,7 +256,7 @@ def _add_convert(commands: _Commands) -> None:
         "convert",
         help="make a recording (NWB) of another kind of file",
         description="Make an NWB file of a capture (.plj), of a file of LSL streams that "
-        "PhantomLink sent (.xdf), or of spikes that Neo reads (.nev, .plx).",
+        "PhantomLink sent (.xdf), or of spikes that Neo reads (.nev).",
     )
     convert.add_argument("source", type=Path, metavar="IN", help="the file to read")
     convert.add_argument("out", type=Path, metavar="OUT", help="the NWB file to make")

@@ -5,10 +5,10 @@ the lid of a laptop closed, and is judged when everything goes on, before what h
 meantime was looked at. So whoever answers in time would be closed for our stall.
 
 Theory of operation. A task beats four times a second. From one beat to the next at most
-`MOST_SECONDS` are counted, however long it took: time that did not run is found by the beat that did not come.
-What was pending at the stall has had all of its turn when a deadline passes. `RunningClock` makes
-it the time of a whole trio run, so that every timeout in it is fair; where the run is another's
-(hypercorn's Trio worker), what may blame a client asks `running_seconds`.
+`MOST_SECONDS` are counted, however long it took: time that did not run is found by the beat that
+did not come. What was pending at the stall has had all of its turn when a deadline passes.
+`RunningClock` makes it the time of a whole trio run, so that every timeout in it is fair; where the
+run is another's (hypercorn's Trio worker), what may blame a client asks `running_seconds`.
 """
 
 from __future__ import annotations

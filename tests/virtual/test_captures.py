@@ -13,6 +13,7 @@ from phantomlink.captures.source import SourcePackets
 from phantomlink.captures.verify import Verifier
 from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.fanout import Encoders, Release
+from phantomlink.engine.parts import blind_parts
 from phantomlink.engine.session import Session
 from phantomlink.errors import CaptureConflictError, CaptureError, CaptureRoomError, DiskFullError
 from phantomlink.outputs.capture.captures import Captures
@@ -86,8 +87,10 @@ def recording(synthetic_recording):
 
 
 @asynccontextmanager
-async def running(recording, clock=None):
+async def running(recording, clock=None, hidden=None):
     parts = make_parts(recording.at_rate(AT_40), recording=recording, clock=clock)
+    if hidden is not None:
+        parts = blind_parts(parts, hidden)
     session = Session("test", parts)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(session.run)
@@ -212,6 +215,13 @@ async def test_a_captured_session_is_in_use_and_its_end_ends_the_capture(
         assert not session.is_in_use
         capture.finish(None)
     assert end_of(capture.path).reason == "session deleted"
+
+
+async def test_a_blind_session_is_not_captured(recording, tmp_path):
+    async with running(recording, TrioClock(), hidden={1, 2}) as session:
+        with pytest.raises(CaptureConflictError, match="blind"):
+            await Captures(tmp_path / "d", 2, NO_LIMITS).start(session, NO_FILTER, "")
+    assert not list(tmp_path.rglob("*.plj"))
 
 
 async def test_what_a_capture_needs_is_looked_at_first(recording, tmp_path):

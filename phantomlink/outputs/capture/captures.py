@@ -33,6 +33,7 @@ from phantomlink.errors import (
 )
 from phantomlink.files.atomic_write import written_atomically
 from phantomlink.outputs.capture.running import CaptureLimits, RunningCapture
+from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Captures:
         """Begin to capture a playhead of a session.
 
         Raises:
-            CaptureConflictError: it is captured already.
+            CaptureConflictError: it is captured already, or it is blind.
             CaptureRoomError: as many run as may.
             DiskFullError: there is no room for one.
             CaptureError: the folder cannot be written.
@@ -237,6 +238,12 @@ class Captures:
         self._remember(info_of(capture))
 
     def _check(self, session: Session, wanted: Filter) -> None:
+        if hidden_trials(session.bins):
+            # A journal's header holds the trial table, which tells what the session hides.
+            raise CaptureConflictError(
+                f"session {session.code} is blind: its capture would tell what it hides; capture "
+                "a session that is not"
+            )
         for capture in self._running.values():
             if capture.session is session and capture.wanted == wanted:
                 raise CaptureConflictError(

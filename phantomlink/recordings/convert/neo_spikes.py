@@ -1,4 +1,4 @@
-"""Spike files of acquisition systems, as Neo reads them: Blackrock .nev and Plexon .plx.
+"""Spike files of acquisition systems, as Neo reads them: Blackrock .nev.
 
 Neo reads the spikes of these; it reads none of Intan's and of Open Ephys' binary format, and for
 Plexon's .pl2 it needs a library of the vendor that is downloaded: these are refused.
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from phantomlink.recordings.convert.converted import ConversionError, Converted
 
-_READERS = {".nev": "BlackrockRawIO", ".plx": "PlexonRawIO"}
+_READERS = {".nev": "BlackrockRawIO"}
 SUFFIXES = tuple(_READERS)
 REFUSED = {
-    ".pl2": "Neo needs a library of Plexon's for it, which it downloads; export it as .plx",
+    ".pl2": "Neo needs a library of Plexon's for it, which it downloads; write the units as NWB",
+    ".plx": "no such file was tried; read it with Neo yourself and write the units as NWB",
     ".rhd": "Neo reads no spikes of Intan's files; sort them first and write the units as NWB",
     ".rhs": "Neo reads no spikes of Intan's files; sort them first and write the units as NWB",
     ".oebin": "Neo reads no spikes of Open Ephys' binary format; write the units as NWB",
