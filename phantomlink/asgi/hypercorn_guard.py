@@ -117,7 +117,12 @@ class GuardedTCPServer(TCPServer):
                 try:
                     with trio.CancelScope(shield=True):
                         await self.stream.send_all(event.data)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                except (
+                    trio.BrokenResourceError,
+                    trio.ClosedResourceError,
+                    # hypercorn closes the connection, and sends the end of it without the lock.
+                    trio.BusyResourceError,
+                ):
                     self._is_over()
                     await self.protocol.handle(Closed())
         else:

@@ -94,6 +94,7 @@ async def prefetch(
         RecordingError: the file cannot be read, and cannot come back; nothing stands in for what
             is missing.
     """
-    async with blocks:
+    # Not `async with`: a cancellation at its end would take the place of a failed read.
+    with blocks:
         for start, stop in selection.runs_from(position, block_bins, loop=loop):
             await blocks.send(await reader.read_patiently(start, stop))

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import trio
 
+from phantomlink.close_codes import CLOSE_NOT_ALLOWED
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.parts import PartsCache
 from phantomlink.engine.session import Session
@@ -43,6 +44,14 @@ class DatasetBusyError(UnavailableError):
     """The dataset is being opened, or there is no room for it."""
 
     title = "Dataset not open"
+
+
+class DatasetListedError(PhantomLinkError):
+    """The dataset is in a catalogue, and its file is not here."""
+
+    http_status = 409
+    close_code = CLOSE_NOT_ALLOWED
+    title = "Dataset not here"
 
 
 class DatasetBrokenError(RecordingError):
@@ -247,7 +256,7 @@ class Datasets:
         if dataset.problem is not None:
             raise DatasetBrokenError(dataset.problem)
         if dataset.path is None:
-            raise DatasetBusyError(
+            raise DatasetListedError(
                 f"dataset {dataset.name} is not here yet: phantomlink fetch {dataset.name}"
             )
         thread = trio.CapacityLimiter(1)

@@ -142,7 +142,7 @@ def test_metadata_and_trials_of_a_dataset(server):
         ("../one", 422, "not a path"),
         ("/etc/passwd", 422, "not a path"),
         ("broken", 503, "not an HDF5 file"),
-        ("far", 503, "phantomlink fetch far"),
+        ("far", 409, "phantomlink fetch far"),
     ],
 )
 def test_what_cannot_be_played_says_why(server, name, status, said):

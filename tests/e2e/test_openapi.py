@@ -176,6 +176,11 @@ CALLS = [
     ("get", "/api/datasets/{name}/units", "/api/datasets/DATASET/units", None, 200),
     ("get", PSTH, "/api/datasets/DATASET/units/UNIT/psth", None, 200),
     ("get", PSTH, "/api/datasets/DATASET/units/x/psth", None, 422),
+    ("get", "/api/captures", "/api/captures", None, 200),
+    ("get", "/api/captures/{id}", "/api/captures/CAPTURE", None, 200),
+    ("get", "/api/captures/{id}", "/api/captures/nothing", None, 404),
+    ("post", "/api/captures/{id}/stop", "/api/captures/CAPTURE/stop", None, 200),
+    ("delete", "/api/captures/{id}", "/api/captures/CAPTURE", None, 200),
     ("get", "/stream/{code}", "/stream/a", None, 426),
     ("get", "/stream/binary/{code}", "/stream/binary/a", None, 426),
     ("get", PERTURBATION, "/api/sessions/a/perturbation", None, 200),
@@ -233,7 +238,7 @@ def keep_model(store, session):
     store._models["kalman-1"] = stored
 
 
-async def test_answers_are_as_described(app):
+async def test_answers_are_as_described(app, tmp_path, monkeypatch):
     client = app.test_client()
     session, _ = await app.get_service().sessions.create("a")
     keep_model(app.get_service().calibrator.store, session)
@@ -242,12 +247,15 @@ async def test_answers_are_as_described(app):
         sink = ListSink(on_offer=lambda _, received=received: received.set())
         session.subscribe(wanted, session.playback(wanted), sink)
         await received.wait()
+    monkeypatch.setattr(app.get_service().captures, "_folder", tmp_path)
+    capture = await app.get_service().captures.start(session, NO_FILTER, "")
     for method, path, url, body, status in CALLS:
         kind = {"data": body} if isinstance(body, bytes) else {"json": body}
         if isinstance(body, bytes):
             kind["headers"] = {"Content-Type": "text/plain"}
         played = app.get_service().recording
         where = url.replace("DATASET", played.dataset).replace("UNIT", str(played.unit_ids[0]))
+        where = where.replace("CAPTURE", capture.id)
         answer = await client.open(where, method=method.upper(), **({} if body is None else kind))
         assert answer.status_code == status, url
         described = DOCUMENT["paths"][path][method]["responses"][str(status)]

@@ -34,12 +34,6 @@ def test_a_page_uses_the_usual_words(name: str) -> None:
 
 # Names that code still has, and where; a list that only gets shorter.
 STILL_THERE = {
-    "give_way": {
-        "engine/fanout.py",
-        "engine/playback.py",
-        "outputs/script.py",
-        "scheduling/clock.py",
-    },
     "greeting": {"outputs/websocket/client.py"},
 }
 

@@ -169,6 +169,7 @@ async def test_a_session_in_the_list(autojump_clock, session):
     assert shown.pop("last_accessed").endswith("Z")
     assert shown == {
         "session_code": "abc",
+        "dataset": "named",
         "is_private": False,
         "active_connections": 1,
         "is_running": True,
