@@ -78,7 +78,9 @@ def phantomlink_recording(tmp_path_factory):
 
 
 def run_pytest(folder, *arguments):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PHANTOM_"))}
+    # Under TOX_ENV_DIR pytest keeps its cache in tox's folder, not in the project's.
+    ours = ("PYTEST_", "PHANTOM_", "TOX_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     environment |= {"PYTHONPATH": str(ROOT), "PHANTOM_PORT": "not a port"}
     return subprocess.run(
         [sys.executable, "-m", "pytest", *OPTIONS, *arguments],
