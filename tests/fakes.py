@@ -56,6 +56,20 @@ class VirtualClock(TrioClock):
         return super().now_ns()
 
 
+class StallingClock(VirtualClock):
+    """Virtual time that is held up once for a while."""
+
+    def __init__(self, at_tick, seconds):
+        self.at_tick, self.seconds, self.ticks = at_tick, seconds, 0
+
+    async def wait_until(self, due_ns):
+        self.ticks += 1
+        await super().wait_until(due_ns)
+        if self.ticks == self.at_tick:
+            await trio.sleep(self.seconds)
+        return self.now_ns()
+
+
 def make_trial(row, start, stop, *, target_id=None, x=None, y=None, reach_id=None):
     return Trial(row, start, stop, target_id, x, y, reach_id, MappingProxyType({}))
 
@@ -142,9 +156,22 @@ class VirtualSupply(RecordingRecovery):
                 read.is_done = True
 
 
-def make_parts(bins, *, clock=None, loop=True, phases=None, recovery=None, recording=None):
+def make_parts(
+    bins,
+    *,
+    clock=None,
+    loop=True,
+    phases=None,
+    recovery=None,
+    recording=None,
+    has_records=False,
+):
     resources = EngineResources(
-        clock or VirtualClock(), phases or PhaseAllocator(), IdleGarbageCollector(), loop
+        clock or VirtualClock(),
+        phases or PhaseAllocator(),
+        IdleGarbageCollector(),
+        loop,
+        has_records,
     )
     opened = OpenRecording(recording or FakeRecording(), trio.CapacityLimiter(1), recovery)
     return make_engine_parts(opened, bins, resources)

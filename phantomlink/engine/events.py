@@ -31,6 +31,8 @@ class SessionEventKind(Enum):
     STOPPED = "stop"
     STALLED = "stall"
     """A playhead was too late to catch up: its deadlines moved. `filter` says which."""
+    ANCHORED = "anchor"
+    """The deadlines of a playhead begin. `filter` says of which."""
     ENDED = "end"
     """A playhead has played its last bin and does not loop. `filter` says which."""
     LISTENER_CAME = "listener_came"

@@ -29,12 +29,15 @@ class EngineResources:
         phases: who ticks when.
         collector: of garbage, offered the time after each tick.
         loop: whether to start again after the last bin.
+        has_records: whether other processes compute positions from the sessions' records: then a
+            stall skips packets, where the deadlines would move otherwise.
     """
 
     clock: Clock
     phases: PhaseAllocator
     collector: IdleGarbageCollector
     loop: bool
+    has_records: bool = False
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -50,6 +53,7 @@ class PlaybackParts:
         clock: time.
         phases: who ticks when, in the whole server.
         collector: of garbage, offered the time after each tick.
+        has_records: whether a stall skips packets, see `EngineResources`.
     """
 
     open_recording: OpenRecording
@@ -60,6 +64,7 @@ class PlaybackParts:
     clock: Clock
     phases: PhaseAllocator
     collector: IdleGarbageCollector
+    has_records: bool = False
 
     @property
     def bins(self) -> Bins:
@@ -91,6 +96,7 @@ def make_parts(
         clock=resources.clock,
         phases=resources.phases,
         collector=resources.collector,
+        has_records=resources.has_records,
     )
 
 

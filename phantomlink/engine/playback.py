@@ -22,6 +22,7 @@ from functools import partial
 import trio
 
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
+from phantomlink.engine.anchors import Anchor
 from phantomlink.engine.builder import PacketBuilder
 from phantomlink.engine.fanout import Observer, Release, Sink
 from phantomlink.engine.faults import NO_FAULT, Delays, Line
@@ -66,7 +67,9 @@ class Playback(PlaybackState):
         from_bin: where to start: the first selected bin at or after it, wrapping.
         may_play: whether the session lets its playbacks advance now.
         on_end: called when the last bin has been played and there is no loop.
-        on_stall: called when its deadlines have moved because a tick was too late.
+        on_stall: called when its deadlines have moved because a tick was too late, or, where there
+            are records, when packets have been skipped for it.
+        on_anchor: called when its deadlines begin.
         applied: what is done to its packets; None for nothing.
     """
 
@@ -80,11 +83,13 @@ class Playback(PlaybackState):
         may_play: Callable[[], bool],
         on_end: Callable[[Playback], None],
         on_stall: Callable[[Playback], None],
+        on_anchor: Callable[[Playback], None],
         applied: AppliedPerturbation | None = None,
     ) -> None:
         super().__init__(parts, Playhead(selection, from_bin), may_play=may_play, applied=applied)
         self._on_end = on_end
         self._on_stall = on_stall
+        self._on_anchor = on_anchor
         self._rate_hz = rate_hz
         self._timeline = Timeline(rate_hz)
         self._wake = trio.Event()
@@ -122,6 +127,27 @@ class Playback(PlaybackState):
             return
         self._hold()
         self._cancel()
+
+    def anchor(self) -> Anchor:
+        """The next packet, and when it is due."""
+        head, timeline = self.playhead, self._timeline
+        due_ns = timeline.deadline_ns if timeline.is_anchored else None
+        return Anchor(head.position, head.sequence_number, head.loop, due_ns)
+
+    def go_on_from(self, anchor: Anchor) -> None:
+        """Be where another process was, and keep its deadlines while somebody listens.
+
+        Args:
+            anchor: of the playhead; its position lies in the selection.
+        """
+        head = self.playhead
+        head.position, head.loop = anchor.position, anchor.loop
+        head.sequence_number = anchor.sequence_number
+        self._cancel()
+        if anchor.due_ns is not None and self.is_playing:
+            self._timeline.anchor(anchor.due_ns)
+            self._parts.phases.place(self, self._rate_hz, anchor.due_ns)
+            self.timing.anchored()
 
     def step(self, n_packets: int | None) -> None:
         """Send only so many packets from here on, as soon as it may play; None for any number."""
@@ -253,10 +279,25 @@ class Playback(PlaybackState):
         delayed_ns = due_ns - self._timeline.deadline_ns
         if self._timeline.is_stalled(now_ns, delayed_ns):
             self._went_wrong(EventKind.STALL, now_ns - due_ns)
-            self._anchor(now_ns)
+            if not (self._parts.has_records and self._skip(now_ns)):
+                self._anchor(now_ns)
             self._on_stall(self)
             due_ns = self._next_due_ns(ticks)
         return due_ns
+
+    def _skip(self, now_ns: int) -> bool:
+        """Pass over what was due before a time; whether there is something to go on with.
+
+        What has been built is of the old position: it is let go, as after a seek.
+        """
+        head = self.playhead
+        passed = self._timeline.skip(now_ns)
+        ends = not self._parts.loop and head.position + passed >= head.selection.length
+        if ends or self._until is not None:
+            return False
+        head.skip(passed)
+        self._cancel()
+        return True
 
     def _next_due_ns(self, ticks: _Ticks) -> int:
         """When the next packet leaves."""
@@ -271,7 +312,8 @@ class Playback(PlaybackState):
         timeline, builder = self._timeline, ticks.builder
         due_ns = ticks.due_ns
         if timeline.is_stalled(now_ns, due_ns - timeline.deadline_ns):
-            return self._due_ns_unless_stalled(ticks, now_ns)
+            due_ns = self._due_ns_unless_stalled(ticks, now_ns)
+            return None if self._parts.has_records else due_ns
         self._is_delayed = False
         collector = self._parts.collector
         collector.is_tick = True
@@ -288,6 +330,7 @@ class Playback(PlaybackState):
         parts = self._parts
         self._timeline.anchor(parts.phases.choose(self, self._rate_hz, now_ns))
         self.timing.anchored()
+        self._on_anchor(self)
 
     def _went_wrong(self, kind: EventKind, late_ns: int) -> None:
         wall_seconds = self._parts.clock.wall_seconds()

@@ -46,7 +46,11 @@ class PlayheadOwner(Protocol):
         ...
 
     def on_stall(self, playback: Playback) -> None:
-        """The deadlines of one have moved because a tick was too late."""
+        """A tick of one was too late: its deadlines have moved, or its packets were skipped."""
+        ...
+
+    def on_anchor(self, playback: Playback) -> None:
+        """The deadlines of one begin."""
         ...
 
 
@@ -178,6 +182,11 @@ class Playheads:
             if owner is not None:
                 owner.on_stall(playback)
 
+        def on_anchor(playback: Playback) -> None:
+            owner = weak()
+            if owner is not None:
+                owner.on_anchor(playback)
+
         return Playback(
             self._parts,
             selection,
@@ -186,6 +195,7 @@ class Playheads:
             may_play=may_play,
             on_end=on_end,
             on_stall=on_stall,
+            on_anchor=on_anchor,
             applied=owner.applied,
         )
 

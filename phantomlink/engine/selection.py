@@ -88,6 +88,12 @@ class Playhead:
         self.position = self.selection.position_from(bin_index)
         return self.bin_index
 
+    def skip(self, n: int) -> None:
+        """So many packets will never be sent."""
+        loops, self.position = divmod(self.position + n, self.selection.length)
+        self.sequence_number += n
+        self.loop += loops
+
     def advance(self) -> bool:
         """The packet has been sent. True when it was the last and the playhead has wrapped."""
         self.sequence_number += 1

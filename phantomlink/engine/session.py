@@ -328,5 +328,9 @@ class Session(SessionState):
         self._tell(SessionEventKind.ENDED, playback, wanted)
 
     def on_stall(self, playback: Playback) -> None:
-        """The deadlines of a playhead have moved because a tick was too late."""
+        """A tick of a playhead was too late: its deadlines have moved, or packets were skipped."""
         self._tell(SessionEventKind.STALLED, playback, self._playheads.filter_of(playback))
+
+    def on_anchor(self, playback: Playback) -> None:
+        """The deadlines of a playhead begin."""
+        self._tell(SessionEventKind.ANCHORED, playback, self._playheads.filter_of(playback))

@@ -54,6 +54,15 @@ class PhaseAllocator:
         self.ticks_hz += float(rate_hz)
         return first
 
+    def place(self, owner: Hashable, rate_hz: Fraction, at_ns: int) -> None:
+        """`owner` ticks at deadlines that are given: it goes on where another process was."""
+        self.forget(owner)
+        period = self._periods.setdefault(rate_hz, _Period(rate_hz))
+        offset = period.offset(at_ns)
+        period.add(offset)
+        self._placed[owner] = rate_hz, offset
+        self.ticks_hz += float(rate_hz)
+
     def forget(self, owner: Hashable) -> None:
         """`owner` no longer ticks."""
         placed = self._placed.pop(owner, None)

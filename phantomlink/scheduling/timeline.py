@@ -72,6 +72,23 @@ class Timeline:
             self._tick += 1
             self._deadline_ns = self._anchor_ns + self._tick * self._period_num // self._period_den
 
+    def skip(self, now_ns: int) -> int:
+        """Let the next tick be the first one that is due at or after a time; the grid stays.
+
+        Returns:
+            How many ticks are passed over.
+
+        Raises:
+            RuntimeError: there is no anchor.
+        """
+        if self._anchor_ns is None:
+            raise RuntimeError("a timeline without an anchor has no deadlines")
+        tick = -(-(now_ns - self._anchor_ns) * self._period_den // self._period_num)
+        passed = max(tick - self._tick, 0)
+        self._tick += passed
+        self._deadline_ns = self._anchor_ns + self._tick * self._period_num // self._period_den
+        return passed
+
     def is_stalled(self, now_ns: int, delayed_ns: int = 0) -> bool:
         """Whether the next tick is so late that catching up would be a burst.
 

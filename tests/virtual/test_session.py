@@ -11,7 +11,14 @@ from phantomlink.engine.session import Session
 from phantomlink.engine.timing import EventKind
 from phantomlink.errors import BinRangeError, NoMatchingBinsError, RecordingError
 from phantomlink.recordings.trials import Filter
-from tests.fakes import ListSink, NamedBins, VirtualClock, listen, make_parts, make_trial
+from tests.fakes import (
+    ListSink,
+    NamedBins,
+    StallingClock,
+    listen,
+    make_parts,
+    make_trial,
+)
 
 PERIOD = 0.025
 
@@ -289,20 +296,6 @@ async def test_an_unreadable_recording_is_an_error_and_never_zeros(autojump_cloc
             bins.fails = True
             await trio.sleep(100)
     assert sink.ids == list(range(len(sink.ids)))
-
-
-class StallingClock(VirtualClock):
-    """Virtual time that is held up once for a while."""
-
-    def __init__(self, at_tick, seconds):
-        self.at_tick, self.seconds, self.ticks = at_tick, seconds, 0
-
-    async def wait_until(self, due_ns):
-        self.ticks += 1
-        await super().wait_until(due_ns)
-        if self.ticks == self.at_tick:
-            await trio.sleep(self.seconds)
-        return self.now_ns()
 
 
 async def test_ordinary_lateness_is_caught_up_and_moves_no_deadline(autojump_clock):

@@ -1,0 +1,86 @@
+"""Sessions with a record: others compute where they are, so a stall must not move their grid."""
+
+from contextlib import asynccontextmanager
+from fractions import Fraction
+
+import trio
+
+from phantomlink.engine.events import NO_FILTER, SessionEventKind
+from phantomlink.engine.session import Session
+from tests.fakes import NamedBins, StallingClock, listen, make_parts
+
+RATE = Fraction(40)
+
+
+@asynccontextmanager
+async def running(bins=None, **kwargs):
+    session = Session("test", make_parts(bins or NamedBins(), has_records=True, **kwargs))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session.run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield session
+        session.close(1001, "test over")
+
+
+async def test_a_stall_skips_what_was_due_and_keeps_the_grid(autojump_clock):
+    async with running(clock=StallingClock(10, 3.0)) as session:
+        sink = listen(session)
+        await trio.sleep(5)
+        assert session.main.timing.stalls == 1
+        assert session.main.timing.anchors == 1
+    first = sink.deadlines[0]
+    # Each packet at its place on the grid, whatever was missed.
+    assert sink.deadlines == [first + k * 25_000_000 for k in sink.sequence]
+    assert sink.ids == sink.sequence
+    jumps = [b - a for a, b in zip(sink.sequence, sink.sequence[1:], strict=False) if b - a != 1]
+    assert jumps == [121]
+
+
+async def test_without_a_loop_a_stall_does_not_skip_the_end(autojump_clock):
+    async with running(NamedBins(50), clock=StallingClock(10, 3.0), loop=False) as session:
+        sink = listen(session)
+        await trio.sleep(8)
+    assert sink.ids == list(range(50))
+
+
+async def test_the_anchor_says_what_is_sent_when(autojump_clock):
+    async with running() as session:
+        told = []
+        sink = listen(session)
+        with session.followed_by(told.append):
+            await trio.sleep(1)
+            session.pause()
+            await trio.sleep(1)
+            assert session.main.anchor().due_ns is None
+            session.resume()
+            await trio.sleep(1)
+            anchor = session.main.anchor()
+            await trio.sleep(1)
+    kinds = [event.kind for event in told]
+    assert kinds.count(SessionEventKind.ANCHORED) == 2
+    at = sink.sequence.index(anchor.sequence_number)
+    assert sink.deadlines[at] == anchor.due_ns
+    later = anchor.at(anchor.due_ns + 500_000_001, RATE, session.grid.n_bins, loop=True)
+    at = sink.sequence.index(later.sequence_number)
+    assert sink.deadlines[at] == later.due_ns
+    assert sink.ids[at] == later.position
+
+
+async def test_another_process_goes_on_at_the_same_deadlines(autojump_clock):
+    async with running() as first, running() as second:
+        sink = listen(first)
+        await trio.sleep(1)
+        anchor = first.main.anchor()
+        first.close(1001, "its process died")
+        await trio.sleep(0.75)
+        heir = listen(second)
+        now_ns = round(trio.current_time() * 1e9)
+        second.playback(NO_FILTER).go_on_from(
+            anchor.at(now_ns, RATE, second.grid.n_bins, loop=True)
+        )
+        await trio.sleep(1)
+    start = sink.deadlines[0] - 25_000_000 * sink.sequence[0]
+    for each in (sink, heir):
+        assert each.deadlines == [start + 25_000_000 * k for k in each.sequence]
+    assert 29 <= heir.sequence[0] - sink.sequence[-1] <= 31
+    assert heir.sequence == list(range(heir.sequence[0], heir.sequence[-1] + 1))
