@@ -1,12 +1,13 @@
 """One session watched in one way: what all viewers of the same query share.
 
 Theory of operation. In a tick a feed does nothing but keep a reference to the packet: it is an
-observer, which listens to nothing and has each packet after everybody else. At most twenty times a
-second its task, a moment behind a tick, makes columns of what has come, in stretches of the loop
-budget. Viewers take from its history what they have not had. One whose socket is free is written to
-straight away, without its task being woken: ten of them would cost more than all the rest. One that
-is behind is woken, waits until its socket is free, and finds more in the history then, shortened:
-nothing is queued for anybody.
+observer, which listens to nothing and has each packet after everybody else. Twenty times a second
+the packet that is due for it wakes its task, which runs behind that tick, without a timer of its
+own, and makes columns of what has come, in stretches of the loop budget. Viewers take from its
+history what they have not had. One whose socket is free is written to straight away, without its
+task being woken: ten of them would cost more than all the rest. One that is behind is woken, waits
+until its socket is free, and finds more in the history then, shortened: nothing is queued for
+anybody.
 
 What happens to the session between packets is followed too, and told at once.
 """
@@ -36,10 +37,9 @@ from phantomlink.outputs.view.state import RecentDurations, session_state
 from phantomlink.outputs.view.view_request import ViewQuery
 from phantomlink.scheduling.loop_budget import LoopBudget
 
-_INTERVAL_NS = 50_000_000
-# Behind the tick whose packet is the newest: the tick of the playhead has been by then.
-_BEHIND_TICK_NS = 1_000_000
-_DECODERS_SECONDS = 0.2
+# Deadlines are whole ns: two periods of a rate may be one less than this.
+_INTERVAL_NS = 50_000_000 - 1000
+_DECODERS_NS = 200_000_000
 _STATS_SECONDS = 1.0
 # A recording that cannot be read holds nobody's state back.
 _PEEK_SECONDS = 0.5
@@ -109,37 +109,38 @@ class ViewFeed:
         self._builder = ColumnBuilder(self.bins_per_column, self._units)
         # Packets, lost ones with True; None where a run ends.
         self._arrived: list[tuple[Release, bool] | None] = []
-        self._is_idle = False
+        # Deadline of the packet that ends a message, monotonic ns.
+        self._due_ns = 0
         self._wake = trio.Event()
-        self._urgent = trio.Event()
         self._cause: str | None = _ARRIVAL
         # Who has had everything and waits for news.
         self._waiting: dict[Waiter, trio.Event] = {}
         self._encoded: tuple[int, int, list[bytes]] = (0, 0, [])
         self._lateness = RecentDurations()
+        self._scores = scores_of(session)
+        self._scores_told: Sequence[Json] = ()
+        self._scores_due_ns = 0
 
     def offer_nowait(self, release: Release) -> None:
         """Keep the packet for the next columns."""
         self._arrived.append((release, False))
-        if self._is_idle:
+        if release.deadline_ns >= self._due_ns:
             self._wake.set()
 
     def lost_nowait(self, release: Release) -> None:
         """Keep a packet that is lost on purpose."""
         self._arrived.append((release, True))
-        if self._is_idle:
-            self._wake.set()
 
     def end(self, code: int, reason: str) -> None:
         """The session has ended."""
         if self.ended is None:
             self.ended = (code, reason)
-            self._urge()
+            self._wake.set()
 
     def viewers_changed(self) -> None:
         """Tell how many there are now."""
         self._cause = self._cause or _ARRIVAL
-        self._urge()
+        self._wake.set()
 
     def hello(self) -> bytes:
         """The first message of a viewer who comes now."""
@@ -179,7 +180,6 @@ class ViewFeed:
                 task_status.started()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._tell_stats)
-                    nursery.start_soon(self._tell_decoders)
                     await self._watch()
                     nursery.cancel_scope.cancel()
             finally:
@@ -188,13 +188,12 @@ class ViewFeed:
                     event.set()
 
     def _follow(self, event: SessionEvent) -> None:
+        if event.kind is SessionEventKind.ANCHORED:
+            # Where deadlines begin is nothing that a viewer is told.
+            return
         if event.kind in _ENDS_RUN:
             self._arrived.append(None)
         self._cause = event.kind.value
-        self._urge()
-
-    def _urge(self) -> None:
-        self._urgent.set()
         self._wake.set()
 
     async def _publish(self) -> None:
@@ -207,28 +206,17 @@ class ViewFeed:
                 await budget.end()
 
     async def _watch(self) -> None:
-        next_ns = 0
         while self.ended is None:
-            if not self._arrived and self._cause is None:
-                self._wake = trio.Event()
-                self._is_idle = True
-                await self._wake.wait()
-                self._is_idle = False
-            await self._wait_until(next_ns)
-            next_ns = await self._take(next_ns)
+            await self._wake.wait()
+            self._wake = trio.Event()
+            await self._take()
             if self._cause is not None and self.ended is None:
                 await self._tell_state()
+            self._tell_decoders()
             await self._publish()
 
-    async def _wait_until(self, next_ns: int) -> None:
-        left_ns = next_ns - self._session.parts.clock.now_ns()
-        if left_ns > 0 and self._cause is None and self.ended is None:
-            with trio.move_on_after(left_ns / 1e9):
-                await self._urgent.wait()
-        self._urgent = trio.Event()
-
-    async def _take(self, next_ns: int) -> int:
-        """Make columns of what has come; when to look next, monotonic ns."""
+    async def _take(self) -> None:
+        """Make columns of what has come."""
         arrived, self._arrived = self._arrived, []
         budget = LoopBudget()
         newest_ns = 0
@@ -245,10 +233,8 @@ class ViewFeed:
             if budget.is_over:
                 await budget.end()
         self.history.append(self._builder.finished())
-        if not newest_ns:
-            return next_ns
-        period_ns = int(1e9 / self._session.rate_hz)
-        return newest_ns + -(-_INTERVAL_NS // period_ns) * period_ns + _BEHIND_TICK_NS
+        if newest_ns:
+            self._due_ns = newest_ns + _INTERVAL_NS
 
     async def _tell_state(self) -> None:
         cause, self._cause = self._cause or _ARRIVAL, None
@@ -270,17 +256,16 @@ class ViewFeed:
             return columns_of(release.packet, self._units, 0.0)
         return None
 
-    async def _tell_decoders(self) -> None:
-        scores = scores_of(self._session)
-        told: Sequence[Json] = ()
-        while scores is not None:
-            await trio.sleep(_DECODERS_SECONDS)
-            summaries = scores.summaries()
-            if summaries and summaries != told:
-                told = summaries
-                self.decoders = packed({"type": "decoders", "decoders": told})
-                self.decoders_number += 1
-                await self._publish()
+    def _tell_decoders(self) -> None:
+        now_ns = self._session.parts.clock.now_ns()
+        if self._scores is None or now_ns < self._scores_due_ns:
+            return
+        self._scores_due_ns = now_ns + _DECODERS_NS
+        summaries = self._scores.summaries()
+        if summaries and summaries != self._scores_told:
+            self._scores_told = summaries
+            self.decoders = packed({"type": "decoders", "decoders": summaries})
+            self.decoders_number += 1
 
     async def _tell_stats(self) -> None:
         session = self._session
@@ -306,6 +291,5 @@ class ViewFeed:
             self.stats_number += 1
             if playback.waiting_for != self._record.get("waiting_for"):
                 self._cause = self._cause or _HELD
-                self._urge()
-            await self._publish()
+            self._wake.set()
             await trio.sleep(_STATS_SECONDS)

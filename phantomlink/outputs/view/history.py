@@ -45,12 +45,14 @@ class ColumnHistory:
             number: of the first column wanted; where it is gone, those before the oldest are a gap.
         """
         gap = max(0, self.start - number)
-        wanted = [
-            columns if first >= number else columns.part(number - first, len(columns))
-            for first, columns in self._pieces
-            if first + len(columns) > number
-        ]
-        return shortened(joined(wanted), gap=gap)
+        wanted: list[Columns] = []
+        # From the newest back: who keeps up lacks the last piece of hundreds.
+        for first, columns in reversed(self._pieces):
+            if first + len(columns) <= number:
+                break
+            part = columns if first >= number else columns.part(number - first, len(columns))
+            wanted.append(part)
+        return shortened(joined(wanted[::-1]), gap=gap)
 
     def everything(self) -> list[Columns]:
         """All that is kept, oldest first."""

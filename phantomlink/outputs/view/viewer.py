@@ -55,35 +55,30 @@ class _Viewer:
         self._decoders_number = 0
 
     def news(self) -> list[bytes]:
-        """The messages that it has not had: columns, or how the session stands, or how punctual.
-
-        They count as had.
-        """
+        """The messages that it has not had, of each kind what is newest; they count as had."""
         feed = self._feed
+        messages: list[bytes] = []
         if feed.history.end > self._number:
-            messages = feed.columns_since(self._number)
+            messages = feed.columns_since(self._number).copy()
             self._number = feed.history.end
-            return messages
         if feed.state_number != self._state_number:
             self._state_number = feed.state_number
-            return [feed.state]
+            messages.append(feed.state)
         if feed.stats_number != self._stats_number and feed.stats is not None:
             self._stats_number = feed.stats_number
-            return [feed.stats]
+            messages.append(feed.stats)
         if feed.decoders_number != self._decoders_number and feed.decoders is not None:
             self._decoders_number = feed.decoders_number
-            return [feed.decoders]
-        return []
+            messages.append(feed.decoders)
+        return messages
 
     def take_nowait(self) -> bool:
-        """Send all that is new as long as the socket is free; whether it was."""
-        while self._socket.is_free:
-            messages = self.news()
-            if not messages:
-                return True
-            for message in messages:
-                self._socket.send_nowait(message)
-        return False
+        """Send what is new if the socket is free; whether it was."""
+        if not self._socket.is_free:
+            return False
+        for message in self.news():
+            self._socket.send_nowait(message)
+        return True
 
 
 async def serve_session_view(socket: ViewSocket, feed: ViewFeed) -> None:
