@@ -33,6 +33,7 @@ GROUPS = {
     "client_behind_seconds ping_interval_seconds ping_timeout_seconds",
     "Lab Streaming Layer": "lsl_scope lsl_stream_name lsl_source_id lsl_stream_type lsl_float32 "
     "lsl_max_sessions",
+    "BRAND graphs": "brand_url brand_count_type brand_max_entries",
     "Captures": "capture_dir max_captures capture_max_mb capture_total_mb capture_min_free_mb",
     "Timing": "spin_share realtime cpu_affinity",
     "Log and end": "log_format grace_seconds",

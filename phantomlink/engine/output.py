@@ -51,11 +51,13 @@ class OutputKind(Protocol[SessionT_contra]):
         label: how sentences name it.
         publishes_code: whether it shows the codes of sessions to others, so that private ones go
             without.
+        is_default: whether a session has it that was not asked for with or without.
     """
 
     name: str
     label: str
     publishes_code: bool
+    is_default: bool
 
     async def run(
         self,

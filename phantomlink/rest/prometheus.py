@@ -31,7 +31,7 @@ from phantomlink.outputs.decoders.kind import messages_of
 from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.service.service import Service
 
-TRANSPORTS = (WEBSOCKET, "lsl")
+TRANSPORTS = (WEBSOCKET, "lsl", "brand")
 """Every value of the label `transport`: 0 is said of those that nobody uses."""
 SLOW_CLIENT = "slow_client"
 """A value of the label `reason`: the client's queue was full."""

@@ -6,9 +6,11 @@ from phantomlink.engine.output import OutputKind
 from phantomlink.engine.session import Session
 from phantomlink.outputs.decoders.kind import DecoderOutputs
 from phantomlink.outputs.lsl.kind import LslOutputs
+from phantomlink.outputs.redis.kind import BrandOutputs
 from phantomlink.settings import Settings
 
 
 def output_kinds(settings: Settings) -> tuple[OutputKind[Session], ...]:
     """Those of a server with these settings. WebSocket clients need none: they come by request."""
-    return (LslOutputs(settings), DecoderOutputs())
+    brand = () if settings.brand_url is None else (BrandOutputs(settings),)
+    return (LslOutputs(settings), DecoderOutputs(), *brand)

@@ -116,7 +116,7 @@ class Sessions:
             bin_size_ms: width of its bins; None for the server's.
             speed: how many times faster than recorded; None for 1.
             outputs: which kinds of output it is to have and which not, by name; one that is not
-                named it has, if the server has any. They are there when this returns.
+                named it has if its kind is there by default. They are there when this returns.
             perturbation: a preset's name or JSON of what is to be done to its packets; None for
                 the server's.
             seed: of the perturbation; None for the server's.
@@ -136,6 +136,7 @@ class Sessions:
                     "custom_code: got it with private, takes one of them: a private code is made up"
                 )
             code = make_private_code()
+        self._check_offered(outputs)
         if code is not None and is_private(code):
             self._check_private(outputs)
         rate_hz = self._rate_hz if bin_size_ms is None else rate_of_bin_size(bin_size_ms)
@@ -260,7 +261,7 @@ class Sessions:
                 perturbation=state.perturbation,
                 seed=state.seed,
                 applied=applied,
-                outputs=self._outputs(state.code, {"lsl": state.has_lsl}),
+                outputs=self._outputs(state.code, {"lsl": state.has_lsl, "brand": state.has_brand}),
             )
         return session
 
@@ -269,10 +270,19 @@ class Sessions:
         has_secret = code is not None and is_private(code)
         return tuple(
             kind.output(
-                is_wanted=wanted.get(kind.name, True) and not (has_secret and kind.publishes_code)
+                is_wanted=wanted.get(kind.name, kind.is_default)
+                and not (has_secret and kind.publishes_code)
             )
             for kind in self._kinds
         )
+
+    def _check_offered(self, wanted: Mapping[str, bool]) -> None:
+        missing = {name for name, is_wanted in wanted.items() if is_wanted}
+        missing -= {kind.name for kind in self._kinds}
+        for name in sorted(missing):
+            raise InvalidParameterError(
+                f"{name}: got true, takes false: this server was started without such outputs"
+            )
 
     def _check_private(self, wanted: Mapping[str, bool]) -> None:
         for kind in self._kinds:

@@ -24,6 +24,7 @@ from phantomlink.settings.forms import (
     HOSTS,
     OFFSET,
     ORIGINS,
+    REDIS,
     SECONDS,
     SPIKE_TIME_UNIT,
     TOKEN,
@@ -47,6 +48,7 @@ MAX_SEED = 2**63 - 1
 CATALOG_FETCH = ("off", "listed")
 EXTERNAL_LINKS = ("off", "folder")
 LSL_SCOPES = ("auto", "machine", "link", "site", "organization", "global")
+BRAND_COUNT_TYPES = ("int8", "uint8", "int16", "uint16", "float32", "float64")
 DEFAULT_DATA_DIR = Path("data")
 DEFAULT_DATASET = "mc_maze"
 
@@ -199,6 +201,18 @@ class Settings:
         8,
         whole(0, 10_000),
         "sessions with LSL outlets at once; more than 8 are not all found by a default client",
+    )
+    brand_url: str | None = _setting(
+        None,
+        REDIS,
+        "Redis or Valkey server of a BRAND graph, for sessions that are created with brand",
+        is_secret=True,
+    )
+    brand_count_type: str = _setting(
+        "int8", one_of(BRAND_COUNT_TYPES), "type of the spike counts in BRAND streams"
+    )
+    brand_max_entries: int = _setting(
+        10_000, whole(100, 10_000_000), "entries that each BRAND stream keeps, about"
     )
     spin_share: float = _setting(
         0.15,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from phantomlink.settings.web_names import parse_host, parse_origin
 
@@ -26,6 +27,13 @@ class Form:
 
     parse: Callable[[str], Any]
     takes: str
+
+
+def _redis(raw: str) -> str:
+    url = raw.strip()
+    if urlsplit(url).scheme not in {"redis", "rediss"} or not urlsplit(url).hostname:
+        raise ValueError(url)
+    return url
 
 
 def text(takes: str) -> Form:
@@ -167,6 +175,7 @@ def _spike_time_unit(raw: str) -> str:
     return unit
 
 
+REDIS = Form(_redis, "a URL like redis://127.0.0.1:6379, or rediss:// for TLS")
 BOOLEAN = Form(_boolean, "true or false")
 SPIKE_TIME_UNIT = Form(_spike_time_unit, "s, ms, us, or samples@RATE (samples@30000)")
 OFFSET = number(-1e12, 1e12, "a number of seconds")

@@ -89,6 +89,7 @@ class SessionState:
         perturbation: what is done to its packets.
         seed: of it.
         has_lsl: whether it was to have LSL outlets.
+        has_brand: whether it was to have BRAND streams.
         dataset: that it plays; None for the server's default.
     """
 
@@ -104,6 +105,7 @@ class SessionState:
     perturbation: Perturbation = NO_PERTURBATION
     seed: int = 0
     has_lsl: bool = True
+    has_brand: bool = False
     dataset: str | None = None
 
 
@@ -285,6 +287,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "perturbation": parse_perturbation,
     "seed": _read_whole(SEEDS.high),
     "has_lsl": _read_flag,
+    "has_brand": _read_flag,
     "dataset": _read_dataset,
 }
-_OPTIONAL = frozenset({"perturbation", "seed", "has_lsl", "dataset"})
+_OPTIONAL = frozenset({"perturbation", "seed", "has_lsl", "has_brand", "dataset"})

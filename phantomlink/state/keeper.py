@@ -205,6 +205,7 @@ def _state_of(session: Session, default: str) -> SessionState:
         perturbation=NO_PERTURBATION if applied is None else applied.perturbation,
         seed=session.seed,
         has_lsl=wanted.get("lsl", True),
+        has_brand=wanted.get("brand", False),
         # The default one may have another name when the server starts again.
         dataset=None if dataset == default else dataset,
     )

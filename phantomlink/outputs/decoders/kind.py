@@ -20,6 +20,7 @@ class DecoderOutputs:
     name = KIND
     label = "decoders"
     publishes_code = False
+    is_default = True
 
     def __init__(self) -> None:
         self.shared = SharedScores()

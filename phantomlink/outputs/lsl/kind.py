@@ -28,6 +28,7 @@ class LslOutputs:
     label = "LSL outlets"
     # Outlets carry the session's code in their names.
     publishes_code = True
+    is_default = True
 
     def __init__(
         self,

@@ -77,6 +77,10 @@ class CreateSession(Record, frozen=True):
     lsl: Annotated[
         bool | None, about("whether to have LSL outlets; true, if the server has any")
     ] = None
+    brand: Annotated[
+        bool | None,
+        about("whether to be streams of a BRAND graph; false, and only if the server has a Redis"),
+    ] = None
     perturbation: Annotated[PerturbationJson, about("null: the server's")] = None
     seed: Seed | None = None
     blind: Annotated[
@@ -113,6 +117,26 @@ class Lsl(Record, frozen=True):
 SessionLsl = Annotated[Lsl | msgspec.UnsetType, about("the session's Lab Streaming Layer outlets")]
 
 
+class Brand(Record, frozen=True):
+    """The session's streams on the server's Redis."""
+
+    is_available: Annotated[bool, about("entries are sent now")]
+    reason: Annotated[str | None, about("why not", None)]
+    streams: Annotated[
+        dict[str, str],
+        about("their keys by kind", {"neural": "phantomlink_swift-neural-42_neural"}),
+    ]
+    count_type: Annotated[str, about("of the samples of the neural stream", "int8")]
+    sent: Annotated[int, about("packets", 400)]
+    dropped: Annotated[int, about("packets that could not be sent in time", 0)]
+    saturated: Annotated[int, about("counts above the largest of their type, sent as that", 0)]
+
+
+SessionBrand = Annotated[
+    Brand | msgspec.UnsetType, about("its streams of a BRAND graph, if it was asked for with them")
+]
+
+
 class SessionCreated(Record, frozen=True):
     """A session, new or found."""
 
@@ -135,6 +159,7 @@ class SessionCreated(Record, frozen=True):
     perturbation_id: PerturbationId
     seed: Seed
     lsl: SessionLsl = msgspec.UNSET
+    brand: SessionBrand = msgspec.UNSET
 
 
 class SessionState(Record, frozen=True):
@@ -162,6 +187,7 @@ class SessionState(Record, frozen=True):
     perturbation_id: PerturbationId
     seed: Seed
     lsl: SessionLsl = msgspec.UNSET
+    brand: SessionBrand = msgspec.UNSET
 
 
 class Sessions(Record, frozen=True):
@@ -212,7 +238,11 @@ async def create(request: Request, given: CreateSession) -> SessionCreated:
         given.custom_code,
         bin_size_ms=given.bin_size_ms,
         speed=given.speed,
-        outputs={} if given.lsl is None else {"lsl": given.lsl},
+        outputs={
+            name: is_wanted
+            for name, is_wanted in (("lsl", given.lsl), ("brand", given.brand))
+            if is_wanted is not None
+        },
         perturbation=given.perturbation,
         seed=given.seed,
         private=given.private,
