@@ -23,7 +23,8 @@ from phantomlink.rest.dispatch import Dispatch
 from phantomlink.rest.table import RouteTable
 from phantomlink.rest.views import view_entrance
 from phantomlink.service.service import Service
-from phantomlink.settings import Settings, load_settings
+from phantomlink.settings import Settings
+from phantomlink.settings.load import load_settings
 from phantomlink.web.static_files import static_files
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from phantomlink.settings import SettingInfo, describe_settings
+from phantomlink.settings.load import SettingInfo, describe_settings
 
 PAGE = Path(__file__).parents[1] / "docs/reference/settings.md"
 BEGIN, END = "<!-- settings: made by tools/settings_page.py -->", "<!-- end of settings -->"

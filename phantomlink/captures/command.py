@@ -17,7 +17,7 @@ from phantomlink.captures.verify import Verification, Verifier, percentiles_us
 from phantomlink.errors import CaptureError, PhantomLinkError
 from phantomlink.files.atomic_write import written_atomically
 from phantomlink.recordings.identity import sha256_of
-from phantomlink.settings import load_settings
+from phantomlink.settings.load import load_settings
 
 EQUAL, DIFFERS, CANNOT_BE_CHECKED = 0, 1, 2
 _LOGS = {".jsonl", ".ndjson"}

@@ -12,7 +12,7 @@ from typing import NoReturn, TypeAlias
 from phantomlink import __version__
 from phantomlink.captures.arguments import add_verify
 from phantomlink.evaluation.arguments import add_fit, add_score
-from phantomlink.settings import describe_settings, flag_of
+from phantomlink.settings.load import describe_settings, flag_of
 
 _USAGE_ERROR = 2
 _FLAG = re.compile(r"--[a-z][a-z0-9-]*")

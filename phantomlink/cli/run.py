@@ -14,7 +14,7 @@ from phantomlink.cli.arguments import parse
 from phantomlink.cli.streams import drop_output, open_streams
 from phantomlink.errors import PhantomLinkError, leaves
 from phantomlink.files.shown import shown
-from phantomlink.settings import describe_settings, load_settings, unknown_variables
+from phantomlink.settings.load import describe_settings, load_settings, unknown_variables
 
 # What a command imports is imported by it: `phantomlink --help` answers at once, and serving must
 # not pay for making files.

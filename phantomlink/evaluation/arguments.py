@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from phantomlink.settings import load_settings
+from phantomlink.settings.load import load_settings
 
 _RECORDING = (
     "a recording, or the name of one in the data directory; without it the default recording, or "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 from phantomlink.errors import InvalidParameterError, SettingsError
-from phantomlink.settings import load_settings
+from phantomlink.settings.load import load_settings
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,64}\Z", re.ASCII)
 _STREAM = "/stream/"

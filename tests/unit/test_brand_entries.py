@@ -7,7 +7,7 @@ import pytest
 
 from phantomlink.errors import SettingsError
 from phantomlink.outputs.redis.brand_entries import NEURAL, STREAMS, EntryWriter
-from phantomlink.settings import load_settings
+from phantomlink.settings.load import load_settings
 from phantomlink.wire.packet import Intention, Packet
 
 

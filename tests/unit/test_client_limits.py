@@ -9,7 +9,8 @@ from phantomlink.close_codes import CLOSE_TOO_SLOW
 from phantomlink.metrics import Histogram
 from phantomlink.outputs.websocket.asgi_client import QueueSink
 from phantomlink.outputs.websocket.client_limits import ClientLimits, queue_packets
-from phantomlink.settings import Settings, load_settings
+from phantomlink.settings import Settings
+from phantomlink.settings.load import load_settings
 from phantomlink.wire.encoder import WireFormat
 
 

@@ -5,7 +5,7 @@ import re
 from phantomlink.cli.arguments import make_parser
 from phantomlink.rest.openapi import openapi_document
 from phantomlink.rest.table import ROUTES
-from phantomlink.settings import describe_settings
+from phantomlink.settings.load import describe_settings
 from tests.unit.test_docs import commands, table_after, text_of
 
 NAME = "docs/reference/from-the-original.md"

@@ -21,7 +21,7 @@ from phantomlink.perturbation.presets import load_perturbation
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.index_cache import Source, open_cached
 from phantomlink.recordings.recording import open_recording
-from phantomlink.settings import read_token_file
+from phantomlink.settings.load import read_token_file
 from phantomlink.state.file import RecordingIdentity, read_state
 
 

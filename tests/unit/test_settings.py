@@ -5,12 +5,8 @@ import pytest
 
 from phantomlink.errors import RecordingError, SettingsError
 from phantomlink.recordings.locate import locate_recording
-from phantomlink.settings import (
-    Settings,
-    describe_settings,
-    load_settings,
-    unknown_variables,
-)
+from phantomlink.settings import Settings
+from phantomlink.settings.load import describe_settings, load_settings, unknown_variables
 from tools import settings_page
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from phantomlink.errors import SettingsError
 from phantomlink.files.regular import read_regular
 from phantomlink.recordings.options import SeriesOptions, series_options
-from phantomlink.settings import Settings, load_settings
+from phantomlink.settings import Settings
+from phantomlink.settings.load import load_settings
 
 CATALOGUE_FILE = "catalog.toml"
 SIDECAR_SUFFIX = ".dataset.toml"

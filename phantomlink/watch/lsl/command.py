@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from phantomlink.errors import InvalidParameterError
-from phantomlink.settings import load_settings
+from phantomlink.settings.load import load_settings
 from phantomlink.watch.figures import measure
 from phantomlink.watch.lsl.checks import Seen, ServerCount, judge
 from phantomlink.watch.lsl.figures import StampFigures, measure_stamps, missing_beside

@@ -17,7 +17,7 @@ from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.fanout import Release
 from phantomlink.server.front import Server
 from phantomlink.service.service import Service
-from phantomlink.settings import load_settings
+from phantomlink.settings.load import load_settings
 from phantomlink.wire.encoder import WireFormat
 
 from ..harness.children import Child
