@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from phantomlink.recordings.synthetic import synthesize
 
@@ -11,6 +12,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So a shell leaves it to what it runs in the background, and so would we to what we start;
     # the commands under test are to end at Ctrl-C however the tests were started.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says how busy the machine is. A test's own time limit is in
+# pyproject.toml.
+settings.register_profile("phantomlink", deadline=None)
+settings.load_profile("phantomlink")
 
 
 @pytest.fixture(scope="session")

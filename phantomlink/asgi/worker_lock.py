@@ -36,8 +36,7 @@ class WorkerLock:
             parent_pid = None if parent is None else parent.pid
         self._path: Path | None = None
         if parent_pid is not None and sys.platform != "win32":
-            name = f"phantomlink-{os.getuid()}-workers-of-{parent_pid}.lock"
-            self._path = Path(tempfile.gettempdir()) / name
+            self._path = _path_of(parent_pid)
         self._file: int | None = None
 
     def __enter__(self) -> WorkerLock:
@@ -48,6 +47,7 @@ class WorkerLock:
         """
         if self._path is not None and sys.platform != "win32":
             try:
+                _remove_abandoned()
                 self._file = _locked_file(self._path)
             except BlockingIOError:
                 raise SettingsError(
@@ -72,6 +72,33 @@ class WorkerLock:
 
 
 if sys.platform != "win32":
+
+    def _path_of(parent_pid: int | str) -> Path:
+        name = f"phantomlink-{os.getuid()}-workers-of-{parent_pid}.lock"
+        return Path(tempfile.gettempdir()) / name
+
+    def _remove_abandoned() -> None:
+        """Remove what workers left that were killed, as far as their parents are gone too."""
+        pattern = _path_of("*")
+        for path in pattern.parent.glob(pattern.name):
+            parent_pid = path.stem.rpartition("-")[2]
+            if not parent_pid.isdecimal() or _runs(int(parent_pid)):
+                continue
+            try:
+                file = _locked_file(path)
+            except OSError:
+                continue  # its holder has outlived its parent, or it is none of ours
+            path.unlink(missing_ok=True)
+            os.close(file)
+
+    def _runs(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except (ProcessLookupError, OverflowError):
+            return False
+        except PermissionError:
+            pass
+        return True
 
     def _locked_file(path: Path) -> int:
         """A descriptor of the file, locked.

@@ -98,7 +98,7 @@ def test_every_spike_is_in_exactly_one_bin_and_blocks_join():
         ),
         st.lists(st.integers(0, 200), max_size=6),
     )
-    @settings(deadline=None, max_examples=80)
+    @settings(max_examples=80)
     def check(spikes, cuts):
         grid = BinGrid(0.0, Fraction(40), 200)
         seconds, units = [time for time, _ in spikes], [unit for _, unit in spikes]

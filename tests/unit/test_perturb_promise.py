@@ -101,7 +101,7 @@ def test_every_kind_has_golden_bytes_and_does_something() -> None:
     assert len({*sums, nothing}) == len(GOLDEN) + 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_no_partition_order_or_seek_shows_in_what_comes_out(data) -> None:
     rate_hz = data.draw(st.sampled_from([40, Fraction(1000, 33), 1000]))

@@ -127,7 +127,6 @@ def test_every_spike_is_in_its_bin(dataset: dict[str, object], tmp_path: Path) -
 )
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_bins_sum_to_spikes_whatever_their_order(

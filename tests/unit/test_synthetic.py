@@ -304,7 +304,7 @@ def test_no_folder_is_made_for_a_misspelt_path(tmp_path: Path) -> None:
 
 
 @given(seconds=st.floats(0.1, 60))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_duration_is_reached_by_the_last_trial(seconds: float) -> None:
     trials = draw_recording(units=1, duration_seconds=seconds).trials
     assert trials[-1].stop_ms >= 1000 * seconds

@@ -68,7 +68,7 @@ def test_rows_and_ranges_agree_with_a_count_by_hand():
     spans = st.lists(st.tuples(steps, steps), max_size=8)
 
     @given(spans, st.sampled_from([Fraction(40), Fraction(1000, 33), Fraction(200)]))
-    @settings(deadline=None, max_examples=100)
+    @settings(max_examples=100)
     def check(spans, rate):
         trials = table(*spans)
         grid = BinGrid.covering(0.0, 10.0, rate)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -60,6 +61,30 @@ def test_a_worker_that_was_killed_leaves_no_lock(folder):
     worker.join(30)
     with WorkerLock(os.getpid()):
         pass
+
+
+def test_the_next_server_removes_what_killed_workers_have_left(folder):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    name = f"phantomlink-{os.getuid()}-workers-of-{{}}.lock"
+    abandoned = [folder / name.format(pid) for pid in (gone.pid, 10**30)]
+    kept = [folder / name.format(pid) for pid in (os.getppid(), "nobody")]
+    for path in abandoned + kept:
+        path.touch()
+    # A link, whoever has laid it, is left alone.
+    (link := folder / name.format(10**31)).symlink_to(aim := folder / "aim")
+    with WorkerLock(os.getpid()):
+        assert {*folder.iterdir()} == {*kept, link, folder / name.format(os.getpid())}
+    assert not aim.exists()
+
+
+def test_a_worker_that_has_outlived_its_parent_keeps_its_lock(folder):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with WorkerLock(gone.pid):
+        (lock,) = folder.iterdir()
+        with WorkerLock(os.getpid()):
+            assert lock in folder.iterdir()
 
 
 def test_workers_of_other_servers_do_not_matter(folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import h5py
+import numpy as np
 
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.json_value import JsonValue
@@ -68,7 +69,7 @@ def _listed(group: h5py.Group) -> list[object]:
         listed = group.attrs.get("colnames", ())
     except HDF5_ERRORS:  # an attribute of a kind that h5py does not know
         return []
-    return [listed] if isinstance(listed, str | bytes) else list(listed)
+    return list(np.ravel(listed))  # also where it is one value, of whatever kind
 
 
 def _column(tree: NwbTree, table: str, name: str) -> list[JsonValue]:
