@@ -123,9 +123,7 @@ OPERATIONS = [
 def calls(document):
     """What makes the calls of each operation. Its pytest plugin cannot with this pytest."""
     load_all_checks()
-    options = settings(
-        max_examples=5, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
+    options = settings(max_examples=5, derandomize=True, suppress_health_check=list(HealthCheck))
     made = get_all_tests(schema=document, test_func=call, settings=options, given_kwargs={})
     return {operation.label: test for operation, test in (result.ok() for result in made)}
 
