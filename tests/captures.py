@@ -18,10 +18,21 @@ from phantomlink.captures.records import (
 )
 from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.perturbed import AppliedPerturbation, SentRows
+from phantomlink.outputs.capture.lsl_form import stream_json
+from phantomlink.outputs.lsl.stream_description import StreamDescription, session_streams
 from phantomlink.recordings.recording import Recording
+from phantomlink.settings import Settings
 
 AT_40 = Fraction(40)
 CLOCK = (1_767_225_600_000_000_000, 5_000_000_000)
+
+
+def streams_of(recording: Recording) -> list[dict]:
+    """What the outlets of a session "a" of this recording say of themselves."""
+    described = StreamDescription(
+        recording, None, Settings(), "a", 25.0, Fraction(1), AT_40, lateness=()
+    )
+    return [stream_json(spec) for spec in session_streams(described)]
 
 
 def header_of(recording: Recording, **changes) -> Header:

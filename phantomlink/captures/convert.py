@@ -3,35 +3,64 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+from phantomlink.captures.facts import read_facts
 from phantomlink.captures.journal_reader import Journal
 from phantomlink.captures.nwb_file import write_nwb
 from phantomlink.captures.timeline import captured_bins
+from phantomlink.captures.xdf_file import write_xdf
 from phantomlink.errors import CaptureError
+from phantomlink.files.atomic_write import written_atomically
 from phantomlink.wire.canonical import PayloadEncoder
 from phantomlink.wire.packet import StreamHeader
 
+SUFFIXES = (".nwb", ".xdf", ".json")
+"""Of the forms that a journal is made into; `.json` is the recipe."""
+
 
 def convert_capture(capture: Path, out: Path, *, overwrite: bool) -> int:
-    """Make a capture an NWB file; the exit code.
+    """Make a capture a file of another kind, by the ending of its name; the exit code.
 
     Raises:
         CaptureError: it cannot be converted, or not into that.
         FileExistsError: there is a file, and `overwrite` is false.
         OSError: the result cannot be written.
     """
-    if out.suffix != ".nwb":
-        raise CaptureError(f"{out}: takes a name that ends in .nwb")
+    sys.stdout.write(f"{out}: {convert_journal(capture, out, overwrite=overwrite)}\n")
+    return 0
+
+
+def convert_journal(capture: Path, out: Path, *, overwrite: bool) -> str:
+    """As `convert_capture`; what was made, in a few words."""
+    if out.suffix not in SUFFIXES:
+        raise CaptureError(f"{out}: takes a name that ends in .nwb, .xdf or .json (the recipe)")
+    if out.suffix == ".json":
+        return _write_recipe(capture, out, overwrite=overwrite)
     journal = Journal(capture)
+    if out.suffix == ".xdf":
+        n_samples = write_xdf(out, journal.header, journal.records(), overwrite=overwrite)
+        return f"{n_samples} samples"
     bins = captured_bins(journal.header, journal.records())
+    # A later header may know what the first one did not.
     header = journal.header
+    bins = replace(bins, header=header)
     payloads = PayloadEncoder(StreamHeader(len(header.unit_ids), float(1000 / header.rate_hz)))
     digest = hashlib.sha256()
     for sent in bins.sent:
         if sent is not None:
             digest.update(payloads.encode(sent.packet))
     write_nwb(out, bins, digest.hexdigest(), journal.state, overwrite=overwrite)
-    sys.stdout.write(f"{out}: {len(bins)} bins, {len(bins.visits)} trials\n")
-    return 0
+    return f"{len(bins)} bins, {len(bins.visits)} trials"
+
+
+def _write_recipe(capture: Path, out: Path, *, overwrite: bool) -> str:
+    facts = read_facts(capture)
+    if facts.recipe is None:
+        raise CaptureError(f"{capture}: it has no recipe: {facts.no_recipe}")
+    with written_atomically(out, overwrite=overwrite) as part:
+        part.write_text(json.dumps(facts.recipe) + "\n", encoding="utf-8")
+    return f"the recipe of {facts.packets} packets"

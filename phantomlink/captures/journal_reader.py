@@ -24,6 +24,7 @@ class Journal:
         header: the latest that was read; at first, the first one.
         end: of the capture, once it has been read; None: it has none, or not yet.
         damage: what ended the reading; None when nothing did.
+        is_in_parts: whether its records lie in several files, those before `ID.plj` among them.
 
     Raises:
         CaptureError: it cannot be opened, or does not begin with a header.
@@ -43,8 +44,15 @@ class Journal:
             path = finished[-1]
             self.header = self._first_header(path)
         self._paths = [path]
-        if self.header.segment:
-            self._paths = [*finished[: self.header.segment], path]
+        before = self.header.segment
+        self.is_in_parts = before > 0 or path != self.path
+        if before:
+            if len(finished) < before:
+                raise CaptureError(
+                    f"{path}: segment {before} of a capture, and of those before it only "
+                    f"{len(finished)} are here"
+                )
+            self._paths = [*finished[:before], path]
             self.header = self._first_header(self._paths[0])
 
     @property

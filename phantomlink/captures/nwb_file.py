@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phantomlink.captures.nwb_tables import add_sent, add_steering
 from phantomlink.captures.timeline import CapturedBins
 from phantomlink.files.atomic_write import written_atomically
 from phantomlink.recordings.nwb.write import write_file
@@ -41,10 +42,11 @@ def write_nwb(path: Path, bins: CapturedBins, digest: str, state: str, *, overwr
     _add_units(nwb, bins)
     _add_behaviour(nwb, bins)
     _add_trials(nwb, bins)
-    _add_sent(nwb, bins)
-    _add_controls(nwb, bins)
+    add_sent(nwb, bins)
+    add_steering(nwb, bins)
     said = bins.header.body()[2] | {"state": state, "digest": digest, "packets": len(bins)}
-    said.pop("trials")
+    for name in ("trials", "streams"):
+        said.pop(name)
     nwb.add_scratch(
         json.dumps(said),
         name="phantomlink",
@@ -156,65 +158,3 @@ def _column(values: Sequence[Any]) -> tuple[list[Any], bool] | None:
     if all(value is None or isinstance(value, str) for value in values):
         return [value or "" for value in values], False
     return None
-
-
-def _add_sent(nwb: NWBFile, bins: CapturedBins) -> None:
-    from hdmf.common import DynamicTable, VectorData  # noqa: PLC0415
-
-    header = bins.header
-    rows = [
-        (-1, -1, -1, np.nan, np.nan, 0, 0, 0, "")
-        if s is None
-        else (
-            s.packet.packet_id,
-            s.packet.sequence_number,
-            s.packet.loop,
-            header.unix_ns(s.deadline_ns) / 1e9,
-            np.nan if s.left_at_ns is None else s.left_at_ns / 1e9,
-            s.delivered,
-            s.delay_ns,
-            s.faults,
-            s.packet.perturbation_id or "",
-        )
-        for s in bins.sent
-    ]
-    said = {
-        "packet_id": "bin of the source; -1: missing in the capture",
-        "sequence_number": "of the packet",
-        "loop": "times the source had wrapped",
-        "deadline": "when it was due, Unix s",
-        "left_at": "when it left, Unix s; NaN: lost on purpose",
-        "delivered": "0 lost on purpose, 1, or 2 when sent twice",
-        "delay_ns": "held back on purpose, at the speed of the source",
-        "faults": "bits: 1 lost, 2 duplicated, 4 overtaken",
-        "perturbation_id": "what was done to the counts; empty: nothing",
-    }
-    columns = [
-        VectorData(name=name, description=what, data=list(values))
-        for (name, what), values in zip(said.items(), zip(*rows, strict=True), strict=True)
-    ]
-    nwb.add_acquisition(
-        DynamicTable(name="sent", description="the packet of each bin", columns=columns)
-    )
-
-
-def _add_controls(nwb: NWBFile, bins: CapturedBins) -> None:
-    from hdmf.common import DynamicTable, VectorData  # noqa: PLC0415
-
-    if not bins.controls:
-        return
-    controls = bins.controls
-    table: dict[str, tuple[str, list[Any]]] = {
-        "what": ("what happened", [c.what for c in controls]),
-        "packet_id": ("first packet that it affects", [c.packet_id for c in controls]),
-        "sequence_number": ("of that packet", [c.sequence_number for c in controls]),
-        "at": ("when, Unix s", [bins.header.unix_ns(c.at_ns) / 1e9 for c in controls]),
-        "detail": ("as JSON", [json.dumps(c.detail) for c in controls]),
-    }
-    columns = [
-        VectorData(name=name, description=what, data=data) for name, (what, data) in table.items()
-    ]
-    module = nwb.create_processing_module("phantomlink", "What steered the playhead")
-    module.add(
-        DynamicTable(name="control", description="what steered the playhead", columns=columns)
-    )

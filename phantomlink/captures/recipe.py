@@ -83,6 +83,7 @@ def make_recipe(header: Header, records: Iterable[Record], digest: str) -> Recip
     """
     controls: list[dict[str, Any]] = []
     first: Packet | None = None
+    last: Packet | None = None
     packets = 0
 
     def packets_of() -> Iterator[Sent]:
@@ -97,11 +98,14 @@ def make_recipe(header: Header, records: Iterable[Record], digest: str) -> Recip
     try:
         for sent in in_order(packets_of()):
             first = first or sent.packet
+            last = sent.packet
             packets += 1
     except CaptureError as error:
         return str(error)
-    if first is None:
+    if first is None or last is None:
         return "it has no packet"
+    if last.sequence_number - first.sequence_number != packets - 1:
+        return "the server stalled and skipped packets"
     if len(controls) > MAX_CONTROLS:
         return f"it has {len(controls)} control events, more than {MAX_CONTROLS}"
     return Recipe(

@@ -20,6 +20,9 @@ FORMAT_VERSION = 1
 LOST, DUPLICATED, SWAPPED = 1, 2, 4
 """Faults that were played on purpose, as bits of `Sent.faults`."""
 
+CONTROL_MARKERS = frozenset({"pause", "resume", "seek", "stop", "end"})
+"""Of `Control.what`: those that are markers too."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sent:
@@ -133,6 +136,8 @@ class Answer:
         packet_id, loop, sequence_number: of the packet that it answers; None where not said.
         vx, vy, x, y: what it says; None where it does not.
         arrived_ns: when, monotonic ns.
+        outcome: what scoring made of it: `scored`, `duplicate`, `unknown` and so on.
+        received_at, sent_at: Unix s by the client's clock; None where it does not say.
     """
 
     kind: ClassVar[str] = "A"
@@ -147,17 +152,48 @@ class Answer:
     x: float | None
     y: float | None
     arrived_ns: int
+    outcome: str = ""
+    received_at: float | None = None
+    sent_at: float | None = None
 
     def body(self) -> list[Any]:
         """As it lies in the journal."""
         answered = [self.packet_id, self.loop, self.sequence_number]
         said = [self.vx, self.vy, self.x, self.y]
-        return [self.kind, self.client, self.decoder, *answered, *said, self.arrived_ns]
+        told = [self.outcome, self.received_at, self.sent_at]
+        return [self.kind, self.client, self.decoder, *answered, *said, self.arrived_ns, *told]
 
     @classmethod
     def of(cls, body: list[Any]) -> Self:
         """From the journal."""
-        return cls(*body[1:11])
+        return cls(*body[1:14])
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """An event of the source that came with a packet: what the marker stream of LSL says.
+
+    Attributes:
+        text: `trial_start`, `target_on`, `go_cue`, `move_onset`, `trial_end` or `loop`.
+        packet_id, sequence_number: of the packet.
+        at_ns: its deadline, monotonic ns.
+    """
+
+    kind: ClassVar[str] = "M"
+
+    text: str
+    packet_id: int
+    sequence_number: int
+    at_ns: int
+
+    def body(self) -> list[Any]:
+        """As it lies in the journal."""
+        return [self.kind, self.text, self.packet_id, self.sequence_number, self.at_ns]
+
+    @classmethod
+    def of(cls, body: list[Any]) -> Self:
+        """From the journal."""
+        return cls(*body[1:5])
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +270,7 @@ class Header:
         clock: [Unix ns, monotonic ns] at one moment.
         trials: rows of the source's trial table, as in REST.
         about: of the source: units of position and velocity, identifier, subject and more.
+        streams: what the LSL outlets of the session say of themselves, see `xdf_file`.
         segment: number of this one.
     """
 
@@ -255,6 +292,7 @@ class Header:
     clock: tuple[int, int]
     trials: list[Mapping[str, Any]] = field(default_factory=list)
     about: Mapping[str, Any] = field(default_factory=dict)
+    streams: list[Mapping[str, Any]] = field(default_factory=list)
     segment: int = 0
 
     @property
@@ -288,12 +326,13 @@ class Header:
 
 _PLAIN = (
     *("capture_id", "session", "title", "version", "dataset", "sha256", "unit_ids", "filter"),
-    *("perturbation", "perturbation_id", "seed", "clock", "trials", "about", "segment"),
+    *("perturbation", "perturbation_id", "seed", "clock", "trials", "about", "streams"),
+    "segment",
 )
 
-Record = Sent | Control | Answer | Gap | End | Header
+Record = Sent | Control | Answer | Marker | Gap | End | Header
 _KINDS: dict[str, type[Record]] = {
-    each.kind: each for each in (Sent, Control, Answer, Gap, End, Header)
+    each.kind: each for each in (Sent, Control, Answer, Marker, Gap, End, Header)
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.captures.records import Answer, Control, Header, Record, Sent
+from phantomlink.captures.records import Answer, Control, Header, Marker, Record, Sent
 from phantomlink.captures.verify import in_order
 from phantomlink.errors import CaptureError
 
@@ -52,7 +52,7 @@ class CapturedBins:
         observed: (n,) whether the bin is of a packet whose time was observed.
         sent: of each bin; None where a packet is missing.
         visits: of trials, in order.
-        controls, answers: as they came.
+        controls, answers, markers: as they came.
     """
 
     header: Header
@@ -64,6 +64,7 @@ class CapturedBins:
     visits: list[Visit]
     controls: list[Control] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
+    markers: list[Marker] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.sent)
@@ -129,6 +130,7 @@ def captured_bins(header: Header, records: Iterable[Record]) -> CapturedBins:
         list(_visits(header, sent, width)),
         [each for each in others if isinstance(each, Control)],
         [each for each in others if isinstance(each, Answer)],
+        [each for each in others if isinstance(each, Marker)],
     )
 
 

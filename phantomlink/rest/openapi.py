@@ -99,7 +99,8 @@ class _Schemas:
         records: dict[type[Record], None] = dict.fromkeys((Problem, *MESSAGES))
         self._parameters: dict[type[Record], dict[str, Any]] = {}
         for route in routes:
-            records |= dict.fromkeys(r for r in (route.answer, route.body_record) if r is not None)
+            named = route.answer, route.body_record, route.pending
+            records |= dict.fromkeys(record for record in named if record is not None)
         _, components = msgspec.json.schema_components(records, ref_template=SCHEMA_REFERENCE)
         self.components: dict[str, Any] = _plain(components) | perturbation_schemas(
             SCHEMA_REFERENCE
@@ -183,6 +184,10 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     is_open = route.path in OPEN_PATHS
     problems = {*route.statuses, *((429,) if is_open else (401, 429))}
     responses = {str(route.status): success}
+    if route.pending is not None:
+        content = {JSON_TYPE: _content(_ref(route.pending), {})}
+        responses["202"] = {"description": "it is being made: ask again", "content": content}
+        responses["202"]["headers"] = _RETRY_AFTER
     responses |= {str(status): _problem(status) for status in sorted(problems)}
     described: dict[str, Any] = {
         "operationId": _operation_id(route),

@@ -38,6 +38,7 @@ class Route:
         tag: what the document lists it under.
         media_types: of a successful answer; the first is the one without being asked.
         status: of a successful answer.
+        pending: record of a 202, where what is asked for may still have to be made.
         errors: statuses of problems, beside those that follow from what it takes.
         examples, body_examples: of the answer and of the body, by name.
         path_record, query_record, body_record: what it takes; None for nothing.
@@ -50,6 +51,7 @@ class Route:
     tag: str
     media_types: tuple[str, ...] = (JSON_TYPE,)
     status: int = 200
+    pending: type[Record] | None = None
     errors: tuple[int, ...] = ()
     examples: Mapping[str, Any] = field(default_factory=dict)
     body_examples: Mapping[str, Any] = field(default_factory=dict)
@@ -134,8 +136,8 @@ def route(method: str, path: str, tag: str, **declared: Any) -> Callable[[Handle
         method: in upper case.
         path: with its parameters in braces.
         tag: what the document lists it under.
-        **declared: `answer`, `media_types`, `status`, `errors`, `examples` or `body_examples`,
-            see `Route`.
+        **declared: `answer`, `media_types`, `status`, `pending`, `errors`, `examples` or
+            `body_examples`, see `Route`.
 
     Raises:
         TypeError: the handler's parameters are not what a route takes.

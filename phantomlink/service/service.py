@@ -35,7 +35,7 @@ from phantomlink.scheduling.idle_collector import IdleGarbageCollector
 from phantomlink.scheduling.os_tuning import Tuning, tune_memory, tune_system
 from phantomlink.scheduling.phases import PhaseAllocator
 from phantomlink.scheduling.running_time import keep_running_time
-from phantomlink.service.captures import check_captures, make_captures
+from phantomlink.service.captures import captures_folder, check_captures, make_captures
 from phantomlink.service.datasets import Datasets
 from phantomlink.service.fetches import Fetches
 from phantomlink.service.output_kinds import output_kinds
@@ -97,7 +97,7 @@ class Service:
         self.calibrator = Calibrator(
             ModelStore(settings.models_dir or default_models_dir()), self._models_in_use
         )
-        self.captures = make_captures(settings)
+        self.captures = make_captures(settings, self._look_for_datasets)
         self.sessions = Sessions(self.registry, self.outputs, self.rate_hz, self._parts_of)
         self.datasets = Datasets(
             self._find_datasets,
@@ -261,7 +261,13 @@ class Service:
         told = series_options(self.settings)
         more = [locate_recording(self.settings, wanted) for wanted in self._more]
         first = [(self.recording.path, told), *((path, None) for path in more)]
-        return find_datasets(self.settings.data_directory, first=first)
+        folders = [captures_folder(self.settings)]
+        return find_datasets(self.settings.data_directory, first=first, more_folders=folders)
+
+    async def _look_for_datasets(self) -> None:
+        """A capture has become a dataset, or is none any more."""
+        if self._open_recording is not None:
+            await self.datasets.rescan()
 
     async def _keep_sessions(self, nursery: trio.Nursery, recording: Recording) -> None:
         """Let the sessions of the last run come back, and keep those that there are from now on."""

@@ -5,15 +5,21 @@ import os
 import signal
 import urllib.error
 import urllib.request
+from functools import partial
 
 import pytest
+import pyxdf
 import trio
 
 from phantomlink.captures.command import verify_file
 from phantomlink.captures.journal_reader import Journal
-from phantomlink.captures.records import Control, Sent
+from phantomlink.captures.records import Answer, Control, Marker, Sent
+from phantomlink.client import connect
 from phantomlink.outputs.capture.captures import Captures
 from phantomlink.outputs.capture.running import CaptureLimits
+from phantomlink.recordings.recording import open_recording
+from phantomlink.settings import Settings
+from tests.captures import AT_40
 from tests.clients import listening
 from tests.servers import live_server
 from tests.waiting import until
@@ -68,9 +74,10 @@ def test_what_was_sent_is_in_it_and_verifies(server, folder, maze_recording, tmp
         assert call(server, "POST", CAPTURES, {"session": "kept"})[0] == 409
         status, stopped, _ = call(server, "POST", f"{CAPTURES}/{started['id']}/stop")
     assert (status, stopped["state"], stopped["reason"]) == (200, "complete", "stopped")
-    assert call(server, "POST", f"{CAPTURES}/{started['id']}/stop")[1] == stopped
+    again = call(server, "POST", f"{CAPTURES}/{started['id']}/stop")[1]
+    assert (again["state"], again["reason"]) == ("complete", "stopped")
     listed = call(server, "GET", CAPTURES)[1]
-    assert stopped in listed["captures"]
+    assert started["id"] in [each["id"] for each in listed["captures"]]
 
     with urllib.request.urlopen(f"{server.http}{CAPTURES}/{started['id']}/file") as answer:
         path = tmp_path / "capture.plj"
@@ -99,6 +106,87 @@ def test_what_was_sent_is_in_it_and_verifies(server, folder, maze_recording, tmp
     numbers = {p["sequence_number"] for p in packets}
     assert lost
     assert not numbers & {r.packet.sequence_number for r in lost}
+
+
+def formed(server, capture_id, form):
+    """The file of a capture in this form, once it has been made."""
+    url = f"{server.http}{CAPTURES}/{capture_id}/file?format={form}"
+
+    def ready():
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            if answer.status == 202:
+                assert answer.headers["Retry-After"] == "1"
+                assert answer.headers["Location"] == url.removeprefix(server.http)
+                return None
+            assert answer.headers["Content-Disposition"].startswith("attachment")
+            return answer.read()
+
+    return until(ready, f"the {form} of it", seconds=60)
+
+
+def test_every_form_of_it_can_be_had_and_it_is_a_dataset(server, maze_recording, tmp_path):
+    with (
+        connect(server.http, session="formed") as stream,
+        connect(server.http, session="formed") as other,
+    ):
+        packets, others = iter(stream), iter(other)
+        started = call(server, "POST", CAPTURES, {"session": "formed"})[1]["id"]
+        for _ in range(45):
+            packet = next(packets)
+            stream.predict(packet, 1.5, -2.0, decoder="first")
+            other.predict(next(others), x=0.5, y=0.25, decoder="second")
+        # The last answers are on their way.
+        next(packets)
+        stopped = call(server, "POST", f"{CAPTURES}/{started}/stop")[1]
+    assert formed(server, started, "nwb").startswith(b"\x89HDF")
+    (tmp_path / "a.xdf").write_bytes(formed(server, started, "xdf"))
+    (tmp_path / "a.json").write_bytes(formed(server, started, "recipe"))
+    (tmp_path / "a.plj").write_bytes(formed(server, started, "journal"))
+    shown = call(server, "GET", f"{CAPTURES}/{started}")[1]
+    assert shown["formats"] == ["nwb", "journal", "xdf", "recipe"]
+    assert shown["recipe"] == json.loads((tmp_path / "a.json").read_text())
+    assert (shown["problems"], shown["recipe_reason"]) == ({}, "")
+    for name in ("a.plj", "a.json"):
+        verified = verify_file(tmp_path / name, maze_recording)
+        assert verified.is_equal
+        assert verified.found.digest == shown["digest"]
+        assert verified.found.packets == stopped["packets"]
+    loaded, _ = pyxdf.load_xdf(tmp_path / "a.xdf", dejitter_timestamps=False)
+    by_name = {each["info"]["name"][0]: each for each in loaded}
+    neural = by_name["PhantomLink-Neural-formed"]
+    records = list(Journal(tmp_path / "a.plj").records())
+    sent = [r for r in records if isinstance(r, Sent)]
+    assert neural["time_series"].tolist() == [r.packet.spike_counts.tolist() for r in sent]
+    answers = [r for r in records if isinstance(r, Answer)]
+    assert {(a.decoder, a.vx, a.vy, a.x, a.y) for a in answers} == {
+        ("first", 1.5, -2.0, None, None),
+        ("second", None, None, 0.5, 0.25),
+    }
+    assert len(answers) > 80
+    assert {a.outcome for a in answers} <= {"scored", "unknown"}  # those before its first packet
+    numbers = {r.packet.sequence_number: r for r in sent}
+    late_ns = [
+        a.arrived_ns - numbers[a.sequence_number].deadline_ns
+        for a in answers
+        if a.sequence_number in numbers
+    ]
+    assert min(late_ns) > 0
+    assert Marker in {type(r) for r in records}
+
+    # It is played as any other dataset is: the same counts, bin by bin.
+    card = call(server, "GET", f"/api/datasets/{started}")[1]
+    assert card["phantomlink"]["state"] == "available"
+    with connect(server.http, session="again", dataset=started) as stream:
+        packets = iter(stream)
+        for k in range(20):
+            packet = next(packets)
+            if packet.loop == 0:
+                expected = sent[packet.packet_id].packet
+                assert packet.counts.tolist() == expected.spike_counts.tolist(), k
+                assert packet.velocity.tolist() == [expected.vx, expected.vy]
+    call(server, "DELETE", "/api/sessions/again")
+    assert call(server, "DELETE", f"{CAPTURES}/{started}")[0] == 200
+    assert call(server, "GET", f"/api/datasets/{started}")[0] == 404
 
 
 def test_what_is_not_there_is_404_and_the_rest_is_refused(server):
@@ -144,18 +232,26 @@ def test_killed_in_the_middle_what_was_written_is_there(maze_recording, tmp_path
         os.kill(server.process.pid, signal.SIGKILL)
         last = max(p["sequence_number"] for p in got.packets)
     # At the start of the next server it is found, here without one.
-    captures = Captures(tmp_path, 4, CaptureLimits(10**9, 10**9, 0))
+    captures = Captures(tmp_path, 4, CaptureLimits(10**9, 10**9, 0), Settings())
 
     async def start_again():
         async with trio.open_nursery() as nursery:
             await nursery.start(captures.run)
+            is_read = partial(until, lambda: captures.get(started).is_read)
+            await trio.to_thread.run_sync(is_read)
             nursery.cancel_scope.cancel()
 
     trio.run(start_again)
     found = captures.get(started)
-    assert found.state == "recovered"
-    assert verify_file(captures.path(started), maze_recording).is_equal
-    records = Journal(captures.path(started)).records()
+    assert (found.state, found.reason) == ("recovered", "its process died")
+    assert found.forms == ("nwb", "journal", "xdf", "recipe")
+    path = tmp_path / f"{started}.plj"
+    verified = verify_file(path, maze_recording)
+    assert verified.is_equal
+    assert verified.found.digest == found.digest
+    with open_recording(tmp_path / f"{started}.nwb") as played:
+        assert played.at_rate(AT_40).grid.n_bins == found.packets
+    records = Journal(path).records()
     numbers = [r.packet.sequence_number for r in records if isinstance(r, Sent)]
     assert found.packets == len(numbers)
     # A write is there whoever dies, every tenth of a second; power costs up to a second.

@@ -22,6 +22,7 @@ from phantomlink.outputs.capture.running import CaptureLimits, RunningCapture, m
 from phantomlink.perturbation import PRESETS
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.trials import Filter
+from phantomlink.settings import Settings
 from phantomlink.wire.packet import StreamHeader
 from tests.captures import AT_40, sent_packets
 from tests.fakes import TrioClock, listen, make_parts
@@ -220,7 +221,7 @@ async def test_a_captured_session_is_in_use_and_its_end_ends_the_capture(
 async def test_a_blind_session_is_not_captured(recording, tmp_path):
     async with running(recording, TrioClock(), hidden={1, 2}) as session:
         with pytest.raises(CaptureConflictError, match="blind"):
-            await Captures(tmp_path / "d", 2, NO_LIMITS).start(session, NO_FILTER, "")
+            await Captures(tmp_path / "d", 2, NO_LIMITS, Settings()).start(session, NO_FILTER, "")
     assert not list(tmp_path.rglob("*.plj"))
 
 
@@ -233,8 +234,8 @@ async def test_what_a_capture_needs_is_looked_at_first(recording, tmp_path):
         ):
             (tmp_path / "file").touch()
             with pytest.raises(error):
-                await Captures(folder, most, limits).start(session, NO_FILTER, "")
-        captures = Captures(tmp_path / "d", 2, NO_LIMITS)
+                await Captures(folder, most, limits, Settings()).start(session, NO_FILTER, "")
+        captures = Captures(tmp_path / "d", 2, NO_LIMITS, Settings())
         await nursery.start(captures.run)
         started = await captures.start(session, NO_FILTER, "first")
         with pytest.raises(CaptureConflictError, match=started.id):

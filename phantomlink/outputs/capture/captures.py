@@ -3,25 +3,23 @@
 One task writes for all of them, ten times a second and in a thread of its own; another sees once
 a second, in another thread, that what was written is on the disk: a disk that is slow holds up
 neither what comes next nor anything else. What became of a finished capture is kept in a JSON
-file beside its journal; a journal without one is of a process that died, and is looked at once, at
-the start.
+file beside its journal; a journal without one is of a process that died. A finished one is read in
+another process, which makes its NWB file: what it tells is kept too, and what has not been read is
+so at the next start.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import trio
 
-from phantomlink.captures.journal_reader import Journal
 from phantomlink.captures.journal_writer import is_being_written, segment_paths
-from phantomlink.captures.records import Gap, Sent
 from phantomlink.engine.events import SessionEventKind
 from phantomlink.engine.session import Session
 from phantomlink.errors import (
@@ -31,50 +29,28 @@ from phantomlink.errors import (
     CaptureRoomError,
     DiskFullError,
 )
-from phantomlink.files.atomic_write import written_atomically
-from phantomlink.outputs.capture.running import CaptureLimits, RunningCapture
+from phantomlink.outputs.capture.conversions import Conversion, Conversions, Converted
+from phantomlink.outputs.capture.infos import (
+    COMPLETE,
+    FORMS,
+    RUNNING,
+    CaptureInfo,
+    form_path,
+    found_info,
+    info_of,
+    keep,
+    read_info,
+)
+from phantomlink.outputs.capture.lsl_form import LslForms
+from phantomlink.outputs.capture.running import CaptureLimits, RunningCapture, shown_session
 from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
+from phantomlink.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 _WRITE_SECONDS = 0.1
 _SYNC_SECONDS = 1.0
-RUNNING = "running"
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureInfo:
-    """What is known of a capture, as `GET /api/captures/{id}` has it.
-
-    Attributes:
-        id: its name.
-        title: that it was given.
-        session: its code; "" of a private one.
-        dataset, sha256: of the source.
-        state: `running`, `complete`, `torn` or `recovered`.
-        reason: why it ended, or is not whole; "" while it runs.
-        started_at: ISO 8601, UTC.
-        seconds: that it ran.
-        packets, lost_packets: that it holds, and does not.
-        bytes: of its file.
-        first_packet_id, last_packet_id: of those that it holds.
-    """
-
-    id: str
-    title: str
-    session: str
-    dataset: str
-    sha256: str | None
-    state: str
-    reason: str
-    started_at: str
-    seconds: float
-    packets: int
-    lost_packets: int
-    bytes: int
-    first_packet_id: int | None
-    last_packet_id: int | None
 
 
 class Captures:
@@ -84,14 +60,26 @@ class Captures:
         folder: where they are kept; it is made when the first one starts.
         max_captures: at once.
         limits: what they may write.
+        settings: that name LSL streams.
+        found: called when there is another dataset.
     """
 
-    def __init__(self, folder: Path, max_captures: int, limits: CaptureLimits) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_captures: int,
+        limits: CaptureLimits,
+        settings: Settings,
+        found: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self._folder = folder
         self._max_captures = max_captures
         self._limits = limits
         self._thread = trio.CapacityLimiter(1)
         self._sync_thread = trio.CapacityLimiter(1)
+        self._forms = LslForms(settings)
+        self._dataset_found = found
+        self._conversions = Conversions(self._converted)
         self._running: dict[str, RunningCapture] = {}
         self._finished: dict[str, CaptureInfo] = {}
         self._has_work = trio.Event()
@@ -112,9 +100,12 @@ class Captures:
         self._check(session, wanted)
         try:
             await trio.to_thread.run_sync(self._check_disk, limiter=self._thread)
+            form = await trio.to_thread.run_sync(
+                self._forms.of, session, shown_session(session) or "private", limiter=self._thread
+            )
             self._check(session, wanted)
             capture = RunningCapture(
-                session, wanted, title, self._folder, max_seconds, self._limits
+                session, wanted, title, self._folder, max_seconds, self._limits, form
             )
         except OSError as error:
             raise CaptureError(f"{self._folder} cannot be written: {error.strerror}") from error
@@ -155,40 +146,69 @@ class Captures:
         known |= self._finished
         return (known[name] for name in sorted(known, reverse=True) if known[name].session)
 
-    def path(self, capture_id: str) -> Path:
-        """The journal of a finished capture.
+    async def file(self, capture_id: str, form: str) -> Path | None:
+        """A form of a finished capture; None while it is being made: ask again.
 
         Raises:
             CaptureNotFoundError: there is none.
-            CaptureConflictError: it is running.
+            CaptureConflictError: it is running, or has no such form.
         """
-        if self.get(capture_id).state == RUNNING:
+        info = self.get(capture_id)
+        if info.state == RUNNING:
             raise CaptureConflictError(f"capture {capture_id} is running: stop it first")
-        return self._folder / f"{capture_id}.plj"
+        path = form_path(self._folder, info, form)
+        if form == "journal" and info.state == COMPLETE:
+            return path
+        if not info.is_read:
+            return None
+        if form in info.failed:
+            # What comes next makes it anew: the reason may be gone.
+            left = {name: why for name, why in info.failed.items() if name != form}
+            self._finished[capture_id] = replace(info, problems=left)
+            raise CaptureConflictError(f"capture {capture_id} has no {form}: {info.failed[form]}")
+        if form == "recipe" and not info.has_recipe:
+            raise CaptureConflictError(f"capture {capture_id} has no recipe: {info.no_recipe}")
+        if await trio.Path(path).exists():
+            return path
+        if form == "journal":
+            raise CaptureConflictError(f"capture {capture_id}: its journal is gone")
+        self._make(info, form)
+        return None
 
     async def delete(self, capture_id: str) -> None:
         """Stop a capture and remove its files.
 
         Raises:
             CaptureNotFoundError: there is none.
+            CaptureConflictError: it is being converted.
         """
-        await self.stop(capture_id)
+        info = await self.stop(capture_id)
+        if self._conversions.is_busy(capture_id):
+            raise CaptureConflictError(f"capture {capture_id} is being converted: ask again")
+        self._conversions.forget(capture_id)
         path = self._folder / f"{capture_id}.plj"
+        forms = [form_path(self._folder, info, form) for form in FORMS]
 
         def remove() -> None:
-            for each in (path, *segment_paths(path), path.with_suffix(".json")):
+            for each in (*forms, *segment_paths(path), path.with_suffix(".json")):
                 each.unlink(missing_ok=True)
 
         await trio.to_thread.run_sync(remove, limiter=self._thread)
         del self._finished[capture_id]
+        if self._dataset_found is not None:
+            await self._dataset_found()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until cancelled; then finish what runs."""
         self._finished |= await trio.to_thread.run_sync(self._found, limiter=self._thread)
+        for info in self._finished.values():
+            if not info.is_read:
+                self._make(info, "nwb")
         task_status.started()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._sync_forever)
+                nursery.start_soon(self._conversions.run)
                 while True:
                     await self._has_work.wait()
                     while self._running:
@@ -230,6 +250,29 @@ class Captures:
             logger.warning(
                 "Capture %s is %s: %s", capture.capture_id, capture.state, capture.reason
             )
+        self._make(self._finished[capture.capture_id], "nwb")
+
+    def _make(self, info: CaptureInfo, form: str) -> None:
+        outs = {form: form_path(self._folder, info, form)}
+        if not info.is_read:
+            outs["recipe"] = form_path(self._folder, info, "recipe")
+        journal = form_path(self._folder, info, "journal")
+        self._conversions.add(Conversion(info.id, journal, outs))
+
+    async def _converted(self, conversion: Conversion, made: Converted) -> None:
+        """Keep what came of a conversion; a new NWB file is a dataset."""
+        info = self._finished.get(conversion.capture_id)
+        if info is None:
+            return
+        problems = {**info.failed, **made.problems}
+        if made.facts is None:
+            why = {form: reason for form, reason in problems.items() if reason is not None}
+            info = replace(info, problems=why, is_read=True)
+        else:
+            info = info.with_facts(made.facts, problems)
+        await trio.to_thread.run_sync(self._remember, info, limiter=self._thread)
+        if self._dataset_found is not None and "nwb" in conversion.outs:
+            await self._dataset_found()
 
     def _finish_now(self, capture: RunningCapture, torn: str | None) -> None:
         if capture.state != RUNNING:
@@ -268,84 +311,24 @@ class Captures:
     def _remember(self, info: CaptureInfo) -> None:
         self._finished[info.id] = info
         try:
-            with written_atomically(self._folder / f"{info.id}.json", overwrite=True) as part:
-                part.write_text(json.dumps(asdict(info)) + "\n", encoding="utf-8")
+            keep(self._folder, info)
         except OSError as error:
             logger.warning("What became of capture %s could not be kept: %s", info.id, error)
 
     def _found(self) -> dict[str, CaptureInfo]:
-        """What lies in the folder; journals that nobody has finished are read."""
+        """What lies in the folder."""
         found: dict[str, CaptureInfo] = {}
         names = {path.name.partition(".")[0] for path in self._folder.glob("*.plj")}
         for name in sorted(names):
             path = self._folder / f"{name}.plj"
             try:
-                if not path.with_suffix(".json").exists():
-                    if path.exists() and is_being_written(path):
-                        continue  # another server's
-                    self._remember(recovered(path))
-                    logger.warning("Capture %s had no end and was recovered", name)
-                said = json.loads(path.with_suffix(".json").read_bytes())
-                found[name] = CaptureInfo(**said)
+                if path.with_suffix(".json").exists():
+                    found[name] = read_info(path)
+                elif path.exists() and is_being_written(path):
+                    continue  # another server's
+                else:
+                    found[name] = found_info(path)
+                    logger.warning("Capture %s has no end: it is recovered", name)
             except (CaptureError, OSError, ValueError, TypeError) as error:
                 logger.warning("%s is left alone: %s", path, error)
         return found
-
-
-def info_of(capture: RunningCapture) -> CaptureInfo:
-    """What is known of a capture of this process."""
-    session = capture.session
-    return CaptureInfo(
-        id=capture.capture_id,
-        title=capture.title,
-        session=capture.session_code,
-        dataset=session.recording.dataset,
-        sha256=session.open_recording.sha256,
-        state=capture.state,
-        reason=capture.reason if capture.state != RUNNING else "",
-        started_at=capture.started_at.isoformat().replace("+00:00", "Z"),
-        seconds=round(capture.seconds, 3),
-        packets=capture.packets,
-        lost_packets=capture.lost_packets,
-        bytes=capture.n_bytes,
-        first_packet_id=capture.first_packet_id,
-        last_packet_id=capture.last_packet_id,
-    )
-
-
-def recovered(path: Path) -> CaptureInfo:
-    """What is known of a capture by its journal alone.
-
-    Raises:
-        CaptureError: it is no journal.
-    """
-    journal = Journal(path)
-    ids: list[int] = []
-    packets = lost = 0
-    first_ns = last_ns = journal.header.clock[1]
-    for record in journal.records():
-        if isinstance(record, Sent):
-            packets += 1
-            ids = [ids[0] if ids else record.packet.packet_id, record.packet.packet_id]
-            last_ns = max(last_ns, record.deadline_ns)
-        elif isinstance(record, Gap):
-            lost += record.packets
-    header = journal.header
-    when = header.capture_id.partition("-")[0]
-    reason = "its process died" if journal.end is None else journal.end.reason
-    return CaptureInfo(
-        id=header.capture_id,
-        title=header.title,
-        session=header.session,
-        dataset=header.dataset,
-        sha256=header.sha256,
-        state=journal.state,
-        reason=f"{reason}; {journal.damage}" if journal.damage else reason,
-        started_at=f"{when[:4]}-{when[4:6]}-{when[6:11]}:{when[11:13]}:{when[13:]}",
-        seconds=(last_ns - first_ns) / 1e9,
-        packets=packets,
-        lost_packets=lost,
-        bytes=sum(p.stat().st_size for p in (path, *segment_paths(path)) if p.exists()),
-        first_packet_id=ids[0] if ids else None,
-        last_packet_id=ids[-1] if ids else None,
-    )

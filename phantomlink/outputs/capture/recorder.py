@@ -2,20 +2,35 @@
 
 In a tick it appends a reference to a bounded queue. Whoever writes takes what has come, as records,
 in another thread; when nobody does for too long the queue is full, packets are counted instead,
-and a `Gap` says which. Control events are few, and always have room.
+and a `Gap` says which. Control events are few, and always have room. Predictions have a queue of
+their own, and are counted when that is full.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from phantomlink.captures.records import DUPLICATED, LOST, SWAPPED, Control, Gap, Record, Sent
+from phantomlink.captures.records import (
+    DUPLICATED,
+    LOST,
+    SWAPPED,
+    Answer,
+    Control,
+    Gap,
+    Marker,
+    Record,
+    Sent,
+)
 from phantomlink.engine.events import SessionEvent, SessionEventKind
 from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
+from phantomlink.outputs.decoders.client_input import ClientAnswer
+from phantomlink.outputs.lsl.markers import LOOP
 from phantomlink.recordings.trials import Filter
 
+_ANSWERS_PER_PACKET = 32
 _STEERS = {
     SessionEventKind.PAUSED: "pause",
     SessionEventKind.RESUMED: "resume",
@@ -39,18 +54,30 @@ class Recorder:
         session: that is captured.
         wanted: the filter of the playhead.
         most: packets that may wait to be written.
+        markers: that come with packets, by bin.
 
     Attributes:
         ended: why no more comes; None while it does.
+        lost_answers: predictions that are missing.
     """
 
-    def __init__(self, session: Session, wanted: Filter, most: int) -> None:
+    def __init__(
+        self,
+        session: Session,
+        wanted: Filter,
+        most: int,
+        markers: Mapping[int, tuple[str, ...]] | None = None,
+    ) -> None:
         self._session = session
         self._wanted = wanted
         self._most = most
         self._queue: deque[Release | Control | Gap] = deque()
+        self._answers: deque[ClientAnswer] = deque()
         self._missed: list[int] = []
+        self._markers = markers or {}
         self._latest: Release | None = None
+        self._loop: int | None = None
+        self.lost_answers = 0
         self.ended: str | None = None
 
     def offer_nowait(self, release: Release) -> None:
@@ -80,6 +107,15 @@ class Recorder:
         at = head.bin_index, head.sequence_number, head.loop
         self._queue.append(Control(what, *at, event.at_ns, self._detail(what)))
 
+    def answered(self, answer: ClientAnswer) -> None:
+        """Keep what a client of this playhead has answered."""
+        if answer.filter != self._wanted:
+            return
+        if len(self._answers) < _ANSWERS_PER_PACKET * self._most:
+            self._answers.append(answer)
+        else:
+            self.lost_answers += 1
+
     def take(self) -> Iterator[Record]:
         """What has come since the last time. Called by one thread, any one."""
         while self._queue:
@@ -89,11 +125,26 @@ class Recorder:
             elif item is not self._latest:
                 self._latest = item
                 yield sent_of(item)
+                yield from self._markers_of(item)
+        while self._answers:
+            yield answer_of(self._answers.popleft())
 
     def finish(self) -> None:
         """Nothing more is kept: say what was missed at the end."""
         if self._missed:
             self._tell_of_missed()
+
+    def _markers_of(self, release: Release) -> Iterator[Marker]:
+        """What comes with a packet that somebody is given."""
+        packet, fault = release.packet, release.fault
+        if fault is not None and fault.lost:
+            return
+        texts = self._markers.get(packet.packet_id, ())
+        if self._loop is not None and packet.loop != self._loop:
+            texts = (LOOP, *texts)
+        self._loop = packet.loop
+        for text in texts:
+            yield Marker(text, packet.packet_id, packet.sequence_number, release.deadline_ns)
 
     def _tell_of_missed(self) -> None:
         missed = sorted(set(self._missed))
@@ -128,3 +179,24 @@ def sent_of(release: Release) -> Sent:
     faults = LOST * fault.lost | DUPLICATED * fault.duplicated | SWAPPED * fault.swapped
     delivered = 0 if fault.lost else 1 + fault.duplicated
     return Sent(release.packet, release.deadline_ns, left_at_ns, delivered, fault.delay_ns, faults)
+
+
+def answer_of(answer: ClientAnswer) -> Answer:
+    """The record of a prediction."""
+    said = answer.message.prediction
+    vx, vy, x, y = (value if math.isfinite(value) else None for value in said.values)
+    return Answer(
+        answer.client_id,
+        answer.decoder,
+        said.packet_id,
+        said.loop,
+        said.sequence_number,
+        vx,
+        vy,
+        x,
+        y,
+        answer.received_ns,
+        answer.outcome,
+        answer.message.received_at,
+        answer.message.sent_at,
+    )

@@ -17,7 +17,9 @@ from phantomlink.captures.journal_writer import JournalWriter
 from phantomlink.captures.records import End, Gap, Header, Sent
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import is_private
+from phantomlink.outputs.capture.lsl_form import NO_LSL_FORM, LslForm
 from phantomlink.outputs.capture.recorder import Recorder, perturbation_of
+from phantomlink.outputs.decoders.kind import scores_of
 from phantomlink.recordings.trials import Filter
 
 _QUEUE_SECONDS = 2.0
@@ -55,6 +57,7 @@ class RunningCapture:
         folder: for its journal.
         max_seconds: for how long; infinite: until it is stopped.
         limits: what it may write.
+        form: what its XDF form needs to know.
 
     Attributes:
         capture_id: its name.
@@ -75,10 +78,11 @@ class RunningCapture:
         folder: Path,
         max_seconds: float,
         limits: CaptureLimits,
+        form: LslForm = NO_LSL_FORM,
     ) -> None:
         self.capture_id = make_capture_id(session.code)
         self.session = session
-        self.session_code = "" if is_private(session.code) else session.code
+        self.session_code = shown_session(session)
         self.wanted = wanted
         self.title = title
         self.started_at = datetime.now(UTC)
@@ -91,13 +95,17 @@ class RunningCapture:
         self._began = time.monotonic()
         self._until = self._began + max_seconds if math.isfinite(max_seconds) else math.inf
         self._ended = math.inf
+        self._form = form
         self._header = self._make_header()
         self._writer = JournalWriter(folder, self._header)
         most = math.ceil(_QUEUE_SECONDS * session.rate_hz)
-        self._recorder = Recorder(session, wanted, most)
+        self._recorder = Recorder(session, wanted, most, form.markers)
         self._attached = ExitStack()
         self._attached.enter_context(session.reserved())
         self._attached.enter_context(session.followed_by(self._recorder.follow))
+        scores = scores_of(session)
+        if scores is not None:
+            self._attached.enter_context(scores.answers_followed_by(self._recorder.answered))
         self._attached.callback(session.unobserve, self._recorder)
         session.observe(wanted, self._recorder)
 
@@ -164,6 +172,8 @@ class RunningCapture:
                 self._write()
             if torn is None and self.lost_packets:
                 torn = f"{self.lost_packets} packets are missing: the disk was too slow"
+            if torn is None and self._recorder.lost_answers:
+                torn = f"{self._recorder.lost_answers} predictions are missing: there were too many"
             state = "complete" if torn is None else "torn"
             self.reason = torn or self.reason
             self._writer.finish(End(state, self.reason, self.packets, self.lost_packets))
@@ -240,11 +250,17 @@ class RunningCapture:
                 "institution": info.institution,
                 "is_synthetic": info.is_synthetic,
             },
+            streams=self._form.streams,
         )
 
 
 def _cannot_write(error: OSError) -> str:
     return f"{_CANNOT}: {error.strerror or error}"
+
+
+def shown_session(session: Session) -> str:
+    """The code of a session as its captures have it: none of a private one."""
+    return "" if is_private(session.code) else session.code
 
 
 def make_capture_id(code: str) -> str:

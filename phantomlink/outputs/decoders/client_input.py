@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from phantomlink.inputs.messages import MalformedMessageError, parse_message
+from phantomlink.inputs.messages import MalformedMessageError, PredictionMessage, parse_message
 from phantomlink.recordings.trials import Filter
 from phantomlink.scoring import VARIANTS, WINDOWS, Outcome, Scoreboard
 from phantomlink.scoring.trial_rows import PlayedTrial
@@ -20,6 +21,27 @@ InputCounters = Counter[str]
 """By outcome of a prediction, `malformed` and `ignored` (messages of another type) too."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClientAnswer:
+    """A prediction that a client has made, and what became of it.
+
+    Attributes:
+        client_id: number of the connection.
+        filter: of its packets.
+        decoder: whose it is.
+        message: what it says.
+        outcome: value of an `Outcome`.
+        received_ns: when its last byte was read, monotonic ns.
+    """
+
+    client_id: int
+    filter: Filter
+    decoder: str
+    message: PredictionMessage
+    outcome: str
+    received_ns: int
+
+
 class ScoresOfSession(Protocol):
     """The scores of a session, as a connection sees them."""
 
@@ -30,6 +52,10 @@ class ScoresOfSession(Protocol):
 
     def count(self, what: str) -> None:
         """Count a message by its outcome."""
+        ...
+
+    def tell_answer(self, answer: ClientAnswer) -> None:
+        """Tell whoever follows the answers of the session's clients."""
         ...
 
     def activated(self) -> Scoreboard:
@@ -63,6 +89,7 @@ class ClientInput:
     ) -> None:
         self.counters = InputCounters()
         self._scores = scores
+        self._client_id = client_id
         self._own_name = f"client-{client_id}"
         self._filter = wanted
         self._tell = tell
@@ -97,6 +124,9 @@ class ClientInput:
         if outcome not in (Outcome.TAKEN, Outcome.REFUSED):
             self._names.add(name)
         self._count(outcome.value)
+        self._scores.tell_answer(
+            ClientAnswer(self._client_id, self._filter, name, message, outcome.value, received_ns)
+        )
 
     def pause_seconds(self, now_ns: int) -> float:
         """How long not to read from this connection, which sends more than anybody needs.

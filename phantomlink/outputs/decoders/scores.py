@@ -27,7 +27,7 @@ from phantomlink.engine.session import Session
 from phantomlink.errors import PhantomLinkError
 from phantomlink.evaluation.feed import DecoderError
 from phantomlink.evaluation.truth import HiddenTruth, Truth, read_hidden, read_min_speed
-from phantomlink.outputs.decoders.client_input import ClientInput, InputCounters
+from phantomlink.outputs.decoders.client_input import ClientAnswer, ClientInput, InputCounters
 from phantomlink.outputs.decoders.player import Player
 from phantomlink.outputs.decoders.playheads import FollowedPlayheads, PlayheadKey
 from phantomlink.recordings.bins import Bins
@@ -128,6 +128,7 @@ class SessionScores:
         # Who closes packets and decodes does it alone: it waits for threads in between.
         self._closing = trio.Lock()
         self._clients: dict[ClientInput, None] = {}
+        self._answer_followers: dict[Callable[[ClientAnswer], None], None] = {}
         self._players: dict[str, Player] = {}
         self._summaries: list[dict[str, Any]] = []
 
@@ -179,6 +180,20 @@ class SessionScores:
             if self.board is not None:
                 self.sync()
                 self.board.disconnect(client)
+
+    @contextmanager
+    def answers_followed_by(self, follower: Callable[[ClientAnswer], None]) -> Iterator[None]:
+        """Tell `follower`, which must not wait, of every prediction of a client until left."""
+        self._answer_followers[follower] = None
+        try:
+            yield
+        finally:
+            del self._answer_followers[follower]
+
+    def tell_answer(self, answer: ClientAnswer) -> None:
+        """See `ScoresOfSession`."""
+        for follower in self._answer_followers:
+            follower(answer)
 
     @property
     def is_blind(self) -> bool:

@@ -87,6 +87,7 @@ def find_datasets(
     data_dir: Path,
     *,
     first: Sequence[tuple[Path, SeriesOptions | None]] = (),
+    more_folders: Sequence[Path] = (),
 ) -> Catalogue:
     """Every file that can be played, and the entries of catalogues that could be fetched.
 
@@ -94,21 +95,23 @@ def find_datasets(
         data_dir: its recordings, those of its folders, and its `catalog.toml`.
         first: files that come before them, the default one first, with what was told of them;
             None: what the catalogue says.
+        more_folders: whose recordings come after those of the data directory.
 
     Raises:
         SettingsError: `catalog.toml` has the wrong form.
     """
     entries = read_entries(data_dir)
     told = {_key(path): options for path, options in first}
-    paths = [path for path, _ in first] + [
-        path for path in recordings_in(data_dir) if _key(path) not in told
-    ]
+    folders = (data_dir, *more_folders)
+    there = {_key(path): path for folder in folders for path in recordings_in(folder)}
+    paths = [path for path, _ in first]
+    paths += [path for key, path in there.items() if key not in told]
     found = []
     for path, name in zip(paths, _names(paths), strict=True):
         options = told.get(_key(path))
         found.append(_dataset(path, name, entries.get(name), options))
-    there = {dataset.name for dataset in found}
-    listed = [_listed(entry) for name, entry in entries.items() if name not in there]
+    names = {dataset.name for dataset in found}
+    listed = [_listed(entry) for name, entry in entries.items() if name not in names]
     return Catalogue([*found, *listed])
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from phantomlink.outputs.capture.captures import CaptureInfo
+from phantomlink.outputs.capture.infos import CaptureInfo
 from phantomlink.recordings.trials import Filter
 from phantomlink.rest.files import file_response
 from phantomlink.rest.records import Moment, Record, SessionCode, about
@@ -17,7 +17,14 @@ from phantomlink.rest.response import Response, json_response
 from phantomlink.rest.route import route
 
 TAG = "captures"
-_JOURNAL_TYPE = "application/vnd.phantomlink.journal"
+_TYPES = {
+    "journal": "application/vnd.phantomlink.journal",
+    "nwb": "application/x-hdf5",
+    "xdf": "application/x-xdf",
+    "recipe": "application/json",
+}
+_ENDINGS = {"journal": "plj", "nwb": "nwb", "xdf": "xdf", "recipe": "recipe.json"}
+_RETRY_AFTER_SECONDS = 1
 _ID = "20260101T120000Z-swift-neural-42-abcd"
 
 
@@ -57,7 +64,19 @@ class CaptureState(Record, frozen=True):
     bytes: Annotated[int, about("of its records")]
     first_packet_id: int | None
     last_packet_id: int | None
-    formats: Annotated[list[str], about("that its file comes in")]
+    digest: Annotated[
+        str | None,
+        about("SHA-256 over the canonical payloads, in order; null while that is not known"),
+    ]
+    recipe: Annotated[
+        dict[str, Any] | None,
+        about("by which its packets can be computed anew; null while that is not known, or none"),
+    ]
+    recipe_reason: Annotated[str, about("why there is no recipe; empty where there is one")]
+    problems: Annotated[dict[str, str], about("why formats are missing, by format")]
+    formats: Annotated[
+        list[Annotated[str, about(enum=list(_TYPES))]], about("that its file can be had in")
+    ]
 
 
 class CaptureList(Record, frozen=True):
@@ -77,7 +96,10 @@ class CaptureRemoved(Record, frozen=True):
 class FileQuery(Record, frozen=True):
     """In which form."""
 
-    format: Annotated[Literal["journal"], about("of the file")] = "journal"
+    format: Annotated[
+        Literal["journal", "nwb", "xdf", "recipe"],
+        about("of the file; xdf is made when it is first asked for"),
+    ] = "journal"
 
 
 @route(
@@ -125,14 +147,31 @@ async def show(request: Request, path: OfCapture) -> CaptureState:
     return _state(request.service.captures.get(path.id))
 
 
-@route("GET", "/api/captures/{id}/file", TAG, media_types=(_JOURNAL_TYPE,), errors=(409, 416, 503))
+@route(
+    "GET",
+    "/api/captures/{id}/file",
+    TAG,
+    media_types=tuple(_TYPES.values()),
+    pending=CaptureState,
+    errors=(409, 416, 503),
+)
 async def file(request: Request, path: OfCapture, query: FileQuery) -> Response:
-    """The file of a finished capture, or a range of it."""
-    where = request.service.captures.path(path.id)
-    return await file_response(request.head, where, _JOURNAL_TYPE)
+    """The file of a finished capture, or a range of it; 202 while it is being made."""
+    captures, form = request.service.captures, query.format
+    where = await captures.file(path.id, form)
+    if where is None:
+        headers = (
+            ("Location", f"/api/captures/{path.id}/file?format={form}"),
+            ("Retry-After", str(_RETRY_AFTER_SECONDS)),
+        )
+        pending = replace(json_response(_state(captures.get(path.id))), status=202)
+        return pending.with_headers(headers)
+    response = await file_response(request.head, where, _TYPES[form])
+    name = f'attachment; filename="{path.id}.{_ENDINGS[form]}"'
+    return response.with_headers((("Content-Disposition", name),))
 
 
-@route("DELETE", "/api/captures/{id}", TAG, errors=(403, 503))
+@route("DELETE", "/api/captures/{id}", TAG, errors=(403, 409, 503))
 async def delete(request: Request, path: OfCapture) -> CaptureRemoved:
     """Stop a capture and remove its files."""
     request.service.check_captures()
@@ -141,9 +180,12 @@ async def delete(request: Request, path: OfCapture) -> CaptureRemoved:
 
 
 def _state(info: CaptureInfo) -> CaptureState:
-    formats = [] if info.state == "running" else ["journal"]
-    said = {name: getattr(info, name) for name in CaptureInfo.__dataclass_fields__}
-    return CaptureState(**said, formats=formats)
+    said = {
+        name: getattr(info, name)
+        for name in CaptureInfo.__dataclass_fields__.keys() & set(CaptureState.__struct_fields__)
+    }
+    said["problems"] = info.failed
+    return CaptureState(**said, recipe_reason=info.no_recipe, formats=list(info.forms))
 
 
 ROUTES = (start, stop, list_all, show, file, delete)
