@@ -21,7 +21,7 @@ _TYPES = {
     "journal": "application/vnd.phantomlink.journal",
     "nwb": "application/x-hdf5",
     "xdf": "application/x-xdf",
-    "recipe": "application/json",
+    "recipe": "application/vnd.phantomlink.recipe+json",
 }
 _ENDINGS = {"journal": "plj", "nwb": "nwb", "xdf": "xdf", "recipe": "recipe.json"}
 _RETRY_AFTER_SECONDS = 1
