@@ -6,6 +6,7 @@
 
 import { connectStream, connectView } from "./phantomlink-client.js";
 import { ColumnRing } from "./core/ring.js";
+import { trialMarks } from "./core/annotations.js";
 import { TimeMachine } from "./core/time-machine.js";
 import { eventBins, livePsth } from "./core/psth.js";
 import { describeUnit, orderedUnits, summarizeUnits } from "./core/units.js";
@@ -29,7 +30,8 @@ export class LiveEngine {
     this.hello = /** @type {any} */ (null);
     this.state = /** @type {any} */ (null);
     this.trials = new Map();
-    this.decoded = /** @type {any[]} */ ([]);
+    /** Of the trials, what the raster marks. */
+    this.marks = new Map();
     this.hover = /** @type {any} */ (null);
     this.units = /** @type {number[]} */ ([]);
     this.summary = /** @type {any} */ (null);
@@ -75,6 +77,7 @@ export class LiveEngine {
         this.cursor.include(target_pos ?? []);
         this.cursor.include(barrier_pos ?? []);
       }
+      this.#mark();
     },
     hover: ({ x, y }) => this.#hover(x, y),
     visible: ({ isVisible }) => {
@@ -90,6 +93,7 @@ export class LiveEngine {
       this.machine.rate = rate;
     },
     loop: ({ seconds }) => this.#loop(seconds),
+    loopPackets: ({ from, to }) => this.#loopPackets(from, to),
     play: ({ play }) => this.#play(play),
     retry: () => this.connection.retryNow(),
     read: ({ id }) => this.tell({ kind: "read", id, ...this.#read() }),
@@ -125,7 +129,6 @@ export class LiveEngine {
       case "state": this.#changeState(message); return;
       case "stats": this.tell({ kind: "stats", stats: message }); return;
       case "decoders":
-        this.decoded = message.cursors ?? [];
         this.tell({ kind: "decoders", decoders: message.decoders });
         return;
       default: // A newer server may say more.
@@ -141,6 +144,7 @@ export class LiveEngine {
       this.hello.metadata.dataset === hello.metadata.dataset;
     this.hello = hello;
     this.binSeconds = hello.metadata.bin_size_ms / 1000;
+    this.#mark();
     if (isSame && ring.end > ring.start) {
       // What was missed while the connection was gone is not known; what is new in the history is.
       const last = ring.stamps[ring.slot(ring.end - 1)];
@@ -198,7 +202,6 @@ export class LiveEngine {
     this.raster.draw(this.#shown(begin));
     this.cursor.draw({
       ring: this.ring, end: this.end, binSeconds: this.binSeconds, trials: this.trials,
-      decoded: this.machine.isFrozen ? [] : this.decoded,
     });
     this.figures.drew(begin, performance.now());
   }
@@ -218,8 +221,13 @@ export class LiveEngine {
       ring: this.ring, end: this.end, ahead,
       columns: Math.max(8, Math.round(this.options.window / columnSeconds)),
       units: this.units, unitIds: this.hello.unit_ids, binSeconds: this.binSeconds,
-      sweep: this.options.sweep, hover: this.hover, loop: this.machine.loop,
+      sweep: this.options.sweep, hover: this.hover, loop: this.machine.loop, trials: this.marks,
     };
+  }
+
+  #mark() {
+    if (this.hello === null) return;
+    this.marks = trialMarks([...this.trials.values()], this.hello.metadata.t0_seconds ?? 0, this.binSeconds);
   }
 
   #reorder() {
@@ -280,6 +288,20 @@ export class LiveEngine {
     this.machine.rate = this.machine.rate || 1;
   }
 
+  /** Loop over the columns of packets [from, to], as far as they are kept. @param {number} from @param {number} to */
+  #loopPackets(from, to) {
+    if (this.ring === null) return;
+    const span = this.ring.findSpan(from, to);
+    if (span === null) {
+      this.tell({ kind: "no_loop" });
+      return;
+    }
+    if (!this.machine.isFrozen) this.machine.freeze(this.ring.end);
+    this.machine.loop = span;
+    this.machine.end = span[0] + 1;
+    this.machine.rate = this.machine.rate || 1;
+  }
+
   /** Listen, so that the session plays; what comes is thrown away. @param {boolean} play */
   #play(play) {
     this.player?.close();
@@ -316,7 +338,7 @@ export class LiveEngine {
         is_frozen: machine.isFrozen, rate: machine.rate, has_loop: machine.loop !== null,
         behind_columns: ring.end - (this.end ?? ring.end), kept_columns: ring.end - ring.start,
         silent_ms: this.receivedMs === undefined ? null : performance.now() - this.receivedMs,
-        largest: this.raster.maximum,
+        largest: this.raster.maximum, decoded: this.cursor.last.decoded,
         figures: this.figures.read(),
       },
     });

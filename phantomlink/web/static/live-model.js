@@ -3,6 +3,7 @@
 import { computed, signal } from "./vendor/preact.js";
 import { BASE, api, apiIfThere, needsToken, token } from "./api.js";
 import { changedAddress, readAddress } from "./core/url-state.js";
+import { loadCaptures } from "./parts/captures.js";
 import { attempt, notify } from "./parts/notices.js";
 import { LiveEngine } from "./live-engine.js";
 
@@ -121,6 +122,7 @@ export class LiveModel {
         this.columnSeconds.value = message.columnSeconds;
         return;
       case "state":
+        if (message.cause === "capture") void attempt(loadCaptures);
         if (message.cause === "perturbation") notify("The perturbation has changed");
         this.state.value = message.state;
         return;
@@ -132,6 +134,7 @@ export class LiveModel {
       case "unit": this.unit.value = message.unit; return;
       case "decoders": this.decoders.value = message.decoders; return;
       case "player": this.isPlayer.value = message.isPlaying; return;
+      case "no_loop": notify("These columns are not in the last minute of this view"); return;
       case "read": this.reads.get(message.id)?.(message); return;
       default: throw new Error(`no message ${message.kind}`);
     }

@@ -38,3 +38,10 @@ export function since(iso, nowMs) {
   if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
   return `${Math.round(seconds / 3600)} h ago`;
 }
+
+/** A size in bytes, as people read it. @param {number | null | undefined} n */
+export function bytes(n) {
+  if (n === null || n === undefined) return UNKNOWN;
+  const power = Math.min(3, Math.floor(Math.log10(Math.max(1, n)) / 3));
+  return `${number(n / 1000 ** power, power === 0 ? 0 : 1)} ${["B", "kB", "MB", "GB"][power]}`;
+}

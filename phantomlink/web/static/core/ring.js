@@ -15,6 +15,8 @@ export const FLAG = {
   PERTURBED: 8,
   /** It was summed with its neighbours on the way; the counts are spread evenly again. */
   MERGED: 16,
+  /** Nothing of its time was observed: its counts are not known. */
+  UNOBSERVED: 32,
 };
 
 const MOST_BYTES = 64 * 1024 * 1024;
@@ -34,11 +36,17 @@ export class ColumnRing {
     this.start = 0;
     this.end = 0;
     this.largest = 0;
+    /** Of the spikes of all units in a column. */
+    this.largestTotal = 0;
     this.counts = new Uint8Array(this.capacity * nUnits);
     /** vx, vy, x, y at the end of a column; NaN where the recording has none. */
     this.kinematics = new Float32Array(this.capacity * 4);
     /** target_x, target_y, target_id, reach_id; NaN outside trials. */
     this.intention = new Float32Array(this.capacity * 4);
+    /** vx, vy of built-in decoders at the end of a column; NaN where one said nothing. @type {Map<string, Float32Array>} */
+    this.decoded = new Map();
+    /** Spikes of all units. */
+    this.totals = new Uint32Array(this.capacity);
     this.packets = new Int32Array(this.capacity);
     this.bins = new Uint16Array(this.capacity);
     this.loops = new Int32Array(this.capacity);
@@ -80,6 +88,7 @@ export class ColumnRing {
     const kinematics = floats(message.kinematics);
     const intention = floats(message.intention);
     const trials = new Int32Array(message.trial_id.slice().buffer);
+    const decoded = this.#decodedOf(message);
     let flags = message.perturbation_id === null ? 0 : FLAG.PERTURBED;
     if (spread > 1) flags |= FLAG.MERGED;
     if (!this.#follows(message)) flags |= FLAG.BREAK;
@@ -90,12 +99,15 @@ export class ColumnRing {
         this.#spread(counts, slot, part, spread);
         this.kinematics.set(kinematics.subarray(i * 4, i * 4 + 4), slot * 4);
         this.intention.set(intention.subarray(i * 4, i * 4 + 4), slot * 4);
+        for (const [said, values] of decoded) {
+          said.set(values === null ? [NaN, NaN] : values.subarray(i * 2, i * 2 + 2), slot * 2);
+        }
         this.trials[slot] = trials[i];
         this.packets[slot] = message.packet_id + i * per + Math.floor((part * per) / spread);
         this.bins[slot] = Math.max(1, Math.round(per / spread));
         this.loops[slot] = message.loop;
         this.stamps[slot] = message.timestamp;
-        this.flags[slot] = flags | (message.lost[i] ? FLAG.LOST : 0);
+        this.flags[slot] = flags | (message.lost[i] ? FLAG.LOST : 0) | (message.observed?.[i] === 0 ? FLAG.UNOBSERVED : 0);
         flags &= ~FLAG.BREAK;
       }
     }
@@ -131,6 +143,8 @@ export class ColumnRing {
       this.counts.fill(0, slot * this.nUnits, (slot + 1) * this.nUnits);
       this.kinematics.fill(NaN, slot * 4, slot * 4 + 4);
       this.intention.fill(NaN, slot * 4, slot * 4 + 4);
+      for (const said of this.decoded.values()) said.fill(NaN, slot * 2, slot * 2 + 2);
+      this.totals[slot] = 0;
       this.trials[slot] = -1;
       this.packets[slot] = -1;
       this.bins[slot] = 0;
@@ -141,6 +155,15 @@ export class ColumnRing {
     this.last = null;
   }
 
+  /** Where each decoder's velocities are kept, with those of a message. @param {any} message @returns {[Float32Array, Float32Array | null][]} */
+  #decodedOf(message) {
+    const said = message.decoded ?? {};
+    for (const name of Object.keys(said)) {
+      if (!this.decoded.has(name)) this.decoded.set(name, new Float32Array(this.capacity * 2).fill(NaN));
+    }
+    return [...this.decoded].map(([name, kept]) => [kept, said[name] ? floats(said[name]) : null]);
+  }
+
   /** The column that holds a packet, the newest such; -1 where none does. @param {number} packet */
   find(packet) {
     for (let column = this.end - 1; column >= this.start; column -= 1) {
@@ -149,6 +172,19 @@ export class ColumnRing {
       if (first >= 0 && packet >= first && packet < first + this.bins[slot]) return column;
     }
     return -1;
+  }
+
+  /** The newest stretch of columns with packets of [from, to]; null where none has any. @param {number} from @param {number} to @returns {[number, number] | null} */
+  findSpan(from, to) {
+    let [first, end] = [-1, -1];
+    for (let column = this.end - 1; column >= this.start; column -= 1) {
+      const packet = this.packets[this.slot(column)];
+      if (packet >= from && packet <= to) {
+        if (end < 0) end = column + 1;
+        first = column;
+      } else if (end >= 0) break;
+    }
+    return end < 0 ? null : [first, end];
   }
 
   /** @param {any} message */
@@ -176,6 +212,7 @@ export class ColumnRing {
   #spread(counts, slot, part, parts) {
     const to = slot * this.nUnits;
     let largest = this.largest;
+    let total = 0;
     for (let unit = 0; unit < this.nUnits; unit += 1) {
       const count = counts[unit];
       // The parts of a count add up to it.
@@ -184,9 +221,12 @@ export class ColumnRing {
           ? count
           : Math.floor(((part + 1) * count) / parts) - Math.floor((part * count) / parts);
       this.counts[to + unit] = share;
+      total += share;
       if (share > largest) largest = share;
     }
     this.largest = largest;
+    this.totals[slot] = total;
+    if (total > this.largestTotal) this.largestTotal = total;
   }
 }
 

@@ -3,6 +3,7 @@
  * the last trials faded, decoded cursors over it with the distance to the truth.
  */
 
+import { decodedPath } from "../core/decoded-path.js";
 import { INKS } from "../core/palette.js";
 import { FLAG } from "../core/ring.js";
 
@@ -21,7 +22,7 @@ export class CursorPlot {
     /** Of everything that was drawn so far: it only grows. */
     this.bounds = { left: -1, right: 1, bottom: -1, top: 1 };
     /** What was drawn last, in pixels, for the text behind the canvas and for tests. */
-    this.last = { x: NaN, y: NaN, column: -1 };
+    this.last = { x: NaN, y: NaN, column: -1, decoded: /** @type {any[]} */ ([]) };
   }
 
   /** Make room for places. @param {Iterable<readonly [number, number]>} places */
@@ -54,7 +55,6 @@ export class CursorPlot {
    * @param {number} shown.end the column behind the last one shown
    * @param {number} shown.binSeconds
    * @param {Map<number, any>} shown.trials of the recording, by number
-   * @param {readonly {name: string, x: number, y: number}[]} shown.decoded cursors of decoders
    */
   draw(shown) {
     const { pen, canvas, scale } = this;
@@ -62,7 +62,7 @@ export class CursorPlot {
     pen.fillStyle = ink.ground;
     pen.fillRect(0, 0, canvas.width, canvas.height);
     const { ring, end } = shown;
-    this.last = { x: NaN, y: NaN, column: -1 };
+    this.last = { x: NaN, y: NaN, column: -1, decoded: [] };
     if (end <= ring.start) return;
     const newest = ring.slot(end - 1);
     const trial = shown.trials.get(ring.trials[newest]);
@@ -79,8 +79,11 @@ export class CursorPlot {
       return;
     }
     const [px, py] = this.place(x, y);
-    this.last = { x: px, y: py, column: end - 1 };
-    shown.decoded.forEach((each, i) => this.#decoded(each, px, py, ink, i));
+    const decoded = [...ring.decoded].flatMap(([name, said], i) => {
+      const path = decodedPath(ring, said, end, ring.binsPerColumn * shown.binSeconds);
+      return path.length > 1 ? [this.#decoded(name, path, [x, y], ink.decoded[i % ink.decoded.length], ink)] : [];
+    });
+    this.last = { x: px, y: py, column: end - 1, decoded };
     pen.fillStyle = ink.cursor;
     this.#disc(px, py, 6 * scale);
   }
@@ -163,21 +166,33 @@ export class CursorPlot {
     pen.stroke();
   }
 
-  /** @param {any} each @param {number} px @param {number} py @param {any} ink @param {number} i */
-  #decoded(each, px, py, ink, i) {
+  /**
+   * Where a decoder says the cursor has gone, and how far it ends from the truth.
+   * @param {string} name @param {readonly [number, number][]} path @param {[number, number]} truth
+   * @param {string} colour @param {any} ink
+   */
+  #decoded(name, path, truth, colour, ink) {
     const { pen, scale } = this;
-    const [x, y] = this.place(each.x, each.y);
+    this.include(path);
+    const end = path[path.length - 1];
+    const [[px, py], [x, y]] = [this.place(...truth), this.place(...end)];
     pen.strokeStyle = ink.error;
     pen.lineWidth = scale;
+    pen.setLineDash([2 * scale, 2 * scale]);
     pen.beginPath();
     pen.moveTo(px, py);
     pen.lineTo(x, y);
     pen.stroke();
-    pen.strokeStyle = ink.decoded[i % ink.decoded.length];
+    pen.setLineDash([]);
+    pen.strokeStyle = colour;
     pen.lineWidth = 2 * scale;
+    pen.beginPath();
+    path.forEach((each, i) => (i === 0 ? pen.moveTo(...this.place(...each)) : pen.lineTo(...this.place(...each))));
+    pen.stroke();
     pen.beginPath();
     pen.arc(x, y, 6 * scale, 0, 7);
     pen.stroke();
+    return { name, colour, x: end[0], y: end[1], error: Math.hypot(end[0] - truth[0], end[1] - truth[1]) };
   }
 
   /** @param {number} x @param {number} y @param {number} radius */

@@ -1,17 +1,22 @@
 /**
  * The raster: a bitmap of one pixel a column and unit (or a few units, where there are more than
- * the canvas has pixels), which holds the shown columns by their number modulo its width. New columns are
- * put into it; a frame is two `drawImage`, and what lies over them.
+ * the canvas has pixels), which holds the shown columns by their number modulo its width. Below it, in
+ * the same bitmap, a strip of the spikes of all units. New columns are put into it; a frame is two
+ * `drawImage` of each, and what lies over them.
  */
 
-import { INKS, colourTable, scaleMaximum } from "../core/palette.js";
+import { Annotations } from "../core/annotations.js";
+import { INKS, colourTable, pixelOf, scaleMaximum } from "../core/palette.js";
 import { FLAG } from "../core/ring.js";
 import { clock } from "../core/format.js";
 
 const LEFT = 52;
 const RIGHT = 8;
-const TOP = 18;
+const TOP = 30;
 const BOTTOM = 22;
+/** Of the strip, in pixels of the page and of the bitmap. */
+const STRIP = 30;
+const STRIP_GAP = 7;
 
 export class Raster {
   /** @param {OffscreenCanvas | HTMLCanvasElement} canvas */
@@ -35,6 +40,8 @@ export class Raster {
     this.units = [];
     this.table = new Uint32Array(256);
     this.key = "";
+    this.stripMaximum = 1;
+    this.notes = new Annotations();
   }
 
   /** Where the columns are, in pixels of the canvas. */
@@ -44,7 +51,7 @@ export class Raster {
     return {
       left, top,
       width: Math.max(1, canvas.width - left - Math.round(RIGHT * scale)),
-      height: Math.max(1, canvas.height - top - Math.round(BOTTOM * scale)),
+      height: Math.max(1, canvas.height - top - Math.round((BOTTOM + STRIP + STRIP_GAP) * scale)),
     };
   }
 
@@ -60,6 +67,7 @@ export class Raster {
    * @param {boolean} shown.sweep columns stay where they are, the newest replace the oldest
    * @param {{column: number, row: number} | null} shown.hover
    * @param {[number, number] | null} shown.loop columns that the time machine repeats
+   * @param {ReadonlyMap<number, any>} shown.trials what is marked of them, see `trialMarks`
    */
   draw(shown) {
     this.#prepare(shown);
@@ -75,24 +83,30 @@ export class Raster {
       pen.clip();
       pen.imageSmoothingEnabled = false;
       const columnPx = plot.width / width;
-      if (shown.sweep) {
-        pen.drawImage(bitmap, plot.left, plot.top, plot.width, plot.height);
-      } else {
+      const strip = this.strip;
+      for (const [row, n, y, height] of [[0, this.rows, plot.top, plot.height], [this.rows, STRIP, strip.top, strip.height]]) {
+        if (shown.sweep) {
+          pen.drawImage(bitmap, 0, row, width, n, plot.left, y, plot.width, height);
+          continue;
+        }
         // The columns from `first` on, up to the edge of the bitmap, then those from its begin on.
         const first = this.to - width;
         const head = ((first % width) + width) % width;
         const x = plot.left - shown.ahead * columnPx;
-        const n = width - head;
-        pen.drawImage(bitmap, head, 0, n, this.rows, x, plot.top, n * columnPx, plot.height);
-        if (head > 0) {
-          const at = x + n * columnPx;
-          pen.drawImage(bitmap, 0, 0, head, this.rows, at, plot.top, head * columnPx, plot.height);
-        }
+        const before = width - head;
+        pen.drawImage(bitmap, head, row, before, n, x, y, before * columnPx, height);
+        if (head > 0) pen.drawImage(bitmap, 0, row, head, n, x + before * columnPx, y, head * columnPx, height);
       }
       this.#marks(shown, columnPx);
       pen.restore();
     }
     this.#axes(shown);
+  }
+
+  /** Where the spikes of all units are, in pixels of the canvas. */
+  get strip() {
+    const { plot, scale } = this;
+    return { top: plot.top + plot.height + Math.round(STRIP_GAP * scale), height: Math.round(STRIP * scale) };
   }
 
   /** Where a column begins on the canvas, px. @param {any} shown @param {number} column */
@@ -126,8 +140,11 @@ export class Raster {
     const maximum = scaleMaximum(ring.largest);
     const perRow = Math.max(1, Math.ceil(units.length / this.plot.height));
     const rows = Math.max(1, Math.ceil(units.length / perRow));
-    const key = [shown.columns, rows, perRow, this.theme, maximum, ring.rewrites, units.join()].join("/");
-    if (key !== this.key || this.ring !== ring) {
+    const stripMaximum = roundUp(ring.largestTotal);
+    const key = [shown.columns, rows, perRow, this.theme, maximum, stripMaximum, ring.rewrites, units.join()].join("/");
+    if (key !== this.key || this.ring !== ring || this.trials !== shown.trials) {
+      this.trials = shown.trials;
+      this.stripMaximum = stripMaximum;
       this.key = key;
       this.ring = ring;
       this.width = shown.columns;
@@ -136,7 +153,7 @@ export class Raster {
       this.units = units;
       this.maximum = maximum;
       this.table = colourTable(this.theme, maximum);
-      this.bitmap = new OffscreenCanvas(this.width, rows);
+      this.bitmap = new OffscreenCanvas(this.width, rows + STRIP);
       this.bitmapPen = /** @type {OffscreenCanvasRenderingContext2D} */ (
         this.bitmap.getContext("2d", { alpha: false })
       );
@@ -145,9 +162,12 @@ export class Raster {
     const from = Math.max(ring.start, shown.end - this.width);
     const isNext = from >= this.from && from <= this.to && shown.end >= this.to && this.to > 0;
     let first = isNext ? this.to : from;
+    if (!isNext) this.notes = new Annotations();
+    this.notes.extend(ring, first, shown.end, shown.trials);
+    this.notes.trim(from);
     if (!isNext && this.bitmapPen) {
       this.bitmapPen.fillStyle = INKS[this.theme].ground;
-      this.bitmapPen.fillRect(0, 0, this.width, this.rows);
+      this.bitmapPen.fillRect(0, 0, this.width, this.rows + STRIP);
     }
     while (first < shown.end) {
       // As far as the bitmap's edge.
@@ -163,7 +183,8 @@ export class Raster {
   /** @param {number} first column @param {number} n */
   #pixels(first, n) {
     const { ring, units, rows, perRow, table } = this;
-    const image = new ImageData(n, rows);
+    const image = new ImageData(n, rows + STRIP);
+    const [ground, bar] = [table[0], pixelOf(INKS[this.theme].strip)];
     const pixels = new Uint32Array(image.data.buffer);
     for (let i = 0; i < n; i += 1) {
       const base = ring.slot(first + i) * ring.nUnits;
@@ -176,39 +197,43 @@ export class Raster {
         }
         pixels[row * n + i] = table[count];
       }
+      const high = Math.round((ring.totals[ring.slot(first + i)] / this.stripMaximum) * STRIP);
+      for (let row = 0; row < STRIP; row += 1) {
+        pixels[(rows + row) * n + i] = row >= STRIP - high ? bar : ground;
+      }
     }
     return image;
   }
 
   /** @param {any} shown @param {number} columnPx */
   #marks(shown, columnPx) {
-    const { pen, plot, ring, scale } = this;
+    const { pen, plot, scale, notes } = this;
     const ink = INKS[this.theme];
     const line = Math.max(1, Math.round(scale));
-    let trial = null;
-    for (let column = this.from; column < this.to; column += 1) {
-      const slot = ring.slot(column);
-      const flags = ring.flags[slot];
-      const x = this.#x(shown, column);
-      if (flags & FLAG.GAP) this.#hatch(x, columnPx, ink.gap);
-      if (flags & FLAG.LOST) this.#tick(x, columnPx, ink.lost);
-      if (flags & FLAG.PERTURBED) {
-        pen.fillStyle = ink.tint;
-        pen.fillRect(x, plot.top - 2 * line, Math.ceil(columnPx), 2 * line);
-      }
-      if (trial !== null && ring.trials[slot] !== trial && !(flags & FLAG.GAP)) {
-        pen.fillStyle = ink.trial;
-        // Dots, on the column's first pixel: a line through all units would hide their counts.
-        for (let y = plot.top; y < plot.top + plot.height; y += 8 * line) {
-          pen.fillRect(Math.floor(x), y, line, 3 * line);
-        }
-      }
-      if (flags & FLAG.BREAK && column > ring.start) {
-        pen.fillStyle = ink.break;
-        pen.fillRect(Math.floor(x), plot.top, line, plot.height);
-      }
-      trial = ring.trials[slot];
+    const { gap, unobserved, perturbed, lost } = notes.spans;
+    for (const { x, width } of this.#pieces(shown, gap, columnPx)) this.#hatch(x, width, ink.gap, 8);
+    for (const { x, width } of this.#pieces(shown, unobserved, columnPx)) {
+      pen.fillStyle = ink.unobserved;
+      pen.fillRect(x, plot.top - 4 * line, width, 4 * line);
+      this.#hatch(x, width, ink.unobserved, 16);
     }
+    pen.fillStyle = ink.lost;
+    for (const { x, width } of this.#pieces(shown, lost, columnPx)) {
+      pen.fillRect(x, plot.top + plot.height, Math.max(width, 2), 5 * scale);
+    }
+    pen.fillStyle = ink.tint;
+    for (const { x, width } of this.#pieces(shown, perturbed, columnPx)) {
+      pen.fillRect(x, plot.top - 2 * line, Math.ceil(width), 2 * line);
+    }
+    pen.fillStyle = ink.trial;
+    for (const column of notes.edges) {
+      const x = Math.floor(this.#x(shown, column));
+      // Dots, on the column's first pixel: a line through all units would hide their counts.
+      for (let y = plot.top; y < plot.top + plot.height; y += 8 * line) pen.fillRect(x, y, line, 3 * line);
+    }
+    pen.fillStyle = ink.break;
+    for (const column of notes.breaks) pen.fillRect(Math.floor(this.#x(shown, column)), plot.top, line, plot.height);
+    for (const each of notes.events) this.#event(this.#x(shown, each.column) + columnPx / 2, each.event, ink);
     if (shown.sweep) {
       pen.fillStyle = ink.head;
       pen.fillRect(this.#x(shown, this.to), plot.top, 2 * line, plot.height);
@@ -229,27 +254,57 @@ export class Raster {
     }
   }
 
-  /** @param {number} x @param {number} width @param {string} colour */
-  #hatch(x, width, colour) {
+  /** Where spans are, px; in a sweep one that goes over the edge is two. @param {any} shown @param {readonly {from: number, to: number}[]} spans @param {number} columnPx */
+  #pieces(shown, spans, columnPx) {
+    const pieces = [];
+    for (const span of spans) {
+      for (let from = Math.max(span.from, this.from); from < span.to;) {
+        const edge = shown.sweep ? from - (from % this.width) + this.width : span.to;
+        const to = Math.min(span.to, edge);
+        pieces.push({ x: this.#x(shown, from), width: (to - from) * columnPx });
+        from = to;
+      }
+    }
+    return pieces;
+  }
+
+  /** An event of a trial, above the raster: each kind has a shape. @param {number} x @param {number} event @param {any} ink */
+  #event(x, event, ink) {
     const { pen, plot, scale } = this;
+    const [y, half] = [plot.top - 8 * scale, 4 * scale];
+    pen.fillStyle = pen.strokeStyle = ink.event;
+    pen.lineWidth = 1.5 * scale;
+    pen.beginPath();
+    if (event === 0) {
+      pen.rect(x - half + scale, y - half + scale, 2 * (half - scale), 2 * (half - scale));
+      pen.stroke();
+      return;
+    }
+    if (event === 1) {
+      pen.moveTo(x - half, y + half);
+      pen.lineTo(x, y - half);
+      pen.lineTo(x + half, y + half);
+    } else pen.arc(x, y, half, 0, 7);
+    pen.fill();
+  }
+
+  /** @param {number} x @param {number} width @param {string} colour @param {number} apart px of the page */
+  #hatch(x, width, colour, apart) {
+    const { pen, plot, scale } = this;
+    pen.save();
+    pen.beginPath();
+    pen.rect(x, plot.top, width, plot.height);
+    pen.clip();
     pen.strokeStyle = colour;
     pen.lineWidth = Math.max(1, scale);
     pen.beginPath();
-    const step = 8 * scale;
-    // Lines of a slope that goes on in the next column.
-    const shift = x % step;
-    for (let y = plot.top - step; y < plot.top + plot.height + step; y += step) {
-      pen.moveTo(x, y + shift);
-      pen.lineTo(x + width, y + shift + width);
+    const step = apart * scale;
+    for (let y = plot.top - width - step; y < plot.top + plot.height; y += step) {
+      pen.moveTo(x, y);
+      pen.lineTo(x + width, y + width);
     }
     pen.stroke();
-  }
-
-  /** @param {number} x @param {number} width @param {string} colour */
-  #tick(x, width, colour) {
-    const { pen, plot, scale } = this;
-    pen.fillStyle = colour;
-    pen.fillRect(x, plot.top + plot.height, Math.max(width, 2), 5 * scale);
+    pen.restore();
   }
 
   /** @param {any} shown */
@@ -266,30 +321,48 @@ export class Raster {
       const y = plot.top + ((row + 0.5) / this.rows) * plot.height;
       pen.fillText(String(shown.unitIds[this.units[row * this.perRow]]), plot.left - 6 * scale, y);
     }
+    pen.fillStyle = ink.text;
+    pen.fillText("all", plot.left - 6 * scale, this.strip.top + this.strip.height / 2);
+    this.#trialSpans(shown, ink);
     pen.textAlign = "center";
     const every = Math.max(1, Math.round(this.width / Math.max(2, Math.floor(plot.width / (90 * scale)))));
-    let lastTrialX = -Infinity;
-    for (let column = this.from; column < this.to; column += 1) {
+    const bottom = this.strip.top + this.strip.height;
+    pen.fillStyle = ink.text;
+    const first = Math.ceil(this.from / every) * every;
+    for (let column = first; column < this.to; column += every) {
       const slot = ring.slot(column);
       const x = this.#x(shown, column);
-      if (x < plot.left || x > plot.left + plot.width) continue;
-      if (column % every === 0 && !(ring.flags[slot] & FLAG.GAP)) {
+      if (x < plot.left || x > plot.left + plot.width || ring.flags[slot] & FLAG.GAP) continue;
+      const edge = 24 * scale;
+      const label = Math.min(Math.max(x, plot.left + edge), plot.left + plot.width - edge);
+      pen.fillText(clock(ring.packets[slot] * shown.binSeconds), label, bottom + 12 * scale);
+      pen.fillRect(x, bottom, Math.max(1, scale), 4 * scale);
+    }
+  }
+
+  /** A line for each trial, and its number where there is room. @param {any} shown @param {any} ink */
+  #trialSpans(shown, ink) {
+    const { pen, plot, scale } = this;
+    const columnPx = plot.width / this.width;
+    pen.textAlign = "left";
+    for (const span of this.notes.trials) {
+      for (const { x, width } of this.#pieces(shown, [span], columnPx)) {
+        const left = Math.max(x + scale, plot.left);
+        const right = Math.min(x + width - scale, plot.left + plot.width);
+        if (right <= left) continue;
+        pen.fillStyle = ink.reaches[(span.reach ?? 0) % ink.reaches.length];
+        pen.fillRect(left, plot.top - 16 * scale, right - left, 2 * scale);
         pen.fillStyle = ink.text;
-        const seconds = ring.packets[slot] * shown.binSeconds;
-        const edge = 24 * scale;
-        const label = Math.min(Math.max(x, plot.left + edge), plot.left + plot.width - edge);
-        pen.fillText(clock(seconds), label, plot.top + plot.height + 12 * scale);
-        pen.fillRect(x, plot.top + plot.height, Math.max(1, scale), 4 * scale);
-      }
-      const trial = ring.trials[slot];
-      const isStart = column === this.from || ring.trials[ring.slot(column - 1)] !== trial;
-      if (trial >= 0 && isStart && x - lastTrialX > 46 * scale) {
-        pen.textAlign = "left";
-        pen.fillStyle = ink.trial;
-        pen.fillText(`trial ${trial}`, x + 2 * scale, plot.top - 9 * scale);
-        pen.textAlign = "center";
-        lastTrialX = x;
+        const long = span.reach === null ? `trial ${span.trial}` : `trial ${span.trial} · reach ${span.reach}`;
+        const text = [long, `trial ${span.trial}`, String(span.trial)].find((each) => pen.measureText(each).width < right - left);
+        if (text) pen.fillText(text, left, plot.top - 23 * scale);
       }
     }
   }
+}
+
+/** The next of 1, 2, 5, 10, 20 and so on. @param {number} n */
+function roundUp(n) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, n)));
+  return [1, 2, 5, 10].map((each) => each * power).find((each) => each >= n) ?? 10 * power;
 }

@@ -15,10 +15,11 @@ const PAD = { left: 40, right: 8, top: 20, bottom: 36 };
  * @param {string} props.xLabel @param {string} props.yLabel
  * @param {[string, number][]} [props.ticks] of the x axis; else its ends and middle
  * @param {number | null} [props.mark] a vertical line
+ * @param {[string, number][]} [props.yTicks] of the y axis; else 0 and the largest value
  */
-export function Chart({ label, x, series, xLabel, yLabel, ticks, mark = null }) {
+export function Chart({ label, x, series, xLabel, yLabel, ticks, mark = null, yTicks }) {
   const all = series.flatMap((each) => each.values).filter((v) => v !== null && Number.isFinite(v));
-  const most = Math.max(1e-9, ...all.map(Number));
+  const most = Math.max(1e-9, ...all.map(Number), ...(yTicks ?? []).map(([, value]) => value));
   const step = x.length > 1 ? x[1] - x[0] : 1;
   const [from, to] = [x[0] ?? 0, (x[x.length - 1] ?? 1) + step];
   const px = (/** @type {number} */ value) => PAD.left + ((value - from) / (to - from)) * (W - PAD.left - PAD.right);
@@ -28,8 +29,8 @@ export function Chart({ label, x, series, xLabel, yLabel, ticks, mark = null }) 
     <svg viewBox="0 0 ${W} ${H}" role="img" aria-label=${label}>
       <line class="axis" x1=${PAD.left} y1=${py(0)} x2=${W - PAD.right} y2=${py(0)} />
       <line class="axis" x1=${PAD.left} y1=${PAD.top} x2=${PAD.left} y2=${py(0)} />
-      <text x=${PAD.left - 4} y=${PAD.top + 8} text-anchor="end">${number(most, most < 10 ? 1 : 0)}</text>
-      <text x=${PAD.left - 4} y=${py(0)} text-anchor="end">0</text>
+      ${(yTicks ?? [["0", 0], [number(most, most < 10 ? 1 : 0), most]]).map(([text, value]) => html`<text x=${PAD.left - 4} y=${py(Number(value)) + (value === 0 ? 0 : 4)} text-anchor="end">${text}</text>
+        ${value !== 0 && html`<line class="rule" x1=${PAD.left} x2=${W - PAD.right} y1=${py(Number(value))} y2=${py(Number(value))} />`}`)}
       ${marks.map(([text, value]) => html`<text x=${px(value)} y=${H - PAD.bottom + 14} text-anchor=${px(value) > W - 24 ? "end" : "middle"}>${text}</text>`)}
       <text class="name" x=${W - PAD.right} y=${H - 5} text-anchor="end">${xLabel}</text>
       <text class="name" x=${PAD.left - 4} y="10">${yLabel}</text>

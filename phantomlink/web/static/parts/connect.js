@@ -3,7 +3,6 @@
 import { html, signal } from "../vendor/preact.js";
 import { BASE, api, token } from "../api.js";
 import { snippets } from "../core/snippets.js";
-import { CaptureButton } from "./captures.js";
 import { attempt, copy } from "./notices.js";
 
 const chosen = signal(0);
@@ -22,8 +21,7 @@ export function Connect({ model }) {
   return html`<section class="card connect" aria-labelledby="connect-title">
     <div class="row"><h2 id="connect-title">Connect</h2><span class="push"></span>
       <button onClick=${() => void copy(new URL(`s/${encodeURIComponent(model.code)}`, BASE).href, "Link")}>Copy link</button>
-      <button onClick=${() => void copy(link(), "Link to this place")}>Link to this place</button>
-      <${CaptureButton} code=${model.code} /></div>
+      <button onClick=${() => void copy(link(), "Link to this place")}>Link to this place</button></div>
     <div class="segments" role="group" aria-label="Language">
       ${all.map((each, i) => html`<button aria-pressed=${i === chosen.value} onClick=${() => { chosen.value = i; }}>${each.name}</button>`)}
     </div>

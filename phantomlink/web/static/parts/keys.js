@@ -34,6 +34,10 @@ export function listenToKeys(model) {
     "?": () => { isShown.value = true; },
   };
   WINDOWS_SECONDS.forEach((seconds, i) => { actions[String(i + 1)] = () => model.set({ window: seconds }); });
+  // A button that was clicked would take the next Space; one that was pressed by a key keeps the focus.
+  addEventListener("click", (event) => {
+    if (event.detail > 0) /** @type {HTMLElement} */ (event.target).closest("button")?.blur();
+  });
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
       if (isShown.value) isShown.value = false;

@@ -1,6 +1,6 @@
 /** The raster with its controls, what the pointer is at, and the text behind the canvas. */
 
-import { html } from "../vendor/preact.js";
+import { html, signal } from "../vendor/preact.js";
 import { number, plural } from "../core/format.js";
 import { FLAG } from "../core/ring.js";
 import { colourAt } from "../core/palette.js";
@@ -8,6 +8,7 @@ import { theme } from "./shell.js";
 import { ViewControls } from "./transport.js";
 
 const PAGE = 64;
+const isTableOpen = signal(false);
 
 /** @param {{model: import("../live-model.js").LiveModel, canvas: any}} props */
 export function RasterPanel({ model, canvas }) {
@@ -46,6 +47,7 @@ function Scale({ model }) {
   return html`<span class="scale" aria-label="Colours of spikes in a column">
     ${steps.map((n) => html`<span><svg width="14" height="12" aria-hidden="true"><rect class="swatch" width="14" height="12" fill=${`rgb(${colourAt(theme.value, Math.sqrt(n / most)).join()})`} /></svg>${n}${n === most ? "+" : ""}</span>`)}
     <span class="dim">spikes in ${number(model.columnSeconds.value * 1000, 1)} ms</span>
+    <span class="events">□ target on</span><span class="events">▲ go cue</span><span class="events">● move onset</span>
   </span>`;
 }
 
@@ -55,6 +57,7 @@ function HoverText({ model }) {
   if (!hover) return html`<span class="dim">Point at the raster for counts; click for a unit.</span>`;
   const notes = [
     hover.flags & FLAG.GAP && "not known: the view was behind",
+    hover.flags & FLAG.UNOBSERVED && "nothing was observed then",
     hover.flags & FLAG.LOST && "packets lost on purpose",
     hover.flags & FLAG.PERTURBED && "perturbed",
     hover.flags & FLAG.MERGED && "summed with its neighbours on the way",
@@ -75,18 +78,21 @@ function States({ model }) {
 
 /** @param {{model: import("../live-model.js").LiveModel}} props */
 function RasterTable({ model }) {
+  return html`<details class="text" onToggle=${(/** @type {any} */ event) => { isTableOpen.value = event.currentTarget.open; }}>
+    <summary>As text</summary>
+    ${isTableOpen.value && html`<${Rates} model=${model} />`}
+  </details>`;
+}
+
+/** @param {{model: import("../live-model.js").LiveModel}} props */
+function Rates({ model }) {
   const { units } = model.shown.value;
   const rates = model.rates.value;
   const ids = model.unitIds.value;
   const total = rates.reduce((sum, rate) => sum + (Number.isFinite(rate) ? rate : 0), 0);
-  const now = model.now.value;
-  return html`<details class="text">
-    <summary>As text</summary>
-    <p>${plural(ids.length, "unit")}, ${number(total, 0)} spikes/s in all over the last minute at most;
-      packet ${number(now?.packet_id)}, trial ${now?.trial_id ?? "none"}.</p>
+  return html`<p>${plural(ids.length, "unit")}, ${number(total, 0)} spikes/s in all over the last minute at most.</p>
     <div class="scroll" tabindex="0" role="region" aria-label="Rates of the units"><table>
-      <thead><tr><th scope="col">Unit</th><th scope="col">Spikes/s</th><th scope="col"></th></tr></thead>
+      <thead><tr><th scope="col">Unit</th><th scope="col">Spikes/s</th><th scope="col"><span class="sr">What to do</span></th></tr></thead>
       <tbody>${units.slice(0, 200).map((/** @type {number} */ row) => html`<tr key=${row}><th scope="row">${ids[row]}</th><td>${number(rates[row], 1)}</td><td><button class="plain" onClick=${() => model.set({ unit: row })}>Show unit ${ids[row]}</button></td></tr>`)}</tbody>
-    </table></div>
-  </details>`;
+    </table></div>`;
 }

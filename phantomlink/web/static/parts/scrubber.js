@@ -6,6 +6,8 @@ import { clock, number } from "../core/format.js";
 const W = 1000;
 const H = 56;
 const zoom = signal({ from: 0, to: 1 });
+/** Packets that a brush (Shift and drag) goes over; null for none. */
+const brush = signal(/** @type {[number, number] | null} */ (null));
 
 /** @param {{model: import("../live-model.js").LiveModel, overview: any}} props */
 export function Scrubber({ model, overview }) {
@@ -21,7 +23,15 @@ export function Scrubber({ model, overview }) {
   };
   const drag = (/** @type {any} */ event) => {
     if (event.type === "pointerdown") event.currentTarget.setPointerCapture(event.pointerId);
-    if (event.buttons & 1) model.seekSoon(packetAt(event));
+    if (event.type === "pointerdown" && event.shiftKey) brush.value = [packetAt(event), packetAt(event)];
+    else if (brush.value !== null && event.buttons & 1) brush.value = [brush.value[0], packetAt(event)];
+    else if (event.buttons & 1) model.seekSoon(packetAt(event));
+  };
+  const release = () => {
+    if (brush.value === null) return;
+    const [from, to] = [Math.min(...brush.value), Math.max(...brush.value)];
+    brush.value = null;
+    model.post({ kind: "loopPackets", from, to });
   };
   const wheel = (/** @type {any} */ event) => {
     event.preventDefault();
@@ -48,16 +58,18 @@ export function Scrubber({ model, overview }) {
       <span class="big" data-test="position">${clock(position * bin)} <span class="dim">of ${clock(total * bin)}</span></span>
       <span class="dim">packet ${number(position)}</span>
       <span class="push"></span>
+      <span class="dim small">drag seeks · wheel zooms · Shift and drag loops in this view</span>
       ${to - from < 1 && html`<button onClick=${() => { zoom.value = { from: 0, to: 1 }; }}>Whole recording</button>`}
     </div>
     <svg class="line" viewBox="0 0 ${W} ${H}" preserveAspectRatio="none" role="slider" tabindex="0"
       aria-label="Position in the recording" aria-valuemin="0" aria-valuemax=${total - 1} aria-valuenow=${position}
       aria-valuetext=${`${clock(position * bin)} of ${clock(total * bin)}`}
-      onPointerDown=${drag} onPointerMove=${drag} onWheel=${wheel} onKeyDown=${keys}>
+      onPointerDown=${drag} onPointerMove=${drag} onPointerUp=${release} onPointerCancel=${release} onWheel=${wheel} onKeyDown=${keys}>
       <rect class="ground" width=${W} height=${H} />
       ${overview && html`<path class="overview" d=${area(overview, from, to)} />`}
       <${TrialTicks} trials=${model.trials.value} t0=${t0} bin=${bin} px=${px} />
       ${(state?.playheads ?? []).map((/** @type {any} */ head) => html`<line class="head other" x1=${px(head.current_packet)} x2=${px(head.current_packet)} y1="0" y2=${H} />`)}
+      ${brush.value && html`<rect class="brush" x=${px(Math.min(...brush.value))} width=${Math.max(1, Math.abs(px(brush.value[1]) - px(brush.value[0])))} height=${H} />`}
       <line class="head" x1=${px(position)} x2=${px(position)} y1="0" y2=${H} />
     </svg>
     ${overview ? null : html`<p class="dim small">Trials only: this server has no overview of the dataset yet.</p>`}

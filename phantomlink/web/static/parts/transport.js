@@ -3,6 +3,7 @@
 import { html } from "../vendor/preact.js";
 import { WINDOWS_SECONDS } from "../core/url-state.js";
 import { clock, number } from "../core/format.js";
+import { CaptureButton } from "./captures.js";
 
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4, 10, 25, 100];
 const REPLAYS = [0.25, 0.5, 1, 2, 4];
@@ -37,8 +38,9 @@ export function Transport({ model }) {
     </label>
     <${FilterChoice} model=${model} />
     <span class="push"></span>
+    <${CaptureButton} code=${model.code} />
     ${model.isPlayer.value
-      ? html`<span class="dim small">plays because of you</span><button onClick=${() => model.post({ kind: "play", play: false })}>Stop playing here</button>`
+      ? html`<button onClick=${() => model.post({ kind: "play", play: false })}>Stop playing</button>`
       : html`<button class=${noListener ? "primary" : ""} onClick=${() => model.post({ kind: "play", play: true })} disabled=${!state}>Play here</button>`}
   </section>`;
 }

@@ -2,6 +2,7 @@
 
 import { effect, html, render, signal } from "../vendor/preact.js";
 import { api, apiIfThere } from "../api.js";
+import { plural } from "../core/format.js";
 import { loadCaptures } from "../parts/captures.js";
 import { CursorPanel } from "../parts/cursor-panel.js";
 import { Connect } from "../parts/connect.js";
@@ -67,9 +68,9 @@ function LiveScreen({ model, holdRaster, holdCursor }) {
         <${RasterPanel} model=${model} canvas=${html`<div class="hold" ref=${holdRaster}></div>`} />
         <div class="side"><${CursorPanel} model=${model} canvas=${html`<div class="hold" ref=${holdCursor}></div>`} /><${Figures} model=${model} /></div>
         <${Scrubber} model=${model} overview=${overview.value} />
-        <div class="stack"><${PerturbationPanel} model=${model} /></div>
+        <div class="stack"><${PerturbationPanel} model=${model} /><${DecoderList} model=${model} /></div>
         <div class="stack"><${UnitPanel} model=${model} /></div>
-        <div class="stack"><${DecoderList} model=${model} /><${Connect} model=${model} /></div>
+        <div class="stack"><${Connect} model=${model} /></div>
       </div>
     </div>
   </${Shell}>`;
@@ -84,20 +85,25 @@ function Headline({ model }) {
     <h1>${model.code}</h1>
     <span class="live-dot ${model.isLive.value ? "on" : "off"}" data-test="live"><span class="shape" aria-hidden="true"></span>${model.isLive.value ? "live" : "not live"}</span>
     ${shown && html`<span data-test="state"><${StateBadge} state=${shown} withDetail=${true} /></span>`}
+    ${model.isPlayer.value && html`<span class="dim">plays because of you</span>`}
     <span class="dim">${model.metadata.value?.dataset ?? ""}${model.metadata.value?.is_synthetic ? ", synthetic" : ""}</span>
+    <${Lacks} missing=${model.metadata.value?.missing ?? []} />
     ${state?.viewers > 1 && html`<span class="dim">${state.viewers} views</span>`}
   </div>`;
 }
 
-/** Why there is no connection, or what the recording lacks. @param {{model: LiveModel}} props */
+/** What the recording lacks, by name. @param {{missing: string[]}} props */
+function Lacks({ missing }) {
+  if (missing.length === 0) return null;
+  return html`<details class="lacks"><summary>lacks ${plural(missing.length, "thing")}</summary><ul class="card">${missing.map((line) => html`<li>${line}</li>`)}</ul></details>`;
+}
+
+/** Why there is no connection. @param {{model: LiveModel}} props */
 function Trouble({ model }) {
   const status = model.status.value;
   const left = (model.retryAt.value - model.clockMs.value) / 1000;
   const shown = connectionState(status, left);
-  const missing = model.metadata.value?.missing ?? [];
-  if (shown.name === "open") {
-    return missing.length ? html`<details class="banner info"><summary>What this recording lacks (${missing.length})</summary><ul>${missing.map((/** @type {string} */ line) => html`<li>${line}</li>`)}</ul></details>` : null;
-  }
+  if (shown.name === "open") return null;
   const create = () => attempt(async () => {
     await api("api/sessions/create", { method: "POST", body: { custom_code: model.code } });
     location.reload();

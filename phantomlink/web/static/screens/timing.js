@@ -56,13 +56,13 @@ function TimingScreen() {
 /** @param {{head: any, before: any}} props */
 function Playhead({ head, before }) {
   const late = head.lateness_us;
-  const name = Object.entries(head.filter).filter(([, value]) => value !== null).map(([key, value]) => `${key} ${value}`).join(", ") || "all of it";
+  const name = Object.entries(head.filter).filter(([, value]) => value !== null).map(([key, value]) => `${key} ${value}`).join(", ") || "whole recording";
   const buckets = merged(late.histogram, before?.lateness_us.histogram ?? []);
   return html`<section class="card" aria-label=${`Lateness of the playhead over ${name}`}>
     <h2>Lateness <span class="dim small">${name}</span></h2>
     ${late.count === 0 ? html`<${Empty} title="Nothing has been sent yet">Lateness is measured on packets, and packets need a listener.</${Empty}>` : html`
       <dl class="facts">${[["p50", late.p50], ["p99", late.p99], ["p99.9", late.p999], ["latest", late.max]].map(([label, value]) => html`<div><dt>${label}</dt><dd>${micros(value)}</dd></div>`)}</dl>
-      <${Chart} label=${`Lateness of ${number(late.count)} packets: median ${micros(late.p50)}, 99 % within ${micros(late.p99)}`} x=${buckets.map((_, i) => i)} series=${[{ name: "since the start", values: buckets.map((each) => Math.log10(1 + each.packets)), kind: "bars" }, { name: "last 2 s", values: buckets.map((each) => Math.log10(1 + each.recent)), kind: "steps" }]} xLabel="lateness (log)" yLabel="log10(1 + packets)" ticks=${buckets.flatMap((each, i) => (/** @type {any} */ (i) % Math.max(1, Math.ceil(buckets.length / 5)) === 0 ? [[micros(each.up_to_us), i]] : []))} />`}
+      <${Chart} label=${`Lateness of ${number(late.count)} packets: median ${micros(late.p50)}, 99 % within ${micros(late.p99)}`} x=${buckets.map((_, i) => i)} series=${[{ name: "since the start", values: buckets.map((each) => Math.log10(1 + each.packets)), kind: "bars" }, { name: "last 2 s", values: buckets.map((each) => Math.log10(1 + each.recent)), kind: "steps" }]} xLabel="lateness, at most" yLabel="packets (log)" yTicks=${decades(buckets)} ticks=${buckets.flatMap((each, i) => (/** @type {any} */ (i) % Math.max(1, Math.ceil(buckets.length / 5)) === 0 ? [[micros(each.up_to_us), i]] : []))} />`}
     <dl class="facts">
       ${[["packets", number(head.packets)], ["drift", head.drift_ppm === null ? "–" : `${number(head.drift_ppm, 2)} ppm`], ["stalls", number(head.stalls)], ["overruns", number(head.overruns)], ["anchors", number(head.anchors)], ["hand-over p99", micros(head.handover_us.p99)], ["lost on purpose", number(head.injected.lost)], ["delayed on purpose", number(head.injected.delayed)]].map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}
     </dl>
@@ -90,6 +90,13 @@ function merged(histogram, before) {
     all.push(octaves.get(octave) ?? { up_to_us: 2 ** octave, packets: 0, recent: 0 });
   }
   return all;
+}
+
+/** Ticks of a logarithmic axis of numbers. @param {{packets: number}[]} buckets @returns {[string, number][]} */
+function decades(buckets) {
+  const most = Math.max(1, ...buckets.map((each) => each.packets));
+  const ticks = [1, 10, 100, 1000, 1e4, 1e5, 1e6, 1e7, 1e8];
+  return ticks.filter((n, i) => i === 0 || ticks[i - 1] < most).map((n) => [n >= 1e6 ? `${n / 1e6}M` : n >= 1000 ? `${n / 1000}k` : String(n), Math.log10(1 + n)]);
 }
 
 /** @param {{shown: any}} props */
