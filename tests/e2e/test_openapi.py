@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from datetime import UTC, datetime
+from functools import partial
 
 import msgpack
 import numpy as np
@@ -23,6 +24,7 @@ from phantomlink.rest.stream_metadata import StreamMetadata
 from phantomlink.rest.table import ROUTES
 from phantomlink.wire.packet import packet_data
 from tests.fakes import ListSink
+from tests.waiting import until
 
 DOCUMENT = openapi_document(ROUTES)
 
@@ -256,6 +258,10 @@ async def test_answers_are_as_described(app, tmp_path, monkeypatch):
         played = app.get_service().recording
         where = url.replace("DATASET", played.dataset).replace("UNIT", str(played.unit_ids[0]))
         where = where.replace("CAPTURE", capture.id)
+        if (method, path) == ("delete", "/api/captures/{id}"):
+            # Until it has been converted that is 409.
+            is_read = partial(until, lambda: app.get_service().captures.get(capture.id).is_read)
+            await trio.to_thread.run_sync(is_read)
         answer = await client.open(where, method=method.upper(), **({} if body is None else kind))
         assert answer.status_code == status, url
         described = DOCUMENT["paths"][path][method]["responses"][str(status)]

@@ -182,7 +182,11 @@ class Captures:
             CaptureNotFoundError: there is none.
             CaptureConflictError: it is being converted.
         """
-        info = await self.stop(capture_id)
+        running = self._running.get(capture_id)
+        if running is not None:
+            running.detach("deleted")
+            await self._finish(running, None, converts=False)
+        info = self.get(capture_id)
         if self._conversions.is_busy(capture_id):
             raise CaptureConflictError(f"capture {capture_id} is being converted: ask again")
         self._conversions.forget(capture_id)
@@ -241,7 +245,9 @@ class Captures:
                 capture.detach(why)
                 await self._finish(capture, why)
 
-    async def _finish(self, capture: RunningCapture, torn: str | None) -> None:
+    async def _finish(
+        self, capture: RunningCapture, torn: str | None, *, converts: bool = True
+    ) -> None:
         """Write the end of a capture that takes no more packets."""
         await trio.to_thread.run_sync(self._finish_now, capture, torn, limiter=self._thread)
         if self._running.pop(capture.capture_id, None) is None:
@@ -250,7 +256,8 @@ class Captures:
             logger.warning(
                 "Capture %s is %s: %s", capture.capture_id, capture.state, capture.reason
             )
-        self._make(self._finished[capture.capture_id], "nwb")
+        if converts:
+            self._make(self._finished[capture.capture_id], "nwb")
 
     def _make(self, info: CaptureInfo, form: str) -> None:
         outs = {form: form_path(self._folder, info, form)}
