@@ -13,7 +13,13 @@ from phantomlink import __version__  # noqa: E402
 project = "PhantomLink"
 author = "the PhantomLink contributors"
 version = release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "rest_routes"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "rest_routes",
+]
 exclude_patterns = ["extensions"]
 
 # The anchors that GitHub gives to headings.
@@ -31,9 +37,11 @@ default_role = "literal"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "PhantomLink"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"start": [], "guide/beginners": []}
+html_sidebars = {"index": [], "start": [], "guide/beginners": []}
 html_theme_options = {
     "logo": {"text": "PhantomLink"},
     "show_prev_next": False,
