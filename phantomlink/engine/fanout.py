@@ -66,6 +66,12 @@ class Release:
         for frame in self._frames.values():
             frame.stamp(timestamp)
 
+    def with_packet(self, packet: Packet) -> Release:
+        """The same tick with another packet in its place, whose frames are made when wanted."""
+        other = Release(packet, self._encoders, self.fault)
+        other.deadline_ns, other.timestamp = self.deadline_ns, self.timestamp
+        return other
+
     def frame(self, wire_format: PacketForm) -> Frame:
         """Its stamped frame; made here for a form that nobody wanted when it was built."""
         frame = self._frames.get(wire_format)

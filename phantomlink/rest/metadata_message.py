@@ -9,6 +9,7 @@ import msgspec
 
 from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
+from phantomlink.outputs.decoders.kind import scores_of
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.rest.stream_metadata import stream_metadata
 from phantomlink.service.service import Service
@@ -33,6 +34,7 @@ class MetadataMessage:
     ) -> None:
         self._wire_format = admission.wire_format
         self._hide = admission.hide
+        self._scores = scores_of(session) if admission.decoded else None
         self._header = session.parts.encoders.header
         self._timestamp = session.parts.clock.wall_seconds()
         self._metadata = stream_metadata(service, session)
@@ -49,6 +51,8 @@ class MetadataMessage:
             packet = (await self._snapshot()).packet
             if self._hide:
                 packet = without(packet, self._hide)
+            if self._scores is not None:
+                packet = self._scores.with_decoded(packet)
             compact = self._wire_format is WireFormat.COMPACT
             message = {
                 "type": "metadata",
@@ -78,7 +82,7 @@ class MetadataMessages:
 
     def news(self, session: Session, admission: Admission) -> MetadataMessage:
         """The message of a stream that has just changed: one for all who would get the same."""
-        key = (admission.filter, admission.form, self._base_url)
+        key = (admission.filter, admission.form, admission.decoded, self._base_url)
         message = session.shared_news.get(key)
         if not isinstance(message, MetadataMessage):
             message = session.shared_news[key] = self(session, admission)

@@ -16,7 +16,7 @@ from typing import Any
 from phantomlink.wire.packet import Packet, StreamHeader
 
 # They differ from client to client, and from one playing to the next.
-NOT_IN_PAYLOAD = frozenset({"timestamp", "sequence_number"})
+NOT_IN_PAYLOAD = frozenset({"timestamp", "sequence_number", "decoded"})
 
 _LEADING_ZEROS = re.compile(r"e([+-])0+")
 
@@ -28,7 +28,7 @@ def canonical_payload(data: Mapping[str, Any]) -> bytes:
         data: `data` of the packet's message, as received.
 
     Returns:
-        All of it but timestamp and sequence number as canonical JSON, and a newline.
+        All of it but `NOT_IN_PAYLOAD` as canonical JSON, and a newline.
     """
     kept = {name: value for name, value in data.items() if name not in NOT_IN_PAYLOAD}
     return canonical_json(kept).encode() + b"\n"

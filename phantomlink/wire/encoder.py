@@ -18,7 +18,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.wire.packet import Packet, StreamHeader, packet_data, without
+from phantomlink.wire.packet import Packet, StreamHeader, decoded_data, packet_data, without
 
 # 10 digits of seconds and 6 decimals: the same width until the year 2286.
 _JSON_TIMESTAMP = "%017.6f"
@@ -34,6 +34,7 @@ _AFTER_SPIKES = (
     "loop",
     "observed",
     "perturbation_id",
+    "decoded",
 )
 
 
@@ -158,10 +159,11 @@ class MsgpackEncoder:
         self._distance = pack("distance_to_target")
         self._trial_id, self._trial_time = pack("trial_id"), pack("trial_time_ms")
         self._loop = pack("loop")
-        # With one or two members more at the end: not observed, and the perturbation's.
-        self._heads = tuple(self._head.replace(b"\x89", bytes((0x89 + n,))) for n in range(3))
+        # With up to three members more at the end: not observed, the perturbation's, decoded.
+        self._heads = tuple(self._head.replace(b"\x89", bytes((0x89 + n,))) for n in range(4))
         self._not_observed = pack("observed") + pack(False)
         self._perturbation_id = pack("perturbation_id")
+        self._decoded = pack("decoded")
 
     def encode(self, packet: Packet) -> Frame:
         """The packet's frame, its timestamp still to be stamped."""
@@ -169,9 +171,10 @@ class MsgpackEncoder:
         pack = self._pack
         intention = packet.intention
         perturbed = packet.perturbation_id is not None
+        decoded = packet.decoded
         before = b"".join(
             (
-                self._heads[perturbed + (not packet.observed)],
+                self._heads[perturbed + (not packet.observed) + (decoded is not None)],
                 pack(packet.packet_id),
                 self._sequence_key,
                 pack(packet.sequence_number),
@@ -216,6 +219,8 @@ class MsgpackEncoder:
             payload += self._not_observed
         if perturbed:
             payload += self._perturbation_id + pack(packet.perturbation_id)
+        if decoded is not None:
+            payload += self._decoded + pack(decoded_data(decoded))
         return Frame(payload, len(before), text=False)
 
     def _pack_counts(self, counts: NDArray[np.uint16]) -> bytes:

@@ -6,6 +6,7 @@ The names and shapes of the message are the contract with clients that already e
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,6 +35,9 @@ class Intention:
 
 NO_INTENTION = Intention()
 
+Velocity = tuple[float | None, float | None]
+"""vx, vy in the recording's own units; None where a decoder has said nothing."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packet:
@@ -51,6 +55,7 @@ class Packet:
         trial_time_ms: from the start of the trial to the start of the bin.
         perturbation_id: what has been done to the counts; None when they are the recording's own.
         observed: False when nothing of the bin's time was observed: its counts are not known.
+        decoded: what built-in decoders say, by name; None where that was not asked for.
     """
 
     packet_id: int
@@ -66,6 +71,7 @@ class Packet:
     trial_time_ms: float | None
     perturbation_id: str | None = None
     observed: bool = True
+    decoded: Mapping[str, Velocity] | None = None
 
 
 HIDEABLE = ("kinematics", "intention", "trial")
@@ -159,7 +165,14 @@ def packet_data(
         data["observed"] = False
     if packet.perturbation_id is not None:
         data["perturbation_id"] = packet.perturbation_id
+    if packet.decoded is not None:
+        data["decoded"] = decoded_data(packet.decoded)
     return data
+
+
+def decoded_data(decoded: Mapping[str, Velocity]) -> dict[str, dict[str, float | None]]:
+    """The `decoded` of a packet."""
+    return {name: {"vx": vx, "vy": vy} for name, (vx, vy) in decoded.items()}
 
 
 def compact_spikes(counts: NDArray[np.uint16], bin_size_ms: float) -> dict[str, Any]:

@@ -8,16 +8,20 @@ import json
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import msgpack
+import numpy as np
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from phantomlink.cli import main
 from phantomlink.decoding import load_model
+from phantomlink.evaluation.feed import DecoderFeed
 from phantomlink.recordings.synthetic import synthesize
-from tests.clients import decode
+from tests.clients import decode, receive
 from tests.servers import live_server
 from tests.unit.test_scoring_report import NASTY
 
@@ -45,8 +49,9 @@ def server(recording, models_dir):
 
 
 @contextmanager
-def serving(recording, models_dir, **env):
-    with live_server(recording, env={"PHANTOM_MODELS_DIR": str(models_dir), **env}) as server:
+def serving(recording, models_dir, entry="serve", **env):
+    env = {"PHANTOM_MODELS_DIR": str(models_dir), **env}
+    with live_server(recording, env=env, entry=entry) as server:
         yield server
 
 
@@ -174,6 +179,39 @@ def test_a_model_plays_along_and_its_score_is_the_offline_one(
     assert set(live) & set(range(6)) == set()  # trials that it was fitted to are not scored
     assert server.request("DELETE", f"/api/models/{model}")[0] == 409
     assert server.request("DELETE", "/api/sessions/along/decoders/kf")[0] == 200
+
+
+@pytest.mark.parametrize("entry", ["serve", "hypercorn"])
+def test_packets_say_what_a_built_in_decoder_makes_of_them(
+    recording, models_dir, model, tmp_path, entry
+):
+    with serving(recording, models_dir, entry=entry) as server:
+        create(server, "shown", blind={"test_trials": [7, 8]})
+        body = {"model": model}
+        assert server.request("PUT", "/api/sessions/shown/decoders/kf", body)[0] == 200
+        (tmp_path / "m.npz").write_bytes(fetch(server, f"/api/models/{model}/file")[0])
+        feed = DecoderFeed("kf", load_model(tmp_path / "m.npz").decoder())
+        url = f"{server.ws}/stream/shown?decoded=1&hide=kinematics&format="
+        with ThreadPoolExecutor(3) as pool:
+            forms = ("msgpack", "json", "compact")
+            of_forms = list(pool.map(lambda form: receive(url + form, 60), forms))
+        for got in of_forms:
+            assert got.metadata["data"]["decoded"].keys() == {"kf"}
+            assert got.gaps == []
+        said = {}
+        for form, got in zip(forms, of_forms, strict=True):
+            for packet in got.packets:
+                assert packet["decoded"].keys() == {"kf"}
+                mine = (packet["kinematics"]["vx"], packet["decoded"])
+                assert said.setdefault(packet["sequence_number"], mine) == mine
+            if form == "msgpack":
+                assert [p["sequence_number"] for p in got.packets[:1]] == [0]
+                for packet in got.packets:
+                    counts = np.array(packet["spikes"]["spike_counts"])
+                    vx, vy, *_ = feed.packet(packet["sequence_number"], packet["packet_id"], counts)
+                    assert packet["decoded"]["kf"] == {"vx": vx, "vy": vy}
+        with pytest.raises(InvalidStatus, match="422"):
+            receive(f"{server.ws}/stream/shown?decoded=1&trial_id=2", 1)
 
 
 def test_models_learn_on_as_they_are_told(server, model):

@@ -40,6 +40,10 @@ def packets(draw):
         trial_time_ms=draw(maybe_float),
         perturbation_id=draw(st.none() | st.text("0123456789abcdef", min_size=1, max_size=16)),
         observed=draw(st.booleans()),
+        decoded=draw(
+            st.none()
+            | st.dictionaries(st.text("ab-_1", min_size=1), st.tuples(maybe_float, maybe_float))
+        ),
     )  # fmt: skip
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,10 @@ from phantomlink.evaluation.feed import DecoderFeed
 from phantomlink.outputs.decoders.playheads import PlayheadKey
 from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.scoring import MAX_OPEN_PACKETS, Prediction, Scoreboard, SentPacket
+from phantomlink.wire.packet import Velocity
+
+_KEPT_VELOCITIES = 1024
+"""A view of a fast session asks for some hundred packets at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,8 @@ class Player:
     """A model that predicts along with a session, on its unfiltered playhead.
 
     It keeps nothing playing and takes no part in a tick: what has left waits here, and is decoded
-    once a second in steps between which ticks come first. How long a step took is its latency.
-    It predicts a packet first and learns from it after.
+    once a second, or as soon as somebody wants to see it, in steps between which ticks come first.
+    How long a step took is its latency. It predicts a packet first and learns from it after.
 
     Args:
         name: on the scoreboard.
@@ -85,6 +91,8 @@ class Player:
         self._waiting: deque[tuple[PlayheadKey, SentPacket, NDArray[np.uint16], bool]] = deque(
             maxlen=MAX_OPEN_PACKETS
         )
+        # By sequence number: which packet, vx, vy.
+        self._said = [(-1, math.nan, math.nan)] * _KEPT_VELOCITIES
 
     def sent(
         self,
@@ -105,8 +113,26 @@ class Player:
         if not packet.is_lost:
             self._waiting.append((key, packet, counts, is_taught))
 
-    async def decode(self, board: Scoreboard, budget: LoopBudget) -> None:
+    def stop(self) -> None:
+        """Decode nothing more."""
+        self._waiting.clear()
+
+    def velocity(self, sequence_number: int) -> Velocity:
+        """What it has said of a packet lately; None where it has said nothing."""
+        number, vx, vy = self._said[sequence_number % _KEPT_VELOCITIES]
+        if number != sequence_number:
+            return None, None
+        return vx if math.isfinite(vx) else None, vy if math.isfinite(vy) else None
+
+    async def decode(
+        self, board: Scoreboard, budget: LoopBudget, on_wait: Callable[[], None] | None = None
+    ) -> None:
         """Decode what has left.
+
+        Args:
+            board: that it answers on.
+            budget: of the loop.
+            on_wait: called before it is fitted again, which takes a while.
 
         Raises:
             DecoderError: the decoder failed.
@@ -117,11 +143,15 @@ class Player:
             said = self._feed.packet(packet.sequence_number, packet.packet_id, counts)
             took_ns = time.perf_counter_ns() - began_ns
             if said is not None:
+                number = packet.sequence_number
+                self._said[number % _KEPT_VELOCITIES] = (number, said[0], said[1])
                 prediction = Prediction(packet.packet_id, said, packet.loop, packet.sequence_number)
                 board.answer(self.name, self, key, prediction, packet.sent_ns + took_ns)
                 if is_taught:
                     self._feed.learn(np.array(packet.truth), packet.trial_id)
                 if self._feed.needs_refit:
+                    if on_wait is not None:
+                        on_wait()
                     await trio.to_thread.run_sync(self._feed.refit)
             if budget.is_over:
                 await budget.end()

@@ -14,10 +14,10 @@ for it; pairing does not.
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import trio
@@ -25,18 +25,18 @@ import trio
 from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
 from phantomlink.engine.session import Session
 from phantomlink.errors import PhantomLinkError
-from phantomlink.evaluation.feed import DecoderError
 from phantomlink.evaluation.truth import HiddenTruth, Truth, read_hidden, read_min_speed
 from phantomlink.outputs.decoders.client_input import ClientAnswer, ClientInput, InputCounters
+from phantomlink.outputs.decoders.decoded import DecodedPackets
 from phantomlink.outputs.decoders.player import Player
+from phantomlink.outputs.decoders.players import Players
 from phantomlink.outputs.decoders.playheads import FollowedPlayheads, PlayheadKey
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.blind import BlindBins, hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.scoring import MAX_DECODERS, Outcome, Scoreboard, ScoringRules
-
-logger = logging.getLogger(__name__)
+from phantomlink.wire.packet import Packet
 
 T = TypeVar("T")
 KIND = "decoders"
@@ -104,6 +104,7 @@ class SessionScores:
     Attributes:
         board: of the session; None before the first prediction.
         counters: of what its clients sent, of all of them together.
+        decoded: its packets together with what built-in decoders make of them.
         settled: set: there is nothing to wait for.
     """
 
@@ -129,7 +130,8 @@ class SessionScores:
         self._closing = trio.Lock()
         self._clients: dict[ClientInput, None] = {}
         self._answer_followers: dict[Callable[[ClientAnswer], None], None] = {}
-        self._players: dict[str, Player] = {}
+        self._players = Players()
+        self.decoded = DecodedPackets(self.decode, self.with_decoded)
         self._summaries: list[dict[str, Any]] = []
 
     def as_json(self) -> None:
@@ -149,16 +151,21 @@ class SessionScores:
             self._hidden = await trio.to_thread.run_sync(read_hidden, bins, limiter=thread)
         self._truth = self._shared.of(whole)
         with session.followed_by(self._on_event):
-            while True:
-                await self._woken.wait()
-                if not self._has_min_speed.is_set():
-                    assert self.board is not None
-                    self.board.rules.min_speed = await self._shared.min_speed(session)
-                    self._has_min_speed.set()
-                while self._is_active:
-                    await trio.sleep(_CLOSE_EVERY_SECONDS)
-                    async with self._closing:
-                        await self._close_and_work()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.decoded.run)
+                await self._close_forever(session)
+
+    async def _close_forever(self, session: Session) -> None:
+        while True:
+            await self._woken.wait()
+            if not self._has_min_speed.is_set():
+                assert self.board is not None
+                self.board.rules.min_speed = await self._shared.min_speed(session)
+                self._has_min_speed.set()
+            while self._is_active:
+                await trio.sleep(_CLOSE_EVERY_SECONDS)
+                async with self._closing:
+                    await self._close_and_work()
 
     @contextmanager
     def client(
@@ -217,7 +224,7 @@ class SessionScores:
     @property
     def players(self) -> Mapping[str, Player]:
         """The built-in decoders that play along, by name."""
-        return self._players
+        return self._players.by_name
 
     def put(self, player: Player) -> None:
         """Let a built-in decoder play along, in the place of one of its name.
@@ -226,7 +233,7 @@ class SessionScores:
             DecoderNameError: a client has the name, or all names are in use.
         """
         board = self.activated()
-        before = self._players.pop(player.name, None)
+        before = self._players.discard(player.name)
         if before is not None:
             board.disconnect(before)
         elif player.name in board.names and board.decoder(player.name).connection is not None:
@@ -238,7 +245,7 @@ class SessionScores:
         if outcome is not Outcome.SCORED:
             raise DecoderNameError(f"{MAX_DECODERS} decoders are connected: remove one first")
         board.decoder(player.name).unscored = player.training_trials
-        self._players[player.name] = player
+        self._players.add(player)
 
     async def reset(self, name: str) -> None:
         """Begin a new run of a decoder with the next packet.
@@ -260,16 +267,22 @@ class SessionScores:
         async with self._closing:
             if self.board is None or name not in self.board.names:
                 raise KeyError(name)
-            self._players.pop(name, None)
+            self._players.discard(name)
             self.board.remove(name)
 
-    async def _decode(self, player: Player, board: Scoreboard, budget: LoopBudget) -> None:
-        try:
-            await player.decode(board, budget)
-        except DecoderError as error:
-            logger.warning("Decoder %s stops: %s", player.name, error)
-            self._players.pop(player.name, None)
-            board.disconnect(player)
+    async def decode(self, on_wait: Callable[[], None] | None = None) -> None:
+        """Let built-in decoders decode what has left by now, where there are any.
+
+        Args:
+            on_wait: called before a decoder is fitted again, which takes a while.
+        """
+        if self.board is not None and self._players:
+            self.sync()
+            await self._players.decode(self.board, LoopBudget(), on_wait)
+
+    def with_decoded(self, packet: Packet) -> Packet:
+        """A packet of the unfiltered playhead, with what built-in decoders have said of it."""
+        return replace(packet, decoded=self._players.velocities(packet))
 
     def playhead(self, wanted: Filter) -> PlayheadKey:
         """The playhead of a filter that somebody listens to."""
@@ -299,8 +312,8 @@ class SessionScores:
         for key, packet, counts in playheads.take(truth, self._hidden):
             board.sent(key, packet)
             if key.filter == NO_FILTER:
-                for player in self._players.values():
-                    player.sent(key, packet, counts, is_taught=packet.packet_id not in self._hidden)
+                is_taught = packet.packet_id not in self._hidden
+                self._players.sent(key, packet, counts, is_taught=is_taught)
 
     def now_ns(self) -> int:
         """By the clock of the session."""
@@ -346,8 +359,7 @@ class SessionScores:
         assert playheads is not None
         self.sync()
         budget = LoopBudget()
-        for player in list(self._players.values()):
-            await self._decode(player, board, budget)
+        await self._players.decode(board, budget)
         board.close(self.now_ns())
         for key in playheads.gone():
             board.close_all(key)

@@ -11,6 +11,7 @@ fewer bins.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -38,6 +39,8 @@ class Columns:
         intention: (n, 4) float32, target_x, target_y, target_id, reach_id of it; NaN likewise.
         trial_ids: (n,) int32, of it; `NO_TRIAL` outside trials.
         lost: (n,) uint8, packets that were lost on purpose.
+        decoded: (n, 2) float32 by name of a built-in decoder, vx, vy of the last packet sent; NaN
+            where it said nothing.
         perturbation_id: what was done to the counts; None for nothing.
         timestamp: when the last packet left, Unix s.
     """
@@ -54,6 +57,7 @@ class Columns:
     lost: NDArray[np.uint8]
     perturbation_id: str | None
     timestamp: float
+    decoded: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -81,7 +85,17 @@ class Columns:
             intention=self.intention[start:stop],
             trial_ids=self.trial_ids[start:stop],
             lost=self.lost[start:stop],
+            decoded=self.decoded_rows(slice(start, stop)),
         )
+
+    def decoded_rows(self, rows: slice) -> dict[str, NDArray[np.float32]]:
+        """What is decoded in some of the columns."""
+        return {name: values[rows] for name, values in self.decoded.items()}
+
+    def decoded_by(self, name: str) -> NDArray[np.float32]:
+        """(n, 2) what one decoder said; NaN throughout where it was not there."""
+        values = self.decoded.get(name)
+        return np.full((len(self), 2), np.nan, np.float32) if values is None else values
 
 
 @dataclass(slots=True)
@@ -202,6 +216,7 @@ class ColumnBuilder:
                 lost=np.array([min(len(column.lost), _MOST_IN_A_COUNT)], np.uint8),
                 perturbation_id=perturbation_id,
                 timestamp=column.timestamp,
+                decoded=_decoded(sent[-1] if sent else None),
             )
         )
 
@@ -227,6 +242,10 @@ def _concatenated(run: list[Columns]) -> Columns:
         trial_ids=np.concatenate([each.trial_ids for each in run]),
         lost=np.concatenate([each.lost for each in run]),
         timestamp=run[-1].timestamp or run[0].timestamp,
+        decoded={
+            name: np.concatenate([each.decoded_by(name) for each in run])
+            for name in dict.fromkeys(name for each in run for name in each.decoded)
+        },
     )
 
 
@@ -245,6 +264,14 @@ def _or_nan(value: float | None) -> float:
 def _kinematics(packet: Packet | None) -> NDArray[np.float32]:
     values = (None,) * 4 if packet is None else (packet.vx, packet.vy, packet.x, packet.y)
     return np.array([[_or_nan(value) for value in values]], np.float32)
+
+
+def _decoded(packet: Packet | None) -> dict[str, NDArray[np.float32]]:
+    said = {} if packet is None or packet.decoded is None else packet.decoded
+    return {
+        name: np.array([[_or_nan(value) for value in velocity]], np.float32)
+        for name, velocity in said.items()
+    }
 
 
 def _intention(packet: Packet | None) -> NDArray[np.float32]:

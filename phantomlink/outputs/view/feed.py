@@ -19,11 +19,12 @@ from typing import Protocol
 
 import trio
 
-from phantomlink.engine.events import SessionEvent, SessionEventKind
+from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
 from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
 from phantomlink.errors import RecordingError
 from phantomlink.outputs.decoders.kind import scores_of
+from phantomlink.outputs.decoders.scores import SessionScores
 from phantomlink.outputs.view.columns import ColumnBuilder, Columns, columns_of
 from phantomlink.outputs.view.history import ColumnHistory
 from phantomlink.outputs.view.messages import (
@@ -218,6 +219,9 @@ class ViewFeed:
     async def _take(self) -> None:
         """Make columns of what has come."""
         arrived, self._arrived = self._arrived, []
+        scores = self._decoding_scores
+        if scores is not None and arrived:
+            await scores.decode()
         budget = LoopBudget()
         newest_ns = 0
         for item in arrived:
@@ -225,16 +229,27 @@ class ViewFeed:
                 self._builder.finish_run()
                 continue
             release, is_lost = item
+            packet = release.packet
             if is_lost:
-                self._builder.take_lost(release.packet)
+                self._builder.take_lost(packet)
             else:
-                self._builder.take(release.packet, release.timestamp or 0.0)
+                packet = packet if scores is None else scores.with_decoded(packet)
+                self._builder.take(packet, release.timestamp or 0.0)
             newest_ns = release.deadline_ns or newest_ns
             if budget.is_over:
                 await budget.end()
         self.history.append(self._builder.finished())
         if newest_ns:
             self._due_ns = newest_ns + _INTERVAL_NS
+
+    @property
+    def _decoding_scores(self) -> SessionScores | None:
+        """Where built-in decoders say what they make of the packets; None where there are none.
+
+        They decode what the unfiltered playhead sends.
+        """
+        scores = scores_of(self._session) if self._query.filter == NO_FILTER else None
+        return scores if scores is not None and scores.players else None
 
     async def _tell_state(self) -> None:
         cause, self._cause = self._cause or _ARRIVAL, None

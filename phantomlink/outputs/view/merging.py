@@ -58,5 +58,6 @@ def _in_pairs(columns: Columns) -> list[Columns]:
         intention=even.intention[ends],
         trial_ids=even.trial_ids[ends],
         lost=np.minimum(lost, 255).astype(np.uint8),
+        decoded=even.decoded_rows(ends),
     )
     return [pairs] if n == len(columns) else [pairs, columns.part(n, n + 1)]

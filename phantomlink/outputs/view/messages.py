@@ -53,7 +53,7 @@ def columns_messages(waiting: Waiting) -> list[bytes]:
 
 def columns_record(columns: Columns) -> dict[str, Any]:
     """Columns of one run. Arrays are little-endian bytes, C order."""
-    return {
+    record = {
         "packet_id": columns.packet_id,
         "loop": columns.loop,
         "sequence": [columns.first_sequence, columns.last_sequence],
@@ -66,6 +66,12 @@ def columns_record(columns: Columns) -> dict[str, Any]:
         "perturbation_id": columns.perturbation_id,
         "timestamp": columns.timestamp,
     }
+    if columns.decoded:
+        record["decoded"] = {
+            name: values.astype("<f4", copy=False).tobytes()
+            for name, values in columns.decoded.items()
+        }
+    return record
 
 
 def state_record(cause: str, state: Json, standing: Columns | None) -> dict[str, Any]:

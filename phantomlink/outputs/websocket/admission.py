@@ -22,7 +22,7 @@ _BINARY_PREFIX = "/stream/binary/"
 _BINARY = (WireFormat.MSGPACK, WireFormat.COMPACT)
 _INTEGER = re.compile(r"[0-9]{1,18}\Z", re.ASCII)
 _FILTERS = ("trial_id", "target_id", "reach_id")
-_NAMES = ("format", "scores", "hide", "dataset", *_FILTERS)
+_NAMES = ("format", "scores", "decoded", "hide", "dataset", *_FILTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ class Admission:
         wire_format: of every message.
         subprotocol: to name in the answer; None when none that was offered is ours.
         scores: whether it wants a message with its decoders' scores after each trial.
+        decoded: whether packets say what built-in decoders make of them.
         hide: what is null in all that it is sent, of `HIDEABLE`.
         dataset: that the session plays; None where it does not matter.
     """
@@ -68,6 +69,7 @@ class Admission:
     wire_format: WireFormat
     subprotocol: str | None
     scores: bool = False
+    decoded: bool = False
     hide: frozenset[str] = frozenset()
     dataset: str | None = None
 
@@ -98,25 +100,30 @@ def admit(request: StreamRequest) -> Admission:
         if name not in _NAMES and not name.startswith("_"):
             raise UnknownNameError(name, _NAMES)
     wanted = Filter(**{name: _one_integer(query, name) for name in _FILTERS})
-    scores = _one_switch(query, "scores")
+    scores, decoded = _one_switch(query, "scores"), _one_switch(query, "decoded")
     hide = _hidden(query)
     if hide and wanted != Filter():
         raise InvalidParameterError(
             f"hide: got it with {wanted}, takes no filter: a filter tells what is hidden"
         )
-    dataset = _one(query, "dataset")
+    if decoded and wanted != Filter():
+        raise InvalidParameterError(
+            f"decoded: got it with {wanted}, takes no filter: built-in decoders decode the "
+            "unfiltered stream"
+        )
+    options = (scores, decoded, hide, _one(query, "dataset"))
     asked = _asked_format(query)
     allowed = _BINARY if binary else tuple(WireFormat)
     for subprotocol in request.subprotocols:
         for wire_format in allowed:
             if subprotocol == wire_format.subprotocol:
-                return Admission(code, wanted, wire_format, subprotocol, scores, hide, dataset)
+                return Admission(code, wanted, wire_format, subprotocol, *options)
     if binary:
         form = asked if asked in _BINARY else WireFormat.MSGPACK
-        return Admission(code, wanted, form, None, scores, hide, dataset)
+        return Admission(code, wanted, form, None, *options)
     # A browser's WebSocket hands a page text unless it asks for more, so that is its default.
     default = WireFormat.JSON if request.is_of_a_browser else WireFormat.MSGPACK
-    return Admission(code, wanted, asked or default, None, scores, hide, dataset)
+    return Admission(code, wanted, asked or default, None, *options)
 
 
 def _one(query: Mapping[str, list[str]], name: str) -> str | None:

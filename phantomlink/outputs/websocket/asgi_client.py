@@ -23,7 +23,7 @@ import trio
 
 from phantomlink.close_codes import CLOSE_TOO_SLOW
 from phantomlink.engine.counters import WEBSOCKET
-from phantomlink.engine.fanout import Release
+from phantomlink.engine.fanout import Release, Sink
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import shown_code
 from phantomlink.engine.status import ClientBacklog
@@ -39,7 +39,11 @@ from phantomlink.outputs.websocket.client import (
     log_leaving,
 )
 from phantomlink.outputs.websocket.client_limits import ClientLimits
-from phantomlink.outputs.websocket.client_messages import client_messages, receive_message
+from phantomlink.outputs.websocket.client_messages import (
+    client_messages,
+    receive_message,
+    subscribing_sink,
+)
 from phantomlink.scheduling.running_time import running_seconds, sleep_until_running
 from phantomlink.wire.encoder import HidingForm, PacketForm, WireFormat
 
@@ -256,8 +260,9 @@ async def serve_asgi_client(
     latency = session.counters.latency(WEBSOCKET)
     sink = QueueSink(admission.form, limits, latency, news, client_id)
     sink.max_packets = limits.packets_at(session.rate_hz)
+    subscriber = subscribing_sink(session, admission, sink)
     await websocket.send(await make_greeting(session, admission))
-    session.subscribe(admission.filter, session.playback(admission.filter), sink)
+    session.subscribe(admission.filter, session.playback(admission.filter), subscriber)
     try:
         with client_messages(session, admission, client_id, sink.put_nowait) as client_input:
             async with trio.open_nursery() as nursery:
@@ -265,19 +270,21 @@ async def serve_asgi_client(
                 nursery.start_soon(
                     _receive_messages, websocket, sink, limits.message_bytes, client_input
                 )
-                nursery.start_soon(_give_up_when_too_slow, sink, session, cut_off)
+                nursery.start_soon(_give_up_when_too_slow, sink, subscriber, session, cut_off)
                 await sink.send_until_ended(websocket)
                 nursery.cancel_scope.cancel()
     finally:
-        session.unsubscribe(sink)
+        session.unsubscribe(subscriber)
         log_leaving(session, sink)
 
 
-async def _give_up_when_too_slow(sink: QueueSink, session: Session, cut_off: CutOff | None) -> None:
+async def _give_up_when_too_slow(
+    sink: QueueSink, subscriber: Sink, session: Session, cut_off: CutOff | None
+) -> None:
     await sink.until_too_slow()
     sink.give_up()
     # Nothing more is for it; it must not keep a playhead going while it is being closed.
-    session.unsubscribe(sink)
+    session.unsubscribe(subscriber)
     if cut_off is not None:
         await trio.sleep(CLOSE_SECONDS)
         cut_off()

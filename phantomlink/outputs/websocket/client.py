@@ -19,7 +19,7 @@ import trio_websocket
 
 from phantomlink.close_codes import CLOSE_GOING_AWAY, CLOSE_TOO_SLOW
 from phantomlink.engine.counters import WEBSOCKET
-from phantomlink.engine.fanout import Release
+from phantomlink.engine.fanout import Release, Sink
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import shown_code
 from phantomlink.engine.status import ClientBacklog
@@ -27,7 +27,11 @@ from phantomlink.logs import bind, next_client_id
 from phantomlink.outputs.decoders.client_input import ClientInput
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.outputs.websocket.client_limits import ClientLimits
-from phantomlink.outputs.websocket.client_messages import client_messages, receive_message
+from phantomlink.outputs.websocket.client_messages import (
+    client_messages,
+    receive_message,
+    subscribing_sink,
+)
 from phantomlink.outputs.websocket.frame_stream import FrameStream
 from phantomlink.outputs.websocket.queued_frame import QueuedFrame
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
@@ -195,11 +199,12 @@ async def serve_websocket_client(
         return make_greeting.news(session, admission)
 
     sink = WebSocketSink(frames, admission.form, news, client_id)
+    subscriber = subscribing_sink(session, admission, sink)
 
     def give_up() -> None:
         sink.end(CLOSE_TOO_SLOW, limits.too_slow(sink.dropped))
         # Nothing more is for it; it must not keep a playhead going while it is being closed.
-        session.unsubscribe(sink)
+        session.unsubscribe(subscriber)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(frames.flush_forever)
@@ -225,6 +230,7 @@ async def serve_websocket_client(
                     make_greeting,
                     limits,
                     sink,
+                    subscriber,
                     client_input,
                 )
         except (trio.TooSlowError, trio_websocket.ConnectionClosed):
@@ -243,12 +249,13 @@ async def _stream_session(
     make_greeting: MakeGreeting,
     limits: ClientLimits,
     sink: WebSocketSink,
+    subscriber: Sink,
     client_input: ClientInput | None,
 ) -> None:
     greeting = frame_message(await make_greeting(session, admission))
     # The greeting and the first packet behind it: nothing may come between.
     frames.put_nowait(greeting)
-    session.subscribe(admission.filter, session.playback(admission.filter), sink)
+    session.subscribe(admission.filter, session.playback(admission.filter), subscriber)
     if client_input is not None:
         frames.receive_with(client_input)
     try:
@@ -261,7 +268,7 @@ async def _stream_session(
                 await websocket.aclose(reason.code, reason.text)
             listening.cancel_scope.cancel()
     finally:
-        session.unsubscribe(sink)
+        session.unsubscribe(subscriber)
         log_leaving(session, sink)
         if sink.reason is None and not websocket.closed:
             # Cancelled from outside: the server goes away.

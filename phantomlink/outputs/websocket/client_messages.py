@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from phantomlink.engine.fanout import Sink
 from phantomlink.engine.session import Session
 from phantomlink.outputs.decoders.client_input import ClientInput
+from phantomlink.outputs.decoders.decoded import DecodedSink
 from phantomlink.outputs.decoders.kind import scores_of
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.wire.encoder import encode_message
@@ -40,6 +42,12 @@ def client_messages(
     wanted = tell if admission.scores else None
     with scores.client(client_id, admission.filter, wanted) as client_input:
         yield client_input
+
+
+def subscribing_sink(session: Session, admission: Admission, sink: Sink) -> Sink:
+    """What subscribes for a client: its own sink, or one that has packets decoded before."""
+    scores = scores_of(session) if admission.decoded else None
+    return sink if scores is None else DecodedSink(scores.decoded, sink)
 
 
 def receive_message(client_input: ClientInput | None, message: bytes | str) -> None:

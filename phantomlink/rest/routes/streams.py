@@ -29,6 +29,10 @@ class BinaryStreamQuery(Record, frozen=True):
     scores: Annotated[
         Literal["0", "1"] | None, about("1: a message with scores after each trial")
     ] = None
+    decoded: Annotated[
+        Literal["0", "1"] | None,
+        about("1: packets say what built-in decoders make of them; without a filter"),
+    ] = None
     hide: Annotated[
         str | None,
         about("null there; without a filter", "kinematics,intention,trial"),
@@ -49,6 +53,10 @@ class StreamQuery(Record, frozen=True):
     reach_id: TrialsOnly = None
     scores: Annotated[
         Literal["0", "1"] | None, about("1: a message with scores after each trial")
+    ] = None
+    decoded: Annotated[
+        Literal["0", "1"] | None,
+        about("1: packets say what built-in decoders make of them; without a filter"),
     ] = None
     hide: Annotated[
         str | None,
@@ -86,6 +94,13 @@ class Intention(Record, frozen=True):
     reach_id: int | None
 
 
+class DecodedVelocity(Record, frozen=True):
+    """What a built-in decoder makes of a packet; null where it has said nothing in time."""
+
+    vx: float | None
+    vy: float | None
+
+
 class Packet(Record, frozen=True):
     """One packet."""
 
@@ -111,6 +126,10 @@ class Packet(Record, frozen=True):
             "of what was done to the counts; not there when they are the recording's own",
             "3f9a1c2b4d5e",
         ),
+    ] = msgspec.UNSET
+    decoded: Annotated[
+        dict[str, DecodedVelocity] | msgspec.UnsetType,
+        about("of each built-in decoder, by name; only there with `decoded=1`"),
     ] = msgspec.UNSET
 
 
