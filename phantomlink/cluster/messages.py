@@ -1,0 +1,122 @@
+"""What the process that listens and those that play say to each other."""
+
+from __future__ import annotations
+
+import msgspec
+
+from phantomlink.engine.directory import SessionRecord
+
+
+class Start(msgspec.Struct, tag=True, frozen=True):
+    """The first message to a worker.
+
+    Attributes:
+        node: its name.
+        epoch: that it writes records with.
+        settings: pickled by the parent, which is of the same version.
+        recording: path or dataset name; None for the one that the settings name.
+        more: paths or names of further datasets.
+        says_what: whether it logs what is played.
+    """
+
+    node: str
+    epoch: int
+    settings: bytes
+    recording: str | None
+    more: tuple[str, ...]
+    says_what: bool
+
+
+class Ready(msgspec.Struct, tag=True, frozen=True):
+    """A worker can serve."""
+
+
+class Failed(msgspec.Struct, tag=True, frozen=True):
+    """A worker cannot start, and why."""
+
+    text: str
+
+
+class Alive(msgspec.Struct, tag=True, frozen=True):
+    """The loop of a worker runs."""
+
+
+class Drain(msgspec.Struct, tag=True, frozen=True):
+    """A worker is to tell its clients that it goes, and end."""
+
+
+class Nodes(msgspec.Struct, tag=True, frozen=True):
+    """The workers that can serve now."""
+
+    names: tuple[str, ...]
+
+
+class Connection(msgspec.Struct, tag=True, frozen=True):
+    """A connection, whose descriptor comes with the message. To a worker, or back to the parent.
+
+    Attributes:
+        received: what has been read from it: whole requests, or a first part that is wrong.
+        node: which worker is to have it; None where the parent decides.
+        peer: of a connection between workers, the address of whom it is for; None for a client's.
+    """
+
+    received: bytes
+    node: str | None = None
+    peer: str | None = None
+
+
+class Reserve(msgspec.Struct, tag=True, frozen=True):
+    """A worker is about to make a session of this code."""
+
+    call: int
+    code: str
+
+
+class Reserved(msgspec.Struct, tag=True, frozen=True):
+    """Who has the code now; None and a reason where nobody may."""
+
+    call: int
+    node: str | None
+    reason: str = ""
+
+
+class Write(msgspec.Struct, tag=True, frozen=True):
+    """A session of a worker is like this now."""
+
+    record: SessionRecord
+
+
+class Forget(msgspec.Struct, tag=True, frozen=True):
+    """A session of a worker has ended, or was not made after all."""
+
+    code: str
+
+
+class Claim(msgspec.Struct, tag=True, frozen=True):
+    """Sessions of a worker that is gone, for another one."""
+
+    records: tuple[SessionRecord, ...]
+
+
+class AskIdle(msgspec.Struct, tag=True, frozen=True):
+    """Which session could make room?"""
+
+    call: int
+
+
+class Idle(msgspec.Struct, tag=True, frozen=True):
+    """The least recently used session without a listener, and for how long, s; None for none."""
+
+    call: int
+    code: str | None
+    seconds: float
+
+
+class Evict(msgspec.Struct, tag=True, frozen=True):
+    """This session makes room, if nobody has come to listen."""
+
+    code: str
+
+
+ToParent = Ready | Failed | Alive | Connection | Reserve | Write | Forget | Idle
+ToWorker = Start | Drain | Nodes | Connection | Reserved | Claim | AskIdle | Evict
