@@ -17,11 +17,12 @@ from phantomlink.asgi.asyncio_bridge import AsyncioBridge
 from phantomlink.asgi.http import answer_http
 from phantomlink.asgi.lifespan import Lifespan, leaving_when_refused
 from phantomlink.asgi.stream import serve_websocket
-from phantomlink.errors import UnavailableError
+from phantomlink.errors import SettingsError, UnavailableError
 from phantomlink.outputs.view.entrance import ViewEntrance
-from phantomlink.rest.dispatch import Dispatch
+from phantomlink.rest.dispatch import Answering, Dispatch
 from phantomlink.rest.table import RouteTable
 from phantomlink.rest.views import view_entrance
+from phantomlink.service.ownership import Ownership
 from phantomlink.service.service import Service
 from phantomlink.settings import Settings
 from phantomlink.settings.load import load_settings
@@ -38,6 +39,7 @@ class PhantomLinkApp(QuartTrio):
         settings: what the server was told; None to read the environment at the start.
         recording: path or dataset name; None for the one that the settings name.
         more: paths or names of further datasets.
+        ownership: where several processes serve sessions, which makes which; None for one.
     """
 
     asgi_lifespan_class = Lifespan  # type: ignore[assignment]
@@ -48,16 +50,18 @@ class PhantomLinkApp(QuartTrio):
         recording: str | None = None,
         *,
         more: Sequence[str] = (),
+        ownership: Ownership | None = None,
     ) -> None:
         super().__init__("phantomlink", static_folder=None)
         self._settings = settings
         self._recording = recording
         self._more = tuple(more)
+        self._ownership = ownership
         self._service: Service | None = None
         self._views: ViewEntrance | None = None
         self._bridge = AsyncioBridge(self)
         self._early_policy: AccessPolicy | None = None
-        self.dispatch = Dispatch(self, RouteTable())
+        self.dispatch: Answering = Dispatch(self, RouteTable())
         self.before_serving(self._start)
         self.after_serving(self._stop)
 
@@ -114,6 +118,11 @@ class PhantomLinkApp(QuartTrio):
         """
         if self._settings is None:
             self._settings = load_settings()
+            if self._settings.processes != 1:
+                raise SettingsError(
+                    f"PHANTOM_PROCESSES: got {self._settings.processes}, takes 1 under another "
+                    "ASGI server; for more, run `phantomlink serve`"
+                )
         return self._settings
 
     async def run_service(
@@ -125,7 +134,9 @@ class PhantomLinkApp(QuartTrio):
             SettingsError: the environment has a setting of the wrong form.
             RecordingError: the recording cannot be opened.
         """
-        self._service = Service(self.get_settings(), self._recording, more=self._more)
+        self._service = Service(
+            self.get_settings(), self._recording, more=self._more, ownership=self._ownership
+        )
         self._views = view_entrance(self._service)
         # Before the first page asks for them.
         await trio.to_thread.run_sync(static_files)

@@ -194,6 +194,22 @@ class UpgradeRequiredError(PhantomLinkError):
     headers = (("Upgrade", "websocket"), ("Connection", "Upgrade"))
 
 
+class SessionElsewhereError(PhantomLinkError):
+    """Another process of this server has the session: its front goes on with the request.
+
+    Attributes:
+        node: which process.
+    """
+
+    http_status = 503
+    title = "Session is at another process"
+    retry_after_seconds = 1
+
+    def __init__(self, message: str, node: str) -> None:
+        super().__init__(message)
+        self.node = node
+
+
 class SessionNotFoundError(NotFoundError):
     """No session has this code."""
 

@@ -36,6 +36,7 @@ GROUPS = {
     "BRAND graphs": "brand_url brand_count_type brand_max_entries",
     "Captures": "capture_dir max_captures capture_max_mb capture_total_mb capture_min_free_mb",
     "Timing": "spin_share realtime cpu_affinity",
+    "Processes": "processes",
     "Log and end": "log_format grace_seconds",
 }
 

@@ -18,7 +18,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 
 from phantomlink.errors import BadHeadError, BodyTimeoutError, BodyTooLargeError
 from phantomlink.outputs.view.entrance import ViewEntrance
-from phantomlink.rest.dispatch import Dispatch, refusal
+from phantomlink.rest.dispatch import Answering, refusal
 from phantomlink.rest.request import RequestHead, RunningServer
 from phantomlink.rest.response import Response
 from phantomlink.settings import Settings
@@ -33,7 +33,7 @@ _CLOSE_SECONDS = 5.0
 class AsgiServer(RunningServer, Protocol):
     """What is used of the application."""
 
-    dispatch: Dispatch
+    dispatch: Answering
 
     def get_views(self) -> ViewEntrance:
         """Who may watch sessions; raises UnavailableError before the start."""

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from phantomlink.cli.arguments import parse
@@ -75,14 +75,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     settings = load_settings(flags)
     set_up_logging(settings.log_level, settings.log_format)
     from phantomlink.scheduling.running_time import RunningClock  # noqa: PLC0415
-    from phantomlink.server.serve import serve  # noqa: PLC0415
 
     for line in unknown_variables():
         logging.getLogger(__name__).warning("%s", line)
     try:
         recording, *more = arguments.recording or [None]
         trio.run(
-            serve,
+            _server_of(settings.processes),
             settings,
             recording,
             arguments.ready_file,
@@ -93,6 +92,17 @@ def _serve(arguments: argparse.Namespace) -> int:
     except* (PhantomLinkError, OSError) as group:
         raise next(leaves(group)) from None
     return 0
+
+
+def _server_of(processes: int) -> Callable[..., Awaitable[None]]:
+    """What serves. The process that only starts others imports nothing that plays."""
+    if processes == 1:
+        from phantomlink.server.serve import serve  # noqa: PLC0415
+
+        return serve
+    from phantomlink.cluster.parent import serve_processes  # noqa: PLC0415
+
+    return serve_processes
 
 
 def _inspect(arguments: argparse.Namespace) -> int:

@@ -160,7 +160,7 @@ class MemoryDirectory:
             node: that takes them over.
             room: how many at most.
         """
-        claimed = []
+        claimed: list[SessionRecord] = []
         for entry in self._entries.values():
             if len(claimed) == room:
                 break

@@ -73,6 +73,9 @@ class Registry:
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._sessions.values()))
 
+    def __contains__(self, code: object) -> bool:
+        return code in self._sessions
+
     def __len__(self) -> int:
         return len(self._sessions)
 
@@ -193,18 +196,26 @@ class Registry:
                 self.close()
                 self._nursery = None
 
+    def oldest_idle(self) -> Session | None:
+        """The least recently used session without a listener: the first to make room."""
+        idle = [session for session in self if not session.is_in_use]
+        return min(idle, key=lambda session: session.last_used, default=None)
+
+    def evict(self, session: Session) -> None:
+        """Let a session make room for a new one."""
+        logger.info("Session %s makes room for a new one", shown_code(session.code))
+        self._end(session, CLOSE_SESSION_GONE, "session evicted")
+
     def _make_room(self) -> None:
         if len(self._sessions) < self.max_sessions:
             return
-        idle = [session for session in self if not session.is_in_use]
-        if not idle:
+        oldest = self.oldest_idle()
+        if oldest is None:
             raise TooManySessionsError(
                 f"all {self.max_sessions} sessions have listeners; "
                 "delete one, or let the server have more (PHANTOM_MAX_SESSIONS)"
             )
-        oldest = min(idle, key=lambda session: session.last_used)
-        logger.info("Session %s makes room for a new one", shown_code(oldest.code))
-        self._end(oldest, CLOSE_SESSION_GONE, "session evicted")
+        self.evict(oldest)
 
     def _end(self, session: Session, code: int, reason: str) -> None:
         if self._sessions.get(session.code) is session:

@@ -6,12 +6,17 @@ same function.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from phantomlink.access.origins import OriginRule
-from phantomlink.errors import PhantomLinkError
+from phantomlink.errors import PhantomLinkError, SessionElsewhereError
 from phantomlink.rest.cors import allowing_headers, preflight_headers
 from phantomlink.rest.request import ReadBody, Request, RequestHead, RunningServer
 from phantomlink.rest.response import Response, error_response, failure_response
 from phantomlink.rest.table import RouteTable
+
+Answering = Callable[[RequestHead, ReadBody], Awaitable[Response]]
+"""Answers a request: a `Dispatch`, or what stands before one."""
 
 
 class Dispatch:
@@ -27,7 +32,7 @@ class Dispatch:
         self._table = table
 
     async def __call__(self, head: RequestHead, read_body: ReadBody) -> Response:
-        """The answer to one request; nothing is raised but cancellation and errors of servers.
+        """The answer to one request; nothing else is raised but cancellation and servers' errors.
 
         The body of the answer is that of a GET also for a HEAD. To leave it away then, and to add
         the date, is for the server that sends it.
@@ -35,11 +40,16 @@ class Dispatch:
         Args:
             head: of the request.
             read_body: reads its body; not called where the body does not matter.
+
+        Raises:
+            SessionElsewhereError: another process has to answer it.
         """
         policy = self._server.get_access_policy()
         try:
             policy.check(head.identity(trust_proxy=policy.trusts_proxy))
             response = await self._answer(head, read_body, policy.origins)
+        except SessionElsewhereError:
+            raise
         except Exception as error:  # noqa: BLE001 - a boundary: it costs this request alone
             response = failure_response(head.method, head.path, error)
         return with_cors(response, head, policy.origins)

@@ -38,7 +38,7 @@ class Exchange:
         max_head_bytes: that an incomplete head may have; the policy measures whole ones.
 
     Attributes:
-        received: every byte since the first of the request; complete while there is no body.
+        received: every byte since the first of the request.
     """
 
     def __init__(self, stream: trio.SocketStream, received: bytes, max_head_bytes: int) -> None:
@@ -173,6 +173,7 @@ class Exchange:
                 data = bytes(await self._stream.receive_some(_READ_BYTES))
             if scope.cancelled_caught:
                 raise BodyTimeoutError(_BODY_SECONDS)
+            self.received += data
             # Of a client that has gone, h11 says that its body is not complete.
             self._h11.receive_data(data)
 

@@ -7,7 +7,7 @@ connection makes any of them raise ends that connection alone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -16,7 +16,7 @@ import trio
 import wsproto.utilities
 
 from phantomlink.app import PhantomLinkApp
-from phantomlink.errors import PhantomLinkError
+from phantomlink.errors import PhantomLinkError, SessionElsewhereError
 from phantomlink.outputs.view.entrance import answered_subprotocol
 from phantomlink.outputs.view.sockets import serve_trio_view
 from phantomlink.outputs.view.view_request import is_view_path
@@ -29,6 +29,7 @@ from phantomlink.rest.request import RequestHead
 from phantomlink.rest.response import error_response
 from phantomlink.scheduling.spreading import spread_seconds
 from phantomlink.server.exchange import Exchange
+from phantomlink.server.handover import Handover, InnerConnection
 from phantomlink.server.request_head import read_head, stream_request_of
 from phantomlink.settings import Settings
 
@@ -48,11 +49,15 @@ class Server:
     Args:
         app: the application, started.
         settings: what the server was told.
+        handover: where there are other processes, takes what belongs to them.
     """
 
-    def __init__(self, app: PhantomLinkApp, settings: Settings) -> None:
+    def __init__(
+        self, app: PhantomLinkApp, settings: Settings, handover: Handover | None = None
+    ) -> None:
         self._app = app
         self._settings = settings
+        self._handover = handover
         self._limits = ClientLimits.of(settings)
         # Of the connections that wait for a request.
         self._waiting: set[trio.CancelScope] = set()
@@ -68,10 +73,22 @@ class Server:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until cancelled."""
+
+        async def accept(connections: trio.Nursery) -> None:
+            await trio.serve_listeners(self.handle, listeners, handler_nursery=connections)
+
+        await self.run_with(accept, task_status)
+
+    async def run_with(
+        self,
+        accept: Callable[[trio.Nursery], Awaitable[None]],
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve the connections that `accept` starts in a nursery, until cancelled."""
         async with trio.open_nursery() as connections:
             with self._accepting:
                 task_status.started()
-                await trio.serve_listeners(self.handle, listeners, handler_nursery=connections)
+                await accept(connections)
         self._drained.set()
 
     async def say_goodbye(self) -> None:
@@ -95,14 +112,25 @@ class Server:
         """Say that the grace period is over. For the thread that watches it."""
         logger.warning("The grace period of %g s is over", self._settings.grace_seconds)
 
-    async def handle(self, stream: trio.SocketStream) -> None:
-        """Serve one connection; nothing that happens in it leaves this function."""
+    async def handle(
+        self,
+        stream: trio.SocketStream,
+        received: bytes = b"",
+        inner: InnerConnection | None = None,
+    ) -> None:
+        """Serve one connection; nothing that happens in it leaves this function.
+
+        Args:
+            stream: the connection.
+            received: what another process has read from it, which has sent it here.
+            inner: of a connection of another process, whom it is for.
+        """
         pending = self._app.get_access_policy().pending_connections
         try:
-            peer: str = stream.socket.getpeername()[0]
+            peer: str = inner.peer if inner else stream.socket.getpeername()[0]
             with pending.counted(peer) as settle:
                 if settle is not None:
-                    await self._serve(stream, peer, settle)
+                    await self._serve(stream, received, peer, settle, inner)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as group:
             logger.debug("A connection broke: %s", group.exceptions)
         except* _PROTOCOL_ERRORS as group:
@@ -113,11 +141,17 @@ class Server:
             await trio.aclose_forcefully(stream)
 
     async def _serve(
-        self, stream: trio.SocketStream, peer: str, settle: Callable[[], None]
+        self,
+        stream: trio.SocketStream,
+        received: bytes,
+        peer: str,
+        settle: Callable[[], None],
+        inner: InnerConnection | None,
     ) -> None:
         """Request by request, each to its end; the first whole one settles."""
-        server = stream.socket.getsockname()
-        received, seconds = b"", _HEAD_SECONDS
+        server = () if inner else stream.socket.getsockname()
+        dispatch = inner.dispatch if inner else self._app.dispatch
+        was_sent_here, seconds = bool(received), _HEAD_SECONDS
         while not self._is_ending:
             exchange = Exchange(stream, received, self._settings.max_head_bytes)
             try:
@@ -126,10 +160,18 @@ class Server:
                     return
                 settle()
                 head = read_head(request, peer, server)
+                if self._handover is not None and inner is None:
+                    if not (was_sent_here or await self._handover.belongs_here(head)):
+                        self._handover.hand_over(stream, bytes(exchange.received), None)
+                        return
+                    await self._handover.settle(head)
                 websocket = stream_request_of(request, head)
                 if websocket is not None:
                     await self._serve_websocket(stream, exchange, head, websocket)
                     return
+            except SessionElsewhereError as error:
+                self._hand_over(stream, exchange, error)
+                return
             except PhantomLinkError as error:
                 await exchange.send(error_response(error).with_headers((("Connection", "close"),)))
                 await _linger(stream)
@@ -137,11 +179,22 @@ class Server:
             read_body = partial(
                 exchange.read_body, self._settings.max_body_bytes, head.content_length
             )
-            response = await self._app.dispatch(head, read_body)
+            try:
+                response = await dispatch(head, read_body)
+            except SessionElsewhereError as error:
+                self._hand_over(stream, exchange, error)
+                return
             if not await exchange.send(response):
                 await _linger(stream)
                 return
             received, seconds = exchange.rest, _KEEP_ALIVE_SECONDS
+            was_sent_here = False
+
+    def _hand_over(
+        self, stream: trio.SocketStream, exchange: Exchange, error: SessionElsewhereError
+    ) -> None:
+        assert self._handover is not None
+        self._handover.hand_over(stream, bytes(exchange.received), error.node)
 
     async def _wait_for(self, exchange: Exchange, seconds: float) -> h11.Request | None:
         """The next request; None when the client leaves, takes too long, or the server goes away.

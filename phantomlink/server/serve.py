@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 import trio
 
 from phantomlink.app import PhantomLinkApp
-from phantomlink.errors import SettingsError
 from phantomlink.logs import limit_descriptor_lines
 from phantomlink.recordings.start_lines import start_lines
 from phantomlink.server.addresses import urls_of
 from phantomlink.server.front import Server
+from phantomlink.server.listening import listen, open_dashboard, say_where
 from phantomlink.server.ready_file import ReadyFile
 from phantomlink.server.signals import StopSignals, watch_grace
 from phantomlink.service.service import Service
@@ -51,7 +49,7 @@ async def serve(
             await nursery.start(signals.watch)
             with signals.starting:
                 # The port first: that it is taken should not be learned after a minute of indexing.
-                listeners = await _listen(settings)
+                listeners = await listen(settings)
                 app = PhantomLinkApp(settings, recording, more=more)
                 app.nursery = nursery
                 # Before the framework's own start, which would log a traceback for a missing file.
@@ -60,7 +58,10 @@ async def serve(
                 server = Server(app, settings)
                 await nursery.start(server.run, listeners)
                 urls = [url for one in listeners for url in urls_of(*one.socket.getsockname()[:2])]
-                _say_what_and_where(app.get_service(), listeners, urls)
+                say_what(app.get_service())
+                for listener in listeners:
+                    app.get_service().policy.warn_if_exposed(listener.socket.getsockname()[0])
+                say_where(urls)
                 ready.write(urls[0], listeners[0].socket.getsockname()[1])
                 if opens_browser:
                     nursery.start_soon(open_dashboard, urls[0], settings.api_token)
@@ -73,27 +74,8 @@ async def serve(
             nursery.cancel_scope.cancel()
 
 
-async def open_dashboard(url: str, token: str | None) -> None:
-    """Open the dashboard in the user's browser, with the token where there is one."""
-    address = url if token is None else f"{url}/#token={quote(token)}"
-    # Looks for programs and starts one.
-    if not await trio.to_thread.run_sync(webbrowser.open, address):
-        logger.warning("No browser could be opened: open %s", url)
-
-
-async def _listen(settings: Settings) -> list[trio.SocketListener]:
-    try:
-        return await trio.open_tcp_listeners(settings.port, host=settings.host)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
-            "choose another address with --host and --port (--port 0 takes any free one)"
-        ) from error
-
-
-def _say_what_and_where(
-    service: Service, listeners: list[trio.SocketListener], urls: list[str]
-) -> None:
+def say_what(service: Service) -> None:
+    """Log what is played, and what is odd about it."""
     recording, grid = service.recording, service.bins.grid
     kind = "synthetic recording" if recording.info.is_synthetic else "recording"
     logger.info("Playing %s %s: %s", kind, recording.dataset, recording.path)
@@ -107,8 +89,3 @@ def _say_what_and_where(
     )
     for line in start_lines(recording):
         logger.warning("%s", line)
-    for listener in listeners:
-        service.policy.warn_if_exposed(listener.socket.getsockname()[0])
-    for url in urls:
-        logger.info("Listening on %s (the dashboard; %s/docs is the API)", url, url)
-    logger.info("A first client, in another terminal: phantomlink watch %s", urls[0])

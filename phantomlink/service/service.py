@@ -39,6 +39,7 @@ from phantomlink.service.captures import captures_folder, check_captures, make_c
 from phantomlink.service.datasets import Datasets
 from phantomlink.service.fetches import Fetches
 from phantomlink.service.output_kinds import output_kinds
+from phantomlink.service.ownership import Ownership, SoleOwnership
 from phantomlink.service.sessions import Sessions
 from phantomlink.settings import Settings
 from phantomlink.state.file import RecordingIdentity
@@ -60,6 +61,7 @@ class Service:
         recording: path or dataset name; None for the one that the settings name.
         clock: time for the engine.
         more: paths or names of further datasets, wherever they lie.
+        ownership: where several processes serve sessions, which makes which; None for one.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Service:
         clock: Clock | None = None,
         *,
         more: Sequence[str] = (),
+        ownership: Ownership | None = None,
     ) -> None:
         self.settings = settings
         self.policy = AccessPolicy(settings)
@@ -82,7 +85,13 @@ class Service:
         self.collector = IdleGarbageCollector()
         self._phases = PhaseAllocator()
         self._parts_cache = PartsCache(
-            EngineResources(self.clock, self._phases, self.collector, settings.loop)
+            EngineResources(
+                self.clock,
+                self._phases,
+                self.collector,
+                settings.loop,
+                has_records=ownership is not None,
+            )
         )
         self.tuning: tuple[Tuning, ...] = ()
         self._keeper: StateKeeper | None = None
@@ -98,7 +107,9 @@ class Service:
             ModelStore(settings.models_dir or default_models_dir()), self._models_in_use
         )
         self.captures = make_captures(settings, self._look_for_datasets)
-        self.sessions = Sessions(self.registry, self.outputs, self.rate_hz, self._parts_of)
+        self.sessions = Sessions(
+            self.registry, self.outputs, self.rate_hz, self._parts_of, ownership or SoleOwnership()
+        )
         self.datasets = Datasets(
             self._find_datasets,
             self.registry,

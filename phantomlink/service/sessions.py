@@ -23,7 +23,7 @@ from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.selection import Selection
 from phantomlink.engine.session import REAL_TIME, Session
-from phantomlink.engine.session_codes import is_private, make_private_code
+from phantomlink.engine.session_codes import is_private, make_private_code, make_up_code
 from phantomlink.errors import (
     BinRangeError,
     InvalidParameterError,
@@ -36,6 +36,7 @@ from phantomlink.perturbation.perturber import SEEDS
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
+from phantomlink.service.ownership import Ownership
 from phantomlink.state.file import SessionState
 
 # LSL outlets take some 5 ms to make; a creation is not held up by an LSL that hangs.
@@ -52,6 +53,7 @@ class Sessions:
         kinds: of outputs that each of them has.
         rate_hz: packets a second of one that asks for no width of its bins.
         parts_of: what plays a dataset at a rate, kept open while it is used; None: the default.
+        ownership: which process may make a session.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class Sessions:
         kinds: Sequence[OutputKind[Session]],
         rate_hz: Fraction,
         parts_of: Callable[[str | None, Fraction], AbstractAsyncContextManager[PlaybackParts]],
+        ownership: Ownership,
     ) -> None:
         self._registry = registry
         self._kinds = tuple(kinds)
         self._rate_hz = rate_hz
         self._parts_of = parts_of
+        self._ownership = ownership
         self._threads = trio.CapacityLimiter(1)
 
     async def of_listener(self, admission: Admission) -> Session:
@@ -90,11 +94,14 @@ class Sessions:
             _check_filter(admission, parts.bins)
             if (lost := parts.open_recording.lost) is not None:
                 raise UnavailableError(f"the recording cannot be read: {lost}")
-            existing = self._registry.find(admission.code)
-            if existing is not None and admission.dataset is not None:
-                check_same_dataset(existing, admission.dataset)
-            outputs = self._outputs(admission.code, {}) if existing is None else ()
-            return self._registry.create(admission.code, parts=parts, outputs=outputs)[0]
+            async with self._ownership.reserved(admission.code) as keep:
+                existing = self._registry.find(admission.code)
+                if existing is not None and admission.dataset is not None:
+                    check_same_dataset(existing, admission.dataset)
+                outputs = self._outputs(admission.code, {}) if existing is None else ()
+                session, _ = self._registry.create(admission.code, parts=parts, outputs=outputs)
+                keep(session)
+                return session
 
     async def create(
         self,
@@ -136,8 +143,10 @@ class Sessions:
                     "custom_code: got it with private, takes one of them: a private code is made up"
                 )
             code = make_private_code()
+        elif code is None:
+            code = make_up_code(self._registry)
         self._check_offered(outputs)
-        if code is not None and is_private(code):
+        if is_private(code):
             self._check_private(outputs)
         rate_hz = self._rate_hz if bin_size_ms is None else rate_of_bin_size(bin_size_ms)
         factor = REAL_TIME if speed is None else exact_speed(speed)
@@ -149,25 +158,27 @@ class Sessions:
             if perturbation is not None:
                 wanted_seed = self._registry.seed if seed is None else seed
                 wanted, applied = await self._prepare(perturbation, wanted_seed, parts)
-            existing = None if code is None else self._registry.find(code)
-            if existing is not None:
-                if dataset is not None:
-                    check_same_dataset(existing, parts.open_recording.recording.dataset)
-                _check_same_bins(existing, bin_size_ms)
-                _check_same_hidden(existing, test_trials)
-                _check_same_speed(existing, speed)
-                self._check_same_outputs(existing, outputs)
-                _check_same_perturbation(existing, wanted, seed)
-            made = self._outputs(code, outputs)
-            session, created = self._registry.create(
-                code,
-                parts=parts,
-                speed=factor,
-                perturbation=wanted,
-                seed=seed,
-                applied=applied,
-                outputs=made,
-            )
+            async with self._ownership.reserved(code) as keep:
+                existing = self._registry.find(code)
+                if existing is not None:
+                    if dataset is not None:
+                        check_same_dataset(existing, parts.open_recording.recording.dataset)
+                    _check_same_bins(existing, bin_size_ms)
+                    _check_same_hidden(existing, test_trials)
+                    _check_same_speed(existing, speed)
+                    self._check_same_outputs(existing, outputs)
+                    _check_same_perturbation(existing, wanted, seed)
+                made = self._outputs(code, outputs)
+                session, created = self._registry.create(
+                    code,
+                    parts=parts,
+                    speed=factor,
+                    perturbation=wanted,
+                    seed=seed,
+                    applied=applied,
+                    outputs=made,
+                )
+                keep(session)
         if created:
             with trio.move_on_after(_OUTPUTS_SECONDS):
                 for output in made:
@@ -244,15 +255,22 @@ class Sessions:
         check_pace(session.grid.rate_hz, factor)
         session.set_speed(factor)
 
-    async def make_again(self, state: SessionState) -> Session:
-        """A new session as one of an earlier run was, at its beginning.
+    async def make_again(
+        self, state: SessionState, test_trials: Sequence[int] | None = None
+    ) -> Session:
+        """A new session as one of an earlier run or another process was, at its beginning.
+
+        Args:
+            state: what it was.
+            test_trials: whose truth was hidden; None for none.
 
         Raises:
             PhantomLinkError: it cannot be: its code is taken, its bins or perturbation do not fit
                 the recording, or there is no room.
         """
         check_pace(state.rate_hz, state.speed)
-        async with self._parts_of(state.dataset, state.rate_hz) as parts:
+        async with self._parts_of(state.dataset, state.rate_hz) as usual:
+            parts = usual if test_trials is None else blind_parts(usual, test_trials)
             _, applied = await self._prepare(state.perturbation.as_json(), state.seed, parts)
             session, _ = self._registry.create(
                 state.code,

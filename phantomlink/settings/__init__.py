@@ -19,6 +19,7 @@ from phantomlink.settings.forms import (
     HOSTS,
     OFFSET,
     ORIGINS,
+    PROCESSES,
     REDIS,
     SECONDS,
     SPIKE_TIME_UNIT,
@@ -79,6 +80,11 @@ class Settings:
     )
     stream_frequency_hz: Fraction = _setting(
         Fraction(40), rate(MIN_RATE_HZ, MAX_RATE_HZ), "packets a second"
+    )
+    processes: int = _setting(
+        1,
+        PROCESSES,
+        "processes of `phantomlink serve` that play sessions; one is enough for some 300",
     )
     max_sessions: int = _setting(10, whole(1, 10_000), "sessions at once", alias="max_connections")
     session_ttl_seconds: float = _setting(

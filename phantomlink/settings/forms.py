@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 from phantomlink.settings.web_names import parse_host, parse_origin
 
+MAX_PROCESSES = 64
 _TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _SAMPLES = re.compile(r"samples@([0-9.eE+]+)\Z")
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -124,6 +126,16 @@ def _cpus(raw: str) -> frozenset[int]:
     return cpus
 
 
+def _processes(raw: str) -> int:
+    if raw.strip() == "auto":
+        cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
+        return min(len(cores), MAX_PROCESSES)
+    n = int(raw)
+    if not 1 <= n <= MAX_PROCESSES:
+        raise ValueError(raw)
+    return n
+
+
 def _dataset(raw: str) -> str:
     name = _text(raw).removesuffix(".nwb")
     if Path(name).name != name or name in {".", ".."}:
@@ -180,6 +192,7 @@ BOOLEAN = Form(_boolean, "true or false")
 SPIKE_TIME_UNIT = Form(_spike_time_unit, "s, ms, us, or samples@RATE (samples@30000)")
 OFFSET = number(-1e12, 1e12, "a number of seconds")
 SECONDS = Form(_seconds, "a number of seconds above 0")
+PROCESSES = Form(_processes, f"a whole number from 1 to {MAX_PROCESSES}, or auto: one a core")
 CPUS = Form(_cpus, "CPU numbers, separated by commas")
 DATASET = Form(_dataset, "the name of a file in the data directory, without .nwb")
 TOKEN = Form(_token, "16 to 256 letters, digits, '-', '.', '_', '~' or '+'")

@@ -1,0 +1,91 @@
+"""A worker as the parent has it: its process, its end of the channel, and whether it is alive."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import trio
+
+from phantomlink.cluster.channel import Channel, channel_pair
+from phantomlink.cluster.messages import Start, ToParent
+from phantomlink.settings import Settings
+
+_LOOK_SECONDS = 0.5
+SILENT_LOOKS = 10
+"""Looks in a row at a worker that has said nothing: 5 s, whatever the parent itself was kept by."""
+
+
+class Child:
+    """One run of one worker.
+
+    Args:
+        node: its name.
+        epoch: that it writes records with.
+
+    Attributes:
+        channel: to it.
+        is_ready: whether it can serve.
+        failure: why it cannot start; None while nothing of that is known.
+        n_promised: sessions that were sent there to be made and are not reserved yet.
+    """
+
+    def __init__(self, node: str, epoch: int) -> None:
+        self.node = node
+        self.epoch = epoch
+        self.is_ready = False
+        self.failure: str | None = None
+        self.n_promised = 0
+        self._silent_looks = 0
+        ours, theirs = channel_pair()
+        self.channel: Channel[ToParent] = Channel(ours, ToParent)  # type: ignore[arg-type]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "phantomlink.cluster.worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
+    def start(
+        self, settings: Settings, recording: str | None, more: Sequence[str], *, says_what: bool
+    ) -> None:
+        """Tell it what to serve."""
+        self.channel.send_nowait(
+            Start(
+                self.node,
+                self.epoch,
+                pickle.dumps(settings),
+                recording,
+                tuple(more),
+                says_what,
+            )
+        )
+
+    def heard(self) -> None:
+        """It has said something."""
+        self._silent_looks = 0
+
+    async def kill_when_silent(self) -> bool:
+        """Wait until it has been silent for too long, and kill it; until cancelled.
+
+        A worker that starts may open a recording for long: it beats meanwhile.
+        """
+        while self._silent_looks < SILENT_LOOKS:
+            await trio.sleep(_LOOK_SECONDS)
+            self._silent_looks += 1
+        self._process.kill()
+        return True
+
+    async def end(self) -> None:
+        """See its process end, by force if it must be."""
+        self._process.kill()
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._process.wait)
+        self.channel.close()

@@ -1,0 +1,119 @@
+"""Answers that need the other workers: lists and totals of all, and what one of the others has."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+import trio
+
+from phantomlink.cluster.inner_request import InnerAnswer, read_response, request_bytes
+from phantomlink.cluster.links import Links
+from phantomlink.cluster.merging import is_merged, merged_json, merged_metrics, read_json
+from phantomlink.rest.dispatch import Answering
+from phantomlink.rest.request import ReadBody, RequestHead
+from phantomlink.rest.response import JSON_TYPE, Response
+
+logger = logging.getLogger(__name__)
+
+_GATHER_SECONDS = 0.25
+# What one worker has in its memory and no request names by a session.
+_OF_ONE = ("/api/captures", "/api/models/")
+_RELAY_SECONDS = 30.0
+_NOT_FOUND = 404
+
+
+class WorkerDispatch:
+    """Stands before the dispatch of a worker.
+
+    Args:
+        own: that of the worker alone.
+        links: to the others.
+    """
+
+    def __init__(self, own: Answering, links: Links) -> None:
+        self._own = own
+        self._links = links
+
+    async def __call__(self, head: RequestHead, read_body: ReadBody) -> Response:
+        """As `Dispatch`; a command is answered when the record that it changed is with the parent.
+
+        Raises:
+            SessionElsewhereError: another process has to answer it.
+        """
+        if is_merged(head.method, head.path):
+            response = await self._gathered(head, await self._own(head, read_body))
+        elif head.path.startswith(_OF_ONE):
+            response = await self._of_one(head, read_body)
+        else:
+            response = await self._own(head, read_body)
+        if head.method not in {"GET", "HEAD"}:
+            await self._links.written()
+        return response
+
+    async def _gathered(self, head: RequestHead, own: Response) -> Response:
+        if own.status != 200 or not isinstance(own.body, bytes):
+            return own
+        answers = await self._ask(head, self._links.others)
+        bodies = {
+            each.node: each.response.body
+            for each in answers
+            if each.response.status == 200
+            and each.response.content_type == own.content_type
+            and isinstance(each.response.body, bytes)
+        }
+        silent = sorted(set(self._links.others) - set(bodies))
+        if own.content_type == JSON_TYPE:
+            parts = [own.body, *bodies.values()]
+            body = json.dumps(merged_json(head.path, [read_json(part) for part in parts])).encode()
+        else:
+            texts = {self._links.node: own.body, **bodies}
+            body = merged_metrics({node: text.decode() for node, text in texts.items()}).encode()
+        said = () if not silent else (("X-PhantomLink-Missing-Nodes", ", ".join(silent)),)
+        return replace(own, body=body).with_headers(said)
+
+    async def _of_one(self, head: RequestHead, read_body: ReadBody) -> Response:
+        """Ours, or that of the first worker which knows what is asked for."""
+
+        body = b""
+
+        async def read() -> bytes:
+            nonlocal body
+            body = await read_body()
+            return body
+
+        own = await self._own(head, read)
+        if own.status != _NOT_FOUND:
+            return own
+        for node in self._links.others:
+            answer = await self._answer_of(node, head, body, _RELAY_SECONDS)
+            if answer is not None and answer.response.status != _NOT_FOUND:
+                return answer.response
+        return own
+
+    async def _ask(self, head: RequestHead, nodes: Sequence[str]) -> list[InnerAnswer]:
+        answers: list[InnerAnswer] = []
+
+        async def ask(node: str) -> None:
+            answer = await self._answer_of(node, head, b"", _GATHER_SECONDS)
+            if answer is not None:
+                answers.append(answer)
+
+        async with trio.open_nursery() as nursery:
+            for node in nodes:
+                nursery.start_soon(ask, node)
+        return sorted(answers, key=lambda answer: answer.node)
+
+    async def _answer_of(
+        self, node: str, head: RequestHead, body: bytes, seconds: float
+    ) -> InnerAnswer | None:
+        """What another worker answers; None when it does not in time."""
+        request = request_bytes(head, body)
+        async with self._links.connect(node, request, head.peer or "") as stream:
+            with trio.move_on_after(seconds):
+                response = await read_response(stream)
+                return None if response is None else InnerAnswer(node, response)
+        logger.warning("Process %s has not answered %s within %g s", node, head.path, seconds)
+        return None

@@ -1,0 +1,67 @@
+"""Reads the head of a connection's first request, to see which worker it is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import h11
+import trio
+
+_READ_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class FirstHead:
+    """What has come.
+
+    Attributes:
+        received: all of it, to be read once more by the worker.
+        method: in upper case; "" where it cannot be read: a worker says so.
+        path: as sent.
+        query: as sent, without the question mark.
+    """
+
+    received: bytes
+    method: str = ""
+    path: str = ""
+    query: str = ""
+
+
+async def read_first_head(stream: trio.SocketStream, max_head_bytes: int) -> FirstHead | None:
+    """The head of the request that comes next; None when the client leaves before.
+
+    Args:
+        stream: the connection.
+        max_head_bytes: that an incomplete head may have; workers measure whole ones.
+    """
+    received = bytearray()
+    while True:
+        try:
+            head = first_head(bytes(received), max_head_bytes)
+        except h11.RemoteProtocolError as error:
+            # It holds itself by a frame of h11's, and with it all that has been read.
+            error.__traceback__ = None
+            return FirstHead(bytes(received))
+        if head is not None:
+            return head
+        data = await stream.receive_some(_READ_BYTES)
+        if not data:
+            return None
+        received += data
+
+
+def first_head(received: bytes, max_head_bytes: int) -> FirstHead | None:
+    """The head at the beginning of some bytes; None while it is not complete.
+
+    Raises:
+        h11.RemoteProtocolError: it cannot be read.
+    """
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=max_head_bytes)
+    parser.receive_data(received)
+    event = parser.next_event() if received else h11.NEED_DATA
+    if event is h11.NEED_DATA:
+        return None
+    if not isinstance(event, h11.Request):
+        return FirstHead(received)
+    path, _, query = event.target.decode("latin-1").partition("?")
+    return FirstHead(received, event.method.decode("ascii"), path, query)

@@ -1,0 +1,147 @@
+"""The record of a session: written when something happens to it, and made into a session again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from fractions import Fraction
+from functools import partial
+
+from phantomlink.cluster.links import Links
+from phantomlink.engine.directory import FORMAT, MAX_FILTERED, PlayheadRecord, SessionRecord
+from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
+from phantomlink.engine.session import Session
+from phantomlink.perturbation import parse_perturbation
+from phantomlink.recordings.blind import hidden_trials
+from phantomlink.recordings.trials import Filter
+from phantomlink.service.ownership import Keep
+from phantomlink.service.service import Service
+from phantomlink.state.file import SessionState
+
+# Others than these change nothing that a record says: a stall skips packets of the same grid.
+_NOT_IN_RECORD = frozenset(
+    {SessionEventKind.STALLED, SessionEventKind.CAPTURE, SessionEventKind.DATASET}
+)
+
+
+@dataclass
+class _Kept:
+    following: ExitStack = field(default_factory=ExitStack)
+    revision: int = 0
+
+
+class WorkerOwnership:
+    """The sessions of one worker: reserved before they are made, written down as they change.
+
+    Args:
+        links: to the parent.
+        service: of this worker, once there is one.
+    """
+
+    def __init__(self, links: Links, service: Callable[[], Service]) -> None:
+        self._links = links
+        self._service = service
+        self._kept: dict[Session, _Kept] = {}
+
+    @asynccontextmanager
+    async def reserved(self, code: str) -> AsyncIterator[Keep]:
+        """As `Ownership.reserved`."""
+        if self._service().registry.find(code) is None:
+            await self._links.reserve(code)
+        try:
+            yield self.keep
+        finally:
+            if self._service().registry.find(code) is None:
+                self._links.forget(code)
+
+    def keep(self, session: Session) -> None:
+        """Write the session down, now and whenever something happens to it."""
+        if session in self._kept:
+            return
+        self._kept[session] = kept = _Kept()
+        kept.following.enter_context(session.followed_by(partial(self._follow, session)))
+        self._write(session)
+
+    def give_up(self, code: str) -> None:
+        """A session that was to be here cannot be."""
+        self._links.forget(code)
+
+    def _follow(self, session: Session, event: SessionEvent) -> None:
+        if event.kind is SessionEventKind.CLOSED:
+            self._kept.pop(session).following.close()
+            # Its code may be another session's by now.
+            if self._service().registry.find(session.code) is None:
+                self._links.forget(session.code)
+        elif event.kind not in _NOT_IN_RECORD and session in self._kept:
+            self._write(session)
+
+    def _write(self, session: Session) -> None:
+        kept = self._kept[session]
+        kept.revision += 1
+        self._links.write(record_of(session, kept.revision))
+
+
+def record_of(session: Session, revision: int) -> SessionRecord:
+    """What a session is now."""
+    playbacks = list(session.playbacks().items())[: MAX_FILTERED + 1]
+    applied, hidden = session.applied, hidden_trials(session.bins)
+    return SessionRecord(
+        format=FORMAT,
+        code=session.code,
+        created_at=session.created_at.isoformat(),
+        dataset=session.recording.dataset,
+        sha256=session.open_recording.sha256,
+        rate_hz=str(session.grid.rate_hz),
+        speed=str(session.speed),
+        perturbation=None if applied is None else applied.perturbation.as_json(),
+        seed=session.seed,
+        test_trials=tuple(sorted(hidden)) or None,
+        is_paused=session.is_paused,
+        is_stopped=session.is_stopped,
+        outputs={output.kind: output.is_wanted for output in session.outputs},
+        playheads=tuple(
+            PlayheadRecord(
+                wanted.trial_id,
+                wanted.target_id,
+                wanted.reach_id,
+                playback.anchor(),
+                playback.fanout.n_listening > 0,
+            )
+            for wanted, playback in playbacks
+        ),
+        revision=revision,
+    )
+
+
+def state_of(record: SessionRecord, default_dataset: str) -> SessionState:
+    """What a record says, in the form in which sessions are made again; not where it is.
+
+    Raises:
+        InvalidParameterError: the perturbation has the wrong form.
+    """
+    parsed = {} if record.perturbation is None else {
+        "perturbation": parse_perturbation(record.perturbation)
+    }  # fmt: skip
+    return SessionState(
+        code=record.code,
+        created_at=datetime.fromisoformat(record.created_at),
+        rate_hz=Fraction(record.rate_hz),
+        speed=Fraction(record.speed),
+        bin_index=0,
+        sequence_number=0,
+        loop=0,
+        is_paused=record.is_paused,
+        is_stopped=record.is_stopped,
+        seed=record.seed,
+        has_lsl=record.outputs.get("lsl", True),
+        dataset=None if record.dataset == default_dataset else record.dataset,
+        **parsed,
+    )
+
+
+def filter_of(playhead: PlayheadRecord) -> Filter:
+    """Which bins a playhead plays."""
+    wanted = Filter(playhead.trial_id, playhead.target_id, playhead.reach_id)
+    return NO_FILTER if wanted == NO_FILTER else wanted

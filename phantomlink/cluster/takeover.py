@@ -1,0 +1,152 @@
+"""Goes on with the sessions of a worker that is gone, from their records.
+
+A playhead that was listened to counts as listened to until its first client is back, for
+`RETURN_SECONDS` at most: so that the client finds the packet that is due by then. Afterwards it
+holds, as it does without listeners.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+
+import trio
+
+from phantomlink.cluster.records import WorkerOwnership, filter_of, state_of
+from phantomlink.engine.directory import SessionRecord
+from phantomlink.engine.events import SessionEvent, SessionEventKind
+from phantomlink.engine.fanout import Release
+from phantomlink.engine.session import Session
+from phantomlink.engine.session_codes import shown_code
+from phantomlink.errors import PhantomLinkError, UnavailableError
+from phantomlink.recordings.trials import Filter
+from phantomlink.scheduling.loop_budget import LoopBudget
+from phantomlink.service.service import Service
+
+logger = logging.getLogger(__name__)
+
+RETURN_SECONDS = 10.0
+
+
+class AbsentListener:
+    """Stands for the clients of a playhead that are on their way back."""
+
+    wire_format = None
+    is_listening = True
+    is_deferred = False
+    transport = "absent"
+    dropped = 0
+    was_given_up = False
+    backlog = None
+
+    def offer_nowait(self, release: Release) -> None:
+        """Nobody has it."""
+
+    def stream_changed(self) -> None:
+        """Who comes back is told how it is then."""
+
+    def end(self, code: int, reason: str) -> None:
+        """There is no connection to close."""
+
+
+class Takeover:
+    """What a worker inherits.
+
+    Args:
+        service: of the worker.
+        ownership: writes the records of what it has taken over.
+        nursery: in which it waits for clients to come back.
+    """
+
+    def __init__(self, service: Service, ownership: WorkerOwnership, nursery: trio.Nursery) -> None:
+        self._service = service
+        self._ownership = ownership
+        self._nursery = nursery
+        self._expected: dict[str, trio.Event] = {}
+
+    def expect(self, records: Sequence[SessionRecord]) -> None:
+        """These sessions are ours from now on: requests for them wait until they are here."""
+        for record in records:
+            self._expected[record.code] = trio.Event()
+        self._nursery.start_soon(self._take_over, records)
+
+    async def arrival(self, code: str) -> None:
+        """Wait until a session is here, if it is on its way."""
+        expected = self._expected.get(code)
+        if expected is not None:
+            await expected.wait()
+
+    async def _take_over(self, records: Sequence[SessionRecord]) -> None:
+        budget, n_back = LoopBudget(), 0
+        for record in records:
+            n_back += await self._go_on(record)
+            if budget.is_over:
+                await budget.end()
+        logger.warning("Sessions taken over from a process that has ended: %d", n_back)
+
+    async def _go_on(self, record: SessionRecord) -> bool:
+        shown = shown_code(record.code)
+        try:
+            session = await self._made(record)
+        except PhantomLinkError as error:
+            logger.warning("Session %s is lost: %s", shown, error, extra={"session": shown})
+            self._ownership.give_up(record.code)
+            return False
+        else:
+            self._put_back(session, record)
+            self._ownership.keep(session)
+            return True
+        finally:
+            self._expected.pop(record.code).set()
+
+    async def _made(self, record: SessionRecord) -> Session:
+        service = self._service
+        state = state_of(record, service.recording.dataset)
+        session = await service.sessions.make_again(state, record.test_trials)
+        found = session.open_recording.sha256
+        if None not in (found, record.sha256) and found != record.sha256:
+            service.registry.delete(record.code)
+            raise UnavailableError(f"dataset {record.dataset!r} has other content here")
+        session.created_at = state.created_at
+        return session
+
+    def _put_back(self, session: Session, record: SessionRecord) -> None:
+        """Let the session be where it should be by now."""
+        session.is_paused, session.is_stopped = record.is_paused, record.is_stopped
+        now_ns = session.parts.clock.now_ns()
+        for playhead in record.playheads:
+            wanted = filter_of(playhead)
+            if playhead.is_listened_to and not record.is_stopped:
+                self._await_return(session, wanted)
+            playback = session.playbacks().get(wanted)
+            if playback is None:
+                continue
+            length = playback.playhead.selection.length
+            if playhead.anchor.position < length:
+                anchor = playhead.anchor.at(
+                    now_ns, session.rate_hz, length, loop=session.parts.loop
+                )
+                playback.go_on_from(anchor)
+
+    def _await_return(self, session: Session, wanted: Filter) -> None:
+        absent = AbsentListener()
+        session.subscribe(wanted, session.playback(wanted), absent)
+        back, following = trio.Event(), ExitStack()
+        # From now on: a client may be here before the task is.
+        following.enter_context(session.followed_by(partial(_tell_of_return, back, wanted)))
+        self._nursery.start_soon(self._wait_for, session, absent, back, following)
+
+    async def _wait_for(
+        self, session: Session, absent: AbsentListener, back: trio.Event, following: ExitStack
+    ) -> None:
+        with following, trio.move_on_after(RETURN_SECONDS):
+            await back.wait()
+        session.unsubscribe(absent)
+
+
+def _tell_of_return(back: trio.Event, wanted: Filter, event: SessionEvent) -> None:
+    came = event.kind is SessionEventKind.LISTENER_CAME and event.filter == wanted
+    if came or event.kind is SessionEventKind.CLOSED:
+        back.set()

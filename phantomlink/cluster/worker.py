@@ -1,0 +1,197 @@
+"""One of the processes that play: `python -m phantomlink.cluster.worker DESCRIPTOR`.
+
+It is the server of one process without a port: connections come from the parent, with what has
+been read of them. It ends at once when the parent does.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import sys
+
+import trio
+
+from phantomlink.app import PhantomLinkApp
+from phantomlink.cluster.channel import Channel
+from phantomlink.cluster.dispatch import WorkerDispatch
+from phantomlink.cluster.links import Links
+from phantomlink.cluster.messages import (
+    Alive,
+    AskIdle,
+    Claim,
+    Connection,
+    Drain,
+    Evict,
+    Failed,
+    Idle,
+    Nodes,
+    Ready,
+    Reserved,
+    Start,
+    ToWorker,
+)
+from phantomlink.cluster.records import WorkerOwnership
+from phantomlink.cluster.routing import code_in
+from phantomlink.cluster.takeover import Takeover
+from phantomlink.engine.session_codes import is_code
+from phantomlink.errors import PhantomLinkError, leaves
+from phantomlink.logs import limit_descriptor_lines, set_up_logging
+from phantomlink.rest.request import RequestHead
+from phantomlink.scheduling.running_time import RunningClock, running_seconds
+from phantomlink.server.front import Server
+from phantomlink.server.handover import InnerConnection
+from phantomlink.server.serve import say_what
+from phantomlink.server.signals import watch_grace
+from phantomlink.service.service import Service
+from phantomlink.settings import Settings
+
+ALIVE_SECONDS = 0.5
+
+
+class Worker:
+    """A process that plays.
+
+    Args:
+        channel: to the parent.
+        start: what the parent has said first.
+    """
+
+    def __init__(self, channel: Channel[ToWorker], start: Start) -> None:
+        self._channel = channel
+        self._start = start
+        # Written by the parent's process, which started this one.
+        self._settings: Settings = pickle.loads(start.settings)
+        self._links = Links(channel, start.node)
+        self._connections_send, self._connections = trio.open_memory_channel[
+            tuple[Connection, socket.socket]
+        ](float("inf"))
+        self._is_drained = trio.Event()
+        self._ownership = WorkerOwnership(self._links, self._service)
+        self._app = PhantomLinkApp(
+            self._settings, start.recording, more=start.more, ownership=self._ownership
+        )
+        self._own = self._app.dispatch
+        self._app.dispatch = WorkerDispatch(self._own, self._links)
+        self._server = Server(self._app, self._settings, self)
+        self._takeover: Takeover | None = None
+
+    async def run(self) -> None:
+        """Serve until the parent says that it is over."""
+        limit_descriptor_lines()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._channel.run)
+            nursery.start_soon(self._listen_to_parent)
+            nursery.start_soon(self._beat)
+            self._app.nursery = nursery
+            await nursery.start(self._app.run_service)
+            await self._app.startup()
+            self._takeover = Takeover(self._app.get_service(), self._ownership, nursery)
+            await nursery.start(self._server.run_with, self._accept)
+            if self._start.says_what:
+                say_what(self._app.get_service())
+            self._channel.send_nowait(Ready())
+            await self._is_drained.wait()
+            watch_grace(self._settings.grace_seconds, self._server.give_up)
+            await self._server.say_goodbye()
+            await self._app.shutdown()
+            nursery.cancel_scope.cancel()
+
+    def _service(self) -> Service:
+        return self._app.get_service()
+
+    async def belongs_here(self, head: RequestHead) -> bool:
+        """As `Handover.belongs_here`: no session, or one that is here or about to be."""
+        code = code_in(head.method, head.path, head.query)
+        if code is None or not is_code(code):
+            return True
+        assert self._takeover is not None
+        await self._takeover.arrival(code)
+        return code in self._app.get_service().registry
+
+    async def settle(self, head: RequestHead) -> None:
+        """As `Handover.settle`."""
+        code = code_in(head.method, head.path, head.query)
+        if code is not None and self._takeover is not None:
+            await self._takeover.arrival(code)
+
+    def hand_over(self, stream: trio.SocketStream, received: bytes, node: str | None) -> None:
+        """As `Handover.hand_over`."""
+        self._links.hand_over(stream, received, node)
+
+    async def _accept(self, nursery: trio.Nursery) -> None:
+        async for connection, sock in self._connections:
+            sock.setblocking(False)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            inner = None if connection.peer is None else InnerConnection(connection.peer, self._own)
+            nursery.start_soon(self._server.handle, stream, connection.received, inner)
+
+    async def _listen_to_parent(self) -> None:
+        while (came := await self._channel.receive()) is not None:
+            message, sock = came
+            match message:
+                case Connection():
+                    assert sock is not None
+                    self._connections_send.send_nowait((message, sock))
+                case Reserved():
+                    self._links.answered(message)
+                case Nodes(names=names):
+                    self._links.others = tuple(each for each in names if each != self._links.node)
+                case Claim(records=records):
+                    assert self._takeover is not None
+                    self._takeover.expect(records)
+                case AskIdle(call=call):
+                    self._say_idle(call)
+                case Evict(code=code):
+                    self._evict(code)
+                case Drain():
+                    self._is_drained.set()
+        # The parent is gone, and the port with it.
+        os._exit(0)
+
+    def _say_idle(self, call: int) -> None:
+        session = self._app.get_service().registry.oldest_idle()
+        seconds = 0.0 if session is None else running_seconds() - session.last_used
+        code = None if session is None else session.code
+        self._channel.send_nowait(Idle(call, code, seconds))
+
+    def _evict(self, code: str) -> None:
+        registry = self._app.get_service().registry
+        session = registry.find(code)
+        if session is not None and not session.is_in_use:
+            registry.evict(session)
+
+    async def _beat(self) -> None:
+        while True:
+            self._channel.send_nowait(Alive())
+            await trio.sleep(ALIVE_SECONDS)
+
+
+async def _run(sock: socket.socket) -> None:
+    channel: Channel[ToWorker] = Channel(sock, ToWorker)  # type: ignore[arg-type]
+    came = await channel.receive()
+    if came is None:
+        return
+    start = came[0]
+    assert isinstance(start, Start)
+    settings: Settings = pickle.loads(start.settings)
+    set_up_logging(settings.log_level, settings.log_format)
+    try:
+        await Worker(channel, start).run()
+    except* (PhantomLinkError, OSError) as group:
+        channel.send_nowait(Failed(str(next(leaves(group)))))
+        await channel.flushed()
+
+
+def main() -> None:
+    """Run until the parent ends it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Meant for the parent, where they come to all processes of a terminal or a service.
+        signal.signal(number, signal.SIG_IGN)
+    trio.run(_run, socket.socket(fileno=int(sys.argv[1])), clock=RunningClock())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Starts the workers, hears what they say, and keeps as many running as there should be.
+
+A worker's end is seen at once, by the end of its channel: what it had written is read before. Its
+sessions go to the others, and another one starts in its place, unless so many have ended that
+something must be wrong with all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import trio
+
+from phantomlink.cluster.child import Child
+from phantomlink.cluster.messages import (
+    Claim,
+    Connection,
+    Drain,
+    Failed,
+    Forget,
+    Idle,
+    Nodes,
+    Ready,
+    Reserve,
+    Reserved,
+    ToParent,
+    Write,
+)
+from phantomlink.cluster.placing import Load, shares
+from phantomlink.cluster.room import RoomMaker
+from phantomlink.engine.directory import MemoryDirectory
+from phantomlink.errors import PhantomLinkError, SettingsError
+from phantomlink.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+MOST_STARTS = 5
+"""Starts in place of others in `STARTS_SECONDS`; with more, the server ends."""
+STARTS_SECONDS = 60.0
+
+
+class Workers:
+    """All of them.
+
+    Args:
+        settings: of each.
+        recording: path or dataset name; None for the one that the settings name.
+        more: paths or names of further datasets.
+        n: how many.
+        route: sends a connection on that a worker has given back.
+        max_sessions: of all of them.
+
+    Attributes:
+        directory: who owns which session.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        recording: str | None,
+        more: Sequence[str],
+        n: int,
+        route: Callable[[Connection, socket.socket], None],
+        max_sessions: int,
+    ) -> None:
+        self._settings = settings
+        self._recording = recording
+        self._more = tuple(more)
+        self._names = tuple(str(number) for number in range(n))
+        self._route = route
+        self.directory = MemoryDirectory()
+        self._room = RoomMaker(self.directory, max_sessions)
+        self._ready: dict[str, Child] = {}
+        self._changed = trio.Event()
+        self._starts: deque[float] = deque()
+        self._is_draining = False
+        self._has_started = False
+
+    @property
+    def ready(self) -> dict[str, Child]:
+        """Those that can serve now, by name."""
+        return self._ready
+
+    def loads(self) -> dict[str, Load]:
+        """What each of them has to do."""
+        return {
+            node: Load(self.directory.n_sessions(node), child.n_promised)
+            for node, child in self._ready.items()
+        }
+
+    async def changed(self) -> None:
+        """Wait until a worker comes or goes."""
+        await self._changed.wait()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep them running, until all have ended after `drain`. Started when all are ready.
+
+        Raises:
+            PhantomLinkError: one cannot start, or too many have ended.
+        """
+        async with trio.open_nursery() as nursery:
+            for node in self._names:
+                # One by one: the first one makes the index of the recording for all.
+                await nursery.start(self._keep, node)
+            self._has_started = True
+            task_status.started()
+
+    def drain(self) -> None:
+        """Let all of them tell their clients, and end."""
+        self._is_draining = True
+        for child in self._ready.values():
+            child.channel.send_nowait(Drain())
+
+    async def _keep(
+        self, node: str, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run one worker after another under this name."""
+        while True:
+            child = Child(node, self.directory.join(node))
+            says_what = not self._has_started and node == self._names[0]
+            child.start(self._settings, self._recording, self._more, says_what=says_what)
+            try:
+                await self._listen_to(child, task_status)
+            finally:
+                await child.end()
+                self._gone(child)
+            if child.failure is not None and not child.is_ready:
+                raise SettingsError(child.failure)
+            if self._is_draining:
+                return
+            self._check_starts()
+            logger.error("Process %s (pid %d) has ended: another one starts", node, child.pid)
+
+    async def _listen_to(self, child: Child, task_status: trio.TaskStatus[None]) -> None:
+        """Hear what a worker says, to its end."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(child.channel.run)
+            nursery.start_soon(self._kill_when_silent, child)
+            while (came := await child.channel.receive()) is not None:
+                child.heard()
+                message, sock = came
+                if isinstance(message, Ready):
+                    self._came(child)
+                    if not self._has_started:
+                        task_status.started()
+                else:
+                    self._hear(child, message, sock, nursery)
+            nursery.cancel_scope.cancel()
+
+    def _hear(
+        self, child: Child, message: ToParent, sock: socket.socket | None, nursery: trio.Nursery
+    ) -> None:
+        match message:
+            case Connection():
+                assert sock is not None
+                self._route(message, sock)
+            case Reserve():
+                nursery.start_soon(self._reserve, child, message)
+            case Write(record=record):
+                self.directory.write(child.node, child.epoch, record)
+            case Forget(code=code):
+                self.directory.forget(code, child.node)
+                self._room.look()
+            case Idle():
+                self._room.answered(message)
+            case Failed(text=text):
+                child.failure = text
+
+    async def _reserve(self, child: Child, asked: Reserve) -> None:
+        reason = ""
+        if not self.directory.has(asked.code):
+            reason = await self._room.make(self._ready.values())
+        child.n_promised = max(child.n_promised - 1, 0)
+        node = None if reason else self.directory.create(asked.code, child.node)
+        child.channel.send_nowait(Reserved(asked.call, node, reason))
+
+    async def _kill_when_silent(self, child: Child) -> None:
+        await child.kill_when_silent()
+        logger.error("Process %s (pid %d) does nothing: it is killed", child.node, child.pid)
+
+    def _came(self, child: Child) -> None:
+        child.is_ready = True
+        self._ready[child.node] = child
+        if self._is_draining:
+            child.channel.send_nowait(Drain())
+        self._tell_all()
+        self._find_heirs()
+
+    def _gone(self, child: Child) -> None:
+        self._ready.pop(child.node, None)
+        self.directory.leave(child.node)
+        self._tell_all()
+        if not self._is_draining:
+            self._find_heirs()
+
+    def _tell_all(self) -> None:
+        names = tuple(self._ready)
+        for child in self._ready.values():
+            child.channel.send_nowait(Nodes(names))
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _find_heirs(self) -> None:
+        """Let the sessions that nobody owns go to the workers that there are."""
+        for node, n in (
+            shares(self.directory.n_unowned, self.loads()).items() if self._ready else ()
+        ):
+            if n:
+                records = tuple(self.directory.claim(node, n))
+                self._ready[node].channel.send_nowait(Claim(records))
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _check_starts(self) -> None:
+        now = trio.current_time()
+        self._starts.append(now)
+        while self._starts[0] < now - STARTS_SECONDS:
+            self._starts.popleft()
+        if len(self._starts) > MOST_STARTS:
+            raise PhantomLinkError(
+                f"{len(self._starts)} processes have ended within {STARTS_SECONDS:g} s: the server "
+                "ends; the lines above say how"
+            )

@@ -1,0 +1,203 @@
+"""`phantomlink serve --processes 2`: one server to its clients, also when a process of it dies."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from tests.clients import listening, receive
+from tests.commands import finish, start
+from tests.servers import live_server
+from tests.waiting import until
+
+CODES = [f"s{n}" for n in range(6)]
+
+
+@pytest.fixture(scope="module")
+def server(synthetic_recording):
+    env = {"PHANTOM_PROCESSES": "2", "PHANTOM_MAX_SESSIONS": "40"}
+    with live_server(synthetic_recording, env=env) as server:
+        for code in CODES:
+            server.create(code, seed=5)
+        yield server
+
+
+def workers_of(server):
+    children = psutil.Process(server.process.pid).children()
+    return [child for child in children if "phantomlink.cluster.worker" in child.cmdline()]
+
+
+def sessions_by_node(server):
+    """What each process has, by its own figures."""
+    connection = http.client.HTTPConnection(server.address, timeout=20)
+    connection.request("GET", "/metrics", headers={"Accept": "text/plain"})
+    text = connection.getresponse().read().decode()
+    connection.close()
+    lines = [line for line in text.splitlines() if line.startswith("phantomlink_sessions{")]
+    return {line.split('"')[1]: float(line.split()[-1]) for line in lines}
+
+
+def follows_the_recording(got):
+    """Whether every packet is the one that its number says: a stall may have skipped some."""
+    n_bins = got.metadata["data"]["total_packets"]
+    first = got.ids[0] - got.sequence[0]
+    numbers = got.sequence
+    return numbers == sorted(set(numbers)) and got.ids == [(first + n) % n_bins for n in numbers]
+
+
+def test_the_process_that_listens_imports_nothing_that_plays():
+    code = "import sys, phantomlink.cluster.parent; print(sorted(sys.modules))"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert not {"'numpy'", "'h5py'", "'quart'"} & set(modules.stdout.strip("[]\n").split(", "))
+
+
+def test_with_one_process_nothing_of_it_is_imported():
+    code = "import sys, phantomlink.server.serve; print(sorted(sys.modules))"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "phantomlink.cluster" not in modules.stdout
+
+
+def test_sessions_are_spread_and_listed_as_one(server):
+    status, listed = server.get("/api/sessions")
+    assert status == 200
+    assert set(CODES) <= set(listed["sessions"])
+    assert listed["total_sessions"] == len(listed["sessions"])
+    by_node = sessions_by_node(server)
+    assert set(by_node) == {"0", "1"}
+    assert min(by_node.values()) >= 2
+    assert server.get("/api/stats")[1]["total_sessions"] == sum(by_node.values())
+    assert len(server.get("/metrics")[1]["metrics"]["sessions"]) == sum(by_node.values())
+
+
+def test_requests_on_one_connection_reach_the_session_wherever_it_is(server):
+    connection = http.client.HTTPConnection(server.address, timeout=20)
+    for code in CODES * 2:
+        connection.request("POST", f"/api/control/{code}/pause", headers={"Content-Length": "0"})
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["session_code"]) == (200, code)
+    for code in CODES:
+        body = json.dumps({"custom_code": code, "seed": 5})
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/api/sessions/create", body, headers)
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["created"]) == (200, False)
+    for code in CODES:
+        connection.request("GET", f"/api/sessions/{code}")
+        assert json.loads(connection.getresponse().read())["is_paused"]
+        assert server.post(f"/api/control/{code}/resume")[0] == 200
+    connection.close()
+
+
+def test_a_code_is_one_session_whoever_asks_for_it_at_the_same_time(server):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: server.create("same"), range(16)))
+    assert [answer["created"] for answer in answers].count(True) == 1
+    assert server.request("DELETE", "/api/sessions/same")[0] == 200
+    assert server.request("DELETE", "/api/sessions/same")[0] == 404
+
+
+def test_a_stream_makes_a_session_and_ends_with_it(server):
+    got = receive(server.ws + "/stream/made-by-stream", 20)
+    assert got.sequence == list(range(20))
+    assert server.get("/api/sessions/made-by-stream")[1]["current_packet"] > 0
+
+
+def test_what_is_wrong_is_answered(server):
+    assert server.get("/api/sessions/nobody")[0] == 404
+    assert server.get("/nowhere")[0] == 404
+    assert server.post("/api/sessions/create", {"custom_code": "a b"})[0] == 422
+
+
+def test_when_a_process_is_killed_its_sessions_go_on_where_they_should_be(server):
+    with ThreadPoolExecutor(len(CODES)) as pool:
+        streams = [server.ws + f"/stream/{code}" for code in CODES]
+        got = [pool.submit(receive, url, seconds=6) for url in streams]
+        until(lambda: server.get("/health")[1]["active_connections"] >= len(CODES), "listeners")
+        until(lambda: server.get("/api/stats")[1]["packets_sent"] > 400, "packets")
+        victim = workers_of(server)[0]
+        os.kill(victim.pid, signal.SIGKILL)
+        cut = {}
+        for code, each in zip(CODES, got, strict=True):
+            result = each.result()
+            assert follows_the_recording(result)
+            if result.close_code == 1006:
+                cut[code] = result
+    assert cut, "the process that was killed had no session"
+    for code, old in cut.items():
+        new = receive(server.ws + f"/stream/{code}", 40)
+        assert follows_the_recording(new)
+        # On the same grid, and what was due meanwhile is missed, or held after 10 s.
+        assert new.sequence[0] > old.sequence[-1]
+        n_bins = old.metadata["data"]["total_packets"]
+        first = (old.ids[0] - old.sequence[0]) % n_bins
+        assert new.ids == [(first + number) % n_bins for number in new.sequence]
+        state = server.get(f"/api/sessions/{code}")[1]
+        assert (state["seed"], state["is_paused"]) == (5, False)
+    until(lambda: len(workers_of(server)) == 2, "another process")
+    until(lambda: len(sessions_by_node(server)) == 2, "its figures")
+    assert set(CODES) <= set(server.get("/api/sessions")[1]["sessions"])
+
+
+def test_a_client_that_is_back_at_once_misses_what_was_due_meanwhile(server):
+    code = CODES[0]
+    # The process that has it, by what it loses.
+    with listening(server.ws + f"/stream/{code}") as old:
+        until(lambda: len(old.packets) > 40, "packets")
+        for victim in workers_of(server):
+            os.kill(victim.pid, signal.SIGSTOP)
+            n = len(old.packets)
+            try:
+                until(lambda n=n: len(old.packets) > n + 4, "packets", seconds=1)
+            except AssertionError:
+                os.kill(victim.pid, signal.SIGKILL)
+                break
+            os.kill(victim.pid, signal.SIGCONT)
+        until(lambda: old.close_code, "the end")
+    new = receive(server.ws + f"/stream/{code}", 40)
+    passed_seconds = new.times[0] - old.times[-1]
+    jumped = new.sequence[0] - old.sequence[-1]
+    assert jumped == pytest.approx(passed_seconds * 40, abs=4)
+    until(lambda: len(workers_of(server)) == 2, "another process")
+
+
+def test_the_limit_of_sessions_is_that_of_all_processes(synthetic_recording):
+    env = {"PHANTOM_PROCESSES": "2", "PHANTOM_MAX_SESSIONS": "2"}
+    with live_server(synthetic_recording, env=env) as server:
+        for code in ("a", "b", "c"):
+            server.create(code)
+        assert set(server.get("/api/sessions")[1]["sessions"]) == {"b", "c"}
+        with listening(server.ws + "/stream/b"), listening(server.ws + "/stream/c"):
+            status, problem = server.post("/api/sessions/create", {"custom_code": "d"})
+            assert (status, "PHANTOM_MAX_SESSIONS" in problem["detail"]) == (503, True)
+            workers = workers_of(server)
+            with ThreadPoolExecutor() as pool:
+                last = pool.submit(receive, server.ws + "/stream/b", seconds=20)
+                until(lambda: server.get("/health")[1]["active_connections"] == 3, "listeners")
+                assert server.terminate() == 0
+                assert last.result().close_code == 1001
+        assert not psutil.wait_procs(workers, timeout=10)[1]
+        assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--processes", "0"], "--processes: got '0', takes a whole number from 1 to 64"),
+        (["--processes", "2", "--state-dir", "x"], "state_dir: got x, takes none with processes"),
+        (["--processes", "2", "/nowhere.nwb"], "/nowhere.nwb"),
+    ],
+)
+def test_what_stops_the_start(arguments, said):
+    code, _, err = finish(start("serve", "--port", "0", *arguments))
+    assert code == 2
+    assert said in err.splitlines()[-1]
