@@ -14,6 +14,7 @@ from phantomlink.cluster.messages import Start, ToParent
 from phantomlink.settings import Settings
 
 _LOOK_SECONDS = 0.5
+_START_LOOKS = 120
 SILENT_LOOKS = 10
 """Looks in a row at a worker that has said nothing: 5 s, whatever the parent itself was kept by."""
 
@@ -39,6 +40,7 @@ class Child:
         self.failure: str | None = None
         self.n_promised = 0
         self._silent_looks = 0
+        self._has_spoken = False
         ours, theirs = channel_pair()
         self.channel: Channel[ToParent] = Channel(ours, ToParent)  # type: ignore[arg-type]
         self._process = subprocess.Popen(
@@ -71,17 +73,18 @@ class Child:
     def heard(self) -> None:
         """It has said something."""
         self._silent_looks = 0
+        self._has_spoken = True
 
-    async def kill_when_silent(self) -> bool:
+    async def kill_when_silent(self) -> None:
         """Wait until it has been silent for too long, and kill it; until cancelled.
 
-        A worker that starts may open a recording for long: it beats meanwhile.
+        Before its first word it imports what it needs, for which a busy machine may take long.
+        While it opens the recording it beats.
         """
-        while self._silent_looks < SILENT_LOOKS:
+        while self._silent_looks < (SILENT_LOOKS if self._has_spoken else _START_LOOKS):
             await trio.sleep(_LOOK_SECONDS)
             self._silent_looks += 1
         self._process.kill()
-        return True
 
     async def end(self) -> None:
         """See its process end, by force if it must be."""
