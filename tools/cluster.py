@@ -246,9 +246,11 @@ def main() -> None:
     parser.add_argument("--warm-up", type=float, default=4.0, help="seconds before")
     parser.add_argument("--times", type=int, default=3)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        with Server(arguments.processes, arguments.sessions, Path(folder)) as server:
-            trio.run(_play if arguments.what == "play" else _hurt, server, arguments)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Server(arguments.processes, arguments.sessions, Path(folder)) as server,
+    ):
+        trio.run(_play if arguments.what == "play" else _hurt, server, arguments)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from phantomlink.cluster.links import Links
 from phantomlink.engine.directory import FORMAT, MAX_FILTERED, PlayheadRecord, SessionRecord
 from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
 from phantomlink.engine.session import Session
-from phantomlink.perturbation import parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION, parse_perturbation
 from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.service.ownership import Keep
@@ -121,9 +121,9 @@ def state_of(record: SessionRecord, default_dataset: str) -> SessionState:
     Raises:
         InvalidParameterError: the perturbation has the wrong form.
     """
-    parsed = {} if record.perturbation is None else {
-        "perturbation": parse_perturbation(record.perturbation)
-    }  # fmt: skip
+    perturbation = (
+        NO_PERTURBATION if record.perturbation is None else parse_perturbation(record.perturbation)
+    )
     return SessionState(
         code=record.code,
         created_at=datetime.fromisoformat(record.created_at),
@@ -136,8 +136,9 @@ def state_of(record: SessionRecord, default_dataset: str) -> SessionState:
         is_stopped=record.is_stopped,
         seed=record.seed,
         has_lsl=record.outputs.get("lsl", True),
+        has_brand=record.outputs.get("brand", False),
         dataset=None if record.dataset == default_dataset else record.dataset,
-        **parsed,
+        perturbation=perturbation,
     )
 
 
