@@ -8,13 +8,11 @@ from pathlib import Path
 
 from phantomlink.captures.journal_writer import JournalWriter
 from phantomlink.captures.records import (
-    DUPLICATED,
-    LOST,
-    SWAPPED,
     End,
     Header,
     Record,
     Sent,
+    faults_of,
 )
 from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.perturbed import AppliedPerturbation, SentRows
@@ -76,8 +74,8 @@ def sent_packets(
         due_ns = deadline_ns + n * period.numerator // period.denominator
         faults, delivered, delay_ns = 0, 1, 0
         if fault is not None:
-            faults = LOST * fault.lost | DUPLICATED * fault.duplicated | SWAPPED * fault.swapped
-            delivered, delay_ns = (0 if fault.lost else 1 + fault.duplicated), fault.delay_ns
+            delivered, faults = faults_of(fault)
+            delay_ns = fault.delay_ns
         left = due_ns - CLOCK[1] + CLOCK[0] + 7_000
         packet = rows.packet(0, first_number + n)
         yield Sent(packet, due_ns, left if delivered else None, delivered, delay_ns, faults)

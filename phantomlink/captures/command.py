@@ -11,6 +11,7 @@ from typing import Any
 from phantomlink import __version__
 from phantomlink.captures.client_log import ClientLog
 from phantomlink.captures.journal_reader import Journal
+from phantomlink.captures.nwb_capture import FIELDS, NwbCapture
 from phantomlink.captures.recipe import Recipe, read_recipe
 from phantomlink.captures.source import SourcePackets, find_source
 from phantomlink.captures.verify import Verification, Verifier, percentiles_us
@@ -93,6 +94,8 @@ def verify_file(path: Path, named: Path | None) -> Verified:
         recipe = read_recipe(path)
         with find_source(recipe.said["sha256"], folders, named) as recording:
             return _verify_recipe(recipe, SourcePackets(recording, recipe.rate_hz))
+    if path.suffix == ".nwb":
+        return _verify_nwb(NwbCapture(path), folders, named)
     journal = Journal(path)
     header = journal.header
     # A later header may know what the first one did not.
@@ -106,6 +109,18 @@ def verify_file(path: Path, named: Path | None) -> Verified:
             raise CaptureError(f"{path}: its units are not those of {recording.path}")
         found = Verifier(header, source).verify(journal.records())
     return Verified(found, journal.state, header.dataset, header.sha256, journal.damage)
+
+
+def _verify_nwb(capture: NwbCapture, folders: list[Path], named: Path | None) -> Verified:
+    header = capture.header
+    with find_source(header.sha256, folders, named) as recording:
+        source = SourcePackets(recording, header.rate_hz)
+        if header.unit_ids != source.bins.unit_ids:
+            raise CaptureError(f"{capture.path}: its units are not those of {recording.path}")
+        found = Verifier(header, source, FIELDS).verify(capture.records())
+    return Verified(
+        found, capture.state, header.dataset, header.sha256, expected_digest=capture.digest
+    )
 
 
 def _verify_recipe(recipe: Recipe, source: SourcePackets) -> Verified:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from phantomlink.captures.facts import read_facts
+from phantomlink.captures.from_recipe import convert_recipe
 from phantomlink.captures.journal_reader import Journal
 from phantomlink.captures.nwb_file import write_nwb
 from phantomlink.captures.timeline import captured_bins
@@ -22,15 +23,21 @@ SUFFIXES = (".nwb", ".xdf", ".json")
 """Of the forms that a journal is made into; `.json` is the recipe."""
 
 
-def convert_capture(capture: Path, out: Path, *, overwrite: bool) -> int:
-    """Make a capture a file of another kind, by the ending of its name; the exit code.
+def convert_capture(
+    capture: Path, out: Path, source: Path | None = None, *, overwrite: bool
+) -> int:
+    """Make a capture, or a recipe, a file of another kind, by its name's ending; the exit code.
 
     Raises:
         CaptureError: it cannot be converted, or not into that.
         FileExistsError: there is a file, and `overwrite` is false.
         OSError: the result cannot be written.
     """
-    sys.stdout.write(f"{out}: {convert_journal(capture, out, overwrite=overwrite)}\n")
+    if capture.suffix == ".json":
+        made = convert_recipe(capture, out, source, overwrite=overwrite)
+    else:
+        made = convert_journal(capture, out, overwrite=overwrite)
+    sys.stdout.write(f"{out}: {made}\n")
     return 0
 
 

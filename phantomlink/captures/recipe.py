@@ -17,6 +17,7 @@ from typing import Any
 from phantomlink.captures.records import Control, Gap, Header, Record, Sent
 from phantomlink.captures.source import SourcePackets
 from phantomlink.captures.verify import in_order
+from phantomlink.engine.faults import Fault
 from phantomlink.engine.selection import Playhead
 from phantomlink.errors import CaptureError
 from phantomlink.wire.packet import Packet
@@ -48,6 +49,11 @@ class Recipe:
         Raises:
             CaptureError: a perturbation is none that this version knows.
         """
+        for packet, _ in self.steps(source):
+            yield packet
+
+    def steps(self, source: SourcePackets) -> Iterator[tuple[Packet, Fault]]:
+        """As `packets`, each with what is done to it on its way."""
         said, first = self.said, self.said["first"]
         head = Playhead(source.selection(said["filter"]), first["packet_id"])
         head.loop, head.sequence_number = first["loop"], first["sequence_number"]
@@ -61,8 +67,7 @@ class Recipe:
                 else:
                     head.seek(control["packet_id"])
                     head.loop = control["loop"]
-            packet, _ = source.packet(head.bin_index, head.loop, head.sequence_number, applied)
-            yield packet
+            yield source.packet(head.bin_index, head.loop, head.sequence_number, applied)
             head.advance()
 
     def digest(self, source: SourcePackets) -> str:

@@ -13,12 +13,20 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from phantomlink.engine.faults import Fault
 from phantomlink.wire.packet import Intention, Packet
 
 FORMAT_VERSION = 1
 
 LOST, DUPLICATED, SWAPPED = 1, 2, 4
 """Faults that were played on purpose, as bits of `Sent.faults`."""
+
+
+def faults_of(fault: Fault) -> tuple[int, int]:
+    """`Sent.delivered` and `Sent.faults` of a packet to which this is done."""
+    faults = LOST * fault.lost | DUPLICATED * fault.duplicated | SWAPPED * fault.swapped
+    return (0 if fault.lost else 1 + fault.duplicated), faults
+
 
 CONTROL_MARKERS = frozenset({"pause", "resume", "seek", "stop", "end"})
 """Of `Control.what`: those that are markers too."""

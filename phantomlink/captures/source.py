@@ -93,6 +93,24 @@ class SourcePackets:
         return self._payloads.encode(packet)
 
 
+def about_source(recording: Recording) -> dict[str, Any]:
+    """What captures say of their source, see `Header.about`."""
+    info = recording.info
+    position, velocity = recording.behaviour.position, recording.behaviour.velocity
+    return {
+        "position_unit": None if position is None else position.unit,
+        "velocity_unit": None if velocity is None else velocity.unit,
+        "identifier": info.identifier,
+        "session_description": info.session_description,
+        "session_start_time": info.session_start_time,
+        "subject": info.subject,
+        "species": info.species,
+        "lab": info.lab,
+        "institution": info.institution,
+        "is_synthetic": info.is_synthetic,
+    }
+
+
 def find_source(sha256: str | None, folders: Iterable[Path], named: Path | None) -> Recording:
     """Open the recording that a capture was made of.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from phantomlink import __version__
-from phantomlink.captures.arguments import add_verify
+from phantomlink.captures.arguments import add_capture, add_verify
 from phantomlink.evaluation.arguments import add_fit, add_score
 from phantomlink.settings.load import describe_settings, flag_of
 
@@ -78,6 +78,7 @@ def make_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentP
     _add_convert(commands)
     add_score(commands)
     add_fit(commands)
+    add_capture(commands)
     add_verify(commands)
     parser.commands = tuple(commands.choices)
     return parser, commands.choices
@@ -255,11 +256,19 @@ def _add_convert(commands: _Commands) -> None:
     convert = commands.add_parser(
         "convert",
         help="make a recording (NWB) of another kind of file",
-        description="Make an NWB file of a capture (.plj), of a file of LSL streams that "
-        "PhantomLink sent (.xdf), or of spikes that Neo reads (.nev).",
+        description="Make an NWB file of a capture (.plj) or of its recipe (.json), of a file of "
+        "LSL streams that PhantomLink sent (.xdf), or of spikes that Neo reads (.nev). A capture "
+        "is also made an XDF file (OUT.xdf) or a recipe (OUT.json).",
     )
     convert.add_argument("source", type=Path, metavar="IN", help="the file to read")
-    convert.add_argument("out", type=Path, metavar="OUT", help="the NWB file to make")
+    convert.add_argument("out", type=Path, metavar="OUT", help="the file to make")
+    convert.add_argument(
+        "--source",
+        dest="recording",
+        type=Path,
+        metavar="FILE",
+        help="the recording that a recipe is of (default: looked for in the data directory)",
+    )
     convert.add_argument("--session", metavar="CODE", help="which session of an XDF file")
     convert.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 

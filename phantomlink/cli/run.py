@@ -129,10 +129,12 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    if arguments.source.suffix == ".plj":
+    if arguments.source.suffix in (".plj", ".json"):
         from phantomlink.captures.convert import convert_capture  # noqa: PLC0415
 
-        return convert_capture(arguments.source, arguments.out, overwrite=arguments.overwrite)
+        return convert_capture(
+            arguments.source, arguments.out, arguments.recording, overwrite=arguments.overwrite
+        )
     from phantomlink.recordings.convert.command import run_convert  # noqa: PLC0415
 
     return run_convert(

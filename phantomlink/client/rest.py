@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
 from phantomlink.client.address import Address
 from phantomlink.client.errors import MessageError
 from phantomlink.client.retry import explain, refused
+
+_PIECE_BYTES = 1 << 18
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -56,13 +59,52 @@ class Rest:
             UnreachableError: no server answers.
             MessageError: the answer is no JSON object.
         """
+        with self._open(method, path, body, query) as answer:
+            text = self._read(answer)
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise MessageError(f"{path} answered {len(text)} bytes that are no JSON object")
+        return value
+
+    def download(self, path: str, out: BinaryIO, query: Mapping[str, Any] | None = None) -> bool:
+        """Write what a route answers with to a file; False where that is still being made (202).
+
+        Raises:
+            RefusedError: the server says no, and why.
+            UnreachableError: no server answers, or it breaks off.
+            OSError: the file cannot be written.
+        """
+        with self._open("GET", path, None, query) as answer:
+            if answer.status == http.HTTPStatus.ACCEPTED:
+                return False
+            while piece := self._read(answer, _PIECE_BYTES):
+                out.write(piece)
+        return True
+
+    def _read(self, answer: http.client.HTTPResponse, at_most: int | None = None) -> bytes:
+        try:
+            return answer.read(at_most)
+        except (OSError, http.client.HTTPException) as error:
+            raise explain(OSError(str(error)), self.address.http_url) from error
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, Any] | None,
+    ) -> http.client.HTTPResponse:
         url = self.address.http_url + path + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", **self.address.headers}
         request = urllib.request.Request(url, data, headers, method=method)
         try:
-            with self._opener.open(request, timeout=self._timeout_seconds) as answer:
-                text = answer.read()
+            answer: http.client.HTTPResponse = self._opener.open(
+                request, timeout=self._timeout_seconds
+            )
         except urllib.error.HTTPError as error:
             with error:
                 raise refused(error.code, error.read(), error.headers["Retry-After"], url) from None
@@ -71,10 +113,4 @@ class Rest:
             raise explain(reason, self.address.http_url) from error
         except (OSError, http.client.HTTPException) as error:
             raise explain(OSError(str(error)), self.address.http_url) from error
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise MessageError(f"{url} answered {len(text)} bytes that are no JSON object")
-        return value
+        return answer

@@ -14,6 +14,7 @@ import trio
 from phantomlink.captures.command import verify_file
 from phantomlink.captures.journal_reader import Journal
 from phantomlink.captures.records import Answer, Control, Marker, Sent
+from phantomlink.cli import main
 from phantomlink.client import connect
 from phantomlink.outputs.capture.captures import Captures
 from phantomlink.outputs.capture.running import CaptureLimits
@@ -187,6 +188,25 @@ def test_every_form_of_it_can_be_had_and_it_is_a_dataset(server, maze_recording,
     call(server, "DELETE", "/api/sessions/again")
     assert call(server, "DELETE", f"{CAPTURES}/{started}")[0] == 200
     assert call(server, "GET", f"/api/datasets/{started}")[0] == 404
+
+
+def test_the_command_captures_through_the_server(server, maze_recording, tmp_path, capsys):
+    call(server, "POST", "/api/sessions/create", {"custom_code": "told"})
+    out = tmp_path / "told.nwb"
+    wanted = [*("capture", server.http, "told", str(out)), "--seconds", "0.5", "--keeps-playing"]
+    assert main(wanted) == 0
+    assert "complete: as long as was asked for" in capsys.readouterr().out
+    verified = verify_file(out, maze_recording)
+    assert verified.is_equal
+    assert verified.found.packets > 5
+    assert main(wanted) == 2
+    assert "exists" in capsys.readouterr().err
+    assert main(["capture", server.http, "nobody", str(tmp_path / "x.plj")]) == 2
+    assert "nobody" in capsys.readouterr().err
+    assert main(["capture", server.http, "told", str(tmp_path / "x.mat")]) == 2
+    assert ".plj, .nwb, .xdf, .json" in capsys.readouterr().err
+    # It kept the session playing no longer than it ran.
+    assert not call(server, "GET", "/api/sessions/told")[1]["is_running"]
 
 
 def test_what_is_not_there_is_404_and_the_rest_is_refused(server):

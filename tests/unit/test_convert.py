@@ -1,15 +1,20 @@
 """Captures as NWB: played again they are bit for bit what was sent."""
 
+import json
+import shutil
 from fractions import Fraction
 
+import h5py
 import numpy as np
 import pytest
 
+from phantomlink.captures.command import verify_file
 from phantomlink.captures.records import Control, End, Gap, Sent
 from phantomlink.captures.timeline import captured_bins
 from phantomlink.cli import main
 from phantomlink.engine.perturbed import apply_perturbation
 from phantomlink.perturbation import PRESETS
+from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.recording import open_recording
 from tests.captures import AT_40, header_of, sent_packets, write_journal
 
@@ -69,6 +74,68 @@ def test_played_again_counts_and_kinematics_are_bit_equal(converted):
     unobserved = [k for k in range(310) if k not in sent or not sent[k].observed]
     assert np.flatnonzero(~block.observed).tolist() == unobserved
     assert {250, 251, 252, 253} < set(unobserved)
+
+
+def test_it_verifies_without_the_journal(converted, synthetic_recording):
+    verified = verify_file(converted[2], synthetic_recording)
+    assert verified.is_equal, verified.found.differences
+    assert (verified.state, verified.found.packets, verified.found.gaps) == ("torn", 306, 4)
+
+
+@pytest.mark.parametrize("n", [0, 700, -1])
+def test_one_spike_that_was_added_by_hand_is_named(converted, synthetic_recording, tmp_path, n):
+    changed = tmp_path / "changed.nwb"
+    shutil.copy(converted[2], changed)
+    with h5py.File(changed, "r+") as file:
+        ends = file["units/spike_times_index"][:].astype(int)
+        unit = int(np.searchsorted(ends, n % ends[-1], side="right"))
+        times = file["units/spike_times"]
+        k = int(times[n] * 40)
+        # Moved into the next bin, or the one before where there is none.
+        other = k + 1 if k < 309 and k + 1 not in range(250, 254) else k - 1
+        first = 0 if unit == 0 else ends[unit - 1]
+        own = times[first : ends[unit]]
+        own[n % ends[-1] - first] = (other + 0.5) / 40
+        times[first : ends[unit]] = np.sort(own)
+    verified = verify_file(changed, synthetic_recording)
+    assert not verified.is_equal
+    assert verified.found.by_field == {"spikes.spike_counts": 2}
+    assert {each.field for each in verified.found.differences} == {f"spikes.spike_counts[{unit}]"}
+    assert {each.sequence_number for each in verified.found.differences} == {k, other}
+
+
+def test_a_file_that_is_no_captures_cannot_be_checked(synthetic_recording, capsys):
+    assert main(["verify", str(synthetic_recording), "--source", str(synthetic_recording)]) == 2
+    assert "not a capture" in capsys.readouterr().err
+
+
+def test_a_recipe_is_made_a_recording_that_plays(recording, synthetic_recording, tmp_path, capsys):
+    applied = apply_perturbation(PRESETS["moderate"], 7, recording.at_rate(AT_40))
+    header = header_of(
+        recording,
+        perturbation=applied.perturbation.as_json(),
+        perturbation_id=applied.perturbation_id,
+        seed=7,
+        sha256=sha256_of(synthetic_recording),
+    )
+    packets = list(sent_packets(recording, [(0, b) for b in range(200)], applied=applied))
+    journal = write_journal(tmp_path, header, packets, End("complete", "", 200, 0))
+    recipe, out = tmp_path / "recipe.json", tmp_path / "again.nwb"
+    assert main(["convert", str(journal), str(recipe)]) == 0
+    convert = ["convert", str(recipe), str(out), "--source", str(synthetic_recording)]
+    assert main(convert) == 0
+    with open_recording(out) as again:
+        block = again.at_rate(AT_40).read(0, 200)
+    assert block.counts.tolist() == [p.packet.spike_counts.tolist() for p in packets]
+    assert verify_file(out, synthetic_recording).is_equal
+    # Another digest, and another source.
+    said = json.loads(recipe.read_text())
+    recipe.write_text(json.dumps({**said, "packets": 199}))
+    assert main([*convert, "--overwrite"]) == 2
+    assert "other ones" in capsys.readouterr().err
+    recipe.write_text(json.dumps({**said, "sha256": "0" * 64}))
+    assert main([*convert, "--overwrite"]) == 2
+    assert "another recording" in capsys.readouterr().err
 
 
 def test_a_trial_that_had_begun_starts_at_0_and_says_when(recording):

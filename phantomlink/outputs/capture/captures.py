@@ -79,13 +79,19 @@ class Captures:
         self._sync_thread = trio.CapacityLimiter(1)
         self._forms = LslForms(settings)
         self._dataset_found = found
-        self._conversions = Conversions(self._converted)
+        self._conversions = Conversions(self._converted, self._after_conversion)
         self._running: dict[str, RunningCapture] = {}
         self._finished: dict[str, CaptureInfo] = {}
         self._has_work = trio.Event()
 
     async def start(
-        self, session: Session, wanted: Filter, title: str, max_seconds: float = math.inf
+        self,
+        session: Session,
+        wanted: Filter,
+        title: str,
+        max_seconds: float = math.inf,
+        *,
+        keeps_playing: bool = False,
     ) -> CaptureInfo:
         """Begin to capture a playhead of a session.
 
@@ -105,7 +111,14 @@ class Captures:
             )
             self._check(session, wanted)
             capture = RunningCapture(
-                session, wanted, title, self._folder, max_seconds, self._limits, form
+                session,
+                wanted,
+                title,
+                self._folder,
+                max_seconds,
+                self._limits,
+                form,
+                keeps_playing=keeps_playing,
             )
         except OSError as error:
             raise CaptureError(f"{self._folder} cannot be written: {error.strerror}") from error
@@ -267,7 +280,7 @@ class Captures:
         self._conversions.add(Conversion(info.id, journal, outs))
 
     async def _converted(self, conversion: Conversion, made: Converted) -> None:
-        """Keep what came of a conversion; a new NWB file is a dataset."""
+        """Keep what came of a conversion."""
         info = self._finished.get(conversion.capture_id)
         if info is None:
             return
@@ -277,7 +290,11 @@ class Captures:
             info = replace(info, problems=why, is_read=True)
         else:
             info = info.with_facts(made.facts, problems)
-        await trio.to_thread.run_sync(self._remember, info, limiter=self._thread)
+        await trio.to_thread.run_sync(self._keep, info, limiter=self._thread)
+        # Who sees it read can delete it: nothing is awaited until it is not busy any more.
+        self._finished[info.id] = info
+
+    async def _after_conversion(self, conversion: Conversion) -> None:
         if self._dataset_found is not None and "nwb" in conversion.outs:
             await self._dataset_found()
 
@@ -317,6 +334,9 @@ class Captures:
 
     def _remember(self, info: CaptureInfo) -> None:
         self._finished[info.id] = info
+        self._keep(info)
+
+    def _keep(self, info: CaptureInfo) -> None:
         try:
             keep(self._folder, info)
         except OSError as error:

@@ -52,11 +52,17 @@ class Conversions:
     """A queue of them.
 
     Args:
-        done: told of each.
+        done: told of each, while its capture is busy.
+        after: told of each when its capture is not busy any more.
     """
 
-    def __init__(self, done: Callable[[Conversion, Converted], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        done: Callable[[Conversion, Converted], Awaitable[None]],
+        after: Callable[[Conversion], Awaitable[None]],
+    ) -> None:
         self._done = done
+        self._after = after
         self._waiting: deque[Conversion] = deque()
         self._now: Conversion | None = None
         self._woken = trio.Event()
@@ -81,11 +87,12 @@ class Conversions:
             await self._woken.wait()
             self._woken = trio.Event()
             while self._waiting:
-                self._now = self._waiting.popleft()
+                conversion = self._now = self._waiting.popleft()
                 try:
-                    await self._done(self._now, await _convert(self._now))
+                    await self._done(conversion, await _convert(conversion))
                 finally:
                     self._now = None
+                await self._after(conversion)
 
 
 async def _convert(conversion: Conversion) -> Converted:

@@ -13,15 +13,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 
 from phantomlink.captures.records import (
-    DUPLICATED,
-    LOST,
-    SWAPPED,
     Answer,
     Control,
     Gap,
     Marker,
     Record,
     Sent,
+    faults_of,
 )
 from phantomlink.engine.events import SessionEvent, SessionEventKind
 from phantomlink.engine.fanout import Release
@@ -176,8 +174,7 @@ def sent_of(release: Release) -> Sent:
     left_at_ns = None if stamp is None else round(stamp * 1e9)
     if fault is None:
         return Sent(release.packet, release.deadline_ns, left_at_ns)
-    faults = LOST * fault.lost | DUPLICATED * fault.duplicated | SWAPPED * fault.swapped
-    delivered = 0 if fault.lost else 1 + fault.duplicated
+    delivered, faults = faults_of(fault)
     return Sent(release.packet, release.deadline_ns, left_at_ns, delivered, fault.delay_ns, faults)
 
 

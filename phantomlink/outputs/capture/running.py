@@ -15,8 +15,10 @@ from pathlib import Path
 from phantomlink import __version__
 from phantomlink.captures.journal_writer import JournalWriter
 from phantomlink.captures.records import End, Gap, Header, Sent
+from phantomlink.captures.source import about_source
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import is_private
+from phantomlink.outputs.capture.keeper import PlayheadKeeper
 from phantomlink.outputs.capture.lsl_form import NO_LSL_FORM, LslForm
 from phantomlink.outputs.capture.recorder import Recorder, perturbation_of
 from phantomlink.outputs.decoders.kind import scores_of
@@ -58,6 +60,7 @@ class RunningCapture:
         max_seconds: for how long; infinite: until it is stopped.
         limits: what it may write.
         form: what its XDF form needs to know.
+        keeps_playing: whether the playhead goes on though nobody listens.
 
     Attributes:
         capture_id: its name.
@@ -79,6 +82,8 @@ class RunningCapture:
         max_seconds: float,
         limits: CaptureLimits,
         form: LslForm = NO_LSL_FORM,
+        *,
+        keeps_playing: bool = False,
     ) -> None:
         self.capture_id = make_capture_id(session.code)
         self.session = session
@@ -108,6 +113,10 @@ class RunningCapture:
             self._attached.enter_context(scores.answers_followed_by(self._recorder.answered))
         self._attached.callback(session.unobserve, self._recorder)
         session.observe(wanted, self._recorder)
+        if keeps_playing:
+            keeper = PlayheadKeeper()
+            self._attached.callback(session.unsubscribe, keeper)
+            session.subscribe(wanted, session.playback(wanted), keeper)
 
     @property
     def path(self) -> Path:
@@ -216,8 +225,7 @@ class RunningCapture:
     def _make_header(self) -> Header:
         session = self.session
         recording, clock = session.recording, session.parts.clock
-        info, said = recording.info, perturbation_of(session)
-        position, velocity = recording.behaviour.position, recording.behaviour.velocity
+        said = perturbation_of(session)
         return Header(
             capture_id=self.capture_id,
             session=self.session_code,
@@ -238,18 +246,7 @@ class RunningCapture:
             seed=session.seed,
             clock=(round(clock.wall_seconds() * 1e9), clock.now_ns()),
             trials=[trial.as_json() for trial in recording.trials],
-            about={
-                "position_unit": None if position is None else position.unit,
-                "velocity_unit": None if velocity is None else velocity.unit,
-                "identifier": info.identifier,
-                "session_description": info.session_description,
-                "session_start_time": info.session_start_time,
-                "subject": info.subject,
-                "species": info.species,
-                "lab": info.lab,
-                "institution": info.institution,
-                "is_synthetic": info.is_synthetic,
-            },
+            about=about_source(recording),
             streams=self._form.streams,
         )
 

@@ -39,6 +39,7 @@ class StartCapture(Record, frozen=True):
     max_seconds: Annotated[
         Annotated[float, msgspec.Meta(gt=0)] | None, about("for how long; null: until stopped")
     ] = None
+    keeps_playing: Annotated[bool, about("whether the session plays though nobody listens")] = False
 
 
 class OfCapture(Record, frozen=True):
@@ -115,14 +116,17 @@ async def start(request: Request, body: StartCapture) -> Response:
 
     A capture keeps every packet of one playhead, what steered it and what was done to it on
     purpose, in a file that `phantomlink verify` compares with the dataset. It is no listener: the
-    playhead advances by its own. The session is not evicted meanwhile; its end ends the capture.
+    playhead advances by its own, unless it `keeps_playing`. The session is not evicted meanwhile;
+    its end ends the capture. A finished one becomes an NWB file, which is a dataset.
     """
     service = request.service
     service.check_captures()
     wanted = Filter(body.trial_id, body.target_id, body.reach_id)
     session = request.session(body.session)
     seconds = math.inf if body.max_seconds is None else body.max_seconds
-    started = await service.captures.start(session, wanted, body.title, seconds)
+    started = await service.captures.start(
+        session, wanted, body.title, seconds, keeps_playing=body.keeps_playing
+    )
     location = (("Location", f"/api/captures/{started.id}"),)
     return replace(json_response(_state(started)), status=201).with_headers(location)
 
