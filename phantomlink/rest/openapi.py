@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -107,7 +107,15 @@ class _Schemas:
         )
         for route in routes:
             if route.body_record is not None and route.is_strict:
-                self.components[route.body_record.__name__]["additionalProperties"] = False
+                self._close(route.body_record.__name__)
+
+    def _close(self, name: str) -> None:
+        """Say that a record of a body, and those in it, take no other members."""
+        schema = self.components[name]
+        if schema.get("type") == "object" and "additionalProperties" not in schema:
+            schema["additionalProperties"] = False
+            for reference in _references(schema.get("properties", {})):
+                self._close(reference)
 
     def parameters(self, record: type[Record], *, place: str) -> list[dict[str, Any]]:
         """The members of a record, as parameters of a path or a query."""
@@ -120,6 +128,18 @@ class _Schemas:
             _parameter(name, place, dict(member), is_required=name in required)
             for name, member in schema["properties"].items()
         ]
+
+
+def _references(schema: object) -> Iterator[str]:
+    """The names of the components that a part of a schema refers to."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            yield schema["$ref"].rpartition("/")[2]
+        for part in schema.values():
+            yield from _references(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _references(part)
 
 
 def _parameter(
