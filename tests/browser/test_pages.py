@@ -152,8 +152,14 @@ def test_sliders_perturb(visit: Callable[..., Visit], server: LiveServer) -> Non
     play(page)
     page.page.get_by_text("Faults of your own").click()
     page.page.get_by_label("Add a fault").select_option("gaussian_noise")
-    page.page.get_by_role("spinbutton", name="noise std, number").fill("0.7")
-    page.page.get_by_role("spinbutton", name="noise std, number").press("Tab")
+    field = page.page.get_by_role("spinbutton", name="noise std, number")
+    field.fill("0.7")
+    # What is typed stays, although the page is drawn anew meanwhile.
+    for _ in range(2):
+        rate = page.page.get_by_text("mean rate").inner_text()
+        page.page.get_by_text("mean rate").filter(has_not_text=rate).wait_for()
+    assert field.input_value() == "0.7"
+    field.press("Tab")
     page.page.get_by_role("button", name="Apply").click()
     page.page.locator("[data-test=perturbation]", has_text="custom").wait_for()
     _, answer = server.get("/api/sessions/slid/perturbation")

@@ -22,6 +22,11 @@ def server(tmp_path_factory):
         yield server
 
 
+def median_interval(got):
+    """Of the stamps, s: a machine that stalls for a moment does not move it."""
+    return float(np.median(np.diff([packet["timestamp"] for packet in got.packets])))
+
+
 @pytest.mark.parametrize(("bin_size_ms", "n_bins"), [(5, 2000), (12.5, 800), (100, 100)])
 def test_a_session_at_another_bin_width(server, bin_size_ms, n_bins):
     code = f"width-{n_bins}"
@@ -35,8 +40,7 @@ def test_a_session_at_another_bin_width(server, bin_size_ms, n_bins):
     assert data["frequency_hz"] == 1000 / bin_size_ms
     assert {packet["spikes"]["bin_size_ms"] for packet in got.packets} == {bin_size_ms}
     assert got.ids == list(range(n))
-    stamps = [packet["timestamp"] for packet in got.packets]
-    assert (stamps[-1] - stamps[0]) / (n - 1) == pytest.approx(bin_size_ms / 1e3, rel=0.1)
+    assert median_interval(got) == pytest.approx(bin_size_ms / 1e3, rel=0.1)
     metadata = server.get(f"/api/metadata?session={code}")[1]
     assert (metadata["bin_size_ms"], metadata["total_packets"]) == (bin_size_ms, n_bins)
     assert server.get("/api/metadata")[1]["bin_size_ms"] == 25.0
@@ -108,8 +112,7 @@ def test_a_thousand_packets_a_second(server):
     got = receive(f"{server.ws}/stream/fast", 2000)
     assert not got.gaps
     assert got.ids == list(range(2000))
-    stamps = [packet["timestamp"] for packet in got.packets]
-    assert stamps[-1] - stamps[0] == pytest.approx(1.999, rel=0.2)
+    assert median_interval(got) == pytest.approx(0.001, rel=0.2)
 
 
 def test_the_timing_report_counts_what_was_sent(server):

@@ -182,21 +182,22 @@ async def test_every_event_has_its_time_and_the_packet_from_which_it_counts(
     session.close(CLOSE_NORMAL, "done")
     kind = SessionEventKind
     assert running.kinds == [
-        *(kind.LISTENER_CAME, kind.PAUSED, kind.SOUGHT, kind.RESUMED, kind.PACED),
-        *(kind.PERTURBED, kind.PERTURBED, kind.CAPTURE, kind.LISTENER_LEFT, kind.STOPPED),
+        *(kind.LISTENER_CAME, kind.ANCHORED, kind.PAUSED, kind.SOUGHT, kind.RESUMED, kind.PACED),
+        *(kind.PERTURBED, kind.PERTURBED, kind.CAPTURE, kind.ANCHORED, kind.LISTENER_LEFT),
+        kind.STOPPED,
         *(kind.LISTENER_CAME, kind.CLOSED),
     ]
-    came, paused, sought, resumed = running.events[:4]
+    came, _, paused, sought, resumed = running.events[:5]
     assert (came.position.bin_index, came.position.sequence_number) == (0, 0)
     assert came.starts_main
     assert (paused.position.bin_index, paused.position.sequence_number) == (21, 21)
     assert paused.at_ns - came.at_ns == 510_000_000
     assert (sought.position.bin_index, sought.position.sequence_number) == (100, 21)
     assert resumed.position == sought.position
-    assert running.events[5].detail != ""
-    assert running.events[6].detail == ""
-    assert running.events[7].detail == "2026-a"
-    again = running.events[10]
+    assert running.events[6].detail != ""
+    assert running.events[7].detail == ""
+    assert running.events[8].detail == "2026-a"
+    again = running.events[12]
     assert again.filter == Filter(trial_id=0)
     assert again.starts_main  # the session was stopped
     assert {event.code for event in running.events} == {"a"}

@@ -2,6 +2,7 @@
 
 import { html } from "../vendor/preact.js";
 import { fieldsOf, newTransform, positionOf, transformKinds, valueAt } from "../core/perturbation-form.js";
+import { TypedInput } from "./typed-input.js";
 
 /**
  * @param {{schema: any, transforms: any[], onChange: (transforms: any[]) => void}} props
@@ -44,7 +45,7 @@ function Field({ field, id, value, onChange }) {
       onChange(list.length ? list : null);
     };
     return html`<label for=${id} title=${field.description}>${label}
-      <input id=${id} value=${value?.join(" ") ?? ""} placeholder="none" onChange=${parse} /></label>`;
+      <${TypedInput} id=${id} value=${value?.join(" ") ?? ""} placeholder="none" onChange=${parse} /></label>`;
   }
   const slide = (/** @type {any} */ event) => onChange(valueAt(field, Number(event.target.value)));
   const type = (/** @type {any} */ event) => {
@@ -54,7 +55,7 @@ function Field({ field, id, value, onChange }) {
   return html`<div class="slider">
     <label for=${id} title=${field.description}>${label}</label>
     <input id=${id} type="range" min="0" max="1000" value=${value === null ? 0 : positionOf(field, value)} onInput=${slide} aria-valuetext=${value === null ? "not set" : String(value)} />
-    <input type="number" step="any" min=${field.minimum} max=${field.maximum} value=${value ?? ""} onChange=${type} aria-label=${`${label}, number`} />
+    <${TypedInput} id=${`${id}-number`} type="number" step="any" min=${field.minimum} max=${field.maximum} value=${value ?? ""} onChange=${type} aria-label=${`${label}, number`} />
     <span class="dim small">${field.description}</span>
   </div>`;
 }

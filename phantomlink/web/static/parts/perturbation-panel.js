@@ -7,6 +7,7 @@ import { number } from "../core/format.js";
 import { attempt } from "./notices.js";
 import { PerturbationFields } from "./perturbation-fields.js";
 import { Empty } from "./states.js";
+import { TypedInput } from "./typed-input.js";
 
 const draft = signal(/** @type {any[]} */ ([]));
 const before = signal(/** @type {number | null} */ (null));
@@ -40,7 +41,7 @@ export function PerturbationPanel({ model }) {
         ${presetNames(schema).map((preset) => html`<button aria-pressed=${name === preset} onClick=${() => void put(preset)}>${preset.replaceAll("_", " ")}</button>`)}
       </div>
       <div class="row">
-        <label>Seed <input type="number" min="0" step="1" value=${state?.seed ?? 0} onChange=${putSeed} disabled=${!state} /></label>
+        <label>Seed <${TypedInput} id="perturbation-seed" type="number" min="0" step="1" value=${state?.seed ?? 0} onChange=${putSeed} disabled=${!state} /></label>
         <span class="dim small">mean rate ${number(rate, 2)} /s${before.value === null ? "" : `, before the last change ${number(before.value, 2)}`}</span>
       </div>
       <${Script} perturbation=${state?.perturbation} seconds=${(model.position.value ?? 0) * (model.metadata.value?.bin_size_ms ?? 25) / 1000} />
