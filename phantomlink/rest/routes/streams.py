@@ -19,10 +19,9 @@ from phantomlink.rest.stream_metadata import StreamMetadata
 TAG = "streams"
 
 
-class BinaryStreamQuery(Record, frozen=True):
-    """Which packets, in which form."""
+class PacketsQuery(Record, frozen=True):
+    """Which packets, and what comes with them."""
 
-    format: Annotated[Literal["msgpack", "compact"] | None, about("form of the messages")] = None
     trial_id: TrialsOnly = None
     target_id: TrialsOnly = None
     reach_id: TrialsOnly = None
@@ -42,28 +41,17 @@ class BinaryStreamQuery(Record, frozen=True):
     ] = None
 
 
-class StreamQuery(Record, frozen=True):
+class BinaryStreamQuery(PacketsQuery, frozen=True):
+    """Which packets, in which form."""
+
+    format: Annotated[Literal["msgpack", "compact"] | None, about("form of the messages")] = None
+
+
+class StreamQuery(PacketsQuery, frozen=True):
     """Which packets, in which form."""
 
     format: Annotated[
         Literal["msgpack", "json", "compact"] | None, about("form of the messages")
-    ] = None
-    trial_id: TrialsOnly = None
-    target_id: TrialsOnly = None
-    reach_id: TrialsOnly = None
-    scores: Annotated[
-        Literal["0", "1"] | None, about("1: a message with scores after each trial")
-    ] = None
-    decoded: Annotated[
-        Literal["0", "1"] | None,
-        about("1: packets say what built-in decoders make of them; without a filter"),
-    ] = None
-    hide: Annotated[
-        str | None,
-        about("null there; without a filter", "kinematics,intention,trial"),
-    ] = None
-    dataset: Annotated[
-        str | None, about("that a new session plays; 409 when the session plays another")
     ] = None
 
 
