@@ -14,58 +14,124 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
+import selectors
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
 import psutil
-import trio
-from trio_websocket import ConnectionClosed, HandshakeError, open_websocket_url
 
 RATE_HZ = 40
 _SECONDS_BETWEEN = 6.0
-_CONNECT_SECONDS = 5.0
+_AGAIN_SECONDS = 0.01
+_BINARY = 2
 
 
 @dataclass
 class Client:
-    """What the client of one session got, over all its connections.
+    """What the client of one session got, over all its connections: bytes, read afterwards.
 
     Attributes:
         code: of the session.
-        messages: as they came, with when, monotonic s.
-        starts: number of the first message of each connection.
-        n_bins: of the recording.
+        connections: of each, what was read, with when, monotonic s.
     """
 
     code: str
-    messages: list[tuple[float, bytes]] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    n_bins: int = 0
+    connections: list[list[tuple[float, bytes]]] = field(default_factory=list)
+    sock: socket.socket | None = None
 
-    async def run(self, url: str) -> None:
-        """Listen until cancelled, and come back whenever the connection ends."""
-        while True:
-            try:
-                with trio.fail_after(_CONNECT_SECONDS) as connecting:
-                    async with open_websocket_url(f"{url}/stream/binary/{self.code}") as websocket:
-                        first = msgpack.unpackb(await websocket.get_message())
-                        self.n_bins = first["data"]["total_packets"]
-                        connecting.deadline = float("inf")
-                        self.starts.append(len(self.messages))
-                        while True:
-                            message = await websocket.get_message()
-                            self.messages.append((time.monotonic(), message))
-            except (ConnectionClosed, HandshakeError, OSError, trio.TooSlowError):
-                await trio.sleep(0.01 + 0.02 * random.random())
+    def connect(self, host: str, port: int) -> None:
+        """Open a connection and ask for the stream; whatever fails is seen when it is read."""
+        self.sock = socket.create_connection((host, port))
+        self.sock.sendall(
+            f"GET /stream/binary/{self.code} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n".encode()
+        )
+        self.sock.setblocking(False)
+        self.connections.append([])
+
+    def read(self) -> bool:
+        """Take what has come; whether the connection goes on."""
+        assert self.sock is not None
+        try:
+            data = self.sock.recv(65536)
+        except BlockingIOError:
+            return True
+        except OSError:
+            data = b""
+        if data:
+            self.connections[-1].append((time.monotonic(), data))
+            return True
+        self.sock.close()
+        return False
+
+    def messages(self) -> Iterator[tuple[int, float, Any]]:
+        """(connection, when, decoded) of every message."""
+        for number, chunks in enumerate(self.connections):
+            yield from ((number, at, msgpack.unpackb(data)) for at, data in _frames(chunks))
+
+
+def _frames(chunks: Sequence[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
+    """(when its last byte came, content) of every message of one connection."""
+    buffer, is_open = bytearray(), False
+    for at, data in chunks:
+        buffer += data
+        if not is_open:
+            head, end, rest = bytes(buffer).partition(b"\r\n\r\n")
+            if not end:
+                continue
+            if not head.startswith(b"HTTP/1.1 101"):
+                return
+            buffer, is_open = bytearray(rest), True
+        while len(buffer) >= 2:
+            length, start = buffer[1] & 127, 2
+            if length >= 126:
+                start = 4 if length == 126 else 10
+                length = int.from_bytes(buffer[2:start], "big")
+            if len(buffer) < start + length:
+                break
+            if buffer[0] & 15 == _BINARY:
+                yield at, bytes(buffer[start : start + length])
+            del buffer[: start + length]
+
+
+class Crowd:
+    """All clients, read by one thread that does nothing else.
+
+    Args:
+        clients: that listen.
+        url: of the server.
+    """
+
+    def __init__(self, clients: Sequence[Client], url: str) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._waiting = deque((0.0, client) for client in clients)
+        self._host, _, port = url.removeprefix("http://").partition(":")
+        self._port = int(port)
+
+    def listen(self, seconds: float) -> None:
+        """Read for so long; who is not connected comes, or comes back."""
+        end = time.monotonic() + seconds
+        while (now := time.monotonic()) < end:
+            if self._waiting and self._waiting[0][0] <= now:
+                _, client = self._waiting.popleft()
+                client.connect(self._host, self._port)
+                self._selector.register(client.sock, selectors.EVENT_READ, client)
+            for key, _ in self._selector.select(0.005):
+                if not key.data.read():
+                    self._selector.unregister(key.fileobj)
+                    self._waiting.append((time.monotonic() + _AGAIN_SECONDS, key.data))
 
 
 @dataclass
@@ -85,16 +151,18 @@ def judge(clients: Sequence[Client], since: float, until: float) -> Verdict:
     verdict = Verdict()
     spikes: dict[int, object] = {}
     for client in clients:
-        last: int | None = None
-        shift: int | None = None
-        times = []
-        for at, message in client.messages:
-            data = msgpack.unpackb(message)["data"]
+        last = shift = None
+        n_bins, times = 1, []
+        for _, at, message in client.messages():
+            data = message["data"]
+            if message["type"] != "data":
+                n_bins = data["total_packets"]
+                continue
             number, bin_index = data["sequence_number"], data["packet_id"]
             verdict.packets += 1
-            shift = (bin_index - number) % client.n_bins if shift is None else shift
+            shift = (bin_index - number) % n_bins if shift is None else shift
             said = (data["spikes"], data["kinematics"], data["trial_id"])
-            is_wrong = (bin_index - number) % client.n_bins != shift
+            is_wrong = (bin_index - number) % n_bins != shift
             is_wrong |= spikes.setdefault(bin_index, said) != said
             verdict.wrong += is_wrong
             if last is not None:
@@ -119,6 +187,8 @@ class Server:
         arguments += ["--max-sessions", str(sessions), "--max-clients-per-address", "5000"]
         arguments += ["--max-requests-per-second", "0", "--log-level", "WARNING"]
         arguments += ["--max-clients", "5000", "--ready-file", str(self._ready)]
+        # The clients answer no pings.
+        arguments += ["--ping-interval-seconds", "1000"]
         self._process = subprocess.Popen([sys.executable, "-m", "phantomlink", "serve", *arguments])
 
     def __enter__(self) -> Server:
@@ -126,7 +196,7 @@ class Server:
             if self._process.poll() is not None:
                 raise SystemExit("the server has ended while starting")
             time.sleep(0.1)
-        self.url = json.loads(self._ready.read_text())["url"].replace("http", "ws")
+        self.url = json.loads(self._ready.read_text())["url"]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,17 +213,13 @@ class Server:
         return sum(sum(each.cpu_times()[:2]) for each in self.processes())
 
 
-async def _play(server: Server, arguments: argparse.Namespace) -> None:
+def _play(server: Server, arguments: argparse.Namespace) -> None:
     clients = [Client(f"c{n}") for n in range(arguments.sessions)]
-    async with trio.open_nursery() as nursery:
-        for client in clients:
-            nursery.start_soon(client.run, server.url)
-            await trio.sleep(0.01)
-        await trio.sleep(arguments.warm_up)
-        since, cpu = time.monotonic(), server.cpu_seconds()
-        await trio.sleep(arguments.seconds)
-        until, used = time.monotonic(), server.cpu_seconds() - cpu
-        nursery.cancel_scope.cancel()
+    crowd = Crowd(clients, server.url)
+    crowd.listen(arguments.warm_up + 0.01 * arguments.sessions)
+    since, cpu = time.monotonic(), server.cpu_seconds()
+    crowd.listen(arguments.seconds)
+    until, used = time.monotonic(), server.cpu_seconds() - cpu
     verdict = judge(clients, since, until)
     rates = np.array(verdict.rates_hz)
     print(
@@ -173,33 +239,27 @@ async def _play(server: Server, arguments: argparse.Namespace) -> None:
     )
 
 
-async def _hurt(server: Server, arguments: argparse.Namespace) -> None:
+def _hurt(server: Server, arguments: argparse.Namespace) -> None:
     """Kill or freeze the workers in turn, and see when streams are back."""
     clients = [Client(f"c{n}") for n in range(arguments.sessions)]
-    hurt: list[float] = []
-    wait_seconds = _SECONDS_BETWEEN * (2 if arguments.what == "freeze" else 1)
-    async with trio.open_nursery() as nursery:
-        for client in clients:
-            nursery.start_soon(client.run, server.url)
-            await trio.sleep(0.01)
-        await trio.sleep(arguments.warm_up)
-        since = time.monotonic()
-        for n in range(arguments.times):
-            workers = sorted(server.processes()[1:], key=lambda each: each.create_time())
-            number = signal.SIGKILL if arguments.what == "kill" else signal.SIGSTOP
-            # The oldest has the most sessions.
-            os.kill(workers[0].pid, number)
-            hurt.append(time.monotonic())
-            await trio.sleep(wait_seconds)
-            print(f"{arguments.what} {n + 1} of {arguments.times}", file=sys.stderr)
-        nursery.cancel_scope.cancel()
+    crowd = Crowd(clients, server.url)
+    blows: list[float] = []
+    crowd.listen(arguments.warm_up + 0.01 * arguments.sessions)
+    since = time.monotonic()
+    for n in range(arguments.times):
+        workers = sorted(server.processes()[1:], key=lambda each: each.create_time())
+        # The oldest has the most sessions.
+        os.kill(workers[0].pid, signal.SIGKILL if arguments.what == "kill" else signal.SIGSTOP)
+        blows.append(time.monotonic())
+        crowd.listen(_SECONDS_BETWEEN * (1 if arguments.what == "kill" else 2))
+        print(f"{arguments.what} {n + 1} of {arguments.times}", file=sys.stderr)
     verdict = judge(clients, since, time.monotonic())
-    back, others = _returns(clients, hurt)
+    back, others = _returns(clients, blows)
     print(
         json.dumps(
             {
                 "what": arguments.what,
-                "times": len(hurt),
+                "times": len(blows),
                 "sessions": len(clients),
                 "streams_cut_off": len(back),
                 "back_s_p50": round(float(np.median(back)), 3),
@@ -214,21 +274,26 @@ async def _hurt(server: Server, arguments: argparse.Namespace) -> None:
     )
 
 
-def _returns(clients: Sequence[Client], hurt: Sequence[float]) -> tuple[list[float], list[float]]:
+def _returns(clients: Sequence[Client], blows: Sequence[float]) -> tuple[list[float], list[float]]:
     """How long after each blow the streams that it cut off were back, s; others' interval errors.
 
     The others are those whose connection went on; their errors, ms, are of the second after it.
     """
     back, others = [], []
     for client in clients:
-        returned = [client.messages[at][0] for at in client.starts if at < len(client.messages)]
-        times = np.array([at for at, _ in client.messages])
-        for blow, following in zip(hurt, [*hurt[1:], float("inf")], strict=True):
-            after = [at for at in returned if blow < at < following]
+        first: dict[int, float] = {}
+        times = []
+        for connection, at, message in client.messages():
+            if message["type"] == "data":
+                first.setdefault(connection, at)
+                times.append(at)
+        all_times = np.array(times)
+        for blow, following in zip(blows, [*blows[1:], float("inf")], strict=True):
+            after = [at for at in first.values() if blow < at < following]
             if after:
                 back.append(after[0] - blow)
             else:
-                near = times[(times > blow) & (times < blow + 1)]
+                near = all_times[(all_times > blow) & (all_times < blow + 1)]
                 others += list(np.abs(np.diff(near) * 1e3 - 1e3 / RATE_HZ))
     return back, others
 
@@ -250,7 +315,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         Server(arguments.processes, arguments.sessions, Path(folder)) as server,
     ):
-        trio.run(_play if arguments.what == "play" else _hurt, server, arguments)
+        (_play if arguments.what == "play" else _hurt)(server, arguments)
 
 
 if __name__ == "__main__":
