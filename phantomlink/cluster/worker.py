@@ -18,6 +18,7 @@ from phantomlink.app import PhantomLinkApp
 from phantomlink.cluster.channel import Channel
 from phantomlink.cluster.dispatch import WorkerDispatch
 from phantomlink.cluster.links import Links
+from phantomlink.cluster.lists import InnerDispatch, OtherLists
 from phantomlink.cluster.messages import (
     Alive,
     AskIdle,
@@ -73,8 +74,8 @@ class Worker:
         self._app = PhantomLinkApp(
             self._settings, start.recording, more=start.more, ownership=self._ownership
         )
-        self._own = self._app.dispatch
-        self._app.dispatch = WorkerDispatch(self._own, self._links)
+        self._inner = InnerDispatch(self._app.dispatch, self._app)
+        self._app.dispatch = WorkerDispatch(self._app.dispatch, self._links)
         self._server = Server(self._app, self._settings, self)
         self._takeover: Takeover | None = None
 
@@ -88,6 +89,7 @@ class Worker:
             self._app.nursery = nursery
             await nursery.start(self._app.run_service)
             await self._app.startup()
+            self._app.get_views().include(OtherLists(self._links).look)
             self._takeover = Takeover(self._app.get_service(), self._ownership, nursery)
             await nursery.start(self._server.run_with, self._accept)
             if self._start.says_what:
@@ -125,7 +127,9 @@ class Worker:
         async for connection, sock in self._connections:
             sock.setblocking(False)
             stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-            inner = None if connection.peer is None else InnerConnection(connection.peer, self._own)
+            inner = (
+                None if connection.peer is None else InnerConnection(connection.peer, self._inner)
+            )
             nursery.start_soon(self._server.handle, stream, connection.received, inner)
 
     async def _listen_to_parent(self) -> None:

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import msgpack
 import psutil
 import pytest
+from websockets.sync.client import connect
 
 from tests.clients import listening, receive
 from tests.commands import finish, start
@@ -110,6 +112,13 @@ def test_a_stream_makes_a_session_and_ends_with_it(server):
     got = receive(server.ws + "/stream/made-by-stream", 20)
     assert got.sequence == list(range(20))
     assert server.get("/api/sessions/made-by-stream")[1]["current_packet"] > 0
+
+
+def test_the_list_of_views_has_the_sessions_of_all(server):
+    with connect(server.ws + "/view", open_timeout=20) as websocket:
+        hello = msgpack.unpackb(websocket.recv(timeout=20))
+    assert set(CODES) <= set(hello["sessions"])
+    assert hello["totals"]["sessions"] == sum(sessions_by_node(server).values())
 
 
 def test_what_is_wrong_is_answered(server):

@@ -13,7 +13,7 @@ from phantomlink.engine.session_codes import shown_code
 from phantomlink.errors import SessionNotFoundError
 from phantomlink.outputs.view.hub import ViewHub
 from phantomlink.outputs.view.messages import Json
-from phantomlink.outputs.view.session_list import SessionList
+from phantomlink.outputs.view.session_list import LookElsewhere, SessionList
 from phantomlink.outputs.view.view_request import VIEW_PATH, read_view_query, view_code
 from phantomlink.outputs.view.viewer import ViewSocket, serve_session_list, serve_session_view
 
@@ -52,6 +52,14 @@ class ViewEntrance:
             nursery.start_soon(self._sessions.run)
             await nursery.start(self._hub.run)
             task_status.started()
+
+    def include(self, look_elsewhere: LookElsewhere) -> None:
+        """Let the list have the sessions of other processes too."""
+        self._sessions.include(look_elsewhere)
+
+    async def own_list(self) -> Json:
+        """What this process has to say in the list of another."""
+        return await self._sessions.own()
 
     def shut_down(self) -> None:
         """Close the views of the list; those of sessions go with their sessions."""

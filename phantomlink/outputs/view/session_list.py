@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,13 @@ _REMEMBERED = 1000
 _LEFT_OUT = frozenset({"last_accessed"})
 
 
+LookElsewhere = Callable[[], Awaitable[Sequence[Json]]]
+"""What other processes have: of each the sessions, by code, and the totals."""
+
+
 @dataclass(slots=True)
 class _Known:
-    summary: dict[str, Any]
+    summary: Json
     added: int
     changed: int
 
@@ -49,12 +53,22 @@ class SessionList:
         self._summarize = summarize
         self._totals = totals
         self._known: dict[str, _Known] = {}
+        self._look_elsewhere: LookElsewhere | None = None
+        self._other_totals: list[Json] = []
         self._removed: dict[str, int] = {}
         self._version = 0
         self._news = trio.Event()
         self.n_viewers = 0
         self.ended: tuple[int, str] | None = None
         self._has_viewers = trio.Event()
+
+    def include(self, look_elsewhere: LookElsewhere) -> None:
+        """Show the sessions of other processes too: their `own`, asked anew each time."""
+        self._look_elsewhere = look_elsewhere
+
+    async def own(self) -> dict[str, Any]:
+        """The sessions of this process, and its totals."""
+        return {"sessions": await self._summaries(), "totals": self._totals()}
 
     def viewer_came(self) -> None:
         """Somebody looks."""
@@ -76,33 +90,46 @@ class SessionList:
 
     async def refresh(self) -> None:
         """Look at every session, in stretches of the loop budget."""
+        summaries = await self._summaries()
+        if self._look_elsewhere is not None:
+            others = await self._look_elsewhere()
+            self._other_totals = [each["totals"] for each in others]
+            for each in others:
+                summaries |= each["sessions"]
         version = self._version + 1
-        budget = LoopBudget()
-        seen = set()
-        for session in list(self._sessions()):
-            if is_private(session.code) or session.is_closed:
-                continue
-            seen.add(session.code)
-            summary = {
-                name: value
-                for name, value in self._summarize(session).items()
-                if name not in _LEFT_OUT
-            }
-            known = self._known.get(session.code)
+        for code, summary in summaries.items():
+            known = self._known.get(code)
             if known is None:
-                self._known[session.code] = _Known(summary, version, version)
-                self._removed.pop(session.code, None)
+                self._known[code] = _Known(summary, version, version)
+                self._removed.pop(code, None)
             elif known.summary != summary:
                 known.summary, known.changed = summary, version
-            if budget.is_over:
-                await budget.end()
-        for code in [code for code in self._known if code not in seen]:
+        for code in [code for code in self._known if code not in summaries]:
             del self._known[code]
             self._removed[code] = version
         while len(self._removed) > _REMEMBERED:
             del self._removed[next(iter(self._removed))]
         self._version = version
         self._publish()
+
+    async def _summaries(self) -> dict[str, Json]:
+        budget = LoopBudget()
+        found: dict[str, Json] = {}
+        for session in list(self._sessions()):
+            if is_private(session.code) or session.is_closed:
+                continue
+            found[session.code] = {
+                name: value
+                for name, value in self._summarize(session).items()
+                if name not in _LEFT_OUT
+            }
+            if budget.is_over:
+                await budget.end()
+        return found
+
+    def _all_totals(self) -> Json:
+        parts = [self._totals(), *self._other_totals]
+        return {name: sum(part[name] for part in parts) for name in parts[0]}
 
     def _publish(self) -> None:
         self._news.set()
@@ -122,7 +149,7 @@ class SessionList:
         """The version, and the first message of it."""
         sessions = {code: known.summary for code, known in self._known.items()}
         return self._version, packed(
-            {"type": "hello", "sessions": sessions, "totals": self._totals()}
+            {"type": "hello", "sessions": sessions, "totals": self._all_totals()}
         )
 
     def since(self, seen: int) -> tuple[int, bytes]:
@@ -137,6 +164,6 @@ class SessionList:
                 "added": added,
                 "changed": changed,
                 "removed": removed,
-                "totals": self._totals(),
+                "totals": self._all_totals(),
             }
         )

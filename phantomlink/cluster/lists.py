@@ -1,0 +1,66 @@
+"""The list of sessions that views show, of all workers."""
+
+from __future__ import annotations
+
+import json
+
+import trio
+
+from phantomlink.app import PhantomLinkApp
+from phantomlink.cluster.inner_request import read_response, request_bytes
+from phantomlink.cluster.links import Links
+from phantomlink.cluster.merging import Json, read_json
+from phantomlink.outputs.view.view_request import VIEW_PATH
+from phantomlink.rest.dispatch import Answering
+from phantomlink.rest.request import ReadBody, RequestHead
+from phantomlink.rest.response import Response
+
+_SECONDS = 0.25
+_ASKING = RequestHead("GET", VIEW_PATH, headers=[(b"host", b"inner")])
+
+
+class InnerDispatch:
+    """Answers the other workers: what this one has, and its part of the list of views.
+
+    Args:
+        own: dispatch of this worker alone.
+        app: of this worker.
+    """
+
+    def __init__(self, own: Answering, app: PhantomLinkApp) -> None:
+        self._own = own
+        self._app = app
+
+    async def __call__(self, head: RequestHead, read_body: ReadBody) -> Response:
+        """As `Dispatch`."""
+        if head.path == VIEW_PATH:
+            return Response(json.dumps(await self._app.get_views().own_list()).encode())
+        return await self._own(head, read_body)
+
+
+class OtherLists:
+    """The lists of the other workers. One that does not answer in time has its last one.
+
+    Args:
+        links: to them.
+    """
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+        self._latest: dict[str, Json] = {}
+
+    async def look(self) -> list[Json]:
+        """What they have now."""
+        others = self._links.others
+        self._latest = {node: each for node, each in self._latest.items() if node in others}
+        async with trio.open_nursery() as nursery:
+            for node in others:
+                nursery.start_soon(self._ask, node)
+        return list(self._latest.values())
+
+    async def _ask(self, node: str) -> None:
+        async with self._links.connect(node, request_bytes(_ASKING, b""), "") as stream:
+            with trio.move_on_after(_SECONDS):
+                response = await read_response(stream)
+                if response is not None and isinstance(response.body, bytes):
+                    self._latest[node] = read_json(response.body)
