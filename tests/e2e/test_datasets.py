@@ -12,6 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from phantomlink.client import Session
 from phantomlink.recordings.synthetic import synthesize_named
 from tests.archive import PATH, Archive, running
 from tests.nwb_files import write_nwb
@@ -241,3 +242,8 @@ def test_what_nobody_plays_is_let_go_when_room_is_needed(tmp_path):
                 assert "of 6 MB (PHANTOM_RECORDINGS_MEMORY_MB)" in answer["detail"]
         assert 1 <= refused < 4
         json.dumps(listed)
+
+
+def test_the_client_has_the_trials_of_its_session_s_dataset(server):
+    with Session.create(url=server.http, dataset="words") as session:
+        assert [trial["stop_time"] for trial in session.trials()] == [0.9, 2.1]

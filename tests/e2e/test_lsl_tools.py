@@ -261,3 +261,15 @@ def test_lsl_watch_says_why_nothing_comes(server, env):
     assert line.startswith("phantomlink: no sample for the last ")
     assert "s: the session is paused; POST " in line
     assert "the session is paused" in " ".join(process.stdout.split())
+
+
+def test_the_example_receives_counts_kinematics_and_markers(server, env, tmp_path):
+    code = (ROOT / "examples/lsl_client.py").read_text()
+    done = run_python(code, server, env, tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"PhantomLink-Neural-{CODE}: {UNITS} units at 40 Hz"
+    found = re.fullmatch(r"received 80 samples, (\d+) with kinematics", lines[-1])
+    assert found is not None
+    # Inlets open one after the other: the first kinematics may have been before its inlet.
+    assert int(found[1]) > 40

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.blocks import ROOT, Block, blocks, foreign_names, node_command, run_block
+from tests.blocks import ROOT, Block, blocks, foreign_names, run_block
 
 PAGES = (ROOT / "README.md", ROOT / "docs/guide/clients.md", ROOT / "docs/guide/decoders.md")
 ONE_LANGUAGE_PAGES = (
@@ -27,8 +27,7 @@ BLOCKS = {
 }
 JAVASCRIPT = [name for name, block in BLOCKS.items() if block.language == "javascript"]
 PYTHON = [name for name, block in BLOCKS.items() if block.language == "python"]
-# Where there is no Node.js, what JavaScript asks of the messages is still checked below.
-RUN = PYTHON + (JAVASCRIPT if node_command() is not None else [])
+RUN = PYTHON + JAVASCRIPT
 
 
 @pytest.fixture(scope="module")
