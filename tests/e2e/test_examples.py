@@ -69,6 +69,7 @@ def outputs(maze_server, maze_recording, fitted, folder):
         "calibrate_by_trial.py": ("--trials", str(N_TRIALS)),
         "kalman_client.py": ("--speed", "20", "--trials", "4"),
         "scikit_learn_client.py": ("--speed", "4", "--training", "12", "--trials", "2"),
+        "record_decoder.py": ("--packets", "100", "--recording", str(maze_recording)),
         "validate_decoder.py": ("thousand-d.npz", "--packets", str(N_VALIDATED)),
     }
     with ThreadPoolExecutor(len(jobs) + 1) as pool:
@@ -217,6 +218,18 @@ def test_calibration_plays_each_trial_once(outputs, truth, folder):
         assert data["trial_id"].tolist() == block.trial_rows[bins].tolist()
         np.testing.assert_allclose(data["mean"], block.counts[bins].mean(axis=0))
         np.testing.assert_allclose(data["std"], block.counts[bins].std(axis=0))
+
+
+def test_a_recorded_decoder_is_verified_and_shown_where_it_was_late(outputs, folder):
+    captured, verified, answered, saved = outputs["record_decoder.py"].splitlines()
+    assert re.fullmatch(r"captured \d+ packets: complete", captured)
+    assert verified.startswith("equal: ")
+    found = re.fullmatch(r"answered (\d+) packets, (\d+) later than the next one left", answered)
+    assert int(found[1]) > 90
+    # Those that it sleeps over, and more on a busy machine.
+    assert 2 <= int(found[2]) <= int(found[1])
+    assert saved == "saved recorded.png"
+    assert (folder / "recorded.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_decoder_is_worse_the_worse_the_perturbation(outputs, truth, folder):
