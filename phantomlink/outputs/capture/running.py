@@ -10,11 +10,12 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from phantomlink import __version__
 from phantomlink.captures.journal_writer import JournalWriter
-from phantomlink.captures.records import End, Gap, Header, Sent
+from phantomlink.captures.records import End, Gap, Header, Record, Sent
 from phantomlink.captures.source import about_source
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import is_private
@@ -193,18 +194,22 @@ class RunningCapture:
             self.reason = torn or _cannot_write(error)
 
     def _write(self) -> None:
-        for n, record in enumerate(self._recorder.take(), 1):
-            self._writer.write([record])
-            if isinstance(record, Sent):
-                self.packets += 1
-                packet_id = record.packet.packet_id
-                if self.first_packet_id is None:
-                    self.first_packet_id = packet_id
-                self.last_packet_id = packet_id
-            elif isinstance(record, Gap):
-                self.lost_packets += record.packets
-            if n % _PACKED_AT_ONCE == 0:
+        records = self._recorder.take()
+        while some := list(islice(records, _PACKED_AT_ONCE)):
+            self._writer.write(some)
+            for record in some:
+                self._count(record)
+            if len(some) == _PACKED_AT_ONCE:
                 time.sleep(_YIELD_SECONDS)
+
+    def _count(self, record: Record) -> None:
+        if isinstance(record, Sent):
+            self.packets += 1
+            self.last_packet_id = record.packet.packet_id
+            if self.first_packet_id is None:
+                self.first_packet_id = self.last_packet_id
+        elif isinstance(record, Gap):
+            self.lost_packets += record.packets
 
     def _know_source(self) -> None:
         sha256 = self.session.open_recording.sha256
