@@ -378,6 +378,8 @@ export class LiveEngine {
       bins: slots.map((slot) => ring.bins[slot]),
       flags: slots.map((slot) => ring.flags[slot]),
       loops: slots.map((slot) => ring.loops[slot]),
+      trials: slots.map((slot) => ring.trials[slot]),
+      decoded: Object.fromEntries([...ring.decoded].map(([name, said]) => [name, slots.map((slot) => [said[slot * 2], said[slot * 2 + 1]])])),
       positions: slots.map((slot) => [ring.kinematics[slot * 4 + 2], ring.kinematics[slot * 4 + 3]]),
       width: raster.width, rows: raster.rows, perRow: raster.perRow, maximum: raster.maximum,
       units: [...raster.units], plot: raster.plot, cursor: { ...cursor.last, bounds: cursor.bounds },
