@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_the_overview_is_that_of_the_file(
     status, answer = server.get("/api/datasets/reaches/overview?columns=1000")
     assert status == 200
     edges = np.round(np.array(answer["edges_seconds"]) / BIN).astype(int)
-    spikes = np.array([truth.counts[a:b].sum() for a, b in zip(edges, edges[1:], strict=False)])
+    spikes = np.array([truth.counts[a:b].sum() for a, b in pairwise(edges)])
     assert len(heights) == len(spikes)
     np.testing.assert_allclose(heights, spikes / spikes.max(), atol=1e-6)
 
@@ -164,7 +165,8 @@ def test_what_was_not_observed_is_marked(
         intervals = np.unique(file["units/obs_intervals"][:], axis=0)
     starts = np.array(read["packets"]) * BIN
     seen_at_all = (
-        (intervals[:, 0] < starts[:, None] + BIN - 1e-9) & (intervals[:, 1] > starts[:, None] + 1e-9)
+        (intervals[:, 0] < starts[:, None] + BIN - 1e-9)
+        & (intervals[:, 1] > starts[:, None] + 1e-9)
     ).any(axis=1)
     unobserved = np.array(read["flags"]) & 32 > 0
     assert unobserved.any()
@@ -175,7 +177,7 @@ def test_decoded_cursors_go_with_the_decoded_velocities(
     visit: Callable[..., Visit], server: LiveServer
 ) -> None:
     server.create("decoded")
-    asked = {"decoder": "ridge", "trials": "0-15"}
+    asked = {"decoder": "ridge", "trials": list(range(16))}
     status, made = server.post("/api/sessions/decoded/calibrate", asked)
     assert status == 202, made
     page = visit(server, "/s/decoded")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgpack
 import numpy as np
 import pytest
@@ -236,3 +238,15 @@ def test_recent_durations_are_those_since_the_last_time() -> None:
     histogram.record(3)
     assert recent.take(histogram) == {"count": 1, "p50": 0.003, "p99": 0.003, "max": 0.003}
     assert recent.take(Histogram())["p50"] is None
+
+
+def test_what_was_not_observed_is_told() -> None:
+    packets = [packet(i) for i in range(6)]
+    blank = [replace(each, observed=each.packet_id not in {1, 2, 3}) for each in packets]
+    (columns,) = build(blank)
+    assert columns.observed.tolist() == [1, 0, 0, 0, 1, 1]
+    (pairs,) = build(blank, bins=2)
+    assert pairs.observed.tolist() == [1, 0, 1]
+    (merged,) = shortened([columns], most=3).columns
+    assert merged.observed.tolist() == [1, 0, 1]
+    assert columns_record(columns)["observed"] == bytes([1, 0, 0, 0, 1, 1])

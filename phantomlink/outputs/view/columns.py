@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ class Columns:
         intention: (n, 4) float32, target_x, target_y, target_id, reach_id of it; NaN likewise.
         trial_ids: (n,) int32, of it; `NO_TRIAL` outside trials.
         lost: (n,) uint8, packets that were lost on purpose.
+        observed: (n,) uint8, 0 where nothing of the time of the packets sent was observed.
         decoded: (n, 2) float32 by name of a built-in decoder, vx, vy of the last packet sent; NaN
             where it said nothing.
         perturbation_id: what was done to the counts; None for nothing.
@@ -55,6 +57,7 @@ class Columns:
     intention: NDArray[np.float32]
     trial_ids: NDArray[np.int32]
     lost: NDArray[np.uint8]
+    observed: NDArray[np.uint8]
     perturbation_id: str | None
     timestamp: float
     decoded: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -85,6 +88,7 @@ class Columns:
             intention=self.intention[start:stop],
             trial_ids=self.trial_ids[start:stop],
             lost=self.lost[start:stop],
+            observed=self.observed[start:stop],
             decoded=self.decoded_rows(slice(start, stop)),
         )
 
@@ -110,6 +114,34 @@ class _OpenColumn:
         return len(self.packets) + len(self.lost)
 
 
+@dataclass(slots=True, frozen=True, eq=False)
+class _ClosedColumn:
+    """All there will be of a column; its arrays are made together with those of its neighbours.
+
+    `totals`: (n_units,) of any unsigned type. `packet`: the last one that was sent; None where all
+    were lost.
+    """
+
+    first_id: int
+    last_id: int
+    offset: int
+    loop: int
+    perturbation_id: str | None
+    totals: NDArray[Any]
+    packet: Packet | None
+    n_lost: int
+    is_observed: bool
+    timestamp: float
+
+    def is_followed_by(self, other: _ClosedColumn) -> bool:
+        return (
+            self.last_id + 1 == other.first_id
+            and self.last_id - self.first_id == other.last_id - other.first_id
+            and (self.offset, self.loop) == (other.offset, other.loop)
+            and self.perturbation_id == other.perturbation_id
+        )
+
+
 class ColumnBuilder:
     """Makes columns of packets, in the order in which they left.
 
@@ -127,7 +159,7 @@ class ColumnBuilder:
         self._newest_id = -1
         # The first column that is not closed.
         self._next = 0
-        self._finished: list[Columns] = []
+        self._closed: list[_ClosedColumn] = []
 
     def take(self, packet: Packet, timestamp: float) -> None:
         """A packet has left; one that left before is ignored."""
@@ -153,8 +185,14 @@ class ColumnBuilder:
 
     def finished(self) -> list[Columns]:
         """What is complete since this was asked last, oldest first, as few as possible."""
-        columns, self._finished = self._finished, []
-        return joined(columns)
+        closed, self._closed = self._closed, []
+        runs: list[list[_ClosedColumn]] = []
+        for each in closed:
+            if runs and runs[-1][-1].is_followed_by(each):
+                runs[-1].append(each)
+            else:
+                runs.append([each])
+        return [_columns(run) for run in runs]
 
     def _column_of(self, packet: Packet) -> _OpenColumn | None:
         """Where a packet belongs; None where that is closed."""
@@ -195,30 +233,55 @@ class ColumnBuilder:
         sent = [column.packets[each] for each in ids if each in column.packets]
         assert self._run is not None
         offset, loop, perturbation_id = self._run
-        n_units = len(range(*self._units.indices(2**31))) if not sent else 0
-        if sent:
+        if len(sent) == 1:
+            totals = sent[0].spike_counts[self._units]
+        elif sent:
             rows = [packet.spike_counts[self._units] for packet in sent]
-            total = rows[0] if len(rows) == 1 else np.add.reduce(rows, dtype=np.uint32)
-            counts = np.minimum(total, _MOST_IN_A_COUNT).astype(np.uint8)
+            totals = np.add.reduce(rows, dtype=np.uint32)
         else:
-            counts = np.zeros(n_units, np.uint8)
-        self._finished.append(
-            Columns(
-                packet_id=ids[0],
-                loop=loop,
-                first_sequence=ids[0] - offset,
-                last_sequence=ids[-1] - offset,
-                bins_per_column=ids[-1] - ids[0] + 1,
-                counts=counts[np.newaxis],
-                kinematics=_kinematics(sent[-1] if sent else None),
-                intention=_intention(sent[-1] if sent else None),
-                trial_ids=np.array([_trial(sent[-1] if sent else None)], np.int32),
-                lost=np.array([min(len(column.lost), _MOST_IN_A_COUNT)], np.uint8),
-                perturbation_id=perturbation_id,
-                timestamp=column.timestamp,
-                decoded=_decoded(sent[-1] if sent else None),
+            totals = np.zeros(len(range(*self._units.indices(2**31))), np.uint8)
+        self._closed.append(
+            _ClosedColumn(
+                ids[0],
+                ids[-1],
+                offset,
+                loop,
+                perturbation_id,
+                totals,
+                sent[-1] if sent else None,
+                len(column.lost),
+                not sent or any(packet.observed for packet in sent),
+                column.timestamp,
             )
         )
+
+
+def _columns(run: list[_ClosedColumn]) -> Columns:
+    """The arrays of columns that follow each other."""
+    first, last = run[0], run[-1]
+    packets = [each.packet for each in run]
+    names = dict.fromkeys(
+        name for packet in packets if packet is not None for name in packet.decoded or ()
+    )
+    return Columns(
+        packet_id=first.first_id,
+        loop=first.loop,
+        first_sequence=first.first_id - first.offset,
+        last_sequence=last.last_id - first.offset,
+        bins_per_column=first.last_id - first.first_id + 1,
+        counts=np.minimum([each.totals for each in run], _MOST_IN_A_COUNT).astype(np.uint8),
+        # None becomes NaN.
+        kinematics=np.array([_kinematics(each) for each in packets], np.float32),
+        intention=np.array([_intention(each) for each in packets], np.float32),
+        trial_ids=np.array([_trial(each) for each in packets], np.int32),
+        lost=np.array([min(each.n_lost, _MOST_IN_A_COUNT) for each in run], np.uint8),
+        observed=np.array([each.is_observed for each in run], np.uint8),
+        perturbation_id=first.perturbation_id,
+        timestamp=last.timestamp or first.timestamp,
+        decoded={
+            name: np.array([_decoded(each, name) for each in packets], np.float32) for name in names
+        },
+    )
 
 
 def joined(columns: list[Columns]) -> list[Columns]:
@@ -241,6 +304,7 @@ def _concatenated(run: list[Columns]) -> Columns:
         intention=np.concatenate([each.intention for each in run]),
         trial_ids=np.concatenate([each.trial_ids for each in run]),
         lost=np.concatenate([each.lost for each in run]),
+        observed=np.concatenate([each.observed for each in run]),
         timestamp=run[-1].timestamp or run[0].timestamp,
         decoded={
             name: np.concatenate([each.decoded_by(name) for each in run])
@@ -257,29 +321,25 @@ def columns_of(packet: Packet, units: slice, timestamp: float) -> Columns:
     return builder.finished()[0]
 
 
-def _or_nan(value: float | None) -> float:
-    return np.nan if value is None else value
+_Numbers = tuple[float | None, ...]
 
 
-def _kinematics(packet: Packet | None) -> NDArray[np.float32]:
-    values = (None,) * 4 if packet is None else (packet.vx, packet.vy, packet.x, packet.y)
-    return np.array([[_or_nan(value) for value in values]], np.float32)
+def _kinematics(packet: Packet | None) -> _Numbers:
+    if packet is None:
+        return (None,) * 4
+    return packet.vx, packet.vy, packet.x, packet.y
 
 
-def _decoded(packet: Packet | None) -> dict[str, NDArray[np.float32]]:
-    said = {} if packet is None or packet.decoded is None else packet.decoded
-    return {
-        name: np.array([[_or_nan(value) for value in velocity]], np.float32)
-        for name, velocity in said.items()
-    }
+def _decoded(packet: Packet | None, name: str) -> _Numbers:
+    said = None if packet is None else packet.decoded
+    return (None, None) if said is None else said.get(name, (None, None))
 
 
-def _intention(packet: Packet | None) -> NDArray[np.float32]:
-    values: tuple[float | None, ...] = (None,) * 4
-    if packet is not None:
-        aim = packet.intention
-        values = (aim.target_x, aim.target_y, aim.target_id, aim.reach_id)
-    return np.array([[_or_nan(value) for value in values]], np.float32)
+def _intention(packet: Packet | None) -> _Numbers:
+    if packet is None:
+        return (None,) * 4
+    aim = packet.intention
+    return aim.target_x, aim.target_y, aim.target_id, aim.reach_id
 
 
 def _trial(packet: Packet | None) -> int:

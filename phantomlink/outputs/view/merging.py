@@ -58,6 +58,7 @@ def _in_pairs(columns: Columns) -> list[Columns]:
         intention=even.intention[ends],
         trial_ids=even.trial_ids[ends],
         lost=np.minimum(lost, 255).astype(np.uint8),
+        observed=even.observed[0::2] | even.observed[ends],
         decoded=even.decoded_rows(ends),
     )
     return [pairs] if n == len(columns) else [pairs, columns.part(n, n + 1)]

@@ -63,6 +63,7 @@ def columns_record(columns: Columns) -> dict[str, Any]:
         "intention": columns.intention.astype("<f4", copy=False).tobytes(),
         "trial_id": columns.trial_ids.astype("<i4", copy=False).tobytes(),
         "lost": columns.lost.tobytes(),
+        "observed": columns.observed.tobytes(),
         "perturbation_id": columns.perturbation_id,
         "timestamp": columns.timestamp,
     }
