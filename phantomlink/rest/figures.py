@@ -51,6 +51,7 @@ class Slowness(Record, frozen=True):
     ]
 
 
+DatasetName = Annotated[str, about("that it plays", "mc_maze_small")]
 PacketsSent = Annotated[
     int, about("packets released by its playheads, each once however many listen", 1234)
 ]

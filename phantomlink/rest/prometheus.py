@@ -1,8 +1,8 @@
 """`GET /metrics` for Prometheus: what the sessions count, as text, without a name of any session.
 
 Counters hold what ended sessions had counted, so they never go back while the server runs. Every
-label has a handful of values. The edges of the histograms are edges of our own buckets
-(2**k - 1 ns), so their counts are exact.
+label has a handful of values, `dataset` at most `MAX_DATASETS` and "". The edges of the
+histograms are edges of our own buckets (2**k - 1 ns), so their counts are exact.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ SLOW_CLIENT = "slow_client"
 """A value of the label `reason`: the client's queue was full."""
 INJECTED = "injected"
 """A value of the label `reason`: a perturbation lost it, to all clients at once: counted once."""
+MAX_DATASETS = 50
+"""Datasets that are named by a label, those of the most sessions; what others count is under ""."""
 EDGES_NS = tuple(2**k - 1 for k in range(10, 32))
 """Upper edges of the published buckets, 1 us to 2 s."""
 
@@ -49,21 +51,24 @@ class Gauges:
 
     Attributes:
         sessions: how many.
+        by_dataset: sessions by the name of their dataset.
         clients: listeners by transport.
         depth: fewest bins that any playhead that plays had ahead when it last used up a block;
             None when none plays, or has not yet.
     """
 
-    __slots__ = ("clients", "depth", "sessions")
+    __slots__ = ("by_dataset", "clients", "depth", "sessions")
 
     def __init__(self) -> None:
         self.sessions = 0
+        self.by_dataset: Counter[str] = Counter()
         self.clients: Counter[str] = Counter()
         self.depth: int | None = None
 
     def add(self, session: Session) -> None:
         """Take in one session."""
         self.sessions += 1
+        self.by_dataset[session.recording.dataset] += 1
         for playback in session.playbacks().values():
             for sink in playback.fanout:
                 if sink.is_listening:
@@ -123,6 +128,14 @@ def families(sums: Counters, gauges: Gauges, messages: Mapping[str, int]) -> lis
     )
     for outcome in MESSAGE_OUTCOMES:
         received.add_metric([outcome], messages.get(outcome, 0))
+    played = GaugeMetricFamily(
+        "phantomlink_dataset_sessions", "Sessions now, by their dataset.", labels=["dataset"]
+    )
+    most = gauges.by_dataset.most_common()
+    for name, count in most[:MAX_DATASETS]:
+        played.add_metric([name], count)
+    if rest := most[MAX_DATASETS:]:
+        played.add_metric([""], sum(count for _, count in rest))
     depth = GaugeMetricFamily(
         "phantomlink_prefetch_depth_bins",
         "Fewest bins read ahead of a playhead that plays, when it last used up a block.",
@@ -158,6 +171,7 @@ def families(sums: Counters, gauges: Gauges, messages: Mapping[str, int]) -> lis
             sums.ticks.overruns,
         ),
         GaugeMetricFamily("phantomlink_sessions", "Sessions now.", value=gauges.sessions),
+        played,
         clients,
         depth,
         received,

@@ -15,7 +15,7 @@ from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
 from phantomlink.recordings.trials import Filter
-from phantomlink.rest.figures import Slowness, slowness_of
+from phantomlink.rest.figures import DatasetName, Slowness, slowness_of
 from phantomlink.rest.playheads import (
     InjectedFaultCounts,
     PlayedFilter,
@@ -111,6 +111,7 @@ class Timing(Slowness, frozen=True):
     """How punctual a session has been, and with what."""
 
     session_code: SessionCode
+    dataset: DatasetName
     timestamp: Now
     bin_size_ms: Annotated[float, about(example=25.0)]
     speed: Annotated[float, about(example=1.0)]
@@ -128,6 +129,7 @@ def timing_of(service: Service, session: Session) -> Timing:
     collector = service.collector
     return Timing(
         session_code=session.code,
+        dataset=session.recording.dataset,
         timestamp=iso_now(),
         bin_size_ms=session.grid.bin_size_ms,
         speed=float(session.speed),

@@ -37,6 +37,7 @@ from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.service.ownership import Ownership
+from phantomlink.service.same_file import check_same
 from phantomlink.state.file import SessionState
 
 # LSL outlets take some 5 ms to make; a creation is not held up by an LSL that hangs.
@@ -266,11 +267,13 @@ class Sessions:
 
         Raises:
             PhantomLinkError: it cannot be: its code is taken, its bins or perturbation do not fit
-                the recording, or there is no room.
+                the recording, there is no room, or its dataset is gone or has another file.
         """
         check_pace(state.rate_hz, state.speed)
         async with self._parts_of(state.dataset, state.rate_hz) as usual:
             parts = usual if test_trials is None else blind_parts(usual, test_trials)
+            if state.dataset_file is not None:
+                await check_same(usual.open_recording, state.dataset_file)
             _, applied = await self._prepare(state.perturbation.as_json(), state.seed, parts)
             session, _ = self._registry.create(
                 state.code,

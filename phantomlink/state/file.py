@@ -71,6 +71,21 @@ class RecordingIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class DatasetFile:
+    """Which file a session on another dataset than the default played.
+
+    Attributes:
+        size_bytes: of it.
+        modified_ns: when it was last changed, Unix ns.
+        sha256: of it; None while it was not known.
+    """
+
+    size_bytes: int
+    modified_ns: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SessionState:
     """What is kept of a session.
 
@@ -91,6 +106,7 @@ class SessionState:
         has_lsl: whether it was to have LSL outlets.
         has_brand: whether it was to have BRAND streams.
         dataset: that it plays; None for the server's default.
+        dataset_file: of that dataset; None for the default, whose file `RecordingIdentity` is of.
     """
 
     code: str
@@ -107,6 +123,7 @@ class SessionState:
     has_lsl: bool = True
     has_brand: bool = False
     dataset: str | None = None
+    dataset_file: DatasetFile | None = None
 
 
 def dump_state(
@@ -203,7 +220,11 @@ def write_state(
 
 def _entry(session: SessionState) -> dict[str, Any]:
     values = {field.name: getattr(session, field.name) for field in fields(session)}
-    return values | {"perturbation": session.perturbation.as_json()}
+    file = session.dataset_file
+    return values | {
+        "perturbation": session.perturbation.as_json(),
+        "dataset_file": None if file is None else asdict(file),
+    }
 
 
 def _as_text(value: object) -> str:
@@ -268,10 +289,19 @@ def _read_flag(value: Any) -> bool:
     return value
 
 
-def _read_dataset(value: Any) -> str | None:
+def _read_text(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise TypeError(value)
     return value
+
+
+def _read_dataset_file(value: Any) -> DatasetFile | None:
+    if value is None:
+        return None
+    whole = _read_whole(2**63 - 1)
+    return DatasetFile(
+        whole(value["size_bytes"]), whole(value["modified_ns"]), _read_text(value["sha256"])
+    )
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -288,6 +318,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "seed": _read_whole(SEEDS.high),
     "has_lsl": _read_flag,
     "has_brand": _read_flag,
-    "dataset": _read_dataset,
+    "dataset": _read_text,
+    "dataset_file": _read_dataset_file,
 }
-_OPTIONAL = frozenset({"perturbation", "seed", "has_lsl", "has_brand", "dataset"})
+_OPTIONAL = frozenset({"perturbation", "seed", "has_lsl", "has_brand", "dataset", "dataset_file"})

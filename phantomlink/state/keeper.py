@@ -18,6 +18,7 @@ from phantomlink.perturbation import NO_PERTURBATION
 from phantomlink.recordings.blind import hidden_trials
 from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.state.file import (
+    DatasetFile,
     RecordingIdentity,
     SessionState,
     StateFormError,
@@ -189,7 +190,9 @@ def _is_kept(session: Session) -> bool:
 
 
 def _state_of(session: Session, default: str) -> SessionState:
+    # The default one may have another name when the server starts again.
     dataset = session.recording.dataset
+    is_default = dataset == default
     playhead, applied = session.main.playhead, session.applied
     wanted = {output.kind: output.is_wanted for output in session.outputs}
     return SessionState(
@@ -206,6 +209,11 @@ def _state_of(session: Session, default: str) -> SessionState:
         seed=session.seed,
         has_lsl=wanted.get("lsl", True),
         has_brand=wanted.get("brand", False),
-        # The default one may have another name when the server starts again.
-        dataset=None if dataset == default else dataset,
+        dataset=None if is_default else dataset,
+        dataset_file=None if is_default else _file_of(session),
     )
+
+
+def _file_of(session: Session) -> DatasetFile:
+    identity = session.recording.identity
+    return DatasetFile(identity.size, identity.mtime_ns, session.open_recording.sha256)

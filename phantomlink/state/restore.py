@@ -27,6 +27,8 @@ async def bring_back(
         at_most: so many, the newest: the others would only make room for each other.
     """
     newest = sorted(kept, key=lambda state: state.created_at)[-at_most:]
+    # The default dataset is open already; what others need must not keep its sessions waiting.
+    newest.sort(key=lambda state: state.dataset is not None)
     if len(newest) < len(kept):
         logger.warning(
             "%d sessions of the last run do not come back: there is room for %d",

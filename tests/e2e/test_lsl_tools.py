@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import pyxdf
 
+from phantomlink.cli import main
 from phantomlink.recordings.synthetic.named import synthesize_named
 from tests.blocks import ROOT, blocks
-from tests.clients import listening
+from tests.clients import listening, receive
 from tests.servers import live_server
 from tools.bench.harness.lsl_configuration import write_configuration
 
@@ -170,6 +171,26 @@ def test_the_file_holds_what_a_websocket_client_got(streams, recorded, layout_an
     assert len(both) > 100
     for index, row in both:
         assert row.tolist() == pytest.approx(layout.kinematics(np.array([index]))[0].tolist())
+
+
+def test_the_file_converts_and_plays_what_a_websocket_client_got(
+    recorded, layout_and_path, tmp_path
+):
+    xdf, packets, _ = recorded
+    layout, _ = layout_and_path
+    out = tmp_path / "converted.nwb"
+    assert main(["convert", str(xdf), str(out)]) == 0
+    by_id = {packet["packet_id"]: packet for packet in packets}
+    with live_server(out) as server:
+        got = receive(f"{server.ws}/stream/again", 100)
+    assert got.metadata["data"]["num_channels"] == UNITS
+    shift = layout.bin_of(got.packets[0]["spikes"]["spike_counts"])
+    for packet in got.packets:
+        was = by_id[(packet["packet_id"] + shift) % layout.n_bins]
+        assert packet["spikes"] == was["spikes"]
+        assert packet["kinematics"] == pytest.approx(was["kinematics"], nan_ok=True)
+        assert (packet["trial_id"] is None) == (was["trial_id"] is None)
+        assert packet["intention"]["target_id"] == was["intention"]["target_id"]
 
 
 def test_markers_come_with_the_samples_of_their_bins(streams, layout_and_path):

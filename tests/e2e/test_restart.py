@@ -109,6 +109,48 @@ def test_what_was_is_not_given_to_another_recording(recording, tmp_path):
         assert list(server.get("/api/sessions")[1]["sessions"]) == ["mine"]
 
 
+def test_sessions_on_other_datasets_come_back_where_they_were(tmp_path):
+    """Killed and started again; what is gone or is another file now is said by name."""
+    data = tmp_path / "data"
+    data.mkdir()
+    names = ("one", "two", "moved", "gone", "changed")
+    for units, name in enumerate(names, 3):
+        synthesize_named(data / f"{name}.nwb", units=units, seconds=5.0)
+    env = {"PHANTOM_STATE_DIR": str(tmp_path / "state"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with live_server(data / "one.nwb", env=env) as server:
+        for number, name in enumerate(names):
+            server.create(f"s-{name}", dataset=name)
+            server.post(f"/api/control/s-{name}/seek", {"packet_id": 20 * number + 7})
+            server.post(f"/api/control/s-{name}/pause")
+        until(lambda: state_of(tmp_path / "state").get("s-changed", {}).get("bin_index") == 87)
+        kept = lambda: state_of(tmp_path / "state")["s-moved"]["dataset_file"]  # noqa: E731
+        until(lambda: kept()["sha256"] is not None)
+        server.process.kill()
+        server.process.wait(20)
+    (data / "gone.nwb").unlink()
+    synthesize_named(data / "changed.nwb", units=30, seconds=9.0, overwrite=True)
+    # Copied back from somewhere: the same content with another time of change.
+    os.utime(data / "moved.nwb", ns=(1, 10**18))
+    with live_server(data / "one.nwb", env=env) as server:
+        sessions = server.get("/api/sessions")[1]["sessions"]
+        assert {code: each["current_packet"] for code, each in sessions.items()} == {
+            "s-one": 7,
+            "s-two": 27,
+            "s-moved": 47,
+        }
+        for name, units in (("one", 3), ("two", 4), ("moved", 5)):
+            got = receive(f"{server.ws}/stream/s-{name}?dataset={name}", 0, seconds=5)
+            assert (got.metadata["data"]["dataset"], got.metadata["data"]["num_channels"]) == (
+                name,
+                units,
+            )
+        assert "Session s-gone does not come back: no dataset 'gone'; there are one, " in server.log
+        assert "s-changed does not come back: dataset changed has another file now" in server.log
+        # Kept once more, by the names of their datasets.
+        assert server.terminate() == 0
+    assert state_of(tmp_path / "state")["s-two"]["dataset"] == "two"
+
+
 def test_a_folder_that_cannot_be_written_is_a_warning_and_nothing_else(recording, tmp_path):
     in_the_way = tmp_path / "file"
     in_the_way.write_text("somebody's")

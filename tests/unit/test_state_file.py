@@ -12,6 +12,7 @@ from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
 from phantomlink.perturbation import NO_PERTURBATION, PRESETS
 from phantomlink.state import file
 from phantomlink.state.file import (
+    DatasetFile,
     RecordingIdentity,
     SessionState,
     StateFormError,
@@ -51,6 +52,8 @@ states = st.builds(
     perturbation=st.sampled_from([NO_PERTURBATION, *PRESETS.values()]),
     seed=st.integers(0, 2**63 - 1),
     has_lsl=st.booleans(),
+    dataset=st.none() | st.text(max_size=10),
+    dataset_file=st.none() | st.builds(DatasetFile, counts, counts, st.none() | st.just("ab" * 32)),
 )
 
 

@@ -18,6 +18,7 @@ from phantomlink.engine.registry import Registry
 from phantomlink.metrics import Histogram
 from phantomlink.outputs.decoders.kind import DecoderOutputs
 from phantomlink.recordings.trials import Filter
+from phantomlink.rest import prometheus
 from phantomlink.rest.prometheus import EDGES_NS, scrape
 from phantomlink.scheduling import loop_budget
 from tests.fakes import ListSink, NamedBins, make_parts, make_trial
@@ -33,6 +34,7 @@ NAMES = {
     "phantomlink_stalls": "counter",
     "phantomlink_overruns": "counter",
     "phantomlink_sessions": "gauge",
+    "phantomlink_dataset_sessions": "gauge",
     "phantomlink_clients": "gauge",
     "phantomlink_prefetch_depth_bins": "gauge",
 }
@@ -58,6 +60,24 @@ async def service(nursery):
     registry = Registry(lambda: parts, max_sessions=100, ttl_seconds=3600)
     await nursery.start(registry.run)
     return SimpleNamespace(registry=registry, outputs=(DecoderOutputs(),))
+
+
+async def test_sessions_by_dataset_and_the_names_of_the_most_played_only(
+    service, autojump_clock, monkeypatch
+):
+    monkeypatch.setattr(prometheus, "MAX_DATASETS", 1)
+    for code, name in (("a", "one"), ("b", "two"), ("c", "two"), ("d", 'th"ree\n')):
+        parts = make_parts(NamedBins(trials=TRIALS))
+        parts.open_recording.recording.dataset = name
+        service.registry.create(code, parts=parts)
+    found = await samples(service)
+    family = "phantomlink_dataset_sessions"
+    assert {key: value for key, value in found.items() if key[0] == family} == {
+        (family, ("dataset", "two")): 2,
+        (family, ("dataset", "")): 2,
+    }
+    monkeypatch.undo()
+    assert (await samples(service))[family, ("dataset", 'th"ree\n')] == 1
 
 
 def listen(service, code, wanted=NO_FILTER, kind=SlowSink):
@@ -103,7 +123,7 @@ async def test_the_names_and_types(service, autojump_clock, is_openmetrics):
         # Counters and nothing else end in _total; what has a unit names a base unit.
         assert (family.type == "counter") == any(k[0].endswith("_total") for k in keys)
     labels = {name for f in families for s in f.samples for name in s.labels}
-    assert labels == {"le", "outcome", "transport", "reason", "version", "python"}
+    assert labels == {"dataset", "le", "outcome", "transport", "reason", "version", "python"}
 
 
 async def test_the_figures(service, autojump_clock):

@@ -14,6 +14,7 @@ from phantomlink.engine.counters import WEBSOCKET
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import shown_code
 from phantomlink.rest.figures import (
+    DatasetName,
     DroppedPackets,
     MemoryUsageMb,
     NetworkLatency,
@@ -41,6 +42,7 @@ class SessionMetrics(Record, frozen=True):
     is_running: bool
     is_paused: bool
     connections: Annotated[int, about("listeners", 1)]
+    dataset: DatasetName
 
 
 class Figures(Record, frozen=True):
@@ -125,6 +127,7 @@ def session_metrics(session: Session, memory_mb: float) -> SessionMetrics:
         is_running=session.is_running,
         is_paused=session.is_paused,
         connections=session.n_listening,
+        dataset=session.recording.dataset,
     )
 
 

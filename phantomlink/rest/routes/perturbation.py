@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from phantomlink.engine.session import Session
 from phantomlink.perturbation import NO_PERTURBATION, PRESETS
 from phantomlink.recordings.trials import Filter
+from phantomlink.rest.figures import DatasetName
 from phantomlink.rest.playheads import PlayedFilter, filter_of, perturbation_of
 from phantomlink.rest.records import (
     PerturbationId,
@@ -73,6 +74,7 @@ class Digest(Record, frozen=True):
     """Of what packets say, as RFC 8785 writes it."""
 
     session_code: SessionCode
+    dataset: DatasetName
     perturbation: Perturbed
     perturbation_id: PerturbationId
     seed: Seed
@@ -159,6 +161,7 @@ async def digest(request: Request, path: OfSession, query: DigestQuery) -> Diges
     )
     return Digest(
         session_code=session.code,
+        dataset=session.recording.dataset,
         **perturbation,
         start=query.start,
         stop=stop,

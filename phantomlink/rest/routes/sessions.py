@@ -9,6 +9,7 @@ import msgspec
 from phantomlink.engine.pace import MAX_BIN_MS, MAX_SPEED, MIN_BIN_MS, MIN_SPEED
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import is_private
+from phantomlink.rest.figures import DatasetName
 from phantomlink.rest.playheads import (
     CurrentPacket,
     FilteredPlayheads,
@@ -42,7 +43,6 @@ from phantomlink.rest.route import route
 from phantomlink.rest.session_turns import of_each
 
 TAG = "sessions"
-DatasetName = Annotated[str, about("that it plays", "mc_maze_small")]
 IsPrivate = Annotated[bool, about("the code is a secret, and the session is not listed")]
 BIN_BOUNDS = {"minimum": MIN_BIN_MS, "maximum": MAX_BIN_MS}
 SPEED_BOUNDS = {"minimum": float(MIN_SPEED), "maximum": float(MAX_SPEED)}

@@ -9,6 +9,7 @@ from typing import Annotated
 from phantomlink.engine.counters import WEBSOCKET
 from phantomlink.engine.session import Session
 from phantomlink.rest.figures import (
+    DatasetName,
     DroppedPackets,
     MemoryUsageMb,
     NetworkLatency,
@@ -49,6 +50,7 @@ class Stats(Slowness, frozen=True):
     """
 
     session_code: SessionCode
+    dataset: DatasetName
     is_running: Annotated[bool, about("somebody listens and it was not stopped")]
     is_paused: bool
     is_playing: IsPlaying
@@ -101,6 +103,7 @@ def stats_of(session: Session) -> Stats:
     injected = session.main.timing.injected
     return Stats(
         session_code=status.code,
+        dataset=session.recording.dataset,
         is_running=status.is_running,
         is_paused=status.is_paused,
         **playhead_of(main),

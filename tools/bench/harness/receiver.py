@@ -7,7 +7,8 @@ a packet are looked for; everything else is worked out in another process, after
 
 Talk: hears its config; tells `{"ready": ...}` when every connection has had a packet; then, for
 each `{"end_ns": t, "out": file}` that it hears, receives until then and tells what came. Without
-`out` the columns are not written. Times are CLOCK_MONOTONIC ns.
+`out` the columns are not written. With `payloads` (a file) in its config, each slice writes there
+whole packets, as MessagePack: a list for each connection. Times are CLOCK_MONOTONIC ns.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import struct
 import time
 from array import array
 from collections.abc import Callable
+
+import msgpack
 
 from .children import Message, enter, fail, hear, tell
 from .frames import (
@@ -51,10 +54,12 @@ class Stream:
     Args:
         host, port: where to.
         path: of the stream; None where packets come without a handshake (the bare loop).
+        keeps: whether packets are kept whole.
     """
 
-    def __init__(self, host: str, port: int, path: str | None) -> None:
+    def __init__(self, host: str, port: int, path: str | None, *, keeps: bool = False) -> None:
         self.path = path
+        self._keeps = keeps
         self.clear()
         self._last: int | None = None
         self.closed: str | None = None
@@ -82,6 +87,7 @@ class Stream:
         self.sequence = array("q")
         self.packet_id = array("q")
         self.timestamp = array("d")
+        self.payloads: list[bytes] = []
         self.n_bytes = 0
 
     def gaps(self) -> list[str]:
@@ -117,6 +123,8 @@ class Stream:
                     self.packet_id.append(fields[0])
                     self.sequence.append(fields[1])
                     self.timestamp.append(fields[2])
+                    if self._keeps:
+                        self.payloads.append(bytes(buffer[first:start]))
             elif opcode == PING:
                 self.socket.sendall(masked_frame(PONG, bytes(buffer[first:start])))
             elif opcode == CLOSE:
@@ -197,7 +205,11 @@ def write_columns(path: str, columns: list[array[int] | array[float]]) -> None:
 def run(config: Message) -> None:
     """Connect, wait for the first packets, receive for as long as told, again and again."""
     os.nice(config.get("nice", 0))
-    streams = [Stream(config["host"], config["port"], path) for path in config["paths"]]
+    payloads = config.get("payloads")
+    streams = [
+        Stream(config["host"], config["port"], path, keeps=payloads is not None)
+        for path in config["paths"]
+    ]
     # Nothing here makes cycles, and a collection must not fall between a packet and its stamp.
     gc.disable()
     give_up_ns = _now_ns() + int(_FIRST_PACKET_SECONDS * _NS)
@@ -214,11 +226,14 @@ def run(config: Message) -> None:
             fail(stream.closed or f"no packet within {_FIRST_PACKET_SECONDS:g} s")
     tell({"ready": True, "first_packet_ns": [s.arrival_ns[0] - s.connect_ns for s in streams]})
     while True:
-        slice_(streams, receive, hear())
+        slice_(streams, receive, hear(), payloads)
 
 
 def slice_(
-    streams: list[Stream], receive: Callable[[Callable[[int], bool]], None], asked: Message
+    streams: list[Stream],
+    receive: Callable[[Callable[[int], bool]], None],
+    asked: Message,
+    payloads: str | None,
 ) -> None:
     """Receive for a while, and tell."""
     end_ns = int(asked["end_ns"])
@@ -235,6 +250,9 @@ def slice_(
             for column in (s.arrival_ns, s.waited_ns, s.sequence, s.packet_id, s.timestamp)
         ]
         write_columns(asked["out"], columns)
+    if payloads is not None:
+        with open(payloads, "wb") as out:
+            out.write(msgpack.packb([stream.payloads for stream in streams]))
     tell(
         {
             "rows": [len(stream.arrival_ns) for stream in streams],

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,7 @@ class StartedServer(Server):
         max_sessions: that it takes.
         folder: for its log; its working directory, where no recording lies by chance.
         lsl: whether its sessions are LSL outlets too, seen by this run alone.
+        more: further recordings that it offers.
 
     Raises:
         ChildError: it does not start.
@@ -142,6 +143,7 @@ class StartedServer(Server):
         folder: Path,
         *,
         lsl: bool = False,
+        more: Sequence[Path] = (),
     ) -> None:
         environment = {name: v for name, v in os.environ.items() if name not in _OURS}
         environment["PHANTOM_LSL_ENABLED"] = str(lsl).lower()
@@ -155,7 +157,7 @@ class StartedServer(Server):
         command += ["--max-clients", "10000", "--max-clients-per-session", "10000"]
         command += ["--max-clients-per-address", "10000", "--max-requests-per-second", "0"]
         if recording is not None:
-            command.append(str(recording.resolve()))
+            command += [str(path.resolve()) for path in (recording, *more)]
         self._log = folder / f"server-{uuid.uuid4().hex[:8]}.log"
         with self._log.open("wb") as log:
             self._popen = subprocess.Popen(

@@ -1,0 +1,153 @@
+"""Several datasets on one server at once: what is sent is right, and opening others is not felt."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+
+import msgpack
+import numpy as np
+
+from tools.bench.harness.arrivals import read_columns
+from tools.bench.harness.children import Child
+from tools.bench.harness.server import Server, StartedServer
+from tools.bench.harness.text import Verdict, us
+from tools.bench.jitter.series import Figures, figures
+
+from .expected import Expected, expected_of
+from .files import converted_xdf, flat, synthetic
+
+RATE = 40
+_LATE_NS = 5e6
+_ANSWER_SECONDS = 60.0
+_OTHERS = 4
+# What plays takes about 40 of them: one further recording fits, two do not.
+_MEMORY_MB = "48"
+
+
+def measure(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> list[Verdict]:
+    """Play, open and let go; what came of it."""
+    first = synthetic(folder / "synthetic.nwb", 0)
+    large = arguments.large or flat(folder / "large.nwb", 1024, 3600, 5, 0)
+    xdf = converted_xdf(folder / "converted.nwb", first, folder)
+    played = [first, *arguments.recordings, large, xdf]
+    others = [synthetic(folder / f"other-{n}.nwb", n + 1) for n in range(_OTHERS)]
+    os.environ["PHANTOM_RECORDINGS_MEMORY_MB"] = _MEMORY_MB
+    server = StartedServer(
+        first, Fraction(RATE), arguments.sessions, folder, more=[*played[1:], *others]
+    )
+    stack.callback(server.stop)
+    names = [played[k % len(played)].stem for k in range(arguments.sessions)]
+    codes = [f"load-{k}" for k in range(arguments.sessions)]
+    for code, name in zip(codes, names, strict=True):
+        create(server, code, name)
+    expected = {path.stem: expected_from(server, path) for path in played}
+    payloads = folder / "payloads"
+    receiver = Child(
+        "harness.receiver",
+        {
+            "host": server.host,
+            "port": server.port,
+            "paths": [f"/stream/{code}" for code in codes],
+            "payloads": str(payloads),
+        },
+    )
+    stack.callback(receiver.stop)
+    receiver.read(_ANSWER_SECONDS)
+    opener = _Opener(Server(f"http://{server.host}:{server.port}", None), others)
+    rates: list[float] = []
+    slices: dict[bool, list[Figures]] = {True: [], False: []}
+    wrong: Counter[str] = Counter()
+    checked: Counter[str] = Counter()
+    gaps = 0
+    for n in range(arguments.slices):
+        opens = bool(n % 2)
+        columns = folder / "columns.bin"
+        asked = {
+            "end_ns": time.monotonic_ns() + int(arguments.slice_seconds * 1e9),
+            "out": str(columns),
+        }
+        receiver.say(asked)
+        if opens:
+            opener.open_until(asked["end_ns"])
+        told = receiver.read(arguments.slice_seconds + _ANSWER_SECONDS)
+        gaps += told["n_gaps"]
+        arrivals = read_columns(columns, told, wall_clock=True)
+        slices[opens].append(figures(arrivals, Fraction(RATE)))
+        # By stamps: what came between two slices arrives at the beginning of the next.
+        rates += [(len(a.stamp_ns) - 1) * 1e9 / float(np.ptp(a.stamp_ns)) for a in arrivals]
+        for name, packets in zip(names, msgpack.unpackb(payloads.read_bytes()), strict=True):
+            for packet in packets:
+                checked[name] += 1
+                problem = expected[name].differs(msgpack.unpackb(packet)["data"])
+                if problem is not None:
+                    wrong[f"{name}, {problem}"] += 1
+    latest = {opens: max(found.release.max for found in kind) for opens, kind in slices.items()}
+    p999 = {opens: max(found.release.p999 for found in kind) for opens, kind in slices.items()}
+    some = "; ".join(list(wrong)[:3])
+    return [
+        Verdict(
+            "every packet is what its own file says",
+            f"{sum(wrong.values())} of {sum(checked.values())} packets are not {some}; checked "
+            f"{dict(checked)}",
+            not wrong and set(checked) == set(expected),
+        ),
+        Verdict("no gap", f"{gaps} gaps", gaps == 0),
+        Verdict(
+            f"{RATE} Hz",
+            f"{min(rates):.4f} to {max(rates):.4f} Hz",
+            max(abs(rate - RATE) for rate in rates) < 0.02,
+        ),
+        Verdict(
+            "opening and letting go adds no tick later than 5 ms",
+            f"{opener.opened} openings; latest {us(latest[True])}, without {us(latest[False])}; "
+            f"p99.9 {us(p999[True])}, without {us(p999[False])}",
+            latest[True] - latest[False] <= _LATE_NS and opener.opened > 0,
+        ),
+    ]
+
+
+def create(server: Server, code: str, dataset: str) -> None:
+    """A session that plays a dataset; one that is being opened is waited for."""
+    while True:
+        status, answer = server.call(
+            "POST", "/api/sessions/create", {"custom_code": code, "dataset": dataset}
+        )
+        if status == 200:
+            return
+        if status != 503 or "is being opened" not in answer["detail"]:
+            raise SystemExit(f"{dataset}: {status} {answer}")
+        time.sleep(0.5)
+
+
+def expected_from(server: Server, path: Path) -> Expected:
+    """What a dataset's packets have to say; the server only says which series it plays."""
+    card = server.must("GET", f"/api/datasets/{path.stem}")
+    return expected_of(path, card["phantomlink"]["behaviour"], RATE)
+
+
+class _Opener:
+    """Has datasets opened one after the other, each of which makes room by letting another go."""
+
+    def __init__(self, server: Server, paths: list[Path]) -> None:
+        self._server, self._names = server, [path.stem for path in paths]
+        self.opened = 0
+
+    def open_until(self, end_ns: int) -> None:
+        """In a thread, so that slices begin and end in time."""
+        thread = threading.Thread(target=self._run, args=(end_ns,))
+        thread.start()
+        thread.join()
+
+    def _run(self, end_ns: int) -> None:
+        while time.monotonic_ns() < end_ns - 500_000_000:
+            name = self._names[self.opened % len(self._names)]
+            self._server.must("GET", f"/api/metadata?dataset={name}")
+            self.opened += 1
+            time.sleep(0.2)
