@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from phantomlink.files.shown import shown
 from phantomlink.rest.figures import SlowClient
 from phantomlink.rest.playheads import PlayedFilter
 from phantomlink.rest.timing_report import (
@@ -21,7 +20,7 @@ _BAR_WIDTH = 40
 def timing_text(report: Timing) -> str:
     """The report, as lines."""
     lines = [
-        f"Timing of session {report.session_code} ({shown(report.dataset)}) at {report.timestamp}",
+        f"Timing of session {report.session_code} ({report.dataset!r}) at {report.timestamp}",
         f"{report.packets_per_second:g} packets a second, bins of {report.bin_size_ms:g} ms,"
         f" speed {report.speed:g}",
         "",
