@@ -99,6 +99,17 @@ class Packet:
         """(2,) x, y in the recording's own units; NaN where it has none."""
         return self.kinematics[2:]
 
+    @property
+    def decoded(self) -> Mapping[str, NDArray[np.float64]]:
+        """(2,) vx, vy that each of the server's own decoders predicts, by its name.
+
+        NaN where a decoder has said nothing yet; empty without `connect(..., decoded=True)`.
+        """
+        return {
+            name: np.array([said["vx"], said["vy"]], dtype=np.float64)
+            for name, said in self.data.get("decoded", {}).items()
+        }
+
 
 def decode(raw: bytes | str) -> tuple[str, Mapping[str, Any]]:
     """A message and its type. MessagePack came as binary, JSON as text.

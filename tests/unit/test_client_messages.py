@@ -24,6 +24,18 @@ def test_a_packet_has_arrays_and_none_where_there_is_nothing():
     assert got.data["packet_id"] == 5
 
 
+def test_a_packet_has_what_decoders_of_the_server_say_of_it():
+    receiver = receiving()
+    assert receiver.feed(packet(5)).decoded == {}
+    said = {"kf": {"vx": 1, "vy": -2.5}, "new": {"vx": None, "vy": None}}
+    message = msgpack.unpackb(packet(6))
+    message["data"]["decoded"] = said
+    decoded = receiver.feed(msgpack.packb(message)).decoded
+    assert list(decoded) == ["kf", "new"]
+    np.testing.assert_array_equal(decoded["kf"], [1, -2.5])
+    np.testing.assert_array_equal(decoded["new"], [np.nan, np.nan])
+
+
 @pytest.mark.parametrize(("dtype", "raw"), [("u1", bytes([0, 2, 255])), ("<u2", b"\0\0\2\0\xff\0")])
 def test_compact_packets_give_the_same_arrays(dtype, raw):
     got = receiving().feed(packet(5, spikes={"counts": raw, "dtype": dtype, "bin_size_ms": 25.0}))
