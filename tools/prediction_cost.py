@@ -21,10 +21,14 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import psutil
@@ -143,7 +147,61 @@ def _prediction(packet_id: int) -> bytes:
     return head + _MASK + masked
 
 
-class _Client:
+class AnsweringClients:
+    """One client of each session, in a thread: they answer, or only listen.
+
+    Args:
+        address: of the server.
+        codes: of the sessions.
+
+    Attributes:
+        numbers: sequence numbers of the packets that came, by session.
+    """
+
+    def __init__(self, address: tuple[str, int], codes: list[str]) -> None:
+        self._address = address
+        self.numbers: dict[str, list[int]] = {code: [] for code in codes}
+        self._is_over = False
+        self._answers = False
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """They are connected."""
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._is_over = True
+            thread.join()
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """They answer every packet."""
+        self._answers = True
+        try:
+            yield
+        finally:
+            self._answers = False
+
+    def _run(self) -> None:
+        poll, clients = select.epoll(), {}
+        for code in self.numbers:
+            client = Client(self._address, code)
+            clients[client.socket.fileno()] = code, client
+            poll.register(client.socket, select.EPOLLIN)
+        while not self._is_over:
+            for number, _ in poll.poll(0.1):
+                code, client = clients[number]
+                for packet in client.packets():
+                    self.numbers[code].append(packet["sequence_number"])
+                    if self._answers:
+                        client.socket.sendall(_prediction(packet["packet_id"]))
+        for _, client in clients.values():
+            client.socket.close()
+
+
+class Client:
     """One connection to the server."""
 
     def __init__(self, address: tuple[str, int], code: str) -> None:
@@ -161,8 +219,8 @@ class _Client:
             self.buffer += self.socket.recv(65536)
         self.buffer = self.buffer.partition(b"\r\n\r\n")[2]
 
-    def packet_ids(self) -> list[int]:
-        """Of the packets that have come."""
+    def packets(self) -> list[dict[str, Any]]:
+        """What has come."""
         self.buffer += self.socket.recv(1 << 20)
         found = []
         while len(self.buffer) > 4:
@@ -174,7 +232,7 @@ class _Client:
             message = msgpack.unpackb(self.buffer[start : start + length])
             self.buffer = self.buffer[start + length :]
             if message["type"] == "data":
-                found.append(message["data"]["packet_id"])
+                found.append(message["data"])
         return found
 
 
@@ -189,7 +247,7 @@ def _server_us(
     """CPU seconds of the server in a slice, and predictions that were sent to it."""
     clients = {}
     for k in range(connections):
-        client = _Client(address, f"s{k}")
+        client = Client(address, f"s{k}")
         clients[client.socket.fileno()] = client
     poll = select.epoll()
     for number in clients:
@@ -202,9 +260,9 @@ def _server_us(
             before, sent = _cpu_seconds(process), 0
         for number, _ in poll.poll(0.1):
             client = clients[number]
-            for packet_id in client.packet_ids():
+            for packet in client.packets():
                 if answers:
-                    client.socket.sendall(_prediction(packet_id))
+                    client.socket.sendall(_prediction(packet["packet_id"]))
                     sent += 1
     assert before is not None
     used = _cpu_seconds(process) - before

@@ -1,0 +1,246 @@
+"""Measure what decoders cost a server: lateness while clients answer or a model is fitted, and CPU.
+
+    python tools/decoder_cost.py fit                 # two minutes
+    python tools/decoder_cost.py answers             # two minutes
+    python tools/decoder_cost.py built-in            # four minutes
+
+`fit`: 100 sessions play at 40 Hz; slices in which a Wiener filter of 8 bins is fitted to 142 units
+and slices in which nothing is, take turns. `answers`: each session has a second client, which
+answers every packet in one kind of slice and says nothing in the other. Lateness is how late
+packets left to the grid of each stream, by their stamps. `built-in`: ten models of three kinds play
+along with one session; told are gaps at a client, CPU a packet without and with them, and by how
+much their scores differ from those of `phantomlink score`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from phantomlink.cli import main as phantomlink
+from tools.bench.harness.arrivals import read_columns
+from tools.bench.harness.children import Child
+from tools.bench.harness.server import Server, StartedServer, UsageMeter, positive
+from tools.bench.harness.stats import paired_difference
+from tools.bench.harness.text import table, us, with_interval
+from tools.bench.jitter.series import figures
+from tools.prediction_cost import AnsweringClients
+
+_RATE_HZ = Fraction(40)
+_READY_SECONDS = 60.0
+_ANSWER_SECONDS = 60.0
+_SETTLE_SECONDS = 1.0
+_CLOSING_SECONDS = 3.5
+_FIT = {"decoder": "ridge", "split": {"train": 0.75}}
+_KINDS = ("kalman", "ridge", "rls")
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("what", choices=("fit", "answers", "built-in"))
+    add("--sessions", type=positive(int), default=100, help="at once (%(default)s)")
+    add("--slices", type=positive(int), default=8, help="of each kind (%(default)s)")
+    add("--slice-seconds", type=positive(float), default=5.0, help="(%(default)s)")
+    add("--decoders", type=positive(int), default=10, help="built-in ones (%(default)s)")
+    add("--seconds", type=positive(float), default=200.0, help="with them (%(default)s)")
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        os.environ["PHANTOM_MODELS_DIR"] = str(folder / "models")
+        n_sessions = 1 if arguments.what == "built-in" else arguments.sessions
+        server = StartedServer(None, _RATE_HZ, n_sessions + 1, folder)
+        stack.callback(server.stop)
+        if arguments.what == "built-in":
+            return _built_in(server, folder, arguments.decoders, arguments.seconds)
+        codes = [f"cost-{n}" for n in range(n_sessions)]
+        if arguments.what == "fit":
+            doing: Callable[[], Any] = lambda: _fitting(server)  # noqa: E731
+        else:
+            clients = AnsweringClients((server.host, server.port), codes)
+            stack.enter_context(clients.running())
+            doing = clients.answering
+        return _lateness(stack, server, folder, codes, doing, arguments)
+
+
+def _lateness(
+    stack: ExitStack,
+    server: Server,
+    folder: Path,
+    codes: list[str],
+    doing: Callable[[], Any],
+    arguments: argparse.Namespace,
+) -> int:
+    paths = [f"/stream/{code}" for code in codes]
+    receiver = Child("harness.receiver", {"host": server.host, "port": server.port, "paths": paths})
+    stack.callback(receiver.stop)
+    receiver.read(_READY_SECONDS)
+    found: dict[str, dict[bool, list[float]]] = {
+        name: {True: [], False: []} for name in ("p50", "p99", "cpu")
+    }
+    for n in range(2 * arguments.slices):
+        is_done = bool(n % 2)
+        with ExitStack() as slice_stack:
+            if is_done:
+                slice_stack.enter_context(doing())
+            time.sleep(_SETTLE_SECONDS)
+            meter = UsageMeter(server.process)
+            end_ns = time.monotonic_ns() + int(arguments.slice_seconds * 1e9)
+            out = folder / "columns.bin"
+            told = receiver.ask({"end_ns": end_ns, "out": str(out)}, _ANSWER_SECONDS)
+            cpu, lasted = meter.seconds()
+        slice_ = figures(read_columns(out, told, wall_clock=True), _RATE_HZ)
+        for name, value in (
+            ("p50", slice_.release.p50),
+            ("p99", slice_.release.p99),
+            ("cpu", cpu / lasted / (float(_RATE_HZ) * len(codes)) * 1e9),
+        ):
+            found[name][is_done].append(value)
+    rows = [
+        [label, with_interval(paired_difference(found[name][True], found[name][False]), us)]
+        for label, name in (
+            ("lateness p50, more", "p50"),
+            ("lateness p99, more", "p99"),
+            ("CPU of the process a packet, more", "cpu"),
+        )
+    ]
+    print(table([f"{len(codes)} sessions, {arguments.what}", "median [95 % interval]"], rows))
+    gaps = sum(server.must("GET", f"/api/stats/{code}")["dropped_packets"] for code in codes)
+    print(f"packets dropped: {gaps}")
+    return 0
+
+
+@contextmanager
+def _fitting(server: Server) -> Iterator[None]:
+    """A model is fitted for as long as this is open, one after the other."""
+    is_over = threading.Event()
+
+    def fit() -> None:
+        other = Server(f"http://{server.host}:{server.port}", None)
+        while not is_over.is_set():
+            status, answer = other.call("POST", "/api/sessions/cost-0/calibrate", _FIT)
+            if status == 429:
+                time.sleep(0.1)
+                continue
+            assert status == 202, answer
+            while _state(other, answer["model_id"]) == "fitting":
+                time.sleep(0.2)
+            assert other.call("DELETE", f"/api/models/{answer['model_id']}")[0] == 200
+        other.disconnect()
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _state(server: Server, model_id: str) -> str:
+    return str(server.must("GET", f"/api/models/{model_id}")["state"])
+
+
+def _built_in(server: Server, folder: Path, n_decoders: int, seconds: float) -> int:
+    server.must("POST", "/api/sessions/create", {"custom_code": "ten"})
+    models: dict[str, str] = {}
+    for kind in _KINDS[:n_decoders]:
+        status, answer = server.call(
+            "POST", "/api/sessions/ten/calibrate", {"decoder": kind, "split": {"train": 0.5}}
+        )
+        assert status == 202, answer
+        while (state := _state(server, answer["model_id"])) == "fitting":
+            time.sleep(0.2)
+        assert state == "ready", server.must("GET", f"/api/models/{answer['model_id']}")
+        models[kind] = answer["model_id"]
+    names = [f"{_KINDS[n % len(_KINDS)]}-{n}" for n in range(n_decoders)]
+
+    def play(seconds: float) -> tuple[float, list[int]]:
+        clients = AnsweringClients((server.host, server.port), ["ten"])
+        with clients.running():
+            meter = UsageMeter(server.process)
+            time.sleep(seconds)
+            cpu, _ = meter.seconds()
+        return cpu, clients.numbers["ten"]
+
+    cpu, packets = play(min(seconds, 20.0))
+    alone = cpu / len(packets) * 1e6
+    server.must("POST", "/api/control/ten/seek", {"packet_id": 0})
+    for name in names:
+        body = {"model": models[name.split("-")[0]]}
+        server.must("PUT", f"/api/sessions/ten/decoders/{name}", body)
+    cpu, packets = play(seconds)
+    with_all = cpu / len(packets) * 1e6
+    gaps = sum(b != a + 1 for a, b in pairwise(packets))
+    time.sleep(_CLOSING_SECONDS)
+    live = {name: server.must("GET", f"/api/sessions/ten/decoders/{name}/score") for name in names}
+    difference, compared = _against_offline(server, folder, models, live)
+    print(
+        table(
+            [f"{n_decoders} built-in decoders of {len(models)} kinds", ""],
+            [
+                ["packets", str(len(packets))],
+                ["gaps", str(gaps)],
+                ["CPU a packet without, us", f"{alone:.0f}"],
+                ["CPU a packet with, us", f"{with_all:.0f}"],
+                ["a packet and decoder, us", f"{(with_all - alone) / n_decoders:.1f}"],
+                ["scores compared with phantomlink score", str(compared)],
+                ["largest difference of R2", f"{difference:.1g}"],
+            ],
+        )
+    )
+    return 0 if gaps == 0 and difference < 1e-9 and compared else 1
+
+
+def _against_offline(
+    server: Server, folder: Path, models: dict[str, str], live: dict[str, Any]
+) -> tuple[float, int]:
+    """The largest difference of R2 of whole trials, and how many were compared."""
+    os.chdir(folder)  # where no recording lies by chance
+    command = ["score", "--json"]
+    for kind, model_id in models.items():
+        path = folder / f"{kind}.npz"
+        url = f"http://{server.host}:{server.port}/api/models/{model_id}/file"
+        with urllib.request.urlopen(url) as answer:
+            path.write_bytes(answer.read())
+        command += ["--decoder", f"{kind}={path}"]
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert phantomlink(command) == 0
+    offline = {
+        (decoder["decoder"], trial["trial_id"]): trial
+        for decoder in json.loads(printed.getvalue())["runs"][0]["decoders"]
+        for trial in decoder["scores"]["trials"]["answered"]["trials"]
+    }
+    largest, compared = 0.0, 0
+    for name, score in live.items():
+        for mine in score["answered"]["trials"]:
+            other = offline.get((name.split("-")[0], mine["trial_id"]))
+            if other is None or other["n"] != mine["n"] or mine["loop"] != 0:
+                continue
+            pair = [trial["velocity"]["r2"]["both"] for trial in (mine, other)]
+            if None not in pair:
+                largest, compared = max(largest, abs(pair[0] - pair[1])), compared + 1
+    return largest, compared
+
+
+if __name__ == "__main__":
+    sys.exit(main())
