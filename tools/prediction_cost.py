@@ -42,6 +42,7 @@ from tools.bench.harness.server import StartedServer
 LOADS = ((1, 40), (1, 1000), (100, 40))
 LIMIT = 1.5
 _RATE_HZ = 40
+_BINARY = 0x82
 _MASK = b"\x12\x34\x56\x78"
 _SETTLE_SECONDS = 1.0
 
@@ -229,9 +230,10 @@ class Client:
                 length, start = struct.unpack(">H", self.buffer[2:4])[0], 4
             if len(self.buffer) < start + length:
                 break
-            message = msgpack.unpackb(self.buffer[start : start + length])
+            is_message = self.buffer[0] == _BINARY  # and no ping
+            message = msgpack.unpackb(self.buffer[start : start + length]) if is_message else {}
             self.buffer = self.buffer[start + length :]
-            if message["type"] == "data":
+            if message.get("type") == "data":
                 found.append(message["data"])
         return found
 
