@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 MOST_STARTS = 5
 """Starts in place of others in `STARTS_SECONDS`; with more, the server ends."""
 STARTS_SECONDS = 60.0
+_RESTART_SECONDS = 1.0
 
 
 class Workers:
@@ -133,6 +134,9 @@ class Workers:
                 return
             self._check_starts()
             logger.error("Process %s (pid %d) has ended: another one starts", node, child.pid)
+            if self._ready:
+                # To start takes a core for a second, which the heirs and their clients need now.
+                await trio.sleep(_RESTART_SECONDS)
 
     async def _listen_to(self, child: Child, task_status: trio.TaskStatus[None]) -> None:
         """Hear what a worker says, to its end."""

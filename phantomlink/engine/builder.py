@@ -73,6 +73,26 @@ class PacketBuilder:
         """Whether so few are left that `fill` would build more."""
         return len(self.built) <= _BUILT_LEFT
 
+    def skip(self, n: int) -> bool:
+        """Let the next `n` packets go. False, and nothing has changed, where they are not read yet.
+
+        A server that is overloaded skips often: what has been built and read behind stays.
+        """
+        unbuilt = n - len(self.built)
+        if unbuilt <= 0:
+            for _ in range(n):
+                self.built.popleft()
+            return True
+        if self._rows is None or unbuilt > len(self._rows) - self._row:
+            return False
+        if unbuilt >= self._left_in_loop:
+            return False
+        self.built.clear()
+        self._row += unbuilt
+        self._sequence_number += unbuilt
+        self._left_in_loop -= unbuilt
+        return True
+
     async def fill(self) -> None:
         """Build some ahead when few are left; wait for a block only when there is none at all."""
         self.waited = False

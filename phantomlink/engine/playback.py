@@ -269,6 +269,8 @@ class Playback(PlaybackState):
             if not self._timeline.is_anchored:
                 self._anchor(now_ns)
             due_ns = self._due_ns_unless_stalled(ticks, now_ns)
+            if not builder.built:
+                continue  # all of it was skipped
             if builder.waited and now_ns > due_ns:
                 self._went_wrong(EventKind.OVERRUN, now_ns - due_ns)
             await clock.tick_from(due_ns, tick)
@@ -279,16 +281,19 @@ class Playback(PlaybackState):
         delayed_ns = due_ns - self._timeline.deadline_ns
         if self._timeline.is_stalled(now_ns, delayed_ns):
             self._went_wrong(EventKind.STALL, now_ns - due_ns)
-            if not (self._parts.has_records and self._skip(now_ns)):
+            has_skipped = self._parts.has_records and self._skip(ticks.builder, now_ns)
+            if not has_skipped:
                 self._anchor(now_ns)
             self._on_stall(self)
+            if not ticks.builder.built:
+                return self._timeline.deadline_ns
             due_ns = self._next_due_ns(ticks)
         return due_ns
 
-    def _skip(self, now_ns: int) -> bool:
+    def _skip(self, builder: PacketBuilder, now_ns: int) -> bool:
         """Pass over what was due before a time; whether there is something to go on with.
 
-        What has been built is of the old position: it is let go, as after a seek.
+        Where the builder has not read so far, it is let go, as after a seek.
         """
         head = self.playhead
         passed = self._timeline.skip(now_ns)
@@ -296,7 +301,8 @@ class Playback(PlaybackState):
         if ends or self._until is not None:
             return False
         head.skip(passed)
-        self._cancel()
+        if not builder.skip(passed):
+            self._cancel()
         return True
 
     def _next_due_ns(self, ticks: _Ticks) -> int:

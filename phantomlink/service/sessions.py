@@ -274,7 +274,10 @@ class Sessions:
             parts = usual if test_trials is None else blind_parts(usual, test_trials)
             if state.dataset_file is not None:
                 await check_same(usual.open_recording, state.dataset_file)
-            _, applied = await self._prepare(state.perturbation.as_json(), state.seed, parts)
+            applied = None
+            if not state.perturbation.is_identity:
+                asked = state.perturbation.as_json()
+                _, applied = await self._prepare(asked, state.seed, parts)
             session, _ = self._registry.create(
                 state.code,
                 parts=parts,

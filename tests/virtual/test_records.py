@@ -3,6 +3,7 @@
 from contextlib import asynccontextmanager
 from fractions import Fraction
 
+import pytest
 import trio
 
 from phantomlink.engine.events import NO_FILTER, SessionEventKind
@@ -34,6 +35,25 @@ async def test_a_stall_skips_what_was_due_and_keeps_the_grid(autojump_clock):
     assert sink.ids == sink.sequence
     jumps = [b - a for a, b in zip(sink.sequence, sink.sequence[1:], strict=False) if b - a != 1]
     assert jumps == [121]
+
+
+@pytest.mark.parametrize("n_bins", [17, 400])
+@pytest.mark.parametrize("stall_seconds", [0.11, 0.2, 0.35, 0.6, 1.1])
+async def test_a_short_stall_skips_what_was_built_and_no_more(
+    autojump_clock, n_bins, stall_seconds
+):
+    async with running(NamedBins(n_bins), clock=StallingClock(10, stall_seconds)) as session:
+        sink = listen(session)
+        await trio.sleep(5)
+        assert (session.main.timing.stalls, session.main.timing.anchors) == (1, 1)
+    first = sink.deadlines[0]
+    assert sink.deadlines == [first + k * 25_000_000 for k in sink.sequence]
+    assert sink.ids == [k % n_bins for k in sink.sequence]
+    assert [packet.loop for packet in sink.packets] == [k // n_bins for k in sink.sequence]
+    assert [packet.spike_counts[0] for packet in sink.packets if packet.packet_id] == [
+        packet.packet_id for packet in sink.packets if packet.packet_id
+    ]
+    assert sink.sequence[-1] in (199, 200)
 
 
 async def test_without_a_loop_a_stall_does_not_skip_the_end(autojump_clock):
