@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections import deque
 from contextlib import contextmanager
 
 import pytest
@@ -57,6 +58,20 @@ def test_a_collection_looks_at_a_bounded_number_of_objects(collector, made_betwe
     assert len(seen) > 3
     assert max(seen) < MOST_OBJECTS + 2 * BURST_OBJECTS
     assert collector.pauses.count == len(seen)
+
+
+def test_as_many_that_go_as_come_are_counted_too(collector):
+    # As in a session that plays: packets are read ahead, and gone when they have been sent.
+    alive = deque([] for _ in range(150_000))
+    gc.collect(1)
+    with sizes() as seen:
+        for _ in range(60_000):
+            for _ in range(10):
+                alive.append([])
+                alive.popleft()
+            collector.offer()
+    assert len(seen) > 3
+    assert max(seen) <= MOST_OBJECTS
 
 
 def test_garbage_of_the_young_is_found_while_it_plays(collector):

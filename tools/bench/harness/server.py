@@ -156,6 +156,8 @@ class StartedServer(Server):
         # All clients of a benchmark come from one address.
         command += ["--max-clients", "10000", "--max-clients-per-session", "10000"]
         command += ["--max-clients-per-address", "10000", "--max-requests-per-second", "0"]
+        command += ["--max-pending-connections", "10000"]
+        command += ["--max-pending-connections-per-address", "10000"]
         if recording is not None:
             command += [str(path.resolve()) for path in (recording, *more)]
         self._log = folder / f"server-{uuid.uuid4().hex[:8]}.log"
