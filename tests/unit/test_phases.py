@@ -1,3 +1,4 @@
+import sys
 from fractions import Fraction
 
 from hypothesis import given
@@ -61,6 +62,33 @@ def test_coming_and_going_leaves_no_two_too_close_while_there_is_room(changes):
             book.forget(k)
     if len(playing) > 1:
         assert min(gaps_of(playing.values())) >= 65_000 - 100
+
+
+def steps_of_choosing_anew(n):
+    """Steps of the interpreter in which `n` playheads that play all choose anew."""
+    book = PhaseAllocator()
+    for k in range(n):
+        book.choose(k, FORTY, 0)
+    steps = 0
+
+    def count(frame, event, arg):
+        nonlocal steps
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        steps += event == "opcode"
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        for k in range(n):
+            book.choose(k, FORTY, 10**9)
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+def test_a_playhead_takes_as_long_to_choose_however_many_there_are():
+    assert steps_of_choosing_anew(2000) < 1.5 * 8 * steps_of_choosing_anew(250)
 
 
 def test_other_rates_do_not_matter_and_who_left_makes_room():
