@@ -33,14 +33,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder) / "reaches.nwb"
         synthesize(recording, trials=60)
-        with live_server(recording) as server, chromium() as browser:
+        env = {"PHANTOM_MODELS_DIR": str(Path(folder) / "models")}
+        with live_server(recording, env=env) as server, chromium() as browser:
             for code in ("swift-neural-42", "bench", "tutorial"):
                 server.create(code)
+            put_decoder(server, "swift-neural-42")
             for theme in README:
                 shoot_live(browser, server, theme, WIDE, options.out / f"dashboard-{theme}.png")
             if options.all:
                 for theme in README:
                     shoot_all(browser, server, theme, options.out)
+
+
+def put_decoder(server: LiveServer, code: str) -> None:
+    """Let a built-in decoder play along."""
+    asked = {"decoder": "kalman", "trials": list(range(40))}
+    status, made = server.post(f"/api/sessions/{code}/calibrate", asked)
+    assert status == 202, made
+    while server.get(f"/api/models/{made['model_id']}")[1]["state"] == "fitting":
+        time.sleep(0.2)
+    body = {"model": made["model_id"]}
+    status, answer = server.request("PUT", f"/api/sessions/{code}/decoders/kalman", body)
+    assert status == 200, answer
 
 
 def shoot_live(

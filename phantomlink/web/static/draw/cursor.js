@@ -173,7 +173,6 @@ export class CursorPlot {
    */
   #decoded(name, path, truth, colour, ink) {
     const { pen, scale } = this;
-    this.include(path);
     const end = path[path.length - 1];
     const [[px, py], [x, y]] = [this.place(...truth), this.place(...end)];
     pen.strokeStyle = ink.error;
