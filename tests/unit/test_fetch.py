@@ -213,6 +213,28 @@ def test_no_route_is_one_line(tmp_path, archive_and_catalogue, capsys, monkeypat
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("free", "told_sha256", "said"),
+    [
+        (None, "0" * 64, "has SHA-256"),
+        (1000, None, "2.2 MB are needed, 0.0 MB are free"),
+    ],
+)
+def test_a_wrong_checksum_and_a_full_disk_are_one_line_and_leave_nothing(
+    tmp_path, archive_and_catalogue, capsys, monkeypatch, free, told_sha256, said
+):
+    archive_and_catalogue.told_sha256 = told_sha256
+    if free is not None:
+        usage = shutil.disk_usage(tmp_path)._replace(free=free)
+        monkeypatch.setattr(download_module.shutil, "disk_usage", lambda _: usage)
+    assert run_fetch("x", tmp_path) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, said in captured.err) == ("", True), captured.err
+    lines = captured.err.rstrip("\n").splitlines()
+    assert [line.startswith("phantomlink: ") for line in lines] == [True], lines
+    assert names(tmp_path) == ["catalog.toml"]
+
+
 def test_killed_at_random_ten_times_it_ends_with_the_right_file(tmp_path, archive_and_catalogue):
     """Nothing is asked for twice beyond what was on its way when the process was killed."""
     archive = archive_and_catalogue

@@ -19,6 +19,7 @@ SUFFIXES = tuple(_READERS)
 REFUSED = {
     ".pl2": "Neo needs a library of Plexon's for it, which it downloads; write the units as NWB",
     ".plx": "no such file was tried; read it with Neo yourself and write the units as NWB",
+    ".spikes": "no such file was tried; read it with Neo yourself and write the units as NWB",
     ".rhd": "Neo reads no spikes of Intan's files; sort them first and write the units as NWB",
     ".rhs": "Neo reads no spikes of Intan's files; sort them first and write the units as NWB",
     ".oebin": "Neo reads no spikes of Open Ephys' binary format; write the units as NWB",
