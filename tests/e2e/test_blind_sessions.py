@@ -1,0 +1,167 @@
+"""A blind session tells nothing of what it hides: two recordings that differ in that alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import h5py
+import msgpack
+import numpy as np
+import pytest
+from websockets.sync.client import connect
+
+from phantomlink.recordings.synthetic import synthesize
+from tests.clients import decode
+from tests.servers import live_server
+
+HIDDEN = (2, 3)
+N_PACKETS = 500
+# What differs from one server, playing or file to the next, whatever is hidden.
+_OWN = re.compile(
+    r'"(sha256|digest|created_at|last_accessed|timestamp|url|stream_url|started_at|wall_time'
+    r'|contentUrl|path|idle_seconds|age_seconds)":("[^"]*"|[0-9.]+|null|\{[^}]*\}|\[[^]]*\])'
+)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """The same recording twice, with another truth in the hidden trials of the second."""
+    first, second = (tmp_path_factory.mktemp(name) / "twin.nwb" for name in ("first", "second"))
+    synthesize(first, units=8, trials=6)
+    shutil.copy(first, second)
+    with h5py.File(second, "r+") as file:
+        trials = file["intervals/trials"]
+        starts, stops = trials["start_time"][:], trials["stop_time"][:]
+        behaviour = []
+        file.visititems(
+            lambda name, item: (
+                behaviour.append(item)
+                if name.startswith("processing/behavior") and name.endswith("/data")
+                else None
+            )
+        )
+        assert len(behaviour) >= 2
+        for data in behaviour:
+            group = data.parent
+            if "timestamps" in group:
+                times = group["timestamps"][:]
+            else:
+                begin = group["starting_time"]
+                times = begin[()] + np.arange(len(data)) / begin.attrs["rate"]
+            values = data[:]
+            for trial in HIDDEN:
+                # Less a bin on both sides: what the bins beside the trial look at stays.
+                inside = (times > starts[trial] + 0.03) & (times < stops[trial] - 0.03)
+                values[inside] = values[inside] * -0.5
+            data[:] = values
+    return first, second
+
+
+@contextmanager
+def blind_session(recording):
+    with live_server(recording, env={"PHANTOM_LOOP": "false"}) as server:
+        create(server)
+        yield server
+
+
+def create(server):
+    server.create("blind", blind={"test_trials": list(HIDDEN)}, speed=10)
+
+
+def anew(server):
+    """The same session from its beginning: nobody has listened to it yet."""
+    server.request("DELETE", "/api/sessions/blind")
+    create(server)
+
+
+def text_of(server, path):
+    """Status and body of a route, without what is a server's own."""
+    try:
+        with urllib.request.urlopen(server.http + path, timeout=20) as answer:
+            status, body = answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        status, body = error.code, error.read().decode()
+    if body.startswith(("{", "[")):
+        body = json.dumps(json.loads(body), separators=(",", ":"), sort_keys=True)
+    return status, _OWN.sub("", body).replace(server.address, "HOST")
+
+
+def streamed(server, query):
+    with connect(f"{server.ws}/stream/blind?{query}") as websocket:
+        messages = []
+        while len(messages) <= N_PACKETS:
+            message = decode(websocket.recv(timeout=20))
+            for name in ("timestamp", "sha256", "sequence_number"):  # of a playing, of a file
+                message["data"].pop(name, None)
+            message.pop("session", None)
+            messages.append(message)
+    return messages
+
+
+def viewed(server):
+    """All columns of a view, one bin each, while somebody listens."""
+    columns = {}
+    with (
+        connect(f"{server.ws}/view/blind?column_ms=25") as view,
+        connect(f"{server.ws}/stream/binary/blind"),
+    ):
+        while len(columns) < N_PACKETS:
+            message = msgpack.unpackb(view.recv(timeout=20))
+            if message["type"] != "columns" or message["bins_per_column"] != 1:
+                continue
+            n = len(message["lost"])
+            for name, width in (("kinematics", 16), ("intention", 16), ("trial_id", 4)):
+                for k in range(n):
+                    row = message[name][k * width : (k + 1) * width]
+                    columns.setdefault(message["packet_id"] + k, {})[name] = row
+    return columns
+
+
+def everything(recording):
+    routes = [
+        "/api/trials?session=blind",
+        *(f"/api/trials/{k}?session=blind" for k in range(6)),
+        *(f"/api/trials/by-target/{k}?session=blind" for k in range(3)),
+        "/api/metadata?session=blind",
+        "/api/sessions/blind/decoders",
+        "/api/sessions/blind/report",
+        "/api/sessions/blind/perturbation",
+    ]
+    with blind_session(recording) as server:
+        told = {path: text_of(server, path) for path in routes}
+        for query in ("format=msgpack", "format=json&hide=intention", "format=compact&decoded=1"):
+            anew(server)
+            told[query] = streamed(server, query)[: N_PACKETS + 1]
+        status, told["digest"] = server.get("/api/sessions/blind/digest?start=0&stop=600")
+        assert status == 200
+        anew(server)
+        told["view"] = {k: v for k, v in viewed(server).items() if k < N_PACKETS - 50}
+        status, _ = server.request("POST", "/api/captures", {"session": "blind"})
+        assert status == 409
+        return told
+
+
+def test_two_recordings_that_differ_in_what_is_hidden_are_told_apart_by_nothing(recordings):
+    first, second = (everything(recording) for recording in recordings)
+    assert first.keys() == second.keys()
+    for name, told in first.items():
+        if isinstance(told, list):
+            for mine, other in zip(told, second[name], strict=True):
+                assert mine["data"] == other["data"], name
+        assert told == second[name], name
+    hidden = [m["data"] for m in first["format=msgpack"] if m["data"]["trial_id"] is None]
+    assert hidden
+
+
+def test_the_two_recordings_do_differ(recordings):
+    said = []
+    for recording in recordings:
+        with live_server(recording, env={"PHANTOM_LOOP": "false"}) as server:
+            server.request("POST", "/api/sessions/create", {"custom_code": "blind", "speed": 10})
+            said.append([m["data"]["kinematics"] for m in streamed(server, "format=msgpack")])
+    assert said[0] != said[1]
