@@ -5,8 +5,9 @@
     python -m tools.cluster freeze --sessions 100 --times 10
 
 The clients run in one process beside the server: one WebSocket a session, which comes back at once
-when it is cut off. What each got is compared with what the recording says: a packet's bin must be
-that of its sequence number, a number may come once, and its spikes must be those of its bin.
+when it is cut off. A packet's bin must be that of its sequence number, a number may come once to a
+client, and the spikes of a bin must be the same in every process. Nothing is compared with the
+recording's file here.
 """
 
 from __future__ import annotations

@@ -31,13 +31,18 @@ from phantomlink.errors import (
     UnavailableError,
 )
 from phantomlink.outputs.websocket.admission import Admission
-from phantomlink.perturbation import NO_PERTURBATION, Perturbation, parse_perturbation
+from phantomlink.perturbation import Perturbation, parse_perturbation
 from phantomlink.perturbation.perturber import SEEDS
 from phantomlink.recordings.bins import Bins
-from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.service.ownership import Ownership
 from phantomlink.service.same_file import check_same
+from phantomlink.service.same_session import (
+    check_same_bins,
+    check_same_hidden,
+    check_same_perturbation,
+    check_same_speed,
+)
 from phantomlink.state.file import SessionState
 
 # LSL outlets take some 5 ms to make; a creation is not held up by an LSL that hangs.
@@ -164,11 +169,11 @@ class Sessions:
                 if existing is not None:
                     if dataset is not None:
                         check_same_dataset(existing, parts.open_recording.recording.dataset)
-                    _check_same_bins(existing, bin_size_ms)
-                    _check_same_hidden(existing, test_trials)
-                    _check_same_speed(existing, speed)
+                    check_same_bins(existing, bin_size_ms)
+                    check_same_hidden(existing, test_trials)
+                    check_same_speed(existing, speed)
                     self._check_same_outputs(existing, outputs)
-                    _check_same_perturbation(existing, wanted, seed)
+                    check_same_perturbation(existing, wanted, seed)
                 made = self._outputs(code, outputs)
                 session, created = self._registry.create(
                     code,
@@ -349,53 +354,3 @@ def check_same_dataset(session: Session, dataset: str) -> None:
             f"dataset: got {dataset!r}, but session {session.code!r} plays "
             f"{session.recording.dataset!r}; delete it first, or take another code"
         )
-
-
-def _check_same_bins(session: Session, bin_size_ms: float | None) -> None:
-    grid = session.grid
-    if bin_size_ms is not None and grid.rate_hz != rate_of_bin_size(bin_size_ms):
-        raise SessionDiffersError(
-            f"bin_size_ms: got {bin_size_ms:g}, but session {session.code!r} has bins of "
-            f"{grid.bin_size_ms:g} ms; delete it first, or take another code"
-        )
-
-
-def _check_same_hidden(session: Session, test_trials: Sequence[int] | None) -> None:
-    hidden = hidden_trials(session.bins)
-    if test_trials is not None and hidden != set(test_trials):
-        raise SessionDiffersError(
-            f"blind: got {len(set(test_trials))} test trials, but session {session.code!r} has "
-            f"{len(hidden)}, or others; delete it first, or take another code"
-        )
-
-
-def _check_same_speed(session: Session, speed: float | None) -> None:
-    if speed is not None and session.speed != exact_speed(speed):
-        raise SessionDiffersError(
-            f"speed: got {speed:g}, but session {session.code!r} plays at "
-            f"{float(session.speed):g}; change it at /api/control/{session.code}/speed"
-        )
-
-
-def _check_same_perturbation(
-    session: Session, wanted: Perturbation | None, seed: int | None
-) -> None:
-    change = f"change it at /api/sessions/{session.code}/perturbation"
-    if wanted is not None:
-        has = NO_PERTURBATION if session.applied is None else session.applied.perturbation
-        same = has.steps == wanted.steps or (has.is_identity and wanted.is_identity)
-        if not same:
-            raise SessionDiffersError(
-                f"perturbation: got {_named(wanted)}, but session {session.code!r} has "
-                f"{_named(has)}; {change}"
-            )
-    if seed is not None and seed != session.seed:
-        raise SessionDiffersError(
-            f"seed: got {seed}, but session {session.code!r} has {session.seed}; {change}"
-        )
-
-
-def _named(perturbation: Perturbation) -> str:
-    if perturbation.is_identity:
-        return "none"
-    return "one without a name" if perturbation.name is None else repr(perturbation.name)
