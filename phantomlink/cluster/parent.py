@@ -110,6 +110,7 @@ def share_of(settings: Settings, n: int) -> Settings:
     return replace(
         settings,
         recordings_memory_mb=max(settings.recordings_memory_mb // n, 1),
+        spin_share=settings.spin_share / n,
         lsl_max_sessions=math.ceil(settings.lsl_max_sessions / n),
         max_captures=math.ceil(settings.max_captures / n),
     )
