@@ -23,7 +23,7 @@ class Ledger:
     def ended(self, session: Session) -> None:
         """A session has left the registry."""
         self._going.append(session)
-        self._settle()
+        self.settle()
 
     def open(self, sessions: Iterable[Session]) -> tuple[Counters, list[Session]]:
         """Begin a reading.
@@ -36,12 +36,13 @@ class Ledger:
             (`SessionCounters.add_to`).
             It may take its time: what ends in the meantime is in the list or in the sums, once.
         """
-        self._settle()
+        self.settle()
         sums = Counters()
         sums.add(self._gone)
         return sums, [*self._going, *sessions]
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Let go of the sessions that are over; their figures stay."""
         still_going = []
         for session in self._going:
             if session.is_over:

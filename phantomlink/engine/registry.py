@@ -192,6 +192,8 @@ class Registry:
                 while True:
                     await trio.sleep(min(max(self.ttl_seconds / 4, 0.05), 30.0))
                     await self._expire()
+                    # Else the last session that has ended would keep its recording in memory.
+                    self.ledger.settle()
             finally:
                 self.close()
                 self._nursery = None

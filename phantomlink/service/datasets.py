@@ -11,7 +11,6 @@ HDF5 has one lock for the whole process: a read that hangs keeps those of other 
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -109,7 +108,6 @@ class Datasets:
         self._memory_bytes = memory_mb * _MB
         self._catalogue = Catalogue([])
         self._held: dict[str, _Held] = {}
-        self._gone_bytes = 0
         self._broken: dict[str, str] = {}
         self._nursery: trio.Nursery | None = None
         self._children = trio.CapacityLimiter(_CHILDREN)
@@ -253,8 +251,6 @@ class Datasets:
             held.done.set()
             if opened is not None:
                 await opened.close()
-                opened = None
-                self._collect()
 
     async def _open(self, dataset: Dataset) -> OpenRecording:
         if dataset.problem is not None:
@@ -304,26 +300,9 @@ class Datasets:
         logger.info("Dataset %s is let go", held.dataset.name)
         if self._held.get(held.dataset.name) is held:
             del self._held[held.dataset.name]
-        if held.opened is not None:
-            self._gone_bytes += self._bytes_of(held.opened)
         held.opened = None
         held.scope.cancel()
         await trio.lowlevel.checkpoint()
-
-    def _collect(self) -> None:
-        """Free what was let go, once it is half of what recordings may take.
-
-        Sessions that have ended hold it in cycles of references, which the collector has frozen:
-        700 openings kept 5 GB. A tick may be late by such a collection.
-        """
-        if self._gone_bytes > self._memory_bytes / 2:
-            self._gone_bytes = 0
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
-
-    def _bytes_of(self, opened: OpenRecording) -> int:
-        return opened.recording.memory_bytes + self._parts.bytes_of(opened)
 
     def _is_busy(self, held: _Held) -> bool:
         """Whether a request or a session uses it."""
@@ -335,7 +314,7 @@ class Datasets:
         opened = [held.opened for held in self._held.values() if held.opened is not None]
         if self._default is not None:
             opened.append(self._default)
-        return sum(map(self._bytes_of, opened))
+        return sum(each.recording.memory_bytes + self._parts.bytes_of(each) for each in opened)
 
     def _facts(
         self, dataset: Dataset, path: Path, opened: OpenRecording | None

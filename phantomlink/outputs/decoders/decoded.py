@@ -53,6 +53,13 @@ class DecodedPackets:
             await self._decode(partial(self._pass_on, batch, only_decoded=True))
             self._pass_on(batch)
 
+    def close(self) -> None:
+        """The session has ended: packets are as they are, and whoever decoded is let go of.
+
+        It has this, and would stay with it until a collector comes.
+        """
+        self._decode, self._with_decoded = _nothing, _unchanged
+
     def wants(self, sink: DecodedSink) -> None:
         """A packet has left, for which a sink waits."""
         self._waiting[sink] = None
@@ -152,3 +159,11 @@ class DecodedSink:
             self._sink.offer_nowait(release)
             given += 1
         return given
+
+
+async def _nothing(on_wait: Callable[[], None]) -> None:
+    """No decoder is there any more."""
+
+
+def _unchanged(packet: Packet) -> Packet:
+    return packet

@@ -150,10 +150,13 @@ class SessionScores:
             thread = session.open_recording.thread
             self._hidden = await trio.to_thread.run_sync(read_hidden, bins, limiter=thread)
         self._truth = self._shared.of(whole)
-        with session.followed_by(self._on_event):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.decoded.run)
-                await self._close_forever(session)
+        try:
+            with session.followed_by(self._on_event):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.decoded.run)
+                    await self._close_forever(session)
+        finally:
+            self.decoded.close()
 
     async def _close_forever(self, session: Session) -> None:
         while True:
