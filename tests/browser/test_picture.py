@@ -18,7 +18,7 @@ from tests.browser.proxy import cuttable
 from tests.browser.truth import Truth, image, raster_colours, read_truth
 from tests.servers import LiveServer, live_server
 
-GAP, BREAK, LOST, PERTURBED = 2, 1, 4, 8
+GAP, BREAK, LOST, PERTURBED, UNOBSERVED = 2, 1, 4, 8, 32
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,8 @@ def check_picture(
     per_row, n_rows = read["perRow"], read["rows"]
     n_compared = 0
     for column, packet in enumerate(read["packets"]):
-        if read["flags"][column] & GAP:
+        # What is hatched says that its counts are not known.
+        if read["flags"][column] & (GAP | UNOBSERVED):
             continue
         counts = np.minimum(expected(packet, read["bins"][column])[read["units"]], 255)
         padded = np.concatenate([counts, np.zeros(n_rows * per_row - len(counts), int)])
@@ -98,7 +99,7 @@ def test_raster_and_cursor_over_a_seek(
 ) -> None:
     page = played(visit, server, "seek", 150)
     server.post("/api/control/seek/seek", {"packet_id": 1500})
-    seen(page, 320)
+    seen(page, 390)
     read = held(page, server, "seek")
     assert sum(flag & BREAK > 0 for flag in read["flags"]) >= 1
     check_picture(page, read, from_file(truth), 250)
@@ -180,7 +181,9 @@ def test_other_bin_widths_and_merging(
     read = held(page, server, code)
     # Whole columns, and the part of one in which it was paused.
     assert set(read["bins"][:-1]) == {bins}
-    check_picture(page, read, from_file(read_truth(reaches, bin_ms)), 200)
+    # A window of ten seconds has 200 bins of 50 ms, those between trials among them.
+    at_least = 120 if bin_ms == 50 else 200
+    check_picture(page, read, from_file(read_truth(reaches, bin_ms)), at_least)
 
 
 def test_a_gap_of_the_network_is_a_gap(
@@ -205,7 +208,7 @@ def test_a_gap_of_the_network_is_a_gap(
         page.until(
             "window.phantomlink.isPlayer.value && window.phantomlink.state.value.is_playing", 60000
         )
-        seen(page, 300)
+        seen(page, 370)
         read = held(page, server, "gap")
     assert any(flag & GAP for flag in read["flags"])
     check_picture(page, read, from_file(truth), 200)

@@ -122,7 +122,7 @@ def test_one_that_stops_is_closed_and_nobody_else_loses_anything(server, stays_a
     assert timing["slow_clients_closed"] == 1
     assert timing["dropped_packets"] == after["dropped_packets"]
     if server.entry == "serve":
-        assert "is closed: too slow: behind for 2 s" in server.log
+        until(lambda: "is closed: too slow: behind for 2 s" in server.log, "the line in the log")
 
 
 def test_one_that_hiccups_is_not_closed_and_loses_nothing(server):

@@ -228,8 +228,9 @@ export class Raster {
     pen.fillStyle = ink.trial;
     for (const column of notes.edges) {
       const x = Math.floor(this.#x(shown, column));
-      // Dots, on the column's first pixel: a line through all units would hide their counts.
-      for (let y = plot.top; y < plot.top + plot.height; y += 8 * line) pen.fillRect(x, y, line, 3 * line);
+      // Above and below: a column may be one pixel wide, and a line through it would hide its counts.
+      pen.fillRect(x, plot.top - 14 * scale, line, 14 * scale);
+      pen.fillRect(x, plot.top + plot.height, line, 6 * scale);
     }
     pen.fillStyle = ink.break;
     for (const column of notes.breaks) pen.fillRect(Math.floor(this.#x(shown, column)), plot.top, line, plot.height);
