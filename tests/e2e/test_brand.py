@@ -56,6 +56,8 @@ def test_a_node_reads_what_the_recording_holds(recording, redis):
         keys = created["streams"]
         until(lambda: brand(server, "graph")["sent"] >= 20, "20 packets were sent")
         server.post("/api/control/graph/pause")
+        told = [b"initialized", b"paused"]
+        until(lambda: [e[b"status"] for e in entries(redis, keys["state"])] == told, "its state")
         read = {kind: entries(redis, keys[kind]) for kind in ("neural", "kinematics", "intention")}
         assert server.terminate() == 0, server.log
     layout = recording[1]
@@ -72,7 +74,7 @@ def test_a_node_reads_what_the_recording_holds(recording, redis):
     assert aims.shape == (len(stamps), 4)
     assert set(aims[:20, 3]) == {0.0}
     said = [entry[b"status"] for entry in entries(redis, keys["state"])]
-    assert said == [b"initialized", b"paused", b"done"]
+    assert said == [*told, b"done"]
 
 
 def test_counts_have_the_type_that_was_asked_for(recording, redis):
