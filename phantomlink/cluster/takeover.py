@@ -17,9 +17,9 @@ import trio
 from phantomlink.cluster.records import WorkerOwnership, filter_of, state_of
 from phantomlink.engine.directory import SessionRecord
 from phantomlink.engine.events import SessionEvent, SessionEventKind
-from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import shown_code
+from phantomlink.engine.silent_listener import SilentListener
 from phantomlink.errors import PhantomLinkError, UnavailableError
 from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.loop_budget import LoopBudget
@@ -28,27 +28,6 @@ from phantomlink.service.service import Service
 logger = logging.getLogger(__name__)
 
 RETURN_SECONDS = 10.0
-
-
-class AbsentListener:
-    """Stands for the clients of a playhead that are on their way back."""
-
-    wire_format = None
-    is_listening = True
-    is_deferred = False
-    transport = "absent"
-    dropped = 0
-    was_given_up = False
-    backlog = None
-
-    def offer_nowait(self, release: Release) -> None:
-        """Nobody has it."""
-
-    def stream_changed(self) -> None:
-        """Who comes back is told how it is then."""
-
-    def end(self, code: int, reason: str) -> None:
-        """There is no connection to close."""
 
 
 class Takeover:
@@ -131,7 +110,7 @@ class Takeover:
                 playback.go_on_from(anchor)
 
     def _await_return(self, session: Session, wanted: Filter) -> None:
-        absent = AbsentListener()
+        absent = SilentListener("absent")
         session.subscribe(wanted, session.playback(wanted), absent)
         back, following = trio.Event(), ExitStack()
         # From now on: a client may be here before the task is.
@@ -139,7 +118,7 @@ class Takeover:
         self._nursery.start_soon(self._wait_for, session, absent, back, following)
 
     async def _wait_for(
-        self, session: Session, absent: AbsentListener, back: trio.Event, following: ExitStack
+        self, session: Session, absent: SilentListener, back: trio.Event, following: ExitStack
     ) -> None:
         with following, trio.move_on_after(RETURN_SECONDS):
             await back.wait()

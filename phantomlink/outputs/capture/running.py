@@ -19,7 +19,7 @@ from phantomlink.captures.records import End, Gap, Header, Record, Sent
 from phantomlink.captures.source import about_source
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import is_private
-from phantomlink.outputs.capture.keeper import PlayheadKeeper
+from phantomlink.engine.silent_listener import SilentListener
 from phantomlink.outputs.capture.lsl_form import NO_LSL_FORM, LslForm
 from phantomlink.outputs.capture.recorder import Recorder, perturbation_of
 from phantomlink.outputs.decoders.kind import scores_of
@@ -115,7 +115,7 @@ class RunningCapture:
         self._attached.callback(session.unobserve, self._recorder)
         session.observe(wanted, self._recorder)
         if keeps_playing:
-            keeper = PlayheadKeeper()
+            keeper = SilentListener("capture")
             self._attached.callback(session.unsubscribe, keeper)
             session.subscribe(wanted, session.playback(wanted), keeper)
 
