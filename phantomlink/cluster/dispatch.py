@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 
 import trio
 
-from phantomlink.cluster.inner_request import InnerAnswer, read_response, request_bytes
+from phantomlink.cluster.inner_request import ask
 from phantomlink.cluster.links import Links
 from phantomlink.cluster.merging import is_merged, merged_json, merged_metrics, read_json
 from phantomlink.rest.dispatch import Answering
@@ -56,13 +55,13 @@ class WorkerDispatch:
     async def _gathered(self, head: RequestHead, own: Response) -> Response:
         if own.status != 200 or not isinstance(own.body, bytes):
             return own
-        answers = await self._ask(head, self._links.others)
+        answers = await self._ask_all(head)
         bodies = {
-            each.node: each.response.body
-            for each in answers
-            if each.response.status == 200
-            and each.response.content_type == own.content_type
-            and isinstance(each.response.body, bytes)
+            node: answer.body
+            for node, answer in answers.items()
+            if answer.status == 200
+            and answer.content_type == own.content_type
+            and isinstance(answer.body, bytes)
         }
         silent = sorted(set(self._links.others) - set(bodies))
         if own.content_type == JSON_TYPE:
@@ -89,31 +88,30 @@ class WorkerDispatch:
             return own
         for node in self._links.others:
             answer = await self._answer_of(node, head, body, _RELAY_SECONDS)
-            if answer is not None and answer.response.status != _NOT_FOUND:
-                return answer.response
+            if answer is not None and answer.status != _NOT_FOUND:
+                return answer
         return own
 
-    async def _ask(self, head: RequestHead, nodes: Sequence[str]) -> list[InnerAnswer]:
-        answers: list[InnerAnswer] = []
+    async def _ask_all(self, head: RequestHead) -> dict[str, Response]:
+        """What the other workers answer, by node; without those that do not in time."""
+        answers: dict[str, Response] = {}
 
-        async def ask(node: str) -> None:
+        async def ask_one(node: str) -> None:
             answer = await self._answer_of(node, head, b"", _GATHER_SECONDS)
             if answer is not None:
-                answers.append(answer)
+                answers[node] = answer
 
         async with trio.open_nursery() as nursery:
-            for node in nodes:
-                nursery.start_soon(ask, node)
-        return sorted(answers, key=lambda answer: answer.node)
+            for node in self._links.others:
+                nursery.start_soon(ask_one, node)
+        return dict(sorted(answers.items()))
 
     async def _answer_of(
         self, node: str, head: RequestHead, body: bytes, seconds: float
-    ) -> InnerAnswer | None:
+    ) -> Response | None:
         """What another worker answers; None when it does not in time."""
-        request = request_bytes(head, body)
-        async with self._links.connect(node, request, head.peer or "") as stream:
-            with trio.move_on_after(seconds):
-                response = await read_response(stream)
-                return None if response is None else InnerAnswer(node, response)
-        logger.warning("Process %s has not answered %s within %g s", node, head.path, seconds)
-        return None
+        try:
+            return await ask(self._links, node, head, body, seconds)
+        except trio.TooSlowError:
+            logger.warning("Process %s has not answered %s within %g s", node, head.path, seconds)
+            return None

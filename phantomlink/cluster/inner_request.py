@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import h11
 import trio
 
+from phantomlink.cluster.links import Links
 from phantomlink.rest.request import RequestHead
 from phantomlink.rest.response import Response
 
@@ -21,19 +20,6 @@ _OF_ANSWER = frozenset({"connection", "date", "content-length", "content-type", 
 }
 
 
-@dataclass(frozen=True, slots=True)
-class InnerAnswer:
-    """What another worker has answered.
-
-    Attributes:
-        node: which worker.
-        response: its answer.
-    """
-
-    node: str
-    response: Response
-
-
 def request_bytes(head: RequestHead, body: bytes) -> bytes:
     """A request as it is passed on."""
     parser = h11.Connection(h11.CLIENT)
@@ -45,6 +31,20 @@ def request_bytes(head: RequestHead, body: bytes) -> bytes:
     if body:
         sent += parser.send(h11.Data(data=body)) or b""
     return sent + (parser.send(h11.EndOfMessage()) or b"")
+
+
+async def ask(
+    links: Links, node: str, head: RequestHead, body: bytes, seconds: float
+) -> Response | None:
+    """What another worker answers; None where the connection ends without.
+
+    Raises:
+        TooSlowError: it does not answer in time.
+    """
+    request = request_bytes(head, body)
+    async with links.connect(node, request, head.peer or "") as stream:
+        with trio.fail_after(seconds):
+            return await read_response(stream)
 
 
 async def read_response(stream: trio.SocketStream) -> Response | None:

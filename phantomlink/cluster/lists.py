@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import trio
 
 from phantomlink.app import PhantomLinkApp
-from phantomlink.cluster.inner_request import read_response, request_bytes
+from phantomlink.cluster.inner_request import ask
 from phantomlink.cluster.links import Links
 from phantomlink.cluster.merging import Json, read_json
 from phantomlink.outputs.view.view_request import VIEW_PATH
@@ -59,8 +60,7 @@ class OtherLists:
         return list(self._latest.values())
 
     async def _ask(self, node: str) -> None:
-        async with self._links.connect(node, request_bytes(_ASKING, b""), "") as stream:
-            with trio.move_on_after(_SECONDS):
-                response = await read_response(stream)
-                if response is not None and isinstance(response.body, bytes):
-                    self._latest[node] = read_json(response.body)
+        with suppress(trio.TooSlowError):
+            response = await ask(self._links, node, _ASKING, b"", _SECONDS)
+            if response is not None and isinstance(response.body, bytes):
+                self._latest[node] = read_json(response.body)
