@@ -44,10 +44,10 @@ class FakeSocket:
         self.times.append(trio.current_time())
 
     @property
-    def is_free(self):
-        return self.can_send_nowait and self.may_take.is_set()
+    def send_nowait(self):
+        return self._take if self.can_send_nowait and self.may_take.is_set() else None
 
-    def send_nowait(self, message):
+    def _take(self, message):
         assert self.may_take.is_set()
         self.messages.append(msgpack.unpackb(message))
         self.times.append(trio.current_time())

@@ -6,6 +6,7 @@ and what comes meanwhile waits in the feed's history. One that is silent to ping
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 
 import trio
@@ -56,12 +57,14 @@ class TrioViewSocket:
             raise trio.BrokenResourceError("the viewer is gone") from error
 
     @property
-    def is_free(self) -> bool:
-        """Whether the kernel has taken all that was sent."""
-        return not self._frames.queued_bytes
+    def send_nowait(self) -> Callable[[bytes], None] | None:
+        """Gives a message to the kernel; what that does not take waits in the stream.
 
-    def send_nowait(self, message: bytes) -> None:
-        """Give it to the kernel; what that does not take waits in the stream."""
+        None while the kernel has not taken all that was sent.
+        """
+        return None if self._frames.queued_bytes else self._put_nowait
+
+    def _put_nowait(self, message: bytes) -> None:
         self._frames.put_nowait(_framed(message))
 
     async def until_closed(self) -> None:
@@ -113,12 +116,8 @@ class AsgiViewSocket:
         """Send it; returns when the server has taken it."""
         await self._websocket.send(message)
 
-    is_free = False
+    send_nowait = None
     """ASGI knows no sending without waiting."""
-
-    def send_nowait(self, message: bytes) -> None:
-        """Not here."""
-        raise NotImplementedError
 
     async def until_closed(self) -> None:
         """Read and ignore what comes; the framework cancels this when the viewer leaves."""

@@ -26,12 +26,11 @@ class ViewSocket(Protocol):
         ...
 
     @property
-    def is_free(self) -> bool:
-        """Whether `send_nowait` may be called: nothing waits to be sent."""
-        ...
+    def send_nowait(self) -> Callable[[bytes], None] | None:
+        """Sends a binary message without waiting; what the connection does not take, waits.
 
-    def send_nowait(self, message: bytes) -> None:
-        """Send a binary message without waiting; what the connection does not take, waits."""
+        None while something waits already, and always where there is no such sending.
+        """
         ...
 
     async def until_closed(self) -> None:
@@ -74,10 +73,11 @@ class _Viewer:
 
     def take_nowait(self) -> bool:
         """Send what is new if the socket is free; whether it was."""
-        if not self._socket.is_free:
+        send = self._socket.send_nowait
+        if send is None:
             return False
         for message in self.news():
-            self._socket.send_nowait(message)
+            send(message)
         return True
 
 
