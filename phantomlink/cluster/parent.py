@@ -30,8 +30,7 @@ from phantomlink.errors import SettingsError
 from phantomlink.logs import limit_descriptor_lines
 from phantomlink.scheduling.running_time import keep_running_time
 from phantomlink.scheduling.spreading import spread_seconds
-from phantomlink.server.addresses import urls_of
-from phantomlink.server.listening import listen, open_dashboard, say_where
+from phantomlink.server.listening import announce, listen
 from phantomlink.server.ready_file import ReadyFile
 from phantomlink.server.signals import StopSignals, watch_grace
 from phantomlink.settings import Settings
@@ -72,13 +71,8 @@ async def serve_processes(
                 nursery.start_soon(
                     partial(trio.serve_listeners, parent.handle, listeners, handler_nursery=nursery)
                 )
-                urls = [url for one in listeners for url in urls_of(*one.socket.getsockname()[:2])]
-                for listener in listeners:
-                    parent.policy.warn_if_exposed(listener.socket.getsockname()[0])
-                say_where(urls)
-                ready.write(urls[0], listeners[0].socket.getsockname()[1])
-                if opens_browser:
-                    nursery.start_soon(open_dashboard, urls[0], settings.api_token)
+                opener = nursery if opens_browser else None
+                announce(settings, listeners, parent.policy.warn_if_exposed, ready, opener)
                 signals.has_started = True
                 await signals.told.wait()
                 ready.remove()

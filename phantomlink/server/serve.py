@@ -11,9 +11,8 @@ import trio
 from phantomlink.app import PhantomLinkApp
 from phantomlink.logs import limit_descriptor_lines
 from phantomlink.recordings.start_lines import start_lines
-from phantomlink.server.addresses import urls_of
 from phantomlink.server.front import Server
-from phantomlink.server.listening import listen, open_dashboard, say_where
+from phantomlink.server.listening import announce, listen
 from phantomlink.server.ready_file import ReadyFile
 from phantomlink.server.signals import StopSignals, watch_grace
 from phantomlink.service.service import Service
@@ -57,14 +56,10 @@ async def serve(
                 await app.startup()
                 server = Server(app, settings)
                 await nursery.start(server.run, listeners)
-                urls = [url for one in listeners for url in urls_of(*one.socket.getsockname()[:2])]
-                say_what(app.get_service())
-                for listener in listeners:
-                    app.get_service().policy.warn_if_exposed(listener.socket.getsockname()[0])
-                say_where(urls)
-                ready.write(urls[0], listeners[0].socket.getsockname()[1])
-                if opens_browser:
-                    nursery.start_soon(open_dashboard, urls[0], settings.api_token)
+                service = app.get_service()
+                say_what(service)
+                opener = nursery if opens_browser else None
+                announce(settings, listeners, service.policy.warn_if_exposed, ready, opener)
                 signals.has_started = True
                 await signals.told.wait()
                 ready.remove()
