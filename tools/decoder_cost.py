@@ -33,18 +33,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from phantomlink.cli import main as phantomlink
-from tools.bench.harness.arrivals import read_columns
-from tools.bench.harness.children import Child
+from tools.bench.harness.alternation import costs_of
 from tools.bench.harness.server import Server, StartedServer, UsageMeter, positive
-from tools.bench.harness.stats import paired_difference
-from tools.bench.harness.text import table, us, with_interval
-from tools.bench.jitter.series import figures
+from tools.bench.harness.text import table
 from tools.prediction_cost import AnsweringClients
 
 _RATE_HZ = Fraction(40)
-_READY_SECONDS = 60.0
-_ANSWER_SECONDS = 60.0
-_SETTLE_SECONDS = 1.0
 _CLOSING_SECONDS = 3.5
 _FIT = {"decoder": "ridge", "split": {"train": 0.75}}
 _KINDS = ("kalman", "ridge", "rls")
@@ -78,53 +72,12 @@ def main() -> int:
             clients = AnsweringClients((server.host, server.port), codes)
             stack.enter_context(clients.running())
             doing = clients.answering
-        return _lateness(stack, server, folder, codes, doing, arguments)
-
-
-def _lateness(
-    stack: ExitStack,
-    server: Server,
-    folder: Path,
-    codes: list[str],
-    doing: Callable[[], Any],
-    arguments: argparse.Namespace,
-) -> int:
-    paths = [f"/stream/{code}" for code in codes]
-    receiver = Child("harness.receiver", {"host": server.host, "port": server.port, "paths": paths})
-    stack.callback(receiver.stop)
-    receiver.read(_READY_SECONDS)
-    found: dict[str, dict[bool, list[float]]] = {
-        name: {True: [], False: []} for name in ("p50", "p99", "cpu")
-    }
-    for n in range(2 * arguments.slices):
-        is_done = bool(n % 2)
-        with ExitStack() as slice_stack:
-            if is_done:
-                slice_stack.enter_context(doing())
-            time.sleep(_SETTLE_SECONDS)
-            meter = UsageMeter(server.process)
-            end_ns = time.monotonic_ns() + int(arguments.slice_seconds * 1e9)
-            out = folder / "columns.bin"
-            told = receiver.ask({"end_ns": end_ns, "out": str(out)}, _ANSWER_SECONDS)
-            cpu, lasted = meter.seconds()
-        slice_ = figures(read_columns(out, told, wall_clock=True), _RATE_HZ)
-        for name, value in (
-            ("p50", slice_.release.p50),
-            ("p99", slice_.release.p99),
-            ("cpu", cpu / lasted / (float(_RATE_HZ) * len(codes)) * 1e9),
-        ):
-            found[name][is_done].append(value)
-    rows = [
-        [label, with_interval(paired_difference(found[name][True], found[name][False]), us)]
-        for label, name in (
-            ("lateness p50, more", "p50"),
-            ("lateness p99, more", "p99"),
-            ("CPU of the process a packet, more", "cpu"),
+        rows = costs_of(
+            doing, server, codes, folder, _RATE_HZ, arguments.slices, arguments.slice_seconds
         )
-    ]
-    print(table([f"{len(codes)} sessions, {arguments.what}", "median [95 % interval]"], rows))
-    gaps = sum(server.must("GET", f"/api/stats/{code}")["dropped_packets"] for code in codes)
-    print(f"packets dropped: {gaps}")
+        print(table([f"{len(codes)} sessions, {arguments.what}", "median [95 % interval]"], rows))
+        dropped = sum(server.must("GET", f"/api/stats/{code}")["dropped_packets"] for code in codes)
+        print(f"packets dropped: {dropped}")
     return 0
 
 
