@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.bench.harness.alternation import costs_of
+from tools.bench.alternation import costs_of
 from tools.bench.harness.server import Server, StartedServer, positive
 from tools.bench.harness.text import number, table
 

@@ -33,7 +33,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from phantomlink.cli import main as phantomlink
-from tools.bench.harness.alternation import costs_of
+from tools.bench.alternation import costs_of
 from tools.bench.harness.server import Server, StartedServer, UsageMeter, positive
 from tools.bench.harness.text import table
 from tools.prediction_cost import AnsweringClients
