@@ -198,19 +198,24 @@ def test_packets_say_what_a_built_in_decoder_makes_of_them(
         for got in of_forms:
             assert got.metadata["data"]["decoded"].keys() == {"kf"}
             assert got.gaps == []
-        said, n_told = {}, 0
+        late, said, n_told, n_compared = {"vx": None, "vy": None}, {}, 0, 0
         for got in of_forms:
             for packet in got.packets:
                 assert packet["decoded"].keys() == {"kf"}
-                mine = (packet["kinematics"]["vx"], packet["decoded"])
-                assert said.setdefault(packet["sequence_number"], mine) == mine
+                # On a busy machine a packet leaves before the decoder has said anything of it.
+                if packet["decoded"]["kf"] != late:
+                    mine = (packet["kinematics"]["vx"], packet["decoded"])
+                    assert said.setdefault(packet["sequence_number"], mine) == mine
             # Whoever came first has the first packet, from which on the decoder here is told all.
             if got.packets[0]["sequence_number"] == 0:
                 n_told += 1
                 for packet in got.packets if n_told == 1 else ():
                     counts = np.array(packet["spikes"]["spike_counts"])
                     vx, vy, *_ = feed.packet(packet["sequence_number"], packet["packet_id"], counts)
-                    assert packet["decoded"]["kf"] == {"vx": vx, "vy": vy}
+                    if packet["decoded"]["kf"] != late:
+                        n_compared += 1
+                        assert packet["decoded"]["kf"] == {"vx": vx, "vy": vy}
+        assert n_compared > 0
         assert n_told > 0
         with pytest.raises(InvalidStatus, match="422"):
             receive(f"{server.ws}/stream/shown?decoded=1&trial_id=2", 1)
