@@ -24,7 +24,7 @@ class Span(NamedTuple):
     last: float
 
     def __str__(self) -> str:
-        return f"{self.first:.12g} s to {self.last:.12g} s"
+        return f"{round(self.first, 3):.15g} s to {round(self.last, 3):.15g} s"
 
     def misses(self, other: Span) -> bool:
         """Whether the two have no moment in common, by more than a second.

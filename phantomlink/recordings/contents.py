@@ -67,7 +67,8 @@ class UnitTable:
         ids: ids of the file, not 0..n-1; rows where those are no numbers that clients can hold.
         ends: (n_units,) where each unit's spike times end in the flat column.
         labels: ids of the file as texts where `ids` are rows; None where `ids` are the file's.
-        areas: brain area of each unit; None where the file does not say.
+        areas: brain area of each unit, empty where it is not known; None where the file does
+            not say any.
         heldout: whether the Neural Latents Benchmark holds the unit out; None where not said.
         observed_by_unit: (n, 2) start and stop, s, of the observed intervals of each unit; None
             where the file does not say.

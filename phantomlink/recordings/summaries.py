@@ -96,7 +96,7 @@ def units(recording: Recording, bins: Bins) -> list[dict[str, Any]]:
         {
             "id": table.ids[row],
             "label": None if table.labels is None else table.labels[row],
-            "location": None if table.areas is None else table.areas[row],
+            "location": (table.areas[row] or None) if table.areas else None,
             "n_spikes": int(every[row]),
             "mean_rate_hz": float(sums[row] / seconds) if seconds else None,
             "fano_factor": float(variance[row] / mean[row]) if mean[row] > 0 else None,

@@ -359,7 +359,7 @@ def test_a_bin_is_observed_when_any_unit_was(tmp_path):
     whole = np.array([[0.0, 6.0]])
     recording, block = played(lab_file(tmp_path / "f.nwb", with_intervals(HOLE, *[whole] * 3)))
     assert block.observed.all()
-    assert "1 of 4 units were not observed at times when others were" in line(
+    assert "not observed at times when others were: 1 of 4 units" in line(
         recording, "obs_intervals"
     )
     assert played(lab_file(tmp_path / "g.nwb"))[1].observed is None
@@ -420,3 +420,36 @@ def test_inspect_gives_each_option_as_a_command_to_copy(tmp_path):
     assert any(
         each["options"] == {"--position-series": f"{BEHAVIOR}/axes[:,0:2]"} for each in anomalies
     )
+
+
+def without_areas(*names):
+    def edit(file):
+        column = np.array(names, dtype=h5py.string_dtype())
+        file["general/extracellular_ephys/electrodes/location"] = column
+        file["units/electrodes"] = np.arange(4)
+        file["units/location"] = np.array(["CA1", "", "CA1", "CA3"], dtype=h5py.string_dtype())
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("electrodes", "areas"),
+    [(["", "", "", ""], {"CA1": 2, "CA3": 1}), (["M1", "", "", ""], {"M1": 1})],
+)
+def test_an_area_without_a_name_is_none(tmp_path, electrodes, areas):
+    path = lab_file(tmp_path / "f.nwb", without_areas(*electrodes))
+    assert inspect_recording(path).units.areas == areas
+
+
+def test_the_axis_that_is_not_played_is_said(tmp_path):
+    xyz = np.column_stack((XY, T))
+    in_columns = lab_file(tmp_path / "f.nwb", series=[SeriesSpec("cursor_pos", xyz, T)])
+    said = line(played(in_columns)[0], "3 columns; 0 and 1 are played")
+    assert said.endswith(f"--position-series '{POSITION}[:,[0,2]]'")
+    told = SeriesOptions(position_series=f"{POSITION}[:,[0,2]]")
+    recording, _ = played(in_columns, told)
+    assert not any("are played" in each for each in recording.missing)
+    series = [SeriesSpec(f"hand_{axis}", xyz[:, i], T) for i, axis in enumerate("xyz")]
+    recording, _ = played(lab_file(tmp_path / "g.nwb", series=series))
+    said = line(recording, f"{BEHAVIOR}/hand_z: is a third axis")
+    assert said.endswith(f"--position-series {BEHAVIOR}/hand_x,{BEHAVIOR}/hand_z")

@@ -54,7 +54,7 @@ def facts_of(recording: Recording) -> Facts:
         ],
         "units": {
             "count": len(recording.unit_ids),
-            "by_location": dict(Counter(recording.units.areas or ()).most_common()),
+            "by_location": dict(Counter(filter(None, recording.units.areas or ())).most_common()),
         },
         "observed": None
         if observed is None

@@ -224,7 +224,7 @@ def _units(recording: Recording, duration_seconds: float) -> UnitSummary:
         n_units=len(units.ids),
         lowest_id=min(units.ids),
         highest_id=max(units.ids),
-        areas=dict(Counter(units.areas or ()).most_common()),
+        areas=dict(Counter(filter(None, units.areas or ())).most_common()),
         n_heldout=None if units.heldout is None else sum(units.heldout),
         n_spikes=recording.n_spikes,
         mean_rate_hz=recording.n_spikes / len(units.ids) / duration_seconds,

@@ -119,7 +119,9 @@ def _observed_line(inspection: Inspection) -> str:
 
 
 def _ids_line(units: UnitSummary) -> str:
-    ids = f"{units.lowest_id} to {units.highest_id}, from /{units.path}"
+    lowest, highest = units.lowest_id, units.highest_id
+    ids = f"{lowest}" if lowest == highest else f"{lowest} to {highest}"
+    ids += f", from /{units.path}"
     if units.labels is None:
         return ids
     some = ", ".join(units.labels[:4]) + (", ..." if len(units.labels) > 4 else "")

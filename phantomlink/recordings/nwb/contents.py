@@ -45,7 +45,12 @@ class NwbContents:
         self.behaviour = NwbBehaviour(series, options, tree.anomalies, spikes)
         self.trials, self.target_columns = find_trials(tree, options, spikes)
         note_clocks(tree.anomalies, self.units, spikes, self.behaviour, self.trials, series)
-        note_choices(tree.anomalies, series, self.behaviour.summary)
+        note_choices(
+            tree.anomalies,
+            series,
+            self.behaviour.summary,
+            is_told=options.position_series is not None,
+        )
         self.anomalies = tuple(tree.anomalies)
         self.linked_paths = tree.linked_paths
         tree.check()

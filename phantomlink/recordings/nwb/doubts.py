@@ -9,11 +9,12 @@ from phantomlink.recordings.clocks import Span, SpikeClock, span_of, suspected_u
 from phantomlink.recordings.contents import Behaviour, UnitTable
 from phantomlink.recordings.nwb.behaviour import NwbBehaviour
 from phantomlink.recordings.nwb.series import RegularTimes, Series
-from phantomlink.recordings.nwb.told_series import described_columns
+from phantomlink.recordings.nwb.told_series import described_columns, xy_columns
 from phantomlink.recordings.trials import TrialTable
 
 _MANY_TIMES_LONGER = 10
 _MOST_NAMED = 8
+_AXES = 3
 
 
 def note_clocks(
@@ -45,8 +46,17 @@ def note_clocks(
         _note_period(anomalies, each, spikes)
 
 
-def note_choices(anomalies: AnomalyList, series: Sequence[Series], behaviour: Behaviour) -> None:
-    """Name the series that a person could choose where none was found by itself."""
+def note_choices(
+    anomalies: AnomalyList, series: Sequence[Series], behaviour: Behaviour, *, is_told: bool
+) -> None:
+    """Name the series that a person could choose where none was found by itself.
+
+    Args:
+        anomalies: where it is noted.
+        series: every series of the file.
+        behaviour: what is played of them.
+        is_told: whether a person named the position.
+    """
     for each in series:
         if not each.has_unit:
             anomalies.add(
@@ -55,6 +65,8 @@ def note_choices(anomalies: AnomalyList, series: Sequence[Series], behaviour: Be
                 options=[("position-series", each.path)],
             )
     if behaviour.position is not None:
+        if not is_told:
+            _note_third_axis(anomalies, series, behaviour.position.path)
         return
     noted = {anomaly.place for anomaly in anomalies}
     others = [
@@ -80,6 +92,30 @@ def note_choices(anomalies: AnomalyList, series: Sequence[Series], behaviour: Be
         "to take one",
         options=[("position-series", best.path if best.columns == 1 else named)],
         severity=Severity.ABSENT,
+    )
+
+
+def _note_third_axis(anomalies: AnomalyList, series: Sequence[Series], played: str) -> None:
+    """Say which two of three axes are played: of a camera's, the height may be one of them."""
+    paths = played.split(",")
+    first = next(each for each in series if each.path == paths[0])
+    if len(paths) == 1 and first.columns == _AXES:
+        x, y = xy_columns(first)
+        (left_out,) = {0, 1, 2} - {x, y}
+        said = f"has {described_columns(first)}; {x} and {y} are played"
+        other = f"{first.path}[:,[{x},{left_out}]]"
+    else:
+        third = f"{first.path[:-1]}{'z' if first.path[-1].islower() else 'Z'}"
+        if len(paths) == 1 or all(each.path != third for each in series):
+            return
+        said, other = f"is a third axis; {' and '.join(paths)} are played", f"{first.path},{third}"
+        first = next(each for each in series if each.path == third)
+    anomalies.add(
+        first.path,
+        said,
+        "to play others, as in",
+        options=[("position-series", other)],
+        severity=Severity.DETAIL,
     )
 
 

@@ -96,7 +96,8 @@ def named_series(option: str, name: str, found: Sequence[Series]) -> Series:
 def described_columns(series: Series) -> str:
     """The columns of a series, by name where the file has names, for a message."""
     names = ", ".join(f"{number} {name}" for number, name in enumerate(series.column_names))
-    return f"{series.columns} columns" + (f" ({names})" if names else "")
+    number_of = "1 column" if series.columns == 1 else f"{series.columns} columns"
+    return number_of + (f" ({names})" if names else "")
 
 
 def _split(names: str) -> list[str]:

@@ -85,17 +85,20 @@ def heldout_of(tree: NwbTree, table: str, n_units: int) -> tuple[bool, ...] | No
 
 
 def areas_of(tree: NwbTree, table: str, ids: tuple[int, ...]) -> tuple[str, ...] | None:
-    """Brain area of each unit: from the electrodes it was seen on, else from `location`."""
+    """Brain area of each unit: from the electrodes it was seen on, else from `location`.
+
+    Empty for a unit of which the file does not say; None where it says of none.
+    """
     with left_out(tree, f"{table}/electrodes", "areas are taken from elsewhere"):
         found = _areas_of_electrodes(tree, table, ids)
-        if found is not None:
+        if found is not None and any(found):
             return found
     path = f"{table}/location"
     location = tree.dataset(path)
     if location is not None:
         with left_out(tree, path):
             values = tuple(text(value) for value in column(location, path))
-            if len(values) == len(ids):
+            if len(values) == len(ids) and any(values):
                 return values
     return None
 
@@ -175,8 +178,8 @@ def _intervals_by_unit(
     if differ:
         tree.anomalies.add(
             path,
-            f"{differ} of {n_units} units were not observed at times when others were: a packet "
-            "is not observed only when no unit was",
+            f"not observed at times when others were: {differ} of {n_units} units; a packet is not "
+            "observed only when no unit was",
             severity=Severity.DETAIL,
         )
     return tuple(by_unit)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import h5py
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +125,10 @@ def _find_table(tree: NwbTree, told: str | None) -> str:
     if not tables:
         if "units" in tree.names(""):
             raise RecordingError(_why_not(tree, "units"))
-        raise RecordingError("no units: there is no table at /units and no Units table elsewhere")
+        raise RecordingError(
+            "no units: there is no table at /units and no Units table elsewhere"
+            f"{_what_there_is(tree)}"
+        )
     if len(tables) > 1 and _has_spikes(tree, tables[0]):
         others = [path for path in tables[1:] if _has_spikes(tree, path)]
         if tables[0] != "units" and tree.group("units") is not None:
@@ -137,6 +142,20 @@ def _find_table(tree: NwbTree, told: str | None) -> str:
                 severity=Severity.DETAIL,
             )
     return tables[0]
+
+
+def _what_there_is(tree: NwbTree) -> str:
+    """What kinds of series a file without units has, as the end of a refusal."""
+    kinds = Counter(
+        tree.kind(path)
+        for path in tree.groups(("acquisition", "processing", "analysis", "stimulus"))
+        if "data" in tree.names(path)
+    )
+    if not kinds:
+        return ""
+    some = ", ".join(f"{n} {kind or 'series of no type'}" for kind, n in kinds.most_common(4))
+    more = ", ..." if len(kinds) > 4 else ""
+    return f"; it has {some}{more}; a series of counts can be played with --counts-series"
 
 
 def _has_spikes(tree: NwbTree, path: str) -> bool:
