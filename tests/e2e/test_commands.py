@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.commands import finish, start
+from tests.waiting import until
 
 PHANTOMLINK = [sys.executable, "-m", "phantomlink"]
 # What Windows, a minimal container and an old terminal offer.
@@ -109,10 +112,14 @@ def serving(*arguments, **env):
 
 
 def wait_for(path):
-    deadline = time.monotonic() + 40
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(path.exists, f"{path.name}")
+
+
+def is_caught(pid, number):
+    """Whether a process has a handler of its own for this signal."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    (mask,) = re.findall(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.1, 0.2, 0.4, 0.7, 1.0])
@@ -120,14 +127,9 @@ def wait_for(path):
 def test_a_signal_during_the_start_ends_it_without_a_traceback(
     delay_seconds, number, synthetic_recording
 ):
-    # What Python does before the first line of ours is its own.
-    begin = "import sys; from phantomlink.cli import main; print('begun', flush=True); "
-    process = subprocess.Popen(
-        [sys.executable, "-c", begin + "sys.exit(main())", "serve", "--port", "0",
-         str(synthetic_recording)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout.readline() == "begun\n"
+    process = start("serve", "--port", "0", str(synthetic_recording))
+    # What Python does before the first line of ours is its own; SIGTERM is caught by ours alone.
+    until(lambda: is_caught(process.pid, signal.SIGTERM))
     time.sleep(delay_seconds)
     process.send_signal(number)
     code, _, err = finish(process)
@@ -139,11 +141,7 @@ def test_the_ready_file_is_there_while_clients_can_connect(tmp_path, synthetic_r
     target.write_text("untouched")
     ready.symlink_to(target)
     process = serving(str(synthetic_recording), "--ready-file", str(ready))
-    wait_for(ready)
-    deadline = time.monotonic() + 40
-    while ready.is_symlink():
-        assert time.monotonic() < deadline
-    wait_for(ready)
+    until(lambda: ready.exists() and not ready.is_symlink())
     said = json.loads(ready.read_text())
     assert said["url"] == f"http://127.0.0.1:{said['port']}"
     assert said["pid"] == process.pid
