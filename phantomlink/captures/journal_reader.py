@@ -9,6 +9,7 @@ from phantomlink.captures.framing import DamagedError, read_bodies
 from phantomlink.captures.journal_writer import segment_paths
 from phantomlink.captures.records import End, Header, Record, record_of
 from phantomlink.errors import CaptureError
+from phantomlink.files.regular import open_regular
 
 RECOVERED = "recovered"
 """The state of a capture that has no end: its process died."""
@@ -74,7 +75,7 @@ class Journal:
                 return
 
     def _records_of(self, path: Path) -> Iterator[Record]:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             for body in read_bodies(file):
                 record = record_of(body)
                 if isinstance(record, Header):
@@ -88,7 +89,7 @@ class Journal:
     @staticmethod
     def _first_header(path: Path) -> Header:
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 header = record_of(next(read_bodies(file), ["?"]))
         except (OSError, DamagedError, ValueError) as error:
             raise CaptureError(f"{path}: not a journal: {error}") from error

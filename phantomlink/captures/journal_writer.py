@@ -17,6 +17,7 @@ import shutil
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from phantomlink.captures.framing import COMPRESSED, PLAIN, SEGMENT_LENGTH, fram
 from phantomlink.captures.records import End, Header, Record
 from phantomlink.files.atomic_write import sync_folder
 from phantomlink.files.lock import lock_nowait
+from phantomlink.files.regular import open_regular
 
 SEGMENT_BYTES = 64 * 2**20
 _STEP_BYTES = 1 << 20
@@ -60,8 +62,7 @@ class JournalWriter:
     def write(self, records: Iterable[Record]) -> None:
         """Append records. Anything may be lost until `sync`."""
         data = b"".join(frame(record.body()) for record in records)
-        assert self._descriptor is not None
-        _write(self._descriptor, data)
+        _write(self._open_descriptor, data)
         self.n_bytes += len(data)
 
     def learned(self, header: Header) -> None:
@@ -77,8 +78,7 @@ class JournalWriter:
 
     def next_segment_if_due(self) -> None:
         """Begin another segment if this one is large enough."""
-        assert self._descriptor is not None
-        if os.lseek(self._descriptor, 0, os.SEEK_CUR) >= self._segment_bytes:
+        if os.lseek(self._open_descriptor, 0, os.SEEK_CUR) >= self._segment_bytes:
             self._next_segment()
 
     def compress_some(self) -> None:
@@ -93,12 +93,13 @@ class JournalWriter:
             pass
         parts = [_segment_path(self.path, n) for n in range(self._header.segment)]
         aside = self.path.with_suffix(".plj.tmp")
-        with aside.open("wb", buffering=0) as whole:
+        with _gone_if_it_fails(aside), aside.open("wb", buffering=0) as whole:
             for part in parts:
                 with part.open("rb") as file:
                     shutil.copyfileobj(file, whole)
             for _ in _compress(self.path, whole.fileno()):
                 pass
+            os.fsync(whole.fileno())
         _replace(aside, self.path)
         self.abandon()
         for part in parts:
@@ -111,12 +112,24 @@ class JournalWriter:
                 os.close(self._descriptor)
             self._descriptor = None
 
+    @property
+    def _open_descriptor(self) -> int:
+        """Of the file that is written to.
+
+        Raises:
+            OSError: there is none: the next segment could not be begun.
+        """
+        if self._descriptor is None:
+            raise OSError(f"{self.path}: its next segment could not be begun")
+        return self._descriptor
+
     def _open(self) -> int:
         descriptor = os.open(self.path, _NEW_FILE, 0o644)
         try:
-            lock_nowait(descriptor)
-            header = frame(self._header.body())
-            self.n_bytes += _write(descriptor, PLAIN + header)
+            with _gone_if_it_fails(self.path):
+                lock_nowait(descriptor)
+                header = frame(self._header.body())
+                self.n_bytes += _write(descriptor, PLAIN + header)
         except OSError:
             os.close(descriptor)
             raise
@@ -128,11 +141,11 @@ class JournalWriter:
             pass
         finished = _segment_path(self.path, self._header.segment)
         with self._lock:
-            assert self._descriptor is not None
-            os.fdatasync(self._descriptor)
+            descriptor = self._open_descriptor
+            os.fdatasync(descriptor)
             self.path.rename(finished)
-            os.close(self._descriptor)
             self._descriptor = None
+            os.close(descriptor)
             self._header = replace(self._header, segment=self._header.segment + 1)
             self._descriptor = self._open()
         self._compressing = _compress_in_place(finished)
@@ -141,7 +154,7 @@ class JournalWriter:
 def is_being_written(path: Path) -> bool:
     """Whether some process writes to a journal."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             lock_nowait(file.fileno(), shared=True)
     except BlockingIOError:
         return True
@@ -159,8 +172,9 @@ def _segment_path(path: Path, number: int) -> Path:
 
 def _compress_in_place(path: Path) -> Iterator[None]:
     aside = path.with_suffix(".plj.tmp")
-    with aside.open("wb", buffering=0) as out:
+    with _gone_if_it_fails(aside), aside.open("wb", buffering=0) as out:
         yield from _compress(path, out.fileno())
+        os.fsync(out.fileno())
     _replace(aside, path)
 
 
@@ -185,8 +199,16 @@ def _write(descriptor: int, data: bytes) -> int:
     return len(data)
 
 
+@contextmanager
+def _gone_if_it_fails(path: Path) -> Iterator[None]:
+    """A disk that is full need not keep what was begun and is worth nothing."""
+    try:
+        yield
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def _replace(aside: Path, path: Path) -> None:
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
     aside.rename(path)
     sync_folder(path.parent)

@@ -17,6 +17,7 @@ from phantomlink.decoding.refit import RefitParameters
 from phantomlink.decoding.ridge import RidgeParameters
 from phantomlink.decoding.rls import RlsParameters
 from phantomlink.files.atomic_write import written_atomically
+from phantomlink.files.regular import open_regular
 
 FORM = "phantomlink model 1"
 MAX_FILE_BYTES = 64 * 2**20
@@ -70,7 +71,7 @@ def load_model(path: Path) -> Model:
         ModelError: it cannot be read, or is no model; pickled objects are refused.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _read(file)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error

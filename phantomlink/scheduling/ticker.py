@@ -8,15 +8,14 @@ follow each other closely cost one wake-up together: no task is switched to, no 
 loop is not gone through in between. The waiter's own task sleeps all the while, and is woken only
 when its tick asks for it.
 
-A tick is a plain function that waits for nothing. Where one raises, its waiter's task does.
+A tick is a plain function that waits for nothing. Where one raises, its waiter's task does. Where
+the kernel's timer fails they go on, less punctually: see `alarm`.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,10 +24,9 @@ from typing import TypeAlias
 
 import trio
 
+from phantomlink.scheduling.alarm import Alarm
 from phantomlink.scheduling.spin import SpinGovernor, WakeMargin, spin
 from phantomlink.scheduling.timerfd import Timerfd
-
-logger = logging.getLogger(__name__)
 
 Tick: TypeAlias = Callable[[int], int | None]
 """A tick: given the time, monotonic ns, it answers when the next one is due; None when the task
@@ -40,6 +38,10 @@ that waits is to go on."""
 _LONGEST_TURN_NS = 2_000_000
 _AT_ONCE_NS = 1
 _NEVER_NS = 1 << 62
+# Where the loop's own sleep has to do, which is in whole milliseconds, rounded up: as much more of
+# the lead that the governor allows.
+_SLEEP_LEAD_NS = 1_500_000
+_SLEEP_LEAD_TIMES = 4
 _monotonic_ns = time.monotonic_ns
 
 
@@ -80,13 +82,6 @@ class _Waiter:
             trio.lowlevel.reschedule(self._task)
         return due_ns
 
-    def fail(self, error: Exception) -> None:
-        """Raise an error where the tick was asked for, unless that is over."""
-        if self.tick is not None:
-            self.tick = None
-            self._failure = error
-            trio.lowlevel.reschedule(self._task)
-
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self.tick = None
         return trio.lowlevel.Abort.SUCCEEDED
@@ -111,8 +106,8 @@ class Ticker:
         self._order = itertools.count()
         self._users = 0
         self._scope: trio.CancelScope | None = None
-        self._fd = -1
-        # For when the timer is set while the task sleeps by it; 0 while it is awake.
+        self._alarm = Alarm(timer)
+        # For when the alarm is set while the task sleeps by it; 0 while it is awake.
         self._armed_ns = 0
 
     @contextmanager
@@ -143,57 +138,46 @@ class Ticker:
         waiter = _Waiter(trio.lowlevel.current_task(), tick)
         heapq.heappush(self._heap, (due_ns, next(self._order), waiter))
         if self._scope is None:
-            self._fd = self._timer.create()
+            self._alarm = Alarm(self._timer)
+            self._alarm.open()
             self._armed_ns = 0
             self._scope = trio.CancelScope()
-            trio.lowlevel.spawn_system_task(self._run, self._fd, self._scope)
+            trio.lowlevel.spawn_system_task(self._run, self._alarm, self._scope)
         elif self._armed_ns:
             wake_ns = due_ns - self._lead_ns
             if wake_ns < self._armed_ns:
-                self._arm(self._fd, _AT_ONCE_NS if wake_ns <= _monotonic_ns() else wake_ns)
+                self._arm(self._alarm, _AT_ONCE_NS if wake_ns <= _monotonic_ns() else wake_ns)
         await waiter.wait()
 
     @property
     def _lead_ns(self) -> int:
-        return min(self._margin.margin_ns, self._governor.cap_ns)
+        cap_ns = self._governor.cap_ns
+        if self._alarm.is_precise:
+            return min(self._margin.margin_ns, cap_ns)
+        return min(_SLEEP_LEAD_NS, _SLEEP_LEAD_TIMES * cap_ns)
 
-    def _arm(self, fd: int, wake_ns: int) -> None:
-        self._timer.arm(fd, wake_ns)
+    def _arm(self, alarm: Alarm, wake_ns: int) -> None:
+        alarm.set(wake_ns)
         self._armed_ns = wake_ns
 
-    async def _run(self, fd: int, scope: trio.CancelScope) -> None:
+    async def _run(self, alarm: Alarm, scope: trio.CancelScope) -> None:
         try:
             with scope:
                 while True:
-                    await self._serve_once(fd)
-        except OSError as error:
-            # The kernel's timer fails. Out of a system task the error would end the whole run.
-            what = "The kernel's timer fails, and the sessions that play end: %s"
-            logger.error(what, error)  # noqa: TRY400 - the traceback says nothing more
-            if self._scope is scope:
-                self._scope = None
-            self._fail_all(error)
+                    await self._serve_once(alarm)
         finally:
-            trio.lowlevel.notify_closing(fd)
-            os.close(fd)
+            alarm.close()
 
-    def _fail_all(self, error: OSError) -> None:
-        """Let everybody who waits have the error; who comes later gets another timer."""
-        waiters = [waiter for _, _, waiter in self._heap]
-        self._heap.clear()
-        for waiter in waiters:
-            waiter.fail(error)
-
-    async def _serve_once(self, fd: int) -> None:
+    async def _serve_once(self, alarm: Alarm) -> None:
         self._armed_ns = 0
         wake_ns = self._serve()
         if wake_ns is None:
             await trio.lowlevel.checkpoint()
             return
-        self._arm(fd, wake_ns)
-        await trio.lowlevel.wait_readable(fd)
+        self._arm(alarm, wake_ns)
+        await alarm.wait()
         # One that was late already when it was asked for says nothing of the kernel.
-        if self._armed_ns != _AT_ONCE_NS:
+        if self._armed_ns != _AT_ONCE_NS and alarm.is_precise:
             self._margin.observe(_monotonic_ns() - self._armed_ns, self._governor.used)
 
     def _serve(self) -> int | None:

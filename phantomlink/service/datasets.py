@@ -140,6 +140,13 @@ class Datasets:
         self._broken = {}
         return len(self._catalogue)
 
+    async def look_again(self) -> None:
+        """As `rescan`, when a file has come or gone; where that fails, a line says so."""
+        try:
+            await self.rescan()
+        except (OSError, PhantomLinkError) as error:
+            logger.warning("The list of datasets stays as it was: %s", error)
+
     def sessions_of(self, name: str) -> int:
         """How many sessions play a dataset."""
         opened = self.opened_now(name)
@@ -272,6 +279,11 @@ class Datasets:
             )
         except RecordingError as error:
             raise DatasetBrokenError(str(error)) from error
+        except OSError as error:
+            # Too few descriptors, processes or bytes of memory: nothing is wrong with the file.
+            raise DatasetBusyError(
+                f"dataset {dataset.name} cannot be opened now: {error}"
+            ) from error
         return OpenRecording.recovering(recording, thread)
 
     async def _make_room(self, newcomer: _Held) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from phantomlink.errors import PhantomLinkError, UnavailableError
+from phantomlink.errors import PhantomLinkError, UnavailableError, leaves
 from phantomlink.recordings.catalogue.datasets import Dataset
 from phantomlink.service.datasets import Datasets
 from phantomlink.settings import Settings
@@ -88,6 +88,7 @@ class Fetches:
     async def _fetch(self, name: str) -> None:
         folder = str(self._settings.data_directory)
         command = [sys.executable, "-m", _PROGRAM, name, folder]
+        process: trio.Process | None = None
         try:
             async with trio.open_nursery() as nursery:
                 run = partial(
@@ -98,17 +99,21 @@ class Fetches:
                     stderr=subprocess.DEVNULL,
                     check=False,
                 )
-                process = await nursery.start(run)
-                await self._follow(name, process.stdout)
+                started = await nursery.start(run)
+                process = started
+                await self._follow(name, started.stdout)
+        except* OSError as group:
+            # Too few descriptors, processes or bytes of memory.
+            self._failed[name] = f"no process can be started: {next(leaves(group))}"
         finally:
             del self._running[name]
-        if process.returncode and name not in self._failed:
+        if process is not None and process.returncode and name not in self._failed:
             self._failed[name] = f"fetching ended with exit code {process.returncode}"
         if name in self._failed:
             logger.warning("Dataset %s was not fetched: %s", name, self._failed[name])
         else:
             logger.info("Dataset %s was fetched", name)
-            await self._datasets.rescan()
+            await self._datasets.look_again()
 
     async def _follow(self, name: str, lines: trio.abc.ReceiveStream) -> None:
         pending = b""

@@ -278,7 +278,7 @@ class Service:
     async def _look_for_datasets(self) -> None:
         """A capture has become a dataset, or is none any more."""
         if self._open_recording is not None:
-            await self.datasets.rescan()
+            await self.datasets.look_again()
 
     async def _keep_sessions(self, nursery: trio.Nursery, recording: Recording) -> None:
         """Let the sessions of the last run come back, and keep those that there are from now on."""

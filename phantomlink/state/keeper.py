@@ -72,7 +72,8 @@ class StateKeeper:
     async def load(self) -> list[SessionState]:
         """What was kept before. A file of the wrong form is renamed, with a warning."""
         kept = await trio.to_thread.run_sync(self._load, limiter=self._thread)
-        self._written = tuple(kept)
+        # What could not be written then is still to be.
+        self._written = None if self._has_failed else tuple(kept)
         return kept
 
     async def run(self) -> None:
@@ -178,9 +179,14 @@ class StateKeeper:
             "its change is another",
             other.path.name,
         )
-        write_state(self._path, self._identity, other.sessions, other.sha256)
-        other.path.unlink(missing_ok=True)
-        self._written_sha256 = other.sha256
+        try:
+            write_state(self._path, self._identity, other.sessions, other.sha256)
+            other.path.unlink(missing_ok=True)
+        except OSError as error:
+            # They are in the other file still, and are written to ours once that can be.
+            self._say_failure(error)
+        else:
+            self._written_sha256 = other.sha256
         return other.sessions
 
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from phantomlink.wire.packet import Packet, StreamHeader, decoded_data, packet_data, without
 
 # 10 digits of seconds and 6 decimals: the same width until the year 2286.
-_JSON_TIMESTAMP = "%017.6f"
+# Spaces in front of fewer digits: a machine whose clock begins in 1970 sends JSON, too.
+_JSON_TIMESTAMP = "%17.6f"
 _JSON_TIMESTAMP_WIDTH = 17
 _LITTLE_ENDIAN = np.dtype("<u2")
 _BINARY_HEAD, _TEXT_HEAD, _CLOSE_HEAD = 0x82, 0x81, 0x88  # FIN and the opcode (RFC 6455, 5.2)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from phantomlink.errors import InvalidParameterError, RecordingError, SettingsError
+from phantomlink.captures.journal_reader import Journal
+from phantomlink.captures.journal_writer import is_being_written
+from phantomlink.decoding import ModelError, load_model
+from phantomlink.errors import CaptureError, InvalidParameterError, RecordingError, SettingsError
 from phantomlink.files.regular import (
     NotRegularError,
     TooLargeError,
@@ -17,6 +20,7 @@ from phantomlink.files.regular import (
     read_regular,
 )
 from phantomlink.files.shown import cut, shown
+from phantomlink.outputs.capture.infos import read_info
 from phantomlink.perturbation.presets import load_perturbation
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.index_cache import Source, open_cached
@@ -87,6 +91,24 @@ def test_a_file_of_a_perturbation(odd: Path) -> None:
 
 def test_an_index_of_spikes(odd: Path) -> None:
     assert open_cached(odd, Source("p", 1, 2, "a", "b")) is None
+
+
+def test_a_model(odd: Path) -> None:
+    with pytest.raises(ModelError, match=r"odd.nwb: cannot be read: (is a|No such device)"):
+        load_model(odd)
+
+
+def test_a_journal(odd: Path) -> None:
+    with pytest.raises(CaptureError, match=r"odd.nwb: not a journal"):
+        Journal(odd)
+    with pytest.raises(OSError, match=r"not a regular file|No such device"):
+        is_being_written(odd)
+
+
+def test_what_is_known_of_a_capture(odd: Path) -> None:
+    odd.rename(odd.with_suffix(".json"))
+    with pytest.raises(OSError, match=r"not a regular file|No such device"):
+        read_info(odd)
 
 
 def test_a_regular_file_is_read_up_to_so_many_bytes(tmp_path: Path) -> None:

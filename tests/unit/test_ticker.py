@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from phantomlink.scheduling import spin, ticker
+from phantomlink.scheduling import alarm, spin, ticker
 from phantomlink.scheduling.spin import SpinGovernor, WakeMargin
 from phantomlink.scheduling.ticker import Ticker
 from phantomlink.scheduling.timerfd import Timerfd, timerfd
@@ -277,7 +277,7 @@ async def test_its_task_and_its_timer_end_with_their_last_user_and_come_back(mad
             with made.in_use():
                 await made.tick_from(fake.now + MS, every(MS, 1, called, "a"))
             assert living() == before + 1
-            fd = made._fd
+            fd = made._alarm._fd
             await made.tick_from(fake.now + MS, every(MS, 1, called, "b"))
         await trio.testing.wait_all_tasks_blocked()
         assert living() == before
@@ -286,32 +286,90 @@ async def test_its_task_and_its_timer_end_with_their_last_user_and_come_back(mad
         assert len(called) == 2 * n
 
 
-async def test_a_timer_that_fails_ends_who_waits_and_not_the_run(made, fake, caplog):
-    """It is armed by a system task, out of which an error would be trio's internal one."""
-    failed = []
+def refused(*_):
+    raise OSError(errno.EMFILE, "timerfd: Too many open files")
 
-    async def wait():
-        try:
-            await made.tick_from(fake.now + 5 * MS, lambda now: now + 5 * MS)
-        except OSError as error:
-            failed.append(str(error))
 
-    def fail(fd, at_ns):
-        raise OSError(errno.ENOMEM, "timerfd_settime: Cannot allocate memory")
+@pytest.fixture
+def monotonic(monkeypatch):
+    """Time goes on by itself: trio's sleep is what wakes."""
+    for module in (alarm, spin, ticker):
+        monkeypatch.setattr(module, "_monotonic_ns", time.monotonic_ns)
+    monkeypatch.setattr(alarm, "_TRY_AGAIN_SECONDS", 0.0)
 
-    works = made._timer
+
+@pytest.mark.parametrize("failing", ["create", "arm"])
+async def test_where_the_kernel_refuses_a_timer_ticks_go_on_and_one_line_says_so(
+    failing, caplog, monotonic
+):
+    """A session that begins to play while no descriptor is left, beside those that play."""
+    caplog.set_level("INFO")
+    kernel = timerfd()
+    works = {"create": kernel.create, "arm": kernel.arm}
+    made = Ticker(Timerfd(**works | {failing: refused}), WakeMargin(), SpinGovernor())
+    called = []
+    before = os.listdir("/proc/self/fd")
     with made.in_use():
-        made._timer = Timerfd(fake.create, fail)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(wait)
-            nursery.start_soon(wait)
-        assert failed == ["[Errno 12] timerfd_settime: Cannot allocate memory"] * 2
-        assert caplog.text.count("The kernel's timer fails, and the sessions that play end") == 1
-        # Who comes later has another one.
-        made._timer = works
-        called = []
-        await made.tick_from(fake.now + 5 * MS, every(5 * MS, 3, called, "a"))
-        assert len(called) == 3
+            for name in "ab":
+                due_ns = time.monotonic_ns() + 2 * MS
+                nursery.start_soon(made.tick_from, due_ns, every(2 * MS, 5, called, name))
+        assert sorted(name for name, _ in called) == ["a"] * 5 + ["b"] * 5
+        assert caplog.text.count("The kernel's timer fails ([Errno 24]") == 1
+        # As soon as it gives one, ticks are by the timer again.
+        made._alarm._timer = Timerfd(**works)
+        await made.tick_from(time.monotonic_ns() + 2 * MS, every(2 * MS, 3, called, "c"))
+        assert made._alarm.is_precise
+        assert caplog.text.count("The kernel gives timers again") == 1
+    await trio.testing.wait_all_tasks_blocked()
+    assert os.listdir("/proc/self/fd") == before
+    assert [name for name, _ in called].count("c") == 3
+
+
+async def test_an_alarm_that_fails_when_it_is_set_anew_wakes_who_sleeps_by_it(monotonic):
+    """As when a session begins to play, and its first tick is earlier than what is slept for."""
+    kernel = timerfd()
+    armed = []
+
+    def arm(fd, at_ns):
+        if armed:
+            refused()
+        armed.append(at_ns)
+        kernel.arm(fd, at_ns)
+
+    made = alarm.Alarm(Timerfd(kernel.create, arm))
+    made.open()
+    made.set(ticker._NEVER_NS)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(made.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        made.set(time.monotonic_ns() + 2 * MS)
+        assert not made.is_precise
+    made.close()
+    # It sleeps by trio's clock, and is set anew there too.
+    asleep = alarm.Alarm(Timerfd(refused, kernel.arm))
+    asleep.set(ticker._NEVER_NS)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(asleep.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        asleep.set(time.monotonic_ns() + 2 * MS)
+
+
+async def test_an_alarm_whose_descriptor_cannot_be_waited_for_is_none_of_the_kernels(monotonic):
+    """Epoll has limits of its own."""
+    closed = []
+
+    def create():
+        # A regular file: epoll refuses those.
+        closed.append(os.open(__file__, os.O_RDONLY))
+        return closed[-1]
+
+    made = alarm.Alarm(Timerfd(create, lambda fd, at_ns: None))
+    made.set(time.monotonic_ns() + 2 * MS)
+    await made.wait()
+    assert not made.is_precise
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(closed[0])
 
 
 @pytest.mark.skipif(timerfd() is None, reason="this system has no timerfd: nothing is to be tested")

@@ -278,6 +278,25 @@ class Silent(Linear):
         return None
 
 
+@pytest.mark.parametrize("hours", [2, -2])
+async def test_a_wall_clock_that_is_set_makes_nobody_hours_late(hours, autojump_clock, monkeypatch):
+    """Between the leaving of a packet and its prediction."""
+    async with playing(loop=True) as session:
+        client = Answering(session, name="kf", client_id=1)
+        clock = session.parts.clock
+        was = clock.wall_seconds
+        set_by = lambda: 3600 * hours if len(client.packets) > 50 else 0  # noqa: E731
+        monkeypatch.setattr(clock, "wall_seconds", lambda: was() + set_by())
+        await trio.sleep(4)
+        board = await scores_of(session).settle()
+        assert board.summary("kf")["answered"] > 50
+        latencies_ns = board.decoder("kf").latencies._latest_ns
+        # A period at most: a packet left after the one before it was looked at.
+        assert min(latencies_ns) == 1_000_000
+        assert max(latencies_ns) <= 26_000_000
+        client.leave()
+
+
 async def test_filtered_playheads_have_packets_of_their_own(autojump_clock):
     async with playing(loop=True) as session:
         everything = Answering(session, name="all", client_id=1)

@@ -101,17 +101,21 @@ async def _convert(conversion: Conversion) -> Converted:
         *(sys.executable, "-m", "phantomlink.captures.worker", str(conversion.journal)),
         *map(str, outs.values()),
     ]
-    done = None
-    with trio.move_on_after(_SECONDS):
-        done = await trio.run_process(
-            command,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            capture_stdout=True,
-            capture_stderr=True,
-        )
+    done, reason = None, f"it took longer than {_SECONDS:g} s"
+    try:
+        with trio.move_on_after(_SECONDS):
+            done = await trio.run_process(
+                command,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                capture_stdout=True,
+                capture_stderr=True,
+            )
+    except OSError as error:
+        # Too few descriptors, processes or bytes of memory: it can be asked for again.
+        reason = f"no process can be started: {error}"
     if done is None:
-        reason = f"it took longer than {_SECONDS:g} s"
+        pass
     elif done.returncode < 0:
         reason = f"the process that made it was ended by signal {-done.returncode}"
     elif done.returncode > 0:

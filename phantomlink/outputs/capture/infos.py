@@ -11,6 +11,7 @@ from typing import Any
 from phantomlink.captures.journal_reader import RECOVERED, Journal
 from phantomlink.captures.journal_writer import segment_paths
 from phantomlink.files.atomic_write import written_atomically
+from phantomlink.files.regular import read_regular
 from phantomlink.outputs.capture.running import RunningCapture
 
 RUNNING, COMPLETE = "running", "complete"
@@ -18,6 +19,7 @@ FORMS = ("nwb", "journal", "xdf", "recipe")
 _SUFFIXES = {"nwb": ".nwb", "journal": ".plj", "xdf": ".xdf", "recipe": ".recipe.json"}
 # A recipe with thousands of control events is a file, and no member of an answer.
 _MOST_RECIPE_BYTES = 16 * 1024
+_MOST_BYTES = 2**22
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def read_info(path: Path) -> CaptureInfo:
     Raises:
         OSError, ValueError, TypeError: it cannot be read.
     """
-    return CaptureInfo(**json.loads(path.with_suffix(".json").read_bytes()))
+    return CaptureInfo(**json.loads(read_regular(path.with_suffix(".json"), _MOST_BYTES)))
 
 
 def info_of(capture: RunningCapture) -> CaptureInfo:

@@ -53,6 +53,7 @@ class FollowedPlayheads:
         self._followed: dict[Filter, _Followed] = {}
         self._generations: dict[Filter, int] = {}
         self._keeps_all = False
+        self._taken_ns = session.parts.clock.now_ns()
         self.follow(NO_FILTER)
 
     def follow(self, wanted: Filter) -> PlayheadKey:
@@ -83,15 +84,21 @@ class FollowedPlayheads:
     def take(
         self, truth: Truth, hidden: HiddenTruth
     ) -> Iterator[tuple[PlayheadKey, SentPacket, NDArray[np.uint16]]]:
-        """The packets that have left since the last time, with their counts."""
+        """The packets that have left since the last time, with their counts.
+
+        When each left is told by the wall clock. One that was set since then moves none of them out
+        of the time between two looks.
+        """
         clock = self._session.parts.clock
         now_ns, now_seconds = clock.now_ns(), clock.wall_seconds()
         for followed in self._followed.values():
             for tapped in followed.tap.take():
                 if tapped.left_at is not None:
-                    followed.last_ns = now_ns - round((now_seconds - tapped.left_at) * 1e9)
+                    left_ns = now_ns - round((now_seconds - tapped.left_at) * 1e9)
+                    followed.last_ns = min(max(left_ns, self._taken_ns), now_ns)
                 packet = _sent(tapped, followed.last_ns, truth, hidden)
                 yield followed.key, packet, tapped.packet.spike_counts
+        self._taken_ns = now_ns
 
 
 def _sent(tapped: TappedPacket, sent_ns: int, truth: Truth, hidden: HiddenTruth) -> SentPacket:
