@@ -32,6 +32,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Where two long lists differ first: the full difference of thousands takes minutes."""
+    if op != "==" or not (isinstance(left, list) and isinstance(right, list)):
+        return None
+    if max(len(left), len(right)) < 200:
+        return None
+    shared = min(len(left), len(right))
+    n = next((n for n in range(shared) if left[n] != right[n]), shared)
+    return [
+        f"lists of {len(left)} and {len(right)} that differ first at index {n}:",
+        f"{left[n : n + 5]} != {right[n : n + 5]}",
+    ]
+
+
 @pytest.fixture(scope="session")
 def synthetic_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small recording like MC_Maze: 12 units, 6 trials; always the same data."""

@@ -49,7 +49,7 @@ class LiveServer:
         headers = {"Content-Type": "application/json"} if headers is None else headers
         request = urllib.request.Request(self.http + path, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -69,7 +69,7 @@ class LiveServer:
 
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 @contextmanager
@@ -94,6 +94,8 @@ def live_server(
     environment |= {"PHANTOM_DATA_DIR": str(recording.parent), "PHANTOM_DATASET": recording.stem}
     # Outlets would only make the tests of everything else slower, and seen by one another.
     environment["PHANTOM_LSL_ENABLED"] = "false"
+    if entry == "serve" and (processes := os.environ.get("PHANTOM_TEST_PROCESSES")):
+        environment["PHANTOM_PROCESSES"] = processes
     environment |= dict(env or {})
     if entry == "serve":
         arguments = [sys.executable, "-m", command, "serve", "--port", "0"]
