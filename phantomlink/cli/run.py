@@ -61,9 +61,8 @@ def _restore_signals() -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    import trio  # noqa: PLC0415
-
     from phantomlink.logs import set_up_logging  # noqa: PLC0415
+    from phantomlink.recordings.synthetic_default import made_meanwhile  # noqa: PLC0415
 
     given = vars(arguments)
     flags = {
@@ -74,14 +73,18 @@ def _serve(arguments: argparse.Namespace) -> int:
     }
     settings = load_settings(flags)
     set_up_logging(settings.log_level, settings.log_format)
-    from phantomlink.scheduling.running_time import RunningClock  # noqa: PLC0415
-
     for line in unknown_variables():
         logging.getLogger(__name__).warning("%s", line)
+    recording, *more = arguments.recording or [None]
+    with made_meanwhile(settings, recording):  # the imports take half as long
+        import trio  # noqa: PLC0415
+
+        from phantomlink.scheduling.running_time import RunningClock  # noqa: PLC0415
+
+        server = _server_of(settings.processes)
     try:
-        recording, *more = arguments.recording or [None]
         trio.run(
-            _server_of(settings.processes),
+            server,
             settings,
             recording,
             arguments.ready_file,

@@ -1,0 +1,85 @@
+"""The synthetic recording of a first start: made by a child, while the server is imported."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from phantomlink.errors import RecordingError
+from phantomlink.recordings.locate import locate_recording
+from phantomlink.recordings.synthetic_default import made_meanwhile
+from phantomlink.settings import Settings
+from tests.waiting import until
+
+# In place of `python -m phantomlink synth PATH --overwrite`.
+MAKER = """#!{python}
+import sys, time
+from pathlib import Path
+
+folder = Path({folder!r})
+(folder / "begun").touch()
+while not (folder / "go").exists():
+    time.sleep(0.01)
+assert sys.argv[1:4] == ["-m", "phantomlink", "synth"]
+Path(sys.argv[4]).write_text("made")
+"""
+
+
+@pytest.fixture
+def maker(tmp_path, monkeypatch):
+    """A folder where the maker says that it has begun, and is told to go on."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "maker"
+    program.write_text(MAKER.format(python=sys.executable, folder=str(tmp_path)))
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    return tmp_path
+
+
+def made(folder: Path) -> list[str]:
+    return [path.read_text() for path in (folder / "cache/phantomlink").glob("*.nwb")]
+
+
+def test_it_is_made_while_the_block_runs(maker):
+    settings = Settings()
+    with made_meanwhile(settings, None):
+        until((maker / "begun").exists)
+        assert made(maker) == []
+        (maker / "go").touch()
+    assert made(maker) == ["made"]
+    (maker / "begun").unlink()
+    with made_meanwhile(settings, None):
+        pass
+    assert locate_recording(settings, None).read_text() == "made"
+    assert not (maker / "begun").exists()
+
+
+@pytest.mark.parametrize("wanted", ["mine", None])
+def test_nothing_is_made_where_a_recording_is_named(maker, wanted):
+    settings = Settings(data_dir=maker) if wanted else Settings(dataset="mine")
+    with made_meanwhile(settings, wanted):
+        pass
+    assert not (maker / "cache").exists()
+
+
+def test_a_block_that_fails_ends_the_maker(maker):
+    def fail_when_it_has_begun():
+        with made_meanwhile(Settings(), None):
+            until((maker / "begun").exists)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_when_it_has_begun()
+    (maker / "go").touch()
+    assert made(maker) == []
+
+
+def test_a_maker_that_fails_is_told(maker):
+    (maker / "go").touch()
+    (maker / "maker").write_text(f"#!{sys.base_prefix}/bin/python3\nraise SystemExit(3)\n")
+    with (
+        pytest.raises(RecordingError, match=r"could not be made \(exit code 3\)"),
+        made_meanwhile(Settings(), None),
+    ):
+        pass
