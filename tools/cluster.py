@@ -5,9 +5,8 @@
     python -m tools.cluster freeze --sessions 100 --times 10
 
 The clients run in one process beside the server: one WebSocket a session, which comes back at once
-when it is cut off. A packet's bin must be that of its sequence number, a number may come once to a
-client, and the spikes of a bin must be the same in every process. Nothing is compared with the
-recording's file here.
+when it is cut off. Every packet is computed anew from the recording, the session's perturbation and
+its seed, and compared in all it says; a number may come once to a client.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,11 +32,16 @@ import msgpack
 import numpy as np
 import psutil
 
-RATE_HZ = 40
+from phantomlink.recordings.synthetic import synthesize
+from tools.cluster_oracle import RATE_HZ, Oracle
+
 _SECONDS_BETWEEN = 6.0
 _AGAIN_SECONDS = 0.01
 _READ_SECONDS = 0.003
 _BINARY = 2
+_SEED = 11
+_NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]}
+_TRIALS = 60
 
 
 @dataclass
@@ -150,25 +155,19 @@ class Verdict:
     rates_hz: list[float] = field(default_factory=list)
 
 
-def judge(clients: Sequence[Client], since: float, until: float) -> Verdict:
+def judge(clients: Sequence[Client], oracle: Oracle, since: float, until: float) -> Verdict:
     """Check every packet, and measure those between two times, monotonic s."""
     verdict = Verdict()
-    spikes: dict[int, object] = {}
     for client in clients:
-        last = shift = None
-        n_bins, times = 1, []
+        last = None
+        times = []
         for _, at, message in client.messages():
             data = message["data"]
             if message["type"] != "data":
-                n_bins = data["total_packets"]
                 continue
-            number, bin_index = data["sequence_number"], data["packet_id"]
+            number = data["sequence_number"]
             verdict.packets += 1
-            shift = (bin_index - number) % n_bins if shift is None else shift
-            said = (data["spikes"], data["kinematics"], data["trial_id"])
-            is_wrong = (bin_index - number) % n_bins != shift
-            is_wrong |= spikes.setdefault(bin_index, said) != said
-            verdict.wrong += is_wrong
+            verdict.wrong += not oracle.is_right(data)
             if last is not None:
                 verdict.repeated += number <= last
                 if since <= at <= until:
@@ -187,10 +186,13 @@ class Server:
 
     def __init__(self, processes: int, sessions: int, folder: Path) -> None:
         self._ready = folder / "ready.json"
+        recording = folder / "recording.nwb"
+        synthesize(recording, trials=_TRIALS)
+        self.oracle = Oracle(recording, _NOISE, _SEED)
         arguments = ["--port", "0", "--processes", str(processes), "--no-lsl-enabled"]
         arguments += ["--max-sessions", str(sessions), "--max-clients-per-address", "5000"]
         arguments += ["--max-requests-per-second", "0", "--log-level", "WARNING"]
-        arguments += ["--max-clients", "5000", "--ready-file", str(self._ready)]
+        arguments += ["--max-clients", "5000", "--ready-file", str(self._ready), str(recording)]
         # The clients answer no pings.
         arguments += ["--ping-interval-seconds", "1000"]
         self._process = subprocess.Popen([sys.executable, "-m", "phantomlink", "serve", *arguments])
@@ -207,6 +209,17 @@ class Server:
         self._process.terminate()
         self._process.wait()
 
+    def create(self, client: Client) -> None:
+        """Make the session of a client, perturbed, as its record has to say."""
+        asked = {"custom_code": client.code, "perturbation": _NOISE, "seed": _SEED}
+        request = urllib.request.Request(
+            f"{self.url}/api/sessions/create",
+            json.dumps(asked).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request) as answer:
+            answer.read()
+
     def processes(self) -> list[psutil.Process]:
         """All of it, the one that listens first."""
         parent = psutil.Process(self._process.pid)
@@ -217,14 +230,21 @@ class Server:
         return sum(sum(each.cpu_times()[:2]) for each in self.processes())
 
 
+def _clients(server: Server, n: int) -> list[Client]:
+    clients = [Client(f"c{number}") for number in range(n)]
+    for client in clients:
+        server.create(client)
+    return clients
+
+
 def _play(server: Server, arguments: argparse.Namespace) -> None:
-    clients = [Client(f"c{n}") for n in range(arguments.sessions)]
+    clients = _clients(server, arguments.sessions)
     crowd = Crowd(clients, server.url)
     crowd.listen(arguments.warm_up + 0.01 * arguments.sessions)
     since, cpu = time.monotonic(), server.cpu_seconds()
     crowd.listen(arguments.seconds)
     until, used = time.monotonic(), server.cpu_seconds() - cpu
-    verdict = judge(clients, since, until)
+    verdict = judge(clients, server.oracle, since, until)
     rates = np.array(verdict.rates_hz)
     print(
         json.dumps(
@@ -245,7 +265,7 @@ def _play(server: Server, arguments: argparse.Namespace) -> None:
 
 def _hurt(server: Server, arguments: argparse.Namespace) -> None:
     """Kill or freeze the workers in turn, and see when streams are back."""
-    clients = [Client(f"c{n}") for n in range(arguments.sessions)]
+    clients = _clients(server, arguments.sessions)
     crowd = Crowd(clients, server.url)
     blows: list[float] = []
     crowd.listen(arguments.warm_up + 0.01 * arguments.sessions)
@@ -257,7 +277,7 @@ def _hurt(server: Server, arguments: argparse.Namespace) -> None:
         blows.append(time.monotonic())
         crowd.listen(_SECONDS_BETWEEN * (1 if arguments.what == "kill" else 2))
         print(f"{arguments.what} {n + 1} of {arguments.times}", file=sys.stderr)
-    verdict = judge(clients, since, time.monotonic())
+    verdict = judge(clients, server.oracle, since, time.monotonic())
     back, others = _returns(clients, blows)
     print(
         json.dumps(

@@ -71,13 +71,26 @@ class ModelStore:
         Blocks.
         """
         for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
-            try:
-                model = load_model(path)
-            except ModelError as error:
-                logger.warning("A model is passed over: %s", error)
-                continue
-            written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            self._models[path.stem] = StoredModel(path.stem, "ready", model.kind, written, model)
+            self._load(path)
+
+    def look_for(self, model_id: str) -> None:
+        """Read a model that another process of the server has fitted, if there is such a file.
+
+        Blocks.
+        """
+        path = self.folder / f"{model_id}{_SUFFIX}"
+        is_plain = path.parent == self.folder and "\0" not in model_id and len(model_id) < 128
+        if is_plain and model_id not in self._models and path.is_file():
+            self._load(path)
+
+    def _load(self, path: Path) -> None:
+        try:
+            model = load_model(path)
+        except ModelError as error:
+            logger.warning("A model is passed over: %s", error)
+            return
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        self._models[path.stem] = StoredModel(path.stem, "ready", model.kind, written, model)
 
     def all(self) -> list[StoredModel]:
         """From the oldest to the newest."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Sequence
 
 import trio
 
 from phantomlink.cluster.channel import Channel, channel_pair
-from phantomlink.cluster.messages import Start, ToParent
+from phantomlink.cluster.messages import Connection, Start, ToParent
 from phantomlink.settings import Settings
 
 _LOOK_SECONDS = 0.5
@@ -41,6 +43,7 @@ class Child:
         self.n_promised = 0
         self._silent_looks = 0
         self._has_spoken = False
+        self._untaken: deque[tuple[Connection, socket.socket]] = deque()
         ours, theirs = channel_pair()
         self.channel: Channel[ToParent] = Channel(ours, ToParent)  # type: ignore[arg-type]
         self._process = subprocess.Popen(
@@ -69,6 +72,30 @@ class Child:
                 says_what,
             )
         )
+
+    def pass_on(self, connection: Connection, sock: socket.socket) -> None:
+        """Send it a connection.
+
+        That of a client is kept here until it has been read there: what dies or hangs before takes
+        no connection with it.
+
+        Args:
+            connection: what is known of it.
+            sock: the connection; ours from now on.
+        """
+        if connection.peer is None:
+            self._untaken.append((connection, sock.dup()))
+        self.channel.send_nowait(connection, sock)
+
+    def taken(self) -> None:
+        """It has read the oldest connection of a client that was sent to it."""
+        self._untaken.popleft()[1].close()
+
+    def take_back(self) -> list[tuple[Connection, socket.socket]]:
+        """The connections of clients that it has not read; the caller closes them."""
+        untaken = list(self._untaken)
+        self._untaken.clear()
+        return untaken
 
     def heard(self) -> None:
         """It has said something."""

@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
+from urllib.parse import unquote
 
 import trio
 
+from phantomlink.calibration.store import ModelInUseError
 from phantomlink.cluster.inner_request import ask
 from phantomlink.cluster.links import Links
+from phantomlink.cluster.lists import MODELS_IN_USE_PATH
 from phantomlink.cluster.merging import is_merged, merged_json, merged_metrics, read_json
+from phantomlink.errors import UnavailableError
 from phantomlink.rest.dispatch import Answering
 from phantomlink.rest.request import ReadBody, RequestHead
-from phantomlink.rest.response import JSON_TYPE, Response
+from phantomlink.rest.response import JSON_TYPE, Response, error_response
 
 logger = logging.getLogger(__name__)
 
 _GATHER_SECONDS = 0.25
 # What one worker has in its memory and no request names by a session.
-_OF_ONE = ("/api/captures", "/api/models/")
+_MODEL = "/api/models/"
+_OF_ONE = ("/api/captures", _MODEL)
 _RELAY_SECONDS = 30.0
-_NOT_FOUND = 404
+_OK, _NOT_FOUND = 200, 404
 
 
 class WorkerDispatch:
@@ -44,6 +49,8 @@ class WorkerDispatch:
         """
         if is_merged(head.method, head.path):
             response = await self._gathered(head, await self._own(head, read_body))
+        elif head.method == "DELETE" and head.path.startswith(_MODEL):
+            response = await self._model_deleted(head, read_body)
         elif head.path.startswith(_OF_ONE):
             response = await self._of_one(head, read_body)
         else:
@@ -53,13 +60,13 @@ class WorkerDispatch:
         return response
 
     async def _gathered(self, head: RequestHead, own: Response) -> Response:
-        if own.status != 200 or not isinstance(own.body, bytes):
+        if own.status != _OK or not isinstance(own.body, bytes):
             return own
         answers = await self._ask_all(head)
         bodies = {
             node: answer.body
             for node, answer in answers.items()
-            if answer.status == 200
+            if answer.status == _OK
             and answer.content_type == own.content_type
             and isinstance(answer.body, bytes)
         }
@@ -92,12 +99,39 @@ class WorkerDispatch:
                 return answer
         return own
 
-    async def _ask_all(self, head: RequestHead) -> dict[str, Response]:
+    async def _model_deleted(self, head: RequestHead, read_body: ReadBody) -> Response:
+        """A model is deleted where nobody uses it, and each worker forgets it."""
+        asking = replace(head, method="GET", path=MODELS_IN_USE_PATH)
+        answers = await self._ask_all(asking, _RELAY_SECONDS)
+        if silent := sorted(set(self._links.others) - set(answers)):
+            return error_response(
+                UnavailableError(f"process {silent[0]} does not say which models it uses")
+            )
+        in_use = [
+            read_json(each.body)["in_use"]
+            for each in answers.values()
+            if isinstance(each.body, bytes)
+        ]
+        name = unquote(head.path.removeprefix(_MODEL))
+        if any(name in each for each in in_use):
+            return error_response(ModelInUseError(f"model {name!r} is put on a session"))
+        own = await self._own(head, read_body)
+        if own.status not in {_OK, _NOT_FOUND}:
+            return own
+        others = await self._ask_all(head, _RELAY_SECONDS)
+        return min(
+            (own, *others.values()),
+            key=lambda each: (each.status != _OK, each.status == _NOT_FOUND),
+        )
+
+    async def _ask_all(
+        self, head: RequestHead, seconds: float = _GATHER_SECONDS
+    ) -> dict[str, Response]:
         """What the other workers answer, by node; without those that do not in time."""
         answers: dict[str, Response] = {}
 
         async def ask_one(node: str) -> None:
-            answer = await self._answer_of(node, head, b"", _GATHER_SECONDS)
+            answer = await self._answer_of(node, head, b"", seconds)
             if answer is not None:
                 answers[node] = answer
 

@@ -1,4 +1,4 @@
-"""The list of sessions that views show, of all workers."""
+"""What the workers tell each other: answers of one alone, lists of views, models in use."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from phantomlink.rest.dispatch import Answering
 from phantomlink.rest.request import ReadBody, RequestHead
 from phantomlink.rest.response import Response
 
+MODELS_IN_USE_PATH = "/models-in-use"
+"""Asked by the other workers, of what no client is told so."""
 _SECONDS = 0.25
 _ASKING = RequestHead("GET", VIEW_PATH, headers=[(b"host", b"inner")])
 
 
 class InnerDispatch:
-    """Answers the other workers: what this one has, and its part of the list of views.
+    """Answers the other workers: what this one has, its part of the list of views, its models.
 
     Args:
         own: dispatch of this worker alone.
@@ -36,6 +38,9 @@ class InnerDispatch:
         """As `Dispatch`."""
         if head.path == VIEW_PATH:
             return Response(json.dumps(await self._app.get_views().own_list()).encode())
+        if head.path == MODELS_IN_USE_PATH:
+            in_use = self._app.get_service().calibrator.in_use()
+            return Response(json.dumps({"in_use": sorted(in_use)}).encode())
         return await self._own(head, read_body)
 
 

@@ -106,11 +106,31 @@ def _captures(answers: Sequence[Json]) -> Json:
     return {"captures": latest_first, "total_captures": len(latest_first)}
 
 
+def _nodes(answers: Sequence[Json]) -> Json:
+    """Each knows of its own sessions alone, and the limit is of all together."""
+    nodes = sorted((node for answer in answers for node in answer["nodes"]), key=_by_number)
+    limit = nodes[0]["sessions"] + nodes[0]["room"]
+    room = max(limit - sum(node["sessions"] for node in nodes), 0)
+    return {"nodes": [{**node, "room": room} for node in nodes]}
+
+
+def _by_number(node: Json) -> tuple[int, str]:
+    return len(node["name"]), node["name"]
+
+
+def _models(answers: Sequence[Json]) -> Json:
+    """Their files lie in one folder; one that is being fitted is known where that is done."""
+    by_id = {each["model_id"]: each for answer in answers for each in answer["models"]}
+    return {"models": sorted(by_id.values(), key=lambda each: each["created_at"])}
+
+
 _MERGERS: dict[str, Callable[[Sequence[Json]], Json]] = {
     "/api/sessions": _sessions,
     "/api/sessions/cleanup": _summed(),
     "/api/stats": _summed("max_sessions"),
     "/api/captures": _captures,
+    "/api/models": _models,
+    "/api/nodes": _nodes,
     "/metrics": _figures,
     "/health": _summed(),
 }

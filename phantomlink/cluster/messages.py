@@ -65,6 +65,10 @@ class Connection(msgspec.Struct, tag=True, frozen=True):
     peer: str | None = None
 
 
+class Taken(msgspec.Struct, tag=True, frozen=True):
+    """A worker has read the next connection of a client: it is answered there, or nowhere."""
+
+
 class Reserve(msgspec.Struct, tag=True, frozen=True):
     """A worker is about to make a session of this code."""
 
@@ -118,5 +122,5 @@ class Evict(msgspec.Struct, tag=True, frozen=True):
     code: str
 
 
-ToParent = Ready | Failed | Alive | Connection | Reserve | Write | Forget | Idle
+ToParent = Ready | Failed | Alive | Connection | Taken | Reserve | Write | Forget | Idle
 ToWorker = Start | Drain | Nodes | Connection | Reserved | Claim | AskIdle | Evict

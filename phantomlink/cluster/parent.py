@@ -1,7 +1,8 @@
 """`phantomlink serve --processes N`: the process that listens, and sends each connection on.
 
 It accepts, reads the first head, and passes the connection to the worker that has the session, with
-what has been read. It plays nothing, opens no recording, and answers nothing itself.
+what has been read. It plays nothing, opens no recording, and answers nothing itself but that nobody
+can.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from phantomlink.access.access_policy import AccessPolicy
 from phantomlink.cluster.heads import FirstHead, first_head, read_first_head
 from phantomlink.cluster.messages import Connection
 from phantomlink.cluster.placing import with_most_room
+from phantomlink.cluster.refusal import refuse
 from phantomlink.cluster.routing import code_in, makes_session
 from phantomlink.cluster.workers import Workers
 from phantomlink.errors import SettingsError
@@ -176,7 +178,7 @@ class Parent:
             if connection.peer is not None:
                 child = self.workers.ready.get(connection.node or "")
                 if child is not None:
-                    child.channel.send_nowait(connection, sock.dup())
+                    child.pass_on(connection, sock.dup())
                 return
             try:
                 head = first_head(connection.received, self._settings.max_head_bytes)
@@ -191,9 +193,9 @@ class Parent:
         with trio.move_on_after(_OWNER_SECONDS):
             node = wanted if wanted in self.workers.ready else await self._place(head)
             child = self.workers.ready[node]
-            child.channel.send_nowait(
-                Connection(head.received), socket.socket(fileno=os.dup(descriptor))
-            )
+            child.pass_on(Connection(head.received), socket.socket(fileno=os.dup(descriptor)))
+            return
+        await refuse(descriptor, "no process can serve this now: try again")
 
     async def _place(self, head: FirstHead) -> str:
         """The worker that a request belongs to, once there is one."""

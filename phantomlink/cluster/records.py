@@ -16,7 +16,7 @@ from phantomlink.engine.session import Session
 from phantomlink.perturbation import NO_PERTURBATION, parse_perturbation
 from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
-from phantomlink.service.ownership import Keep
+from phantomlink.service.ownership import Keep, NodeIdentity
 from phantomlink.service.service import Service
 from phantomlink.state.file import SessionState
 
@@ -38,9 +38,14 @@ class WorkerOwnership:
     Args:
         links: to the parent.
         service: of this worker, once there is one.
+        epoch: that it writes records with.
+
+    Attributes:
+        node: this worker.
     """
 
-    def __init__(self, links: Links, service: Callable[[], Service]) -> None:
+    def __init__(self, links: Links, service: Callable[[], Service], epoch: int) -> None:
+        self.node = NodeIdentity(links.node, epoch)
         self._links = links
         self._service = service
         self._kept: dict[Session, _Kept] = {}

@@ -32,6 +32,7 @@ from phantomlink.cluster.messages import (
     Ready,
     Reserved,
     Start,
+    Taken,
     ToWorker,
 )
 from phantomlink.cluster.records import WorkerOwnership
@@ -70,7 +71,7 @@ class Worker:
             tuple[Connection, socket.socket]
         ](float("inf"))
         self._is_drained = trio.Event()
-        self._ownership = WorkerOwnership(self._links, self._service)
+        self._ownership = WorkerOwnership(self._links, self._service, start.epoch)
         self._app = PhantomLinkApp(
             self._settings, start.recording, more=start.more, ownership=self._ownership
         )
@@ -138,6 +139,8 @@ class Worker:
             match message:
                 case Connection():
                     assert sock is not None
+                    if message.peer is None:
+                        self._channel.send_nowait(Taken())
                     self._connections_send.send_nowait((message, sock))
                 case Reserved():
                     self._links.answered(message)

@@ -26,6 +26,7 @@ from phantomlink.cluster.messages import (
     Ready,
     Reserve,
     Reserved,
+    Taken,
     ToParent,
     Write,
 )
@@ -161,6 +162,8 @@ class Workers:
             case Connection():
                 assert sock is not None
                 self._route(message, sock)
+            case Taken():
+                child.taken()
             case Reserve():
                 nursery.start_soon(self._reserve, child, message)
             case Write(record=record):
@@ -196,6 +199,8 @@ class Workers:
     def _gone(self, child: Child) -> None:
         self._ready.pop(child.node, None)
         self.directory.leave(child.node)
+        for connection, sock in child.take_back():
+            self._route(connection, sock)
         self._tell_all()
         if not self._is_draining:
             self._find_heirs()

@@ -107,8 +107,10 @@ class Service:
             ModelStore(settings.models_dir or default_models_dir()), self._models_in_use
         )
         self.captures = make_captures(settings, self._look_for_datasets)
+        ownership = ownership or SoleOwnership()
+        self.node = ownership.node
         self.sessions = Sessions(
-            self.registry, self.outputs, self.rate_hz, self._parts_of, ownership or SoleOwnership()
+            self.registry, self.outputs, self.rate_hz, self._parts_of, ownership
         )
         self.datasets = Datasets(
             self._find_datasets,

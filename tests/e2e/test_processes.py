@@ -31,8 +31,15 @@ def server(synthetic_recording):
 
 
 def workers_of(server):
-    children = psutil.Process(server.process.pid).children()
-    return [child for child in children if "phantomlink.cluster.worker" in child.cmdline()]
+    return [child for child in psutil.Process(server.process.pid).children() if _is_worker(child)]
+
+
+def _is_worker(process):
+    try:
+        return "phantomlink.cluster.worker" in process.cmdline()
+    except psutil.NoSuchProcess:
+        # It ended while we looked, or has ended and was not waited for yet.
+        return False
 
 
 def sessions_by_node(server):

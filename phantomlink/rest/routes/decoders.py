@@ -224,7 +224,9 @@ async def put(request: Request, path: OfDecoder, given: PutDecoder) -> DecoderCh
         raise InvalidParameterError(
             f"name: got {path.name!r}, takes 1 to 64 letters, digits, '-' or '_'"
         )
-    model = request.service.calibrator.store.ready(given.model)
+    store = request.service.calibrator.store
+    await trio.to_thread.run_sync(store.look_for, given.model)
+    model = store.ready(given.model)
     model.check(session.bins.unit_ids, session.grid.bin_size_ms)
     scores_in(session).put(Player(path.name, given.model, model, _recalibration(given.recalibrate)))
     return DecoderChanged("playing", path.code, path.name)
