@@ -1,5 +1,6 @@
 """What the tests of several parts share."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -13,9 +14,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # the commands under test are to end at Ctrl-C however the tests were started.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Where CI is set pytest shows the whole difference of what is not equal, which for lists of
+# thousands takes a quarter of an hour. The tests, and the workers of pytest-xdist, look at a name
+# of their own.
+if ci := os.environ.pop("CI", ""):
+    os.environ["PHANTOM_TEST_CI"] = ci
+
 # How long an example takes says how busy the machine is. A test's own time limit is in
-# pyproject.toml.
-settings.register_profile("phantomlink", deadline=None)
+# pyproject.toml. CI takes the same examples each time.
+if os.environ.get("PHANTOM_TEST_CI"):
+    settings.register_profile("phantomlink", deadline=None, derandomize=True, database=None)
+else:
+    settings.register_profile("phantomlink", deadline=None)
 settings.load_profile("phantomlink")
 
 _REAL = {Path(__file__).parent / name for name in ("e2e", "browser")}
@@ -30,20 +40,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _REAL.intersection(item.path.parents):
             item.add_marker(pytest.mark.flaky(reruns=1))
-
-
-def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """Where two long lists differ first: the full difference of thousands takes minutes."""
-    if op != "==" or not (isinstance(left, list) and isinstance(right, list)):
-        return None
-    if max(len(left), len(right)) < 200:
-        return None
-    shared = min(len(left), len(right))
-    n = next((n for n in range(shared) if left[n] != right[n]), shared)
-    return [
-        f"lists of {len(left)} and {len(right)} that differ first at index {n}:",
-        f"{left[n : n + 5]} != {right[n : n + 5]}",
-    ]
 
 
 @pytest.fixture(scope="session")
