@@ -1,0 +1,165 @@
+"""The directory that the nodes of a cluster share: who is there, and who owns which session.
+
+It holds what `engine.directory` holds for the processes of one machine. A node is a server with all
+its processes. Packets never go through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import msgspec
+
+from phantomlink.engine.directory import FORMAT, SessionRecord
+from phantomlink.errors import PhantomLinkError
+
+MAX_RECORD_BYTES = 256 * 1024
+_decoder = msgspec.msgpack.Decoder(SessionRecord)
+
+
+class DirectoryAwayError(PhantomLinkError):
+    """The directory cannot be reached, or does not answer."""
+
+    http_status = 503
+    title = "Directory away"
+    retry_after_seconds = 5
+
+
+class NodeNameTakenError(PhantomLinkError):
+    """Another node of this name is there."""
+
+
+class LeaseRefusedError(PhantomLinkError):
+    """Another node has joined under this name meanwhile."""
+
+
+class NodeRecord(msgspec.Struct, frozen=True):
+    """What a node tells the others of itself.
+
+    Attributes:
+        name: of the node.
+        url: http or https, as the others reach it.
+        processes: names of those that play, as they are asked one by one.
+        version: of the server.
+    """
+
+    name: str
+    url: str
+    processes: tuple[str, ...]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What the directory answers to a renewal.
+
+    Attributes:
+        had_lapsed: whether there was no lease left: others may have claimed sessions.
+        common_ns: the directory's clock.
+        nodes: those that have a lease, this one too.
+    """
+
+    had_lapsed: bool
+    common_ns: int
+    nodes: tuple[NodeRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Who has a session.
+
+    Attributes:
+        node: name of the owner; None while it waits for an heir.
+    """
+
+    node: str | None
+
+
+class SharedDirectory(Protocol):
+    """One kind for each thing that keeps it. Every call is one step there.
+
+    Anchors of records are in common time.
+
+    Raises:
+        DirectoryAwayError: any call: it cannot be reached. What was asked for may have been done.
+    """
+
+    async def join(self, node: NodeRecord, known_epoch: int) -> int:
+        """A node is there; answers its epoch, above all before and above `known_epoch`.
+
+        Raises:
+            NodeNameTakenError: a node of this name has a lease.
+        """
+        ...
+
+    async def renew(self, node: NodeRecord, epoch: int) -> Renewal:
+        """The node is still there.
+
+        Raises:
+            LeaseRefusedError: another one is, under its name.
+        """
+        ...
+
+    async def leave(self, node: str, epoch: int) -> None:
+        """The node goes. Its sessions wait for heirs."""
+        ...
+
+    async def create(self, code: str, node: str, epoch: int) -> Ownership:
+        """Reserve a code for a node; answers who has it now."""
+        ...
+
+    async def find(self, code: str) -> Ownership | None:
+        """Who has a session; None where there is none."""
+        ...
+
+    async def write(self, node: str, epoch: int, records: Sequence[SessionRecord]) -> list[str]:
+        """Keep records; answers the codes of those that another node has, which are not kept."""
+        ...
+
+    async def forget(self, node: str, codes: Sequence[str]) -> None:
+        """Sessions of the node have ended, or their reservations are given up."""
+        ...
+
+    async def claim(
+        self, node: str, epoch: int, room: int, digests: Collection[str]
+    ) -> list[SessionRecord]:
+        """Let a node have sessions whose owner is gone; answers their records.
+
+        Args:
+            node: that takes them over.
+            epoch: of it.
+            room: how many at most.
+            digests: SHA-256 of the datasets that it has; those of others are left.
+        """
+        ...
+
+
+def encode_record(record: SessionRecord) -> bytes:
+    """A record as the directory keeps it."""
+    return msgspec.msgpack.encode(record)
+
+
+def decode_record(data: bytes) -> SessionRecord | None:
+    """A record out of the directory; None for one that this version does not understand."""
+    if len(data) > MAX_RECORD_BYTES:
+        return None
+    try:
+        record = _decoder.decode(data)
+    except msgspec.DecodeError:
+        return None
+    return record if record.format == FORMAT else None
+
+
+def shifted(record: SessionRecord, by_ns: int) -> SessionRecord:
+    """The same record with anchors on another clock, which is `by_ns` ahead."""
+    playheads = tuple(
+        playhead
+        if playhead.anchor.due_ns is None
+        else replace(
+            playhead, anchor=replace(playhead.anchor, due_ns=playhead.anchor.due_ns + by_ns)
+        )
+        for playhead in record.playheads
+    )
+    return replace(record, playheads=playheads)

@@ -1,0 +1,157 @@
+"""The shared directory in Valkey, or Redis from 7.0 on.
+
+Every call has one deadline, and every failure of the server or of the way there becomes
+`DirectoryAwayError`, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import trio
+
+from phantomlink.cluster import valkey_scripts as scripts
+from phantomlink.cluster.shared_directory import (
+    DirectoryAwayError,
+    LeaseRefusedError,
+    NodeNameTakenError,
+    NodeRecord,
+    Ownership,
+    Renewal,
+    decode_record,
+    encode_record,
+)
+from phantomlink.engine.directory import FORMAT, SessionRecord
+from phantomlink.errors import leaves
+
+if TYPE_CHECKING:
+    from coredis import Redis
+
+_NS = 1_000_000_000
+_REFUSED, _LAPSED = 0, 2
+
+
+class ValkeyDirectory:
+    """As `SharedDirectory`; made by `open_directory`.
+
+    Args:
+        redis: open client.
+        prefix: of all keys.
+        ttl_ms: of a lease.
+    """
+
+    def __init__(self, redis: Redis[bytes], prefix: str, ttl_ms: int) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._ttl_ms = ttl_ms
+        # Longer than that, the lease has ended anyway.
+        self._seconds = ttl_ms / 1000
+
+    async def join(self, node: NodeRecord, known_epoch: int) -> int:
+        """As `SharedDirectory.join`."""
+        record = msgspec.json.encode(node)
+        epoch: int = await self._run(
+            scripts.JOIN, node.name, record, str(self._ttl_ms), str(known_epoch)
+        )
+        if not epoch:
+            raise NodeNameTakenError(f"a node {node.name!r} is there")
+        return epoch
+
+    async def renew(self, node: NodeRecord, epoch: int) -> Renewal:
+        """As `SharedDirectory.renew`."""
+        record = msgspec.json.encode(node)
+        state, *rest = await self._run(
+            scripts.RENEW, node.name, record, str(self._ttl_ms), str(epoch)
+        )
+        if state == _REFUSED:
+            raise LeaseRefusedError(f"another node {node.name!r} has joined")
+        seconds, microseconds, *records = rest
+        common_ns = int(seconds) * _NS + int(microseconds) * 1000
+        return Renewal(state == _LAPSED, common_ns, tuple(sorted(_nodes(records), key=_name)))
+
+    async def leave(self, node: str, epoch: int) -> None:
+        """As `SharedDirectory.leave`."""
+        await self._run(scripts.LEAVE, node, str(epoch))
+
+    async def create(self, code: str, node: str, epoch: int) -> Ownership:
+        """As `SharedDirectory.create`."""
+        owner: bytes = await self._run(scripts.CREATE, code, node, str(epoch))
+        return Ownership(owner.decode() or None)
+
+    async def find(self, code: str) -> Ownership | None:
+        """As `SharedDirectory.find`."""
+        owner: bytes | None = await self._run(scripts.FIND, code)
+        return None if owner is None else Ownership(owner.decode() or None)
+
+    async def write(self, node: str, epoch: int, records: Sequence[SessionRecord]) -> list[str]:
+        """As `SharedDirectory.write`."""
+        told: list[str | bytes] = []
+        for record in records:
+            told += [record.code, str(record.format), record.sha256 or "", encode_record(record)]
+        refused: list[bytes] = await self._run(scripts.WRITE, node, str(epoch), *told)
+        return [code.decode() for code in refused]
+
+    async def forget(self, node: str, codes: Sequence[str]) -> None:
+        """As `SharedDirectory.forget`."""
+        await self._run(scripts.FORGET, node, *codes)
+
+    async def claim(
+        self, node: str, epoch: int, room: int, digests: Collection[str]
+    ) -> list[SessionRecord]:
+        """As `SharedDirectory.claim`; records of a newer format are left for newer nodes."""
+        claimed: list[bytes] = await self._run(
+            scripts.CLAIM, node, str(epoch), str(room), str(FORMAT), *sorted(digests)
+        )
+        records = (decode_record(data) for data in claimed)
+        return [record for record in records if record is not None]
+
+    async def _run(self, script: str, *arguments: str | bytes) -> Any:
+        """One step of the directory.
+
+        Raises:
+            DirectoryAwayError: it did not answer, or with an error.
+        """
+        from coredis.exceptions import RedisError  # noqa: PLC0415 - takes 0.3 s
+
+        answer = None
+        try:
+            with trio.fail_after(self._seconds):
+                answer = await self._redis.eval(script, [self._prefix], list(arguments))
+        except* (RedisError, OSError, trio.TooSlowError) as group:
+            error = next(leaves(group))
+            text = " ".join(str(error).split()) or type(error).__name__
+            raise DirectoryAwayError(f"the directory cannot be reached: {text}") from None
+        return answer
+
+
+@asynccontextmanager
+async def open_directory(url: str, prefix: str, ttl_ms: int) -> AsyncIterator[ValkeyDirectory]:
+    """The directory at a URL; it need not be there yet.
+
+    Args:
+        url: redis:// or rediss://.
+        prefix: of all keys.
+        ttl_ms: of leases.
+    """
+    from coredis import Redis  # noqa: PLC0415 - takes 0.3 s
+
+    async with Redis.from_url(url, connect_timeout=ttl_ms / 1000) as redis:
+        yield ValkeyDirectory(redis, prefix, ttl_ms)
+
+
+def _nodes(records: Sequence[bytes]) -> list[NodeRecord]:
+    """Records of nodes; one that this version does not understand is left out."""
+    nodes = []
+    for data in records:
+        try:
+            nodes.append(msgspec.json.decode(data, type=NodeRecord))
+        except msgspec.DecodeError:
+            continue
+    return nodes
+
+
+def _name(node: NodeRecord) -> str:
+    return node.name

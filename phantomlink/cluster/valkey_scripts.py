@@ -1,0 +1,163 @@
+"""What the directory does in one step each, in Lua. Commands of Redis 7.0 and no later ones.
+
+`P` is the prefix of all keys:
+
+- `P:epoch`: the highest epoch that was given;
+- `P:nodes`: record of each node, by name;
+- `P:lease:NODE`: its epoch, for as long as its lease lasts;
+- `P:owners`: NODE EPOCH of all that own sessions; `P:own:NODE EPOCH`: codes of these;
+- `P:s:CODE`: node and epoch of a session's owner; format, sha256 and the record itself.
+
+Each script gets `P` as its only key, so access lists can allow the keys by their pattern.
+"""
+
+from __future__ import annotations
+
+_COMMON = """
+local P = KEYS[1]
+local function raise(epoch)
+  if tonumber(redis.call('GET', P .. ':epoch') or '0') < tonumber(epoch) then
+    redis.call('SET', P .. ':epoch', epoch)
+  end
+end
+local function give(code, node, epoch)
+  local session = P .. ':s:' .. code
+  local was = redis.call('HMGET', session, 'node', 'epoch')
+  if was[1] then redis.call('SREM', P .. ':own:' .. was[1] .. ' ' .. was[2], code) end
+  redis.call('HSET', session, 'node', node, 'epoch', epoch)
+  redis.call('SADD', P .. ':own:' .. node .. ' ' .. epoch, code)
+  redis.call('SADD', P .. ':owners', node .. ' ' .. epoch)
+end
+local function owner(code)
+  local has = redis.call('HMGET', P .. ':s:' .. code, 'node', 'epoch')
+  if not has[1] then return false end
+  if redis.call('GET', P .. ':lease:' .. has[1]) ~= has[2] then return '' end
+  return has[1]
+end
+"""
+
+JOIN = (
+    _COMMON
+    + """
+local node, record, ttl, known = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if redis.call('EXISTS', P .. ':lease:' .. node) == 1 then return 0 end
+raise(known)
+local epoch = redis.call('INCR', P .. ':epoch')
+redis.call('SET', P .. ':lease:' .. node, epoch, 'PX', ttl)
+redis.call('HSET', P .. ':nodes', node, record)
+return epoch
+"""
+)
+
+RENEW = (
+    _COMMON
+    + """
+local node, record, ttl, epoch = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local has = redis.call('GET', P .. ':lease:' .. node)
+if has and has ~= epoch then return {0} end
+raise(epoch)
+redis.call('SET', P .. ':lease:' .. node, epoch, 'PX', ttl)
+redis.call('HSET', P .. ':nodes', node, record)
+local now = redis.call('TIME')
+local answer = {has and 1 or 2, now[1], now[2]}
+local nodes = redis.call('HGETALL', P .. ':nodes')
+for n = 1, #nodes, 2 do
+  if redis.call('EXISTS', P .. ':lease:' .. nodes[n]) == 1 then
+    table.insert(answer, nodes[n + 1])
+  end
+end
+return answer
+"""
+)
+
+LEAVE = (
+    _COMMON
+    + """
+local node, epoch = ARGV[1], ARGV[2]
+if redis.call('GET', P .. ':lease:' .. node) == epoch then
+  redis.call('DEL', P .. ':lease:' .. node)
+  redis.call('HDEL', P .. ':nodes', node)
+end
+"""
+)
+
+CREATE = (
+    _COMMON
+    + """
+local code, node, epoch = ARGV[1], ARGV[2], ARGV[3]
+local has = owner(code)
+if has == false then give(code, node, epoch); return node end
+return has
+"""
+)
+
+FIND = (
+    _COMMON
+    + """
+return owner(ARGV[1])
+"""
+)
+
+WRITE = (
+    _COMMON
+    + """
+local node, epoch, refused = ARGV[1], ARGV[2], {}
+for n = 3, #ARGV, 4 do
+  local code = ARGV[n]
+  local has = redis.call('HMGET', P .. ':s:' .. code, 'node', 'epoch')
+  if has[1] and (has[1] ~= node or tonumber(has[2]) > tonumber(epoch)) then
+    table.insert(refused, code)
+  else
+    give(code, node, epoch)
+    redis.call(
+      'HSET', P .. ':s:' .. code,
+      'format', ARGV[n + 1], 'sha256', ARGV[n + 2], 'record', ARGV[n + 3]
+    )
+  end
+end
+return refused
+"""
+)
+
+FORGET = (
+    _COMMON
+    + """
+local node = ARGV[1]
+for n = 2, #ARGV do
+  local has = redis.call('HMGET', P .. ':s:' .. ARGV[n], 'node', 'epoch')
+  if has[1] == node then
+    redis.call('SREM', P .. ':own:' .. node .. ' ' .. has[2], ARGV[n])
+    redis.call('DEL', P .. ':s:' .. ARGV[n])
+  end
+end
+"""
+)
+
+CLAIM = (
+    _COMMON
+    + """
+local node, epoch, room, format = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local digests, claimed = {}, {}
+for n = 5, #ARGV do digests[ARGV[n]] = true end
+if redis.call('GET', P .. ':lease:' .. node) ~= epoch then return claimed end
+for _, had in ipairs(redis.call('SMEMBERS', P .. ':owners')) do
+  local name, its = string.match(had, '^(.*) (%d+)$')
+  if redis.call('GET', P .. ':lease:' .. name) ~= its then
+    for _, code in ipairs(redis.call('SMEMBERS', P .. ':own:' .. had)) do
+      local has = redis.call('HMGET', P .. ':s:' .. code, 'sha256', 'record', 'format')
+      if not has[2] then
+        redis.call('SREM', P .. ':own:' .. had, code)
+        redis.call('DEL', P .. ':s:' .. code)
+      elseif digests[has[1]] and tonumber(has[3]) <= format and #claimed < room then
+        give(code, node, epoch)
+        table.insert(claimed, has[2])
+      end
+    end
+    if redis.call('EXISTS', P .. ':own:' .. had) == 0 then
+      redis.call('SREM', P .. ':owners', had)
+    end
+  end
+end
+return claimed
+"""
+)

