@@ -65,11 +65,14 @@ class AccessPolicy:
         self._token = None if settings.api_token is None else TokenCheck(settings.api_token)
         # Whoever has the token is no page of somebody else's.
         self._hosts = None if self._token else HostRule(allowed_names(settings))
+        if self._hosts is not None and is_exposed(settings.host):
+            self._hosts.learn_full_name()
 
     def warn_if_exposed(self, address: str) -> None:
         """Say once that a server which listens there lets in everybody, if that is so."""
-        if self._token is None and not self._has_warned and is_exposed(address):
+        if self._hosts is not None and not self._has_warned and is_exposed(address):
             self._has_warned = True
+            self._hosts.learn_full_name()
             logger.warning(WARNING, address)
 
     def check(self, requester: RequestIdentity) -> None:

@@ -9,6 +9,7 @@ a name that no stranger can register, cannot be pointed here by a stranger.
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterable
 
 from phantomlink.settings import Settings
@@ -29,6 +30,22 @@ class HostRule:
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self._names = frozenset(name.lower() for name in names)
+        self._asked: threading.Thread | None = None
+
+    def learn_full_name(self) -> None:
+        """Allow the machine's full name too, as soon as it is known; twice is fine.
+
+        Only for a server that other machines reach anyway: the domain of a full name may be what a
+        network told this machine. Looking it up may wait for a name server, so a thread does.
+        """
+        if self._asked is None:
+            self._asked = threading.Thread(target=self._learn, name="full name", daemon=True)
+            self._asked.start()
+
+    def _learn(self) -> None:
+        name = full_name()
+        if name is not None:
+            self._names |= {name.lower().removesuffix(".")}
 
     def allows(self, host: str) -> bool:
         """Whether a request may call the server so.
@@ -46,6 +63,15 @@ class HostRule:
             or is_ip_address(name)
             or name in self._names
         )
+
+
+def full_name() -> str | None:
+    """The machine's name with its domain, as `hostname -f` has it; None where it has none."""
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), None, flags=socket.AI_CANONNAME)
+    except (OSError, UnicodeError):
+        return None
+    return found[0][3] or None
 
 
 def allowed_names(settings: Settings) -> set[str]:

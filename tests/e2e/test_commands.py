@@ -6,13 +6,18 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
+from phantomlink.access.hosts import full_name
 from tests.commands import finish, start
 from tests.waiting import until
 
@@ -193,17 +198,42 @@ def test_watch_waits_for_a_server(tmp_path, synthetic_recording):
     assert finish(second)[0] == 0
 
 
+def addresses():
+    """Of IPv4, of this machine."""
+    every = [one for found in psutil.net_if_addrs().values() for one in found]
+    return [one for one in every if one.family == socket.AF_INET]
+
+
+def answers(url, host=None):
+    """Whether a server answers to what somebody types; with a name that may not be in the DNS."""
+    request = urllib.request.Request(f"{url}/livez", headers={} if host is None else {"Host": host})
+    try:
+        with urllib.request.urlopen(request, timeout=40) as answer:
+            return answer.status == 200
+    except urllib.error.HTTPError as error:
+        with error:
+            assert error.code == 421
+        return False
+
+
 def test_a_wildcard_is_shown_as_addresses_that_can_be_typed(tmp_path, synthetic_recording):
     ready = tmp_path / "ready.json"
     process = serving(str(synthetic_recording), "--host", "0.0.0.0", "--ready-file", str(ready))
     wait_for(ready)
+    port = json.loads(ready.read_text())["port"]
+    # And the names of this machine, which people know better.
+    for name in ("localhost", socket.gethostname(), full_name() or "localhost"):
+        host = f"{name}:{port}"
+        until(lambda: answers(f"http://127.0.0.1:{port}", host), host)  # noqa: B023
+    # Before the server ends: what it prints is typed.
+    typed = [f"http://{one.address}:{port}" for one in addresses()]
+    assert all(map(answers, typed))
     process.send_signal(signal.SIGTERM)
     _, _, err = finish(process)
     shown = [
         line for line in err.splitlines() if "Listening on" in line or "phantomlink watch" in line
     ]
-    assert "http://127.0.0.1:" in err
-    assert not [line for line in shown if "http://0.0.0.0" in line]
+    assert {url for line in shown for url in re.findall(r"http://[^ /;]+", line)} == set(typed)
 
 
 def test_debug_lines_are_ours(tmp_path, synthetic_recording):

@@ -149,6 +149,33 @@ class TestHosts:
         for host in ("evil.example", "local", "x.local", "rig-3.evil.example"):
             assert rule.allows(host) is ("." not in host), host
 
+    @pytest.mark.parametrize(("host", "allowed"), [("0.0.0.0", True), ("127.0.0.1", False)])
+    def test_the_full_name_where_other_machines_come_in_anyway(self, host, allowed, monkeypatch):
+        """Where they do not, its domain may be one that a network has made up."""
+        info = (socket.AF_INET, socket.SOCK_STREAM, 6, "Rig-3.Lab.Example", ("192.0.2.7", 0))
+        monkeypatch.setattr(socket, "gethostname", lambda: "rig-3")
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, flags: [info])
+        policy = AccessPolicy(Settings(host=host))
+        if allowed:
+            policy._hosts._asked.join()
+        else:
+            assert policy._hosts._asked is None
+        assert policy._hosts.allows("rig-3.lab.example:8000") is allowed
+        assert not policy._hosts.allows("other.lab.example")
+        # Behind a server that binds the port itself, it is known with the first request.
+        policy.warn_if_exposed("192.0.2.7")
+        policy._hosts._asked.join()
+        assert policy._hosts.allows("rig-3.lab.example:8000")
+
+    def test_no_full_name_is_no_failure(self, monkeypatch):
+        def unknown(*_, flags):
+            raise socket.gaierror(-2, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        policy = AccessPolicy(Settings(host="0.0.0.0"))
+        policy._hosts._asked.join()
+        assert not policy._hosts.allows("rig-3.lab.example")
+
     @given(st.text(max_size=60))
     def test_nothing_breaks_it(self, host):
         assert HostRule().allows(host) in (True, False)
