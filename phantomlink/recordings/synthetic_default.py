@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Part of the name, so that a version that makes other data does not play an old file.
 _SYNTHETIC_VERSION = 1
+_MAKING = "No recording was named: making a synthetic one, once, in %s"
 
 
 def plays_synthetic(settings: Settings, wanted: str | None) -> bool:
@@ -36,13 +37,26 @@ def synthetic_recording() -> Path:
     Raises:
         RecordingError: it cannot be made.
     """
-    path = _path()
+    path = synthetic_path()
     if path.exists():
         logger.info("No recording was named: playing the synthetic one, %s", path)
     else:
+        logger.info(_MAKING, path)
         with _making(path):
             pass
     return path
+
+
+def make_synthetic() -> None:
+    """Make the synthetic recording where it is not there, without a word; takes some seconds.
+
+    Raises:
+        RecordingError: it cannot be made.
+    """
+    path = synthetic_path()
+    if not path.exists():
+        with _making(path, stderr=subprocess.DEVNULL):
+            pass
 
 
 @contextmanager
@@ -52,17 +66,17 @@ def made_meanwhile(settings: Settings, wanted: str | None) -> Iterator[None]:
     Raises:
         RecordingError: it cannot be made.
     """
-    path = _path()
+    path = synthetic_path()
     if path.exists() or not plays_synthetic(settings, wanted):
         yield
         return
+    logger.info(_MAKING, path)
     with _making(path):
         yield
 
 
 @contextmanager
-def _making(path: Path) -> Iterator[None]:
-    logger.info("No recording was named: making a synthetic one, once, in %s", path)
+def _making(path: Path, stderr: int | None = None) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -71,7 +85,7 @@ def _making(path: Path) -> Iterator[None]:
             "name a recording, or set XDG_CACHE_HOME to a folder that can be written"
         ) from error
     command = [sys.executable, "-m", "phantomlink", "synth", str(path), "--overwrite"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as maker:
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr) as maker:
         try:
             yield
             code = maker.wait()
@@ -84,5 +98,6 @@ def _making(path: Path) -> Iterator[None]:
         )
 
 
-def _path() -> Path:
+def synthetic_path() -> Path:
+    """Where the synthetic recording is, or will be: in the user's cache directory."""
     return platformdirs.user_cache_path("phantomlink") / f"synthetic-v{_SYNTHETIC_VERSION}.nwb"

@@ -30,6 +30,7 @@ from phantomlink.recordings.catalogue.describe import describe
 from phantomlink.recordings.catalogue.facts import Facts, FactsCache, facts_of
 from phantomlink.recordings.identity import FileIdentity
 from phantomlink.recordings.recording import Recording, open_recording
+from phantomlink.recordings.synthetic_default import make_synthetic
 
 logger = logging.getLogger(__name__)
 
@@ -268,6 +269,10 @@ class Datasets:
             )
         thread = trio.CapacityLimiter(1)
         try:
+            if dataset.is_to_make:
+                await trio.to_thread.run_sync(
+                    make_synthetic, limiter=self._children, abandon_on_cancel=True
+                )
             await trio.to_thread.run_sync(
                 partial(describe, dataset.path, dataset.options, self.facts_cache),
                 limiter=self._children,

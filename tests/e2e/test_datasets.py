@@ -18,6 +18,10 @@ from tests.archive import PATH, Archive, running
 from tests.nwb_files import write_nwb
 from tests.servers import live_server
 
+CREATE_SYNTHETIC = (
+    "/api/sessions/create",
+    {"custom_code": "made", "dataset": "synthetic-v1"},
+)
 UNITS = {"one": 4, "two": 6, "three": 8}
 
 
@@ -187,6 +191,19 @@ def test_overview_units_and_psth(server):
         assert (status, said in answer["detail"]) == (422, True), answer
     assert server.get("/api/datasets/far/overview")[0] == 409
     assert server.get("/api/datasets/broken/units")[0] == 503
+
+
+def test_the_synthetic_recording_is_made_when_it_is_first_asked_for(server):
+    listed, _ = cards(server)
+    assert listed["synthetic-v1"]["phantomlink"]["state"] == "available"
+    ended_by = time.monotonic() + 120
+    while (created := server.post(*CREATE_SYNTHETIC))[0] != 200:
+        assert (created[0], "is being opened" in created[1]["detail"]) == (503, True)
+        assert time.monotonic() < ended_by
+    metadata, packets = first_messages(server, "/stream/binary/made")
+    assert (metadata["dataset"], metadata["num_channels"]) == ("synthetic-v1", 142)
+    assert [packet["packet_id"] for packet in packets] == [0, 1]
+    assert cards(server)[0]["synthetic-v1"]["phantomlink"]["is_synthetic"] is True
 
 
 def test_a_card_as_croissant(server):

@@ -101,7 +101,7 @@ def test_names_of_files(data, tmp_path):
     told.touch()
     found = find_datasets(data, first=[(told, SEARCH), (data / "a.nwb", SEARCH)])
     names = [name for name, dataset in found.items() if dataset.path is not None]
-    assert names == ["elsewhere~c", "data~a", "b", "sub~a", "sub~c"]
+    assert names == ["elsewhere~c", "data~a", "b", "sub~a", "sub~c", "synthetic-v1"]
     assert found.default == "elsewhere~c"
     assert found["mc_rtt"].path is None
     assert found.named("b").path == data / "b.h5"

@@ -47,6 +47,8 @@ def local_card(dataset: Dataset, cache: FactsCache, *, opens: bool) -> dict[str,
         return card_of(dataset, None, state="listed", reason=dataset.problem)
     if dataset.problem is not None:
         return card_of(dataset, None, state="broken", reason=dataset.problem)
+    if dataset.is_to_make:
+        return card_of(dataset, None, state="available", reason="is made when it is first played")
     try:
         size = FileIdentity.of(dataset.path).size
         facts = (

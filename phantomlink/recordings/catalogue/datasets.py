@@ -12,6 +12,7 @@ from phantomlink.files.shown import shown
 from phantomlink.recordings.catalogue.entries import Entry, read_entries, read_sidecar
 from phantomlink.recordings.formats import SUFFIXES
 from phantomlink.recordings.options import SEARCH, SeriesOptions
+from phantomlink.recordings.synthetic_default import synthetic_path
 
 _MAX_FILES = 10_000
 
@@ -33,6 +34,11 @@ class Dataset:
     entry: Entry
     options: SeriesOptions = SEARCH
     problem: str | None = None
+
+    @property
+    def is_to_make(self) -> bool:
+        """Whether it is the synthetic recording, and has still to be made; looks at the disk."""
+        return self.path == synthetic_path() and not self.path.exists()
 
 
 class UnknownDatasetError(NotFoundError):
@@ -91,6 +97,8 @@ def find_datasets(
 ) -> Catalogue:
     """Every file that can be played, and the entries of catalogues that could be fetched.
 
+    The synthetic recording is among them, though it may still have to be made.
+
     Args:
         data_dir: its recordings, those of its folders, and its `catalog.toml`.
         first: files that come before them, the default one first, with what was told of them;
@@ -105,6 +113,7 @@ def find_datasets(
     folders = (data_dir, *more_folders)
     there = {_key(path): path for folder in folders for path in recordings_in(folder)}
     paths = [path for path, _ in first]
+    there.setdefault(_key(synthetic_path()), synthetic_path())
     paths += [path for key, path in there.items() if key not in told]
     found = []
     for path, name in zip(paths, _names(paths), strict=True):
