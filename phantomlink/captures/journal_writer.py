@@ -60,9 +60,16 @@ class JournalWriter:
         self._descriptor: int | None = self._open()
 
     def write(self, records: Iterable[Record]) -> None:
-        """Append records. Anything may be lost until `sync`."""
+        """Append records, all or none. Anything may be lost until `sync`."""
         data = b"".join(frame(record.body()) for record in records)
-        _write(self._open_descriptor, data)
+        descriptor = self._open_descriptor
+        begins = os.lseek(descriptor, 0, os.SEEK_CUR)
+        try:
+            _write(descriptor, data)
+        except OSError:
+            # What follows half a record cannot be read.
+            os.ftruncate(descriptor, os.lseek(descriptor, begins, os.SEEK_SET))
+            raise
         self.n_bytes += len(data)
 
     def learned(self, header: Header) -> None:

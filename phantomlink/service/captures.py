@@ -8,7 +8,7 @@ from pathlib import Path
 from phantomlink.access.exposure import is_exposed
 from phantomlink.errors import ForbiddenError
 from phantomlink.outputs.capture.captures import Captures
-from phantomlink.outputs.capture.running import CaptureLimits
+from phantomlink.outputs.capture.limits import CaptureLimits
 from phantomlink.settings import Settings
 
 _MB = 1_000_000

@@ -17,7 +17,7 @@ from phantomlink.captures.records import Answer, Control, Marker, Sent
 from phantomlink.cli import main
 from phantomlink.client import connect
 from phantomlink.outputs.capture.captures import Captures
-from phantomlink.outputs.capture.running import CaptureLimits
+from phantomlink.outputs.capture.limits import CaptureLimits
 from phantomlink.recordings.recording import open_recording
 from phantomlink.settings import Settings
 from tests.captures import AT_40

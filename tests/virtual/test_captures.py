@@ -17,8 +17,9 @@ from phantomlink.engine.parts import blind_parts
 from phantomlink.engine.session import Session
 from phantomlink.errors import CaptureConflictError, CaptureError, CaptureRoomError, DiskFullError
 from phantomlink.outputs.capture.captures import Captures
+from phantomlink.outputs.capture.limits import CaptureLimits, FolderUse
 from phantomlink.outputs.capture.recorder import Recorder
-from phantomlink.outputs.capture.running import CaptureLimits, RunningCapture, make_capture_id
+from phantomlink.outputs.capture.running import RunningCapture, make_capture_id
 from phantomlink.perturbation import PRESETS
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.trials import Filter
@@ -111,7 +112,7 @@ async def written(capture):
     async def write():
         while True:
             await trio.sleep(0.1)
-            assert capture.write() is None
+            capture.write()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(write)
@@ -151,7 +152,7 @@ async def test_whatever_steers_it_every_packet_is_kept(autojump_clock, recording
                 sink_again = listen(session, wanted)
                 await trio.sleep(1)
         capture.detach("enough")
-        capture.finish(None)
+        capture.finish()
     found = verified(recording, capture.path)
     assert found.is_equal, found.differences
     kept = numbers(Journal(capture.path).records())
@@ -170,10 +171,10 @@ async def test_a_disk_that_stands_still_tears_it_and_the_gaps_add_up(
         capture = begun(session, tmp_path)
         n_before = len(sink.packets)
         await trio.sleep(5)  # nobody writes
-        assert capture.write() is None
+        capture.write()
         await trio.sleep(1)
         capture.detach("enough")
-        capture.finish(None)
+        capture.finish()
         assert sink.sequence == list(range(len(sink.packets))), "nobody else notices"
     assert (capture.state, capture.lost_packets) == ("torn", 120)
     records = list(Journal(capture.path).records())
@@ -188,11 +189,10 @@ async def test_a_limit_tears_it(autojump_clock, recording, tmp_path):
         listen(session)
         capture = begun(session, tmp_path, limits=CaptureLimits(2000, 10**9, 0))
         await trio.sleep(1)
-        assert capture.write() is None
-        why = capture.sync()
-        assert "CAPTURE_MAX_MB" in why
-        capture.detach(why)
-        capture.finish(why)
+        capture.write()
+        capture.sync(FolderUse(0, 0))
+        assert capture.is_over
+        capture.finish()
     assert capture.state == "torn"
     assert "CAPTURE_MAX_MB" in end_of(capture.path).reason
 
@@ -214,7 +214,7 @@ async def test_a_captured_session_is_in_use_and_its_end_ends_the_capture(
         assert capture.is_over
         assert capture.reason == "session deleted"
         assert not session.is_in_use
-        capture.finish(None)
+        capture.finish()
     assert end_of(capture.path).reason == "session deleted"
 
 

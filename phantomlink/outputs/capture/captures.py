@@ -1,11 +1,12 @@
 """All captures of a server: those that run, and those that lie in its folder.
 
-One task writes for all of them, ten times a second and in a thread of its own; another sees once
+One task writes for all of them, four times a second and in a thread of its own; another sees once
 a second, in another thread, that what was written is on the disk: a disk that is slow holds up
-neither what comes next nor anything else. What became of a finished capture is kept in a JSON
-file beside its journal; a journal without one is of a process that died. A finished one is read in
-another process, which makes its NWB file: what it tells is kept too, and what has not been read is
-so at the next start.
+neither what comes next nor anything else. Each does so for all captures in one go: a thread that
+is asked for each of them costs the process more than what it has to write. What became of a
+finished capture is kept in a JSON file beside its journal; a journal without one is of a process
+that died. A finished one is read in another process, which makes its NWB file: what it tells is
+kept too, and what has not been read is so at the next start.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,15 +42,16 @@ from phantomlink.outputs.capture.infos import (
     keep,
     read_info,
 )
+from phantomlink.outputs.capture.limits import CaptureLimits, FolderUse
 from phantomlink.outputs.capture.lsl_form import LslForms
-from phantomlink.outputs.capture.running import CaptureLimits, RunningCapture, shown_session
+from phantomlink.outputs.capture.running import RunningCapture, shown_session
 from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_WRITE_SECONDS = 0.1
+_WRITE_SECONDS = 0.25
 _SYNC_SECONDS = 1.0
 
 
@@ -136,7 +138,7 @@ class Captures:
         capture = self._running.get(capture_id)
         if capture is not None:
             capture.detach("stopped")
-            await self._finish(capture, None)
+            await self._finish(capture)
         return self.get(capture_id)
 
     def get(self, capture_id: str) -> CaptureInfo:
@@ -198,7 +200,7 @@ class Captures:
         running = self._running.get(capture_id)
         if running is not None:
             running.detach("deleted")
-            await self._finish(running, None, converts=False)
+            await self._finish(running, converts=False)
         info = self.get(capture_id)
         if self._conversions.is_busy(capture_id):
             raise CaptureConflictError(f"capture {capture_id} is being converted: ask again")
@@ -236,33 +238,36 @@ class Captures:
             with trio.CancelScope(shield=True):
                 for capture in list(self._running.values()):
                     capture.detach("the server is going away")
-                    await self._finish(capture, None)
+                    await self._finish(capture)
 
     async def _sync_forever(self) -> None:
         while True:
             await self._has_work.wait()
             await trio.sleep(_SYNC_SECONDS)
-            for capture in list(self._running.values()):
-                why = await trio.to_thread.run_sync(capture.sync, limiter=self._sync_thread)
-                if why is not None and not capture.is_over:
-                    capture.detach(why)
-                    await self._finish(capture, why)
+            running = list(self._running.values())
+            await trio.to_thread.run_sync(self._sync_now, running, limiter=self._sync_thread)
+
+    def _sync_now(self, captures: Iterable[RunningCapture]) -> None:
+        try:
+            use = FolderUse.of(self._folder)
+        except OSError as error:
+            for capture in captures:
+                capture.fail(error)
+        else:
+            for capture in captures:
+                capture.sync(use)
 
     async def _write_all(self) -> None:
         for capture in list(self._running.values()):
             if capture.is_over:
-                await self._finish(capture, None)
-                continue
-            why = await trio.to_thread.run_sync(capture.write, limiter=self._thread)
-            if why is not None:
-                capture.detach(why)
-                await self._finish(capture, why)
+                await self._finish(capture)
+        # One that is stopped from here on is finished behind this, in the same thread.
+        going_on = [capture for capture in self._running.values() if not capture.is_over]
+        await trio.to_thread.run_sync(_write_now, going_on, limiter=self._thread)
 
-    async def _finish(
-        self, capture: RunningCapture, torn: str | None, *, converts: bool = True
-    ) -> None:
+    async def _finish(self, capture: RunningCapture, *, converts: bool = True) -> None:
         """Write the end of a capture that takes no more packets."""
-        await trio.to_thread.run_sync(self._finish_now, capture, torn, limiter=self._thread)
+        await trio.to_thread.run_sync(self._finish_now, capture, limiter=self._thread)
         if self._running.pop(capture.capture_id, None) is None:
             return  # somebody else has, meanwhile
         if capture.state != "complete":
@@ -298,10 +303,10 @@ class Captures:
         if self._dataset_found is not None and "nwb" in conversion.outs:
             await self._dataset_found()
 
-    def _finish_now(self, capture: RunningCapture, torn: str | None) -> None:
+    def _finish_now(self, capture: RunningCapture) -> None:
         if capture.state != RUNNING:
             return
-        capture.finish(torn)
+        capture.finish()
         self._remember(info_of(capture))
 
     def _check(self, session: Session, wanted: Filter) -> None:
@@ -359,3 +364,8 @@ class Captures:
             except (CaptureError, OSError, ValueError, TypeError) as error:
                 logger.warning("%s is left alone: %s", path, error)
         return found
+
+
+def _write_now(captures: Iterable[RunningCapture]) -> None:
+    for capture in captures:
+        capture.write()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import secrets
-import shutil
 import string
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -20,38 +18,24 @@ from phantomlink.captures.source import about_source
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import is_private
 from phantomlink.engine.silent_listener import SilentListener
+from phantomlink.outputs.capture.limits import CaptureLimits, FolderUse
 from phantomlink.outputs.capture.lsl_form import NO_LSL_FORM, LslForm
 from phantomlink.outputs.capture.recorder import Recorder, perturbation_of
 from phantomlink.outputs.decoders.kind import scores_of
 from phantomlink.recordings.trials import Filter
 
 _QUEUE_SECONDS = 2.0
-# Between a few packets that are packed in the thread: a tick that is due waits for those at most.
+# Between some packets that are packed in the thread, of 4 us each: a tick that is due waits for
+# those at most.
 _YIELD_SECONDS = 150e-6
-_PACKED_AT_ONCE = 4
-_CANNOT = "it cannot be written"
-_MB = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureLimits:
-    """How much captures may write.
-
-    Attributes:
-        max_bytes: of one capture.
-        total_bytes: of all that lies in the folder.
-        min_free_bytes: that stay free on the disk.
-    """
-
-    max_bytes: int
-    total_bytes: int
-    min_free_bytes: int
+_PACKED_AT_ONCE = 16
 
 
 class RunningCapture:
     """A capture of one playhead of a session.
 
-    Made on the event loop; `write` and `finish` are called in one thread.
+    Made on the event loop; `write` and `finish` are called in one thread, `sync` in another. What
+    fails there ends it: `is_over` says so.
 
     Args:
         session: that is captured; it is kept from eviction meanwhile.
@@ -97,7 +81,8 @@ class RunningCapture:
         self.first_packet_id: int | None = None
         self.last_packet_id: int | None = None
         self._limits = limits
-        self._folder = folder
+        self._failed: str | None = None
+        self._batch: list[Record] = []
         self._began = time.monotonic()
         self._until = self._began + max_seconds if math.isfinite(max_seconds) else math.inf
         self._ended = math.inf
@@ -138,7 +123,9 @@ class RunningCapture:
     def is_over(self) -> bool:
         """Whether it is to be finished: asked for, or for a reason of its own."""
         if not self.reason:
-            if self._recorder.ended is not None:
+            if self._failed is not None:
+                self.detach(self._failed)
+            elif self._recorder.ended is not None:
                 self.detach(self._recorder.ended)
             elif time.monotonic() >= self._until:
                 self.detach("as long as was asked for")
@@ -152,55 +139,65 @@ class RunningCapture:
             self._attached.close()
             self._recorder.finish()
 
-    def write(self) -> str | None:
-        """Write what has come; why that cannot go on, or None. In the thread that writes."""
+    def write(self) -> None:
+        """Write what has come. In the thread that writes."""
         try:
             self._write()
             self._know_source()
             self._writer.next_segment_if_due()
             self._writer.compress_some()
         except OSError as error:
-            return _cannot_write(error)
-        return None
+            self.fail(error)
 
-    def sync(self) -> str | None:
-        """See that what was written is on the disk; why it cannot go on. In any other thread."""
-        try:
-            self._writer.sync()
-            return self._over_limit()
-        except OSError as error:
-            return _cannot_write(error)
-
-    def finish(self, torn: str | None) -> None:
-        """Write the rest and the end. In the thread, after `detach`.
+    def sync(self, use: FolderUse) -> None:
+        """See that what was written is on the disk. In another thread.
 
         Args:
-            torn: why it is not whole; None when nothing is known to be missing.
+            use: of the folder, a moment ago.
         """
         try:
-            if torn is None or not torn.startswith(_CANNOT):
-                self._write()
-            if torn is None and self.lost_packets:
-                torn = f"{self.lost_packets} packets are missing: the disk was too slow"
-            if torn is None and self._recorder.lost_answers:
-                torn = f"{self._recorder.lost_answers} predictions are missing: there were too many"
+            self._writer.sync()
+        except OSError as error:
+            self.fail(error)
+        self._failed = self._failed or self._limits.exceeded(self.n_bytes, use)
+
+    def fail(self, error: OSError) -> None:
+        """It cannot be written. In any thread."""
+        self._failed = self._failed or f"it cannot be written: {error.strerror or error}"
+
+    def finish(self) -> None:
+        """Write the rest and the end. In the thread that writes, after `detach`."""
+        try:
+            self._write()
+            torn = self._failed or self._missing()
             state = "complete" if torn is None else "torn"
             self.reason = torn or self.reason
             self._writer.finish(End(state, self.reason, self.packets, self.lost_packets))
             self.state = state
         except OSError as error:
+            self.fail(error)
             self._writer.abandon()
-            self.state = "torn"
-            self.reason = torn or _cannot_write(error)
+            unwritten = [*self._batch, *self._recorder.take()]
+            self.lost_packets += sum(isinstance(record, Sent) for record in unwritten)
+            self.state, self.reason = "torn", self._failed or ""
+
+    def _missing(self) -> str | None:
+        if self.lost_packets:
+            return f"{self.lost_packets} packets are missing: the disk was too slow"
+        if self._recorder.lost_answers:
+            return f"{self._recorder.lost_answers} predictions are missing: there were too many"
+        return None
 
     def _write(self) -> None:
         records = self._recorder.take()
-        while some := list(islice(records, _PACKED_AT_ONCE)):
-            self._writer.write(some)
-            for record in some:
+        # Those that could not be written are tried once more at the end.
+        while batch := self._batch or list(islice(records, _PACKED_AT_ONCE)):
+            self._batch = batch
+            self._writer.write(batch)
+            self._batch = []
+            for record in batch:
                 self._count(record)
-            if len(some) == _PACKED_AT_ONCE:
-                time.sleep(_YIELD_SECONDS)
+            time.sleep(_YIELD_SECONDS)
 
     def _count(self, record: Record) -> None:
         if isinstance(record, Sent):
@@ -216,16 +213,6 @@ class RunningCapture:
         if self._header.sha256 is None and sha256 is not None:
             self._header = self._make_header()
             self._writer.learned(self._header)
-
-    def _over_limit(self) -> str | None:
-        limits = self._limits
-        if self.n_bytes > limits.max_bytes:
-            return f"it has {limits.max_bytes // _MB} MB, as much as one may (CAPTURE_MAX_MB)"
-        if shutil.disk_usage(self._folder).free < limits.min_free_bytes:
-            return f"less than {limits.min_free_bytes // _MB} MB are free (CAPTURE_MIN_FREE_MB)"
-        if bytes_in(self._folder) > limits.total_bytes:
-            return f"all captures have {limits.total_bytes // _MB} MB (CAPTURE_TOTAL_MB)"
-        return None
 
     def _make_header(self) -> Header:
         session = self.session
@@ -256,10 +243,6 @@ class RunningCapture:
         )
 
 
-def _cannot_write(error: OSError) -> str:
-    return f"{_CANNOT}: {error.strerror or error}"
-
-
 def shown_session(session: Session) -> str:
     """The code of a session as its captures have it: none of a private one."""
     return "" if is_private(session.code) else session.code
@@ -270,14 +253,3 @@ def make_capture_id(code: str) -> str:
     when = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     letters = "".join(secrets.choice(string.ascii_lowercase) for _ in range(4))
     return f"{when}-{secrets.token_hex(16) if is_private(code) else code}-{letters}"
-
-
-def bytes_in(folder: Path) -> int:
-    """Of the files in a folder."""
-    total = 0
-    for path in folder.iterdir():
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue  # finished meanwhile
-    return total
