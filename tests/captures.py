@@ -16,7 +16,7 @@ from phantomlink.captures.records import (
 )
 from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.perturbed import AppliedPerturbation, SentRows
-from phantomlink.outputs.capture.lsl_form import stream_json
+from phantomlink.outputs.capture.described import stream_json
 from phantomlink.outputs.lsl.stream_description import StreamDescription, session_streams
 from phantomlink.recordings.recording import Recording
 from phantomlink.settings import Settings
@@ -85,6 +85,7 @@ def write_journal(
     folder: Path, header: Header, records: list[Record], end: End | None = None, **options
 ) -> Path:
     writer = JournalWriter(folder, header, **options)
+    writer.open()
     for record in records:
         writer.write([record])
         if options:

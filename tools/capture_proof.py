@@ -1,11 +1,10 @@
-"""Try to make a capture lie: steer it, kill its server, fill its disk; then compare every packet.
+"""Try to make a capture lie: steer it, kill its server; then compare every packet.
 
     python tools/capture_proof.py steer --seconds 600     # preset extreme, faults, pauses, seeks
     python tools/capture_proof.py kill --times 50         # kill -9 at random moments
-    python tools/capture_proof.py disk --folder /mnt/tiny # on a file system of some MB
 
-Each prints one line for what held, and ends with an AssertionError where something did not. When
-packets left is compared by `capture_cost.py`.
+Each prints one line for what held, and ends with an AssertionError where something did not. Disks
+that fail are tried by `capture_disks.py`; when packets left is compared by `capture_cost.py`.
 """
 
 from __future__ import annotations
@@ -46,8 +45,8 @@ _FAULTS = [
     {"kind": "packet_reorder", "probability": 0.02},
     {"kind": "jitter", "std_ms": 2},
 ]
-_CODE = "proof"
-_CAPTURES = "/api/captures"
+CODE = "proof"
+CAPTURES = "/api/captures"
 
 
 def main() -> int:
@@ -64,9 +63,6 @@ def main() -> int:
     killed.add_argument("--times", type=int, default=10)
     killed.add_argument("--seed", type=int, default=0)
     killed.set_defaults(run=lambda given, folder: kill(folder, given.times, given.seed))
-    full = commands.add_parser("disk")
-    full.add_argument("--folder", type=Path, required=True, help="of a small file system")
-    full.set_defaults(run=lambda given, folder: fill(folder, given.folder))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         arguments.run(arguments, Path(folder))
@@ -79,12 +75,12 @@ def steer(folder: Path, seconds: float, seed: int) -> None:
     with serving(source, folder / "captures") as server:
         rest = rest_of(server)
         transforms = [*PRESETS["extreme"].as_json()["transforms"], *_FAULTS]
-        body = {"custom_code": _CODE, "perturbation": {"transforms": transforms}, "seed": seed}
+        body = {"custom_code": CODE, "perturbation": {"transforms": transforms}, "seed": seed}
         rest.call("POST", "/api/sessions/create", body)
         with answering(server, "first"), answering(server, "second"):
-            capture_id = rest.call("POST", _CAPTURES, {"session": _CODE})["id"]
+            capture_id = rest.call("POST", CAPTURES, {"session": CODE})["id"]
             n_steps = _steer_for(rest, seconds, random.Random(seed))
-            ended = rest.call("POST", f"{_CAPTURES}/{capture_id}/stop")
+            ended = rest.call("POST", f"{CAPTURES}/{capture_id}/stop")
         paths = {}
         for form, ending in (
             ("nwb", "nwb"),
@@ -177,14 +173,14 @@ def kill(folder: Path, times: int, seed: int) -> None:
                 assert verify_nwb_if_there(captures / f"{begun}.nwb", source, found)
                 assert len(list(captures.glob(f"{begun}*.plj*"))) == 1
                 missing += found["lost_packets"]
-                rest.call("DELETE", f"{_CAPTURES}/{begun}")
+                rest.call("DELETE", f"{CAPTURES}/{begun}")
             if n == times:
                 break
-            rest.call("POST", "/api/sessions/create", {"custom_code": _CODE, "speed": 4})
-            body = {"session": _CODE, "keeps_playing": True}
-            begun = str(rest.call("POST", _CAPTURES, body)["id"])
+            rest.call("POST", "/api/sessions/create", {"custom_code": CODE, "speed": 4})
+            body = {"session": CODE, "keeps_playing": True}
+            begun = str(rest.call("POST", CAPTURES, body)["id"])
             time.sleep(rng.uniform(0.15, 2.5))
-            at_least = rest.call("GET", f"{_CAPTURES}/{begun}")["packets"]
+            at_least = rest.call("GET", f"{CAPTURES}/{begun}")["packets"]
             server.process.kill()
             server.process.wait()
     print(f"killed {times} times: each capture recovered whole records, verified and converted")
@@ -198,33 +194,6 @@ def verify_nwb_if_there(path: Path, source: Path, found: dict[str, Any]) -> bool
     return verified.is_equal and verified.state == "recovered"
 
 
-def fill(folder: Path, small: Path) -> None:
-    """Fill a small disk: the capture is torn and says why, and no client loses a packet."""
-    source, captures = synthesized(folder, 60), small / "captures"
-    with serving(source, captures) as server:
-        rest = rest_of(server)
-        rest.call("POST", "/api/sessions/create", {"custom_code": _CODE, "speed": 10})
-        numbers: list[int] = []
-        with connect(server.http, session=_CODE) as stream:
-            capture_id = rest.call("POST", _CAPTURES, {"session": _CODE})["id"]
-            packets, state = iter(stream), "running"
-            while state == "running":
-                numbers += [next(packets).sequence_number for _ in range(200)]
-                state = rest.call("GET", f"{_CAPTURES}/{capture_id}")["state"]
-            numbers += [next(packets).sequence_number for _ in range(400)]
-        found = read(rest, capture_id)
-    assert state == "torn"
-    assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "a client lost packets"
-    for path in captures.glob("*.plj"):
-        verified = verify_file(path, source)
-        assert verified.is_equal
-        assert verified.state != "complete"
-    for path in captures.glob("*.nwb"):
-        assert verify_file(path, source).is_equal
-    assert not list(captures.glob("*.xdf"))
-    print(f"full: {found['packets']} packets kept, torn: {found['reason']}; {found['problems']}")
-
-
 def _steer_for(rest: Rest, seconds: float, rng: random.Random) -> int:
     end, n = time.monotonic() + seconds, 0
     time.sleep(1)
@@ -232,14 +201,14 @@ def _steer_for(rest: Rest, seconds: float, rng: random.Random) -> int:
         n += 1
         what = rng.choice(["pause", "seek", "seek", "speed"])
         if what == "pause":
-            rest.call("POST", f"/api/control/{_CODE}/pause")
+            rest.call("POST", f"/api/control/{CODE}/pause")
             time.sleep(rng.uniform(0.0, 0.5))
-            rest.call("POST", f"/api/control/{_CODE}/resume")
+            rest.call("POST", f"/api/control/{CODE}/resume")
         elif what == "seek":
-            rest.call("POST", f"/api/control/{_CODE}/seek", {"packet_id": rng.randrange(7000)})
+            rest.call("POST", f"/api/control/{CODE}/seek", {"packet_id": rng.randrange(7000)})
         else:
             speed = rng.choice([0.5, 1, 2, 3])
-            rest.call("POST", f"/api/control/{_CODE}/speed", {"speed": speed})
+            rest.call("POST", f"/api/control/{CODE}/speed", {"speed": speed})
         time.sleep(rng.uniform(0.1, min(4.0, seconds / 4)))
     return n
 
@@ -250,7 +219,7 @@ def answering(server: LiveServer, decoder: str) -> Iterator[None]:
     is_over = threading.Event()
 
     def answer() -> None:
-        with suppress(ClientError), connect(server.http, session=_CODE) as stream:
+        with suppress(ClientError), connect(server.http, session=CODE) as stream:
             for packet in stream:
                 stream.predict(packet, 1.0, float(packet.packet_id), decoder=decoder)
                 if is_over.is_set():
@@ -286,7 +255,7 @@ def read(rest: Rest, capture_id: str) -> dict[str, Any]:
     """What is known of a capture once its journal has been read."""
 
     def looked() -> dict[str, Any] | None:
-        found = rest.call("GET", f"{_CAPTURES}/{capture_id}")
+        found = rest.call("GET", f"{CAPTURES}/{capture_id}")
         return found if "journal" in found["formats"] and _is_settled(found) else None
 
     return until(looked)
@@ -299,7 +268,7 @@ def _is_settled(found: dict[str, Any]) -> bool:
 def download(rest: Rest, capture_id: str, form: str, path: Path) -> None:
     """Have a form of a capture."""
     with path.open("wb") as file:
-        until(lambda: rest.download(f"{_CAPTURES}/{capture_id}/file", file, {"format": form}))
+        until(lambda: rest.download(f"{CAPTURES}/{capture_id}/file", file, {"format": form}))
 
 
 def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:

@@ -93,7 +93,7 @@ def verify_file(path: Path, named: Path | None) -> Verified:
     if path.suffix == ".json":
         recipe = read_recipe(path)
         with find_source(recipe.said["sha256"], folders, named) as recording:
-            return _verify_recipe(recipe, SourcePackets(recording, recipe.rate_hz))
+            return _verify_recipe(recipe, SourcePackets(recording, recipe.rate_hz, recipe.blind))
     if path.suffix == ".nwb":
         return _verify_nwb(NwbCapture(path), folders, named)
     journal = Journal(path)
@@ -104,7 +104,7 @@ def verify_file(path: Path, named: Path | None) -> Verified:
             pass
         header = journal.header
     with find_source(header.sha256, folders, named) as recording:
-        source = SourcePackets(recording, header.rate_hz)
+        source = SourcePackets(recording, header.rate_hz, header.blind)
         if header.unit_ids != source.bins.unit_ids:
             raise CaptureError(f"{path}: its units are not those of {recording.path}")
         found = Verifier(header, source).verify(journal.records())
@@ -114,7 +114,7 @@ def verify_file(path: Path, named: Path | None) -> Verified:
 def _verify_nwb(capture: NwbCapture, folders: list[Path], named: Path | None) -> Verified:
     header = capture.header
     with find_source(header.sha256, folders, named) as recording:
-        source = SourcePackets(recording, header.rate_hz)
+        source = SourcePackets(recording, header.rate_hz, header.blind)
         if header.unit_ids != source.bins.unit_ids:
             raise CaptureError(f"{capture.path}: its units are not those of {recording.path}")
         found = Verifier(header, source, FIELDS).verify(capture.records())

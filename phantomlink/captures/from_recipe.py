@@ -43,7 +43,7 @@ def convert_recipe(path: Path, out: Path, named: Path | None, *, overwrite: bool
     recipe = read_recipe(path)
     said = recipe.said
     with find_source(said["sha256"], [load_settings().data_directory], named) as recording:
-        source = SourcePackets(recording, recipe.rate_hz)
+        source = SourcePackets(recording, recipe.rate_hz, recipe.blind)
         header = _header(said, source, path.name.partition(".")[0])
         digest = hashlib.sha256()
         records = list(_records(recipe, source, header, digest.update))
@@ -75,8 +75,9 @@ def _header(said: Mapping[str, Any], source: SourcePackets, name: str) -> Header
         perturbation_id=None if applied is None else applied.perturbation_id,
         seed=said["seed"],
         clock=(0, 0),
-        trials=[trial.as_json() for trial in recording.trials],
+        trials=[trial.as_json() for trial in source.bins.trials],
         about=about_source(recording),
+        blind=tuple(said.get("blind", ())),
     )
 
 

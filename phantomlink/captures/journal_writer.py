@@ -45,8 +45,8 @@ class JournalWriter:
         path: of the file that is the capture in the end.
         n_bytes: of all its records so far, as they are written.
 
-    Raises:
-        OSError: it cannot be written; what was written before stays as it is.
+    Nothing is touched before `open`. Any of its methods raises OSError where it cannot write; what
+    was written before stays as it is.
     """
 
     def __init__(self, folder: Path, header: Header, segment_bytes: int = SEGMENT_BYTES) -> None:
@@ -57,7 +57,11 @@ class JournalWriter:
         self._compressing: Iterator[None] = iter(())
         # Of the descriptor, which a sync must not see exchanged.
         self._lock = threading.Lock()
-        self._descriptor: int | None = self._open()
+        self._descriptor: int | None = None
+
+    def open(self) -> None:
+        """Begin the file, with the header."""
+        self._descriptor = self._open()
 
     def write(self, records: Iterable[Record]) -> None:
         """Append records, all or none. Anything may be lost until `sync`."""

@@ -43,6 +43,11 @@ class Recipe:
         """Bins a second."""
         return Fraction(*self.said["rate_hz"])
 
+    @property
+    def blind(self) -> tuple[int, ...]:
+        """Trials whose truth the session hid."""
+        return tuple(self.said.get("blind", ()))
+
     def packets(self, source: SourcePackets) -> Iterator[Packet]:
         """Its packets, computed.
 
@@ -123,6 +128,7 @@ def make_recipe(header: Header, records: Iterable[Record], digest: str) -> Recip
             "rate_hz": [header.rate_hz.numerator, header.rate_hz.denominator],
             "speed": [header.speed.numerator, header.speed.denominator],
             "filter": dict(header.filter),
+            "blind": list(header.blind),
             "perturbation": header.perturbation,
             "seed": header.seed,
             "first": {

@@ -280,6 +280,7 @@ class Header:
         about: of the source: units of position and velocity, identifier, subject and more.
         streams: what the LSL outlets of the session say of themselves, see `xdf_file`.
         segment: number of this one.
+        blind: trials whose truth the session hid; nothing in the capture tells it.
     """
 
     kind: ClassVar[str] = "H"
@@ -302,6 +303,7 @@ class Header:
     about: Mapping[str, Any] = field(default_factory=dict)
     streams: list[Mapping[str, Any]] = field(default_factory=list)
     segment: int = 0
+    blind: tuple[int, ...] = ()
 
     @property
     def period_ns(self) -> Fraction:
@@ -327,16 +329,17 @@ class Header:
         """
         if body[1] != FORMAT_VERSION:
             raise ValueError(f"format {body[1]}: this version reads {FORMAT_VERSION}")
-        said = {name: body[2][name] for name in _PLAIN}
-        said |= {"unit_ids": tuple(said["unit_ids"]), "clock": tuple(said["clock"])}
+        said = {name: body[2][name] for name in _PLAIN if name in body[2]}
+        said |= {name: tuple(said[name]) for name in _TUPLES if name in said}
         return cls(**said, rate_hz=Fraction(*body[2]["rate_hz"]), speed=Fraction(*body[2]["speed"]))
 
 
 _PLAIN = (
     *("capture_id", "session", "title", "version", "dataset", "sha256", "unit_ids", "filter"),
     *("perturbation", "perturbation_id", "seed", "clock", "trials", "about", "streams"),
-    "segment",
+    *("segment", "blind"),
 )
+_TUPLES = ("unit_ids", "clock", "blind")
 
 Record = Sent | Control | Answer | Marker | Gap | End | Header
 _KINDS: dict[str, type[Record]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from phantomlink.engine.perturbed import AppliedPerturbation, SentRows, apply_pe
 from phantomlink.engine.selection import Selection
 from phantomlink.errors import CaptureError, PhantomLinkError
 from phantomlink.perturbation import parse_perturbation
+from phantomlink.recordings.blind import BlindBins
 from phantomlink.recordings.formats import SUFFIXES
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.recording import Recording, open_recording
@@ -31,14 +32,21 @@ class SourcePackets:
     Args:
         recording: open.
         rate_hz: bins a second.
+        blind: trials whose truth the session hid.
 
     Attributes:
         header: of the stream.
+
+    Raises:
+        InvalidParameterError: the recording has no such trials.
     """
 
-    def __init__(self, recording: Recording, rate_hz: Fraction) -> None:
+    def __init__(
+        self, recording: Recording, rate_hz: Fraction, blind: Collection[int] = ()
+    ) -> None:
         self.recording = recording
-        self.bins = recording.at_rate(rate_hz)
+        bins = recording.at_rate(rate_hz)
+        self.bins = BlindBins(bins, blind) if blind else bins
         self.header = StreamHeader(len(self.bins.unit_ids), self.bins.grid.bin_size_ms)
         self._assembler = PacketAssembler(self.bins)
         self._payloads = PayloadEncoder(self.header)

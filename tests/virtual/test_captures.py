@@ -17,6 +17,7 @@ from phantomlink.engine.parts import blind_parts
 from phantomlink.engine.session import Session
 from phantomlink.errors import CaptureConflictError, CaptureError, CaptureRoomError, DiskFullError
 from phantomlink.outputs.capture.captures import Captures
+from phantomlink.outputs.capture.described import Descriptions
 from phantomlink.outputs.capture.limits import CaptureLimits, FolderUse
 from phantomlink.outputs.capture.recorder import Recorder
 from phantomlink.outputs.capture.running import RunningCapture, make_capture_id
@@ -24,7 +25,7 @@ from phantomlink.perturbation import PRESETS
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.trials import Filter
 from phantomlink.settings import Settings
-from phantomlink.wire.packet import StreamHeader
+from phantomlink.wire.packet import Intention, StreamHeader
 from tests.captures import AT_40, sent_packets
 from tests.fakes import TrioClock, listen, make_parts
 
@@ -102,7 +103,10 @@ async def running(recording, clock=None, hidden=None):
 
 
 def begun(session, folder, wanted=NO_FILTER, limits=NO_LIMITS):
-    return RunningCapture(session, wanted, "", folder, math.inf, limits)
+    described = Descriptions(Settings()).of(session, session.code)
+    capture = RunningCapture(session, wanted, "", folder, math.inf, limits, described)
+    capture.open()
+    return capture
 
 
 @asynccontextmanager
@@ -176,7 +180,7 @@ async def test_a_disk_that_stands_still_tears_it_and_the_gaps_add_up(
         capture.detach("enough")
         capture.finish()
         assert sink.sequence == list(range(len(sink.packets))), "nobody else notices"
-    assert (capture.state, capture.lost_packets) == ("torn", 120)
+    assert (capture.state, capture.lost_packets) == ("torn", 100)
     records = list(Journal(capture.path).records())
     gaps = [r for r in records if isinstance(r, Gap)]
     missing = {n for gap in gaps for n in range(gap.first, gap.last + 1)}
@@ -218,11 +222,32 @@ async def test_a_captured_session_is_in_use_and_its_end_ends_the_capture(
     assert end_of(capture.path).reason == "session deleted"
 
 
-async def test_a_blind_session_is_not_captured(recording, tmp_path):
-    async with running(recording, TrioClock(), hidden={1, 2}) as session:
-        with pytest.raises(CaptureConflictError, match="blind"):
-            await Captures(tmp_path / "d", 2, NO_LIMITS, Settings()).start(session, NO_FILTER, "")
-    assert not list(tmp_path.rglob("*.plj"))
+async def test_of_a_blind_session_it_holds_what_was_sent(autojump_clock, recording, tmp_path):
+    hidden = {1, 2}
+    async with running(recording, hidden=hidden) as session:
+        listen(session)
+        capture = begun(session, tmp_path)
+        async with written(capture):
+            await trio.sleep(12)
+        capture.detach("enough")
+        capture.finish()
+    journal = Journal(capture.path)
+    assert journal.header.blind == (1, 2)
+    for trial in journal.header.trials:
+        told = {name for name, value in trial.items() if value is not None}
+        assert (told == {"trial_id"}) == (trial["trial_id"] in hidden)
+    first, last = recording.trials[1].start_time, recording.trials[2].stop_time
+    sent = [r.packet for r in journal.records() if isinstance(r, Sent)]
+    of_hidden = [p for p in sent if p.loop == 0 and first < p.packet_id / 40 < last - 1 / 40]
+    assert len(of_hidden) > 80
+    assert {p.trial_id for p in sent} >= {0, 3, None}
+    assert {p.trial_id for p in sent}.isdisjoint(hidden)
+    assert all(p.x is None and p.intention == Intention() for p in of_hidden)
+    header = journal.header
+    source = SourcePackets(recording, AT_40, header.blind)
+    assert Verifier(header, source).verify(journal.records()).is_equal
+    told = SourcePackets(recording, AT_40)
+    assert not Verifier(header, told).verify(journal.records()).is_equal
 
 
 async def test_what_a_capture_needs_is_looked_at_first(recording, tmp_path):

@@ -31,6 +31,7 @@ from phantomlink.errors import (
     DiskFullError,
 )
 from phantomlink.outputs.capture.conversions import Conversion, Conversions, Converted
+from phantomlink.outputs.capture.described import Descriptions
 from phantomlink.outputs.capture.infos import (
     COMPLETE,
     FORMS,
@@ -43,9 +44,7 @@ from phantomlink.outputs.capture.infos import (
     read_info,
 )
 from phantomlink.outputs.capture.limits import CaptureLimits, FolderUse
-from phantomlink.outputs.capture.lsl_form import LslForms
 from phantomlink.outputs.capture.running import RunningCapture, shown_session
-from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.settings import Settings
 
@@ -53,6 +52,7 @@ logger = logging.getLogger(__name__)
 
 _WRITE_SECONDS = 0.25
 _SYNC_SECONDS = 1.0
+_LAST_SECONDS = 5.0
 
 
 class Captures:
@@ -79,10 +79,12 @@ class Captures:
         self._limits = limits
         self._thread = trio.CapacityLimiter(1)
         self._sync_thread = trio.CapacityLimiter(1)
-        self._forms = LslForms(settings)
+        self._descriptions = Descriptions(settings)
         self._dataset_found = found
         self._conversions = Conversions(self._converted, self._after_conversion)
         self._running: dict[str, RunningCapture] = {}
+        # Of those the journal is being made.
+        self._beginning: set[RunningCapture] = set()
         self._finished: dict[str, CaptureInfo] = {}
         self._has_work = trio.Event()
 
@@ -98,7 +100,7 @@ class Captures:
         """Begin to capture a playhead of a session.
 
         Raises:
-            CaptureConflictError: it is captured already, or it is blind.
+            CaptureConflictError: it is captured already.
             CaptureRoomError: as many run as may.
             DiskFullError: there is no room for one.
             CaptureError: the folder cannot be written.
@@ -108,8 +110,11 @@ class Captures:
         self._check(session, wanted)
         try:
             await trio.to_thread.run_sync(self._check_disk, limiter=self._thread)
-            form = await trio.to_thread.run_sync(
-                self._forms.of, session, shown_session(session) or "private", limiter=self._thread
+            described = await trio.to_thread.run_sync(
+                self._descriptions.of,
+                session,
+                shown_session(session) or "private",
+                limiter=self._thread,
             )
             self._check(session, wanted)
             capture = RunningCapture(
@@ -119,15 +124,27 @@ class Captures:
                 self._folder,
                 max_seconds,
                 self._limits,
-                form,
+                described,
                 keeps_playing=keeps_playing,
             )
+            await self._open(capture)
         except OSError as error:
             raise CaptureError(f"{self._folder} cannot be written: {error.strerror}") from error
-        self._running[capture.capture_id] = capture
         self._has_work.set()
         session.announce(SessionEventKind.CAPTURE, capture.capture_id)
         return info_of(capture)
+
+    async def _open(self, capture: RunningCapture) -> None:
+        """Begin its journal; it is none of those that run before."""
+        self._beginning.add(capture)
+        try:
+            await trio.to_thread.run_sync(capture.open, limiter=self._thread)
+        except BaseException:
+            capture.detach("it could not begin")
+            raise
+        finally:
+            self._beginning.discard(capture)
+        self._running[capture.capture_id] = capture
 
     async def stop(self, capture_id: str) -> CaptureInfo:
         """End a capture and write it; twice is fine.
@@ -137,6 +154,7 @@ class Captures:
         """
         capture = self._running.get(capture_id)
         if capture is not None:
+            await capture.settle()
             capture.detach("stopped")
             await self._finish(capture)
         return self.get(capture_id)
@@ -235,7 +253,8 @@ class Captures:
                         await self._write_all()
                     self._has_work = trio.Event()
         finally:
-            with trio.CancelScope(shield=True):
+            # A disk that stands still does not keep the server: its journals are recovered.
+            with trio.move_on_after(_LAST_SECONDS, shield=True):
                 for capture in list(self._running.values()):
                     capture.detach("the server is going away")
                     await self._finish(capture)
@@ -245,7 +264,9 @@ class Captures:
             await self._has_work.wait()
             await trio.sleep(_SYNC_SECONDS)
             running = list(self._running.values())
-            await trio.to_thread.run_sync(self._sync_now, running, limiter=self._sync_thread)
+            await trio.to_thread.run_sync(
+                self._sync_now, running, limiter=self._sync_thread, abandon_on_cancel=True
+            )
 
     def _sync_now(self, captures: Iterable[RunningCapture]) -> None:
         try:
@@ -263,11 +284,18 @@ class Captures:
                 await self._finish(capture)
         # One that is stopped from here on is finished behind this, in the same thread.
         going_on = [capture for capture in self._running.values() if not capture.is_over]
-        await trio.to_thread.run_sync(_write_now, going_on, limiter=self._thread)
+        await trio.to_thread.run_sync(
+            _write_now, going_on, limiter=self._thread, abandon_on_cancel=True
+        )
 
     async def _finish(self, capture: RunningCapture, *, converts: bool = True) -> None:
-        """Write the end of a capture that takes no more packets."""
-        await trio.to_thread.run_sync(self._finish_now, capture, limiter=self._thread)
+        """Write the end of a capture that takes no more packets.
+
+        Cancelled, the thread goes on with it, and whoever finishes it again waits for that.
+        """
+        await trio.to_thread.run_sync(
+            self._finish_now, capture, limiter=self._thread, abandon_on_cancel=True
+        )
         if self._running.pop(capture.capture_id, None) is None:
             return  # somebody else has, meanwhile
         if capture.state != "complete":
@@ -310,21 +338,16 @@ class Captures:
         self._remember(info_of(capture))
 
     def _check(self, session: Session, wanted: Filter) -> None:
-        if hidden_trials(session.bins):
-            # A journal's header holds the trial table, which tells what the session hides.
-            raise CaptureConflictError(
-                f"session {session.code} is blind: its capture would tell what it hides; capture "
-                "a session that is not"
-            )
-        for capture in self._running.values():
+        captures = [*self._running.values(), *self._beginning]
+        for capture in captures:
             if capture.session is session and capture.wanted == wanted:
                 raise CaptureConflictError(
                     f"session {session.code} with {wanted} is captured already: "
                     f"{capture.capture_id}"
                 )
-        if len(self._running) >= self._max_captures:
+        if len(captures) >= self._max_captures:
             raise CaptureRoomError(
-                f"{len(self._running)} captures run, as many as may (PHANTOM_MAX_CAPTURES)"
+                f"{len(captures)} captures run, as many as may (PHANTOM_MAX_CAPTURES)"
             )
 
     def _check_disk(self) -> None:

@@ -24,7 +24,7 @@ from phantomlink.captures.records import (
 from phantomlink.engine.events import SessionEvent, SessionEventKind
 from phantomlink.engine.fanout import Release
 from phantomlink.engine.session import Session
-from phantomlink.outputs.decoders.client_input import ClientAnswer
+from phantomlink.outputs.decoders.client_input import GivenAnswer
 from phantomlink.outputs.lsl.markers import LOOP
 from phantomlink.recordings.trials import Filter
 
@@ -70,7 +70,7 @@ class Recorder:
         self._wanted = wanted
         self._most = most
         self._queue: deque[Release | Control | Gap] = deque()
-        self._answers: deque[ClientAnswer] = deque()
+        self._answers: deque[GivenAnswer] = deque()
         self._missed: list[int] = []
         self._markers = markers or {}
         self._latest: Release | None = None
@@ -105,8 +105,8 @@ class Recorder:
         at = head.bin_index, head.sequence_number, head.loop
         self._queue.append(Control(what, *at, event.at_ns, self._detail(what)))
 
-    def answered(self, answer: ClientAnswer) -> None:
-        """Keep what a client of this playhead has answered."""
+    def answered(self, answer: GivenAnswer) -> None:
+        """Keep what a decoder has answered to this playhead."""
         if answer.filter != self._wanted:
             return
         if len(self._answers) < _ANSWERS_PER_PACKET * self._most:
@@ -178,7 +178,7 @@ def sent_of(release: Release) -> Sent:
     return Sent(release.packet, release.deadline_ns, left_at_ns, delivered, fault.delay_ns, faults)
 
 
-def answer_of(answer: ClientAnswer) -> Answer:
+def answer_of(answer: GivenAnswer) -> Answer:
     """The record of a prediction."""
     said = answer.message.prediction
     vx, vy, x, y = (value if math.isfinite(value) else None for value in said.values)

@@ -18,13 +18,15 @@ from phantomlink.captures.source import about_source
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import is_private
 from phantomlink.engine.silent_listener import SilentListener
+from phantomlink.outputs.capture.described import Described
 from phantomlink.outputs.capture.limits import CaptureLimits, FolderUse
-from phantomlink.outputs.capture.lsl_form import NO_LSL_FORM, LslForm
 from phantomlink.outputs.capture.recorder import Recorder, perturbation_of
 from phantomlink.outputs.decoders.kind import scores_of
+from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
 
-_QUEUE_SECONDS = 2.0
+# A disk that stands still for 2 s costs nothing, whatever had come since it was last written.
+_QUEUE_SECONDS = 2.5
 # Between some packets that are packed in the thread, of 4 us each: a tick that is due waits for
 # those at most.
 _YIELD_SECONDS = 150e-6
@@ -34,8 +36,8 @@ _PACKED_AT_ONCE = 16
 class RunningCapture:
     """A capture of one playhead of a session.
 
-    Made on the event loop; `write` and `finish` are called in one thread, `sync` in another. What
-    fails there ends it: `is_over` says so.
+    Made on the event loop, where it takes packets from then on; `open`, `write` and `finish` are
+    called in one thread, `sync` in another. What fails there ends it: `is_over` says so.
 
     Args:
         session: that is captured; it is kept from eviction meanwhile.
@@ -44,7 +46,7 @@ class RunningCapture:
         folder: for its journal.
         max_seconds: for how long; infinite: until it is stopped.
         limits: what it may write.
-        form: what its XDF form needs to know.
+        described: what is said of the session.
         keeps_playing: whether the playhead goes on though nobody listens.
 
     Attributes:
@@ -53,9 +55,6 @@ class RunningCapture:
         first_packet_id, last_packet_id: of those that it holds.
         state: `running`, `complete` or `torn`.
         reason: why it has ended, or will when it is written; "" while it runs.
-
-    Raises:
-        OSError: the journal cannot be begun.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class RunningCapture:
         folder: Path,
         max_seconds: float,
         limits: CaptureLimits,
-        form: LslForm = NO_LSL_FORM,
+        described: Described,
         *,
         keeps_playing: bool = False,
     ) -> None:
@@ -86,17 +85,17 @@ class RunningCapture:
         self._began = time.monotonic()
         self._until = self._began + max_seconds if math.isfinite(max_seconds) else math.inf
         self._ended = math.inf
-        self._form = form
+        self._described = described
         self._header = self._make_header()
         self._writer = JournalWriter(folder, self._header)
         most = math.ceil(_QUEUE_SECONDS * session.rate_hz)
-        self._recorder = Recorder(session, wanted, most, form.markers)
+        self._recorder = Recorder(session, wanted, most, described.markers)
         self._attached = ExitStack()
         self._attached.enter_context(session.reserved())
         self._attached.enter_context(session.followed_by(self._recorder.follow))
-        scores = scores_of(session)
-        if scores is not None:
-            self._attached.enter_context(scores.answers_followed_by(self._recorder.answered))
+        self._scores = scores_of(session)
+        if self._scores is not None:
+            self._attached.enter_context(self._scores.answers_followed_by(self._recorder.answered))
         self._attached.callback(session.unobserve, self._recorder)
         session.observe(wanted, self._recorder)
         if keeps_playing:
@@ -138,6 +137,19 @@ class RunningCapture:
             self._ended = time.monotonic()
             self._attached.close()
             self._recorder.finish()
+
+    async def settle(self) -> None:
+        """Wait for what built-in decoders say of the packets that have left."""
+        if self._scores is not None:
+            await self._scores.decode()
+
+    def open(self) -> None:
+        """Begin the journal. In the thread that writes.
+
+        Raises:
+            OSError: it cannot be begun.
+        """
+        self._writer.open()
 
     def write(self) -> None:
         """Write what has come. In the thread that writes."""
@@ -237,9 +249,10 @@ class RunningCapture:
             perturbation_id=said["perturbation_id"],  # type: ignore[arg-type]
             seed=session.seed,
             clock=(round(clock.wall_seconds() * 1e9), clock.now_ns()),
-            trials=[trial.as_json() for trial in recording.trials],
+            trials=self._described.trials,
             about=about_source(recording),
-            streams=self._form.streams,
+            streams=self._described.streams,
+            blind=tuple(sorted(hidden_trials(session.bins))),
         )
 
 

@@ -17,21 +17,24 @@ _PER_PACKET = 4
 """Predictions a packet and name that are read as they come."""
 
 MESSAGE_OUTCOMES = (*(outcome.value for outcome in Outcome), "malformed", "ignored")
+BUILT_IN = 0
+"""In place of the number of a connection, which is 1 or more."""
+
 InputCounters = Counter[str]
 """By outcome of a prediction, `malformed` and `ignored` (messages of another type) too."""
 
 
 @dataclass(frozen=True, slots=True)
-class ClientAnswer:
-    """A prediction that a client has made, and what became of it.
+class GivenAnswer:
+    """A prediction that a decoder has made, and what became of it.
 
     Attributes:
-        client_id: number of the connection.
+        client_id: number of the connection; `BUILT_IN` of a decoder of the server.
         filter: of its packets.
         decoder: whose it is.
         message: what it says.
         outcome: value of an `Outcome`.
-        received_ns: when its last byte was read, monotonic ns.
+        received_ns: when its last byte was read, or a built-in decoder had made it, monotonic ns.
     """
 
     client_id: int
@@ -54,8 +57,8 @@ class ScoresOfSession(Protocol):
         """Count a message by its outcome."""
         ...
 
-    def tell_answer(self, answer: ClientAnswer) -> None:
-        """Tell whoever follows the answers of the session's clients."""
+    def tell_answer(self, answer: GivenAnswer) -> None:
+        """Tell whoever follows the answers that the session's decoders give."""
         ...
 
     def activated(self) -> Scoreboard:
@@ -125,7 +128,7 @@ class ClientInput:
             self._names.add(name)
         self._count(outcome.value)
         self._scores.tell_answer(
-            ClientAnswer(self._client_id, self._filter, name, message, outcome.value, received_ns)
+            GivenAnswer(self._client_id, self._filter, name, message, outcome.value, received_ns)
         )
 
     def pause_seconds(self, now_ns: int) -> float:

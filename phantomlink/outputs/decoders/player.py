@@ -16,6 +16,8 @@ from phantomlink.decoding import Decoder, Model, ModelError
 from phantomlink.decoding.kalman import KalmanParameters
 from phantomlink.decoding.refit import RefitParameters
 from phantomlink.evaluation.feed import DecoderFeed
+from phantomlink.inputs.messages import PredictionMessage
+from phantomlink.outputs.decoders.client_input import BUILT_IN, GivenAnswer
 from phantomlink.outputs.decoders.playheads import PlayheadKey
 from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.scoring import MAX_OPEN_PACKETS, Prediction, Scoreboard, SentPacket
@@ -125,13 +127,18 @@ class Player:
         return vx if math.isfinite(vx) else None, vy if math.isfinite(vy) else None
 
     async def decode(
-        self, board: Scoreboard, budget: LoopBudget, on_wait: Callable[[], None] | None = None
+        self,
+        board: Scoreboard,
+        budget: LoopBudget,
+        tell: Callable[[GivenAnswer], None] | None = None,
+        on_wait: Callable[[], None] | None = None,
     ) -> None:
         """Decode what has left.
 
         Args:
             board: that it answers on.
             budget: of the loop.
+            tell: told of every answer.
             on_wait: called before it is fitted again, which takes a while.
 
         Raises:
@@ -146,7 +153,15 @@ class Player:
                 number = packet.sequence_number
                 self._said[number % _KEPT_VELOCITIES] = (number, said[0], said[1])
                 prediction = Prediction(packet.packet_id, said, packet.loop, packet.sequence_number)
-                board.answer(self.name, self, key, prediction, packet.sent_ns + took_ns)
+                said_ns = packet.sent_ns + took_ns
+                outcome = board.answer(self.name, self, key, prediction, said_ns)
+                if tell is not None:
+                    message = PredictionMessage(prediction, self.name, None, None)
+                    tell(
+                        GivenAnswer(
+                            BUILT_IN, key.filter, self.name, message, outcome.value, said_ns
+                        )
+                    )
                 if is_taught:
                     self._feed.learn(np.array(packet.truth), packet.trial_id)
                 if self._feed.needs_refit:

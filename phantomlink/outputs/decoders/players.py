@@ -11,6 +11,7 @@ import trio
 from numpy.typing import NDArray
 
 from phantomlink.evaluation.feed import DecoderError
+from phantomlink.outputs.decoders.client_input import GivenAnswer
 from phantomlink.outputs.decoders.player import Player
 from phantomlink.outputs.decoders.playheads import PlayheadKey
 from phantomlink.scheduling.loop_budget import LoopBudget
@@ -55,19 +56,24 @@ class Players:
             player.sent(key, packet, counts, is_taught=is_taught)
 
     async def decode(
-        self, board: Scoreboard, budget: LoopBudget, on_wait: Callable[[], None] | None = None
+        self,
+        board: Scoreboard,
+        budget: LoopBudget,
+        tell: Callable[[GivenAnswer], None] | None = None,
+        on_wait: Callable[[], None] | None = None,
     ) -> None:
         """Decode what has left.
 
         Args:
             board: that the decoders answer on.
             budget: of the loop.
+            tell: told of every answer.
             on_wait: called before a decoder is fitted again, which takes a while.
         """
         async with self._decoding:
             for player in list(self._players.values()):
                 try:
-                    await player.decode(board, budget, on_wait)
+                    await player.decode(board, budget, tell, on_wait)
                 except DecoderError as error:
                     logger.warning("Decoder %s stops: %s", player.name, error)
                     self.discard(player.name)

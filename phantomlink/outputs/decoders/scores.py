@@ -26,7 +26,7 @@ from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
 from phantomlink.engine.session import Session
 from phantomlink.errors import PhantomLinkError
 from phantomlink.evaluation.truth import HiddenTruth, Truth, read_hidden, read_min_speed
-from phantomlink.outputs.decoders.client_input import ClientAnswer, ClientInput, InputCounters
+from phantomlink.outputs.decoders.client_input import ClientInput, GivenAnswer, InputCounters
 from phantomlink.outputs.decoders.decoded import DecodedPackets
 from phantomlink.outputs.decoders.player import Player
 from phantomlink.outputs.decoders.players import Players
@@ -129,7 +129,7 @@ class SessionScores:
         # Who closes packets and decodes does it alone: it waits for threads in between.
         self._closing = trio.Lock()
         self._clients: dict[ClientInput, None] = {}
-        self._answer_followers: dict[Callable[[ClientAnswer], None], None] = {}
+        self._answer_followers: dict[Callable[[GivenAnswer], None], None] = {}
         self._players = Players()
         self.decoded = DecodedPackets(self.decode, self.with_decoded)
         self._summaries: list[dict[str, Any]] = []
@@ -192,15 +192,15 @@ class SessionScores:
                 self.board.disconnect(client)
 
     @contextmanager
-    def answers_followed_by(self, follower: Callable[[ClientAnswer], None]) -> Iterator[None]:
-        """Tell `follower`, which must not wait, of every prediction of a client until left."""
+    def answers_followed_by(self, follower: Callable[[GivenAnswer], None]) -> Iterator[None]:
+        """Tell `follower`, which must not wait, of every prediction of a decoder until left."""
         self._answer_followers[follower] = None
         try:
             yield
         finally:
             del self._answer_followers[follower]
 
-    def tell_answer(self, answer: ClientAnswer) -> None:
+    def tell_answer(self, answer: GivenAnswer) -> None:
         """See `ScoresOfSession`."""
         for follower in self._answer_followers:
             follower(answer)
@@ -281,7 +281,13 @@ class SessionScores:
         """
         if self.board is not None and self._players:
             self.sync()
-            await self._players.decode(self.board, LoopBudget(), on_wait)
+            await self._decode(self.board, LoopBudget(), on_wait)
+
+    async def _decode(
+        self, board: Scoreboard, budget: LoopBudget, on_wait: Callable[[], None] | None = None
+    ) -> None:
+        tell = self.tell_answer if self._answer_followers else None
+        await self._players.decode(board, budget, tell, on_wait)
 
     def with_decoded(self, packet: Packet) -> Packet:
         """A packet of the unfiltered playhead, with what built-in decoders have said of it."""
@@ -362,7 +368,7 @@ class SessionScores:
         assert playheads is not None
         self.sync()
         budget = LoopBudget()
-        await self._players.decode(board, budget)
+        await self._decode(board, budget)
         board.close(self.now_ns())
         for key in playheads.gone():
             board.close_all(key)

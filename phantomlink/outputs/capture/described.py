@@ -1,4 +1,4 @@
-"""What a capture keeps for its XDF form: streams and markers as LSL has them."""
+"""What a capture says of its session: trials, and streams and markers as LSL has them."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from phantomlink.outputs.lsl.stream_description import (
 from phantomlink.settings import Settings
 
 MarkersByBin = Mapping[int, tuple[str, ...]]
+_OfTrials = tuple[list[Mapping[str, Any]], MarkersByBin]
 
 
 @dataclass(frozen=True, slots=True)
-class LslForm:
+class Described:
     """Of one session.
 
     Attributes:
-        streams: what its outlets say of themselves, ready for the journal.
+        trials: as the session shows them, ready for the journal.
         markers: by bin.
+        streams: what its outlets say of themselves, ready for the journal.
     """
 
-    streams: list[Mapping[str, Any]]
+    trials: list[Mapping[str, Any]]
     markers: MarkersByBin
+    streams: list[Mapping[str, Any]]
 
 
-NO_LSL_FORM = LslForm([], {})
-
-
-class LslForms:
+class Descriptions:
     """Those of a server's sessions.
 
     Args:
@@ -46,19 +46,22 @@ class LslForms:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._markers: WeakKeyDictionary[PlaybackParts, MarkersByBin] = WeakKeyDictionary()
+        self._of_trials: WeakKeyDictionary[PlaybackParts, _OfTrials] = WeakKeyDictionary()
 
-    def of(self, session: Session, code: str) -> LslForm:
-        """The form of a session; looks at every trial the first time, so in a thread.
+    def of(self, session: Session, code: str) -> Described:
+        """What is said of a session; looks at every trial the first time, so in a thread.
 
         Args:
             session: that is captured.
             code: that its streams are named by.
         """
         parts = session.parts
-        markers = self._markers.get(parts)
-        if markers is None:
-            markers = self._markers[parts] = bin_markers(parts.bins.trials, parts.grid)
+        of_trials = self._of_trials.get(parts)
+        if of_trials is None:
+            # Those of a blind session are of bins that hide some of them.
+            trials = parts.bins.trials
+            of_trials = [trial.as_json() for trial in trials], bin_markers(trials, parts.grid)
+            self._of_trials[parts] = of_trials
         described = StreamDescription(
             recording=session.recording,
             sha256=session.open_recording.sha256,
@@ -69,7 +72,7 @@ class LslForms:
             rate_hz=session.rate_hz,
             lateness=(),
         )
-        return LslForm([stream_json(spec) for spec in session_streams(described)], markers)
+        return Described(*of_trials, [stream_json(spec) for spec in session_streams(described)])
 
 
 def stream_json(spec: StreamSpec) -> Mapping[str, Any]:
