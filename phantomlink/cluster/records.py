@@ -105,6 +105,7 @@ def record_of(session: Session, revision: int) -> SessionRecord:
         test_trials=tuple(sorted(hidden)) or None,
         is_paused=session.is_paused,
         is_stopped=session.is_stopped,
+        was_stopped=session.was_stopped,
         outputs={output.kind: output.is_wanted for output in session.outputs},
         playheads=tuple(
             PlayheadRecord(
@@ -144,6 +145,8 @@ def state_of(record: SessionRecord, default_dataset: str) -> SessionState:
         has_brand=record.outputs.get("brand", False),
         dataset=None if record.dataset == default_dataset else record.dataset,
         perturbation=perturbation,
+        test_trials=record.test_trials,
+        was_stopped=record.was_stopped,
     )
 
 

@@ -83,7 +83,7 @@ class Takeover:
     async def _made(self, record: SessionRecord) -> Session:
         service = self._service
         state = state_of(record, service.recording.dataset)
-        session = await service.sessions.make_again(state, record.test_trials)
+        session = await service.sessions.make_again(state)
         found = session.open_recording.sha256
         if None not in (found, record.sha256) and found != record.sha256:
             service.registry.delete(record.code)

@@ -54,6 +54,7 @@ class SessionRecord:
         test_trials: whose truth is hidden; None for none.
         is_paused: whether it is.
         is_stopped: whether it waits for a listener or for resume.
+        was_stopped: whether it was stopped at any time.
         outputs: whether it was asked for with each kind of output, by name.
         playheads: the unfiltered one first.
         revision: one more with each change.
@@ -71,6 +72,7 @@ class SessionRecord:
     test_trials: tuple[int, ...] | None
     is_paused: bool
     is_stopped: bool
+    was_stopped: bool
     outputs: dict[str, bool]
     playheads: tuple[PlayheadRecord, ...]
     revision: int

@@ -171,7 +171,7 @@ class Session(SessionState):
         """Close the sockets, rewind, and hold until a listener arrives or `resume`."""
         self._end_steps()
         self.is_paused = False
-        self.is_stopped = True
+        self.is_stopped = self.was_stopped = True
         self._end_sinks(CLOSE_NORMAL, "session stopped")
         self.main.seek(0)
         self._update()

@@ -64,6 +64,8 @@ class SessionState(PlayheadOwner):
         self.last_used = running_seconds()
         self.is_paused = False
         self.is_stopped = False
+        # At any time, also by an earlier process: a blind session has told its scores then.
+        self.was_stopped = False
         self.events = EventStream()
         self.shared_news: dict[Hashable, object] = {}
         self._reservations = 0

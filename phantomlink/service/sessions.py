@@ -261,14 +261,11 @@ class Sessions:
         check_pace(session.grid.rate_hz, factor)
         session.set_speed(factor)
 
-    async def make_again(
-        self, state: SessionState, test_trials: Sequence[int] | None = None
-    ) -> Session:
+    async def make_again(self, state: SessionState) -> Session:
         """A new session as one of an earlier run or another process was, at its beginning.
 
         Args:
             state: what it was.
-            test_trials: whose truth was hidden; None for none.
 
         Raises:
             PhantomLinkError: it cannot be: its code is taken, its bins or perturbation do not fit
@@ -276,7 +273,9 @@ class Sessions:
         """
         check_pace(state.rate_hz, state.speed)
         async with self._parts_of(state.dataset, state.rate_hz) as usual:
-            parts = usual if test_trials is None else blind_parts(usual, test_trials)
+            parts = usual
+            if state.test_trials is not None:
+                parts = blind_parts(usual, state.test_trials)
             if state.dataset_file is not None:
                 await check_same(usual.open_recording, state.dataset_file)
             applied = None
@@ -292,6 +291,7 @@ class Sessions:
                 applied=applied,
                 outputs=self._outputs(state.code, {"lsl": state.has_lsl, "brand": state.has_brand}),
             )
+        session.was_stopped = state.was_stopped
         return session
 
     def _outputs(self, code: str | None, wanted: Mapping[str, bool]) -> tuple[Output[Session], ...]:

@@ -107,6 +107,8 @@ class SessionState:
         has_brand: whether it was to have BRAND streams.
         dataset: that it plays; None for the server's default.
         dataset_file: of that dataset; None for the default, whose file `RecordingIdentity` is of.
+        test_trials: whose truth is hidden; None for none.
+        was_stopped: whether it was stopped at any time.
     """
 
     code: str
@@ -124,6 +126,8 @@ class SessionState:
     has_brand: bool = False
     dataset: str | None = None
     dataset_file: DatasetFile | None = None
+    test_trials: tuple[int, ...] | None = None
+    was_stopped: bool = False
 
 
 def dump_state(
@@ -304,6 +308,10 @@ def _read_dataset_file(value: Any) -> DatasetFile | None:
     )
 
 
+def _read_trials(value: Any) -> tuple[int, ...] | None:
+    return None if value is None else tuple(map(_read_whole(_MAX_COUNT), value))
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "code": _read_code,
     "created_at": _read_moment,
@@ -320,5 +328,10 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "has_brand": _read_flag,
     "dataset": _read_text,
     "dataset_file": _read_dataset_file,
+    "test_trials": _read_trials,
+    "was_stopped": _read_flag,
 }
-_OPTIONAL = frozenset({"perturbation", "seed", "has_lsl", "has_brand", "dataset", "dataset_file"})
+_OPTIONAL = frozenset(
+    {"perturbation", "seed", "has_lsl", "has_brand", "dataset", "dataset_file", "test_trials"}
+    | {"was_stopped"}
+)

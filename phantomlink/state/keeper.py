@@ -97,9 +97,7 @@ class StateKeeper:
         """Keep the sessions as they are now, before the server that goes away ends them."""
         if self._last is None:
             self._last = tuple(
-                _state_of(session, self._identity.dataset)
-                for session in self._sessions
-                if _is_kept(session)
+                _state_of(session, self._identity.dataset) for session in self._sessions
             )
             self._freezing.set()
 
@@ -107,7 +105,7 @@ class StateKeeper:
         """What there is to keep. A tick that is due comes in between."""
         state, turn = [], LoopBudget()
         for session in self._sessions:
-            if not session.is_closed and _is_kept(session):
+            if not session.is_closed:
                 state.append(_state_of(session, self._identity.dataset))
             if turn.is_over:
                 await turn.end()
@@ -190,11 +188,6 @@ class StateKeeper:
         return other.sessions
 
 
-def _is_kept(session: Session) -> bool:
-    """Whether it may come back: a blind one would come back with its truth."""
-    return not hidden_trials(session.bins)
-
-
 def _state_of(session: Session, default: str) -> SessionState:
     # The default one may have another name when the server starts again.
     dataset = session.recording.dataset
@@ -217,6 +210,8 @@ def _state_of(session: Session, default: str) -> SessionState:
         has_brand=wanted.get("brand", False),
         dataset=None if is_default else dataset,
         dataset_file=None if is_default else _file_of(session),
+        test_trials=tuple(sorted(hidden_trials(session.bins))) or None,
+        was_stopped=session.was_stopped,
     )
 
 

@@ -195,3 +195,25 @@ def test_the_two_recordings_do_differ(recordings):
             server.request("POST", "/api/sessions/create", {"custom_code": "blind", "speed": 10})
             said.append([m["data"]["kinematics"] for m in streamed(server, "format=msgpack")])
     assert said[0] != said[1]
+
+
+def test_after_a_restart_it_is_as_blind_as_before(recordings, tmp_path):
+    env = {"PHANTOM_STATE_DIR": str(tmp_path)}
+
+    def told(server):
+        _, trials = server.get("/api/trials?session=blind")
+        hidden = {each["trial_id"] for each in trials["trials"] if each["start_time"] is None}
+        return hidden, server.get("/api/sessions/blind/report")[0]
+
+    with live_server(recordings[0], env=env) as server:
+        create(server)
+        assert told(server) == (set(HIDDEN), 409)
+        server.terminate()
+    with live_server(recordings[0], env=env) as server:
+        assert told(server) == (set(HIDDEN), 409)
+        server.request("POST", "/api/control/blind/stop")
+        server.request("POST", "/api/control/blind/resume")
+        assert told(server) == (set(HIDDEN), 200)
+        server.terminate()
+    with live_server(recordings[0], env=env) as server:
+        assert told(server) == (set(HIDDEN), 200)

@@ -54,6 +54,8 @@ states = st.builds(
     has_lsl=st.booleans(),
     dataset=st.none() | st.text(max_size=10),
     dataset_file=st.none() | st.builds(DatasetFile, counts, counts, st.none() | st.just("ab" * 32)),
+    test_trials=st.none() | st.lists(counts, min_size=1, max_size=4).map(tuple),
+    was_stopped=st.booleans(),
 )
 
 

@@ -12,6 +12,7 @@ import trio
 
 from phantomlink.engine.fanout import Release
 from phantomlink.evaluation.feed import DecoderFeed
+from phantomlink.outputs.decoders.client_input import BUILT_IN
 from phantomlink.outputs.decoders.decoded import DecodedSink
 from phantomlink.outputs.decoders.kind import scores_of
 from phantomlink.outputs.decoders.player import Player
@@ -104,6 +105,26 @@ async def test_what_is_decoded_is_in_no_digest(autojump_clock):
             vx, vy = other.decoded["kf"]
             assert others.pop("decoded") == {"kf": {"vx": vx, "vy": vy}}
             assert canonical_payload(mine) == canonical_payload({**others, "decoded": {}})
+
+
+async def test_who_follows_answers_is_told_those_of_built_in_decoders(autojump_clock):
+    async with playing() as session:
+        put(session)
+        sink, answers = ListSink(), []
+        session.subscribe(Filter(), session.main, sink)
+        scores = scores_of(session)
+        with scores.answers_followed_by(answers.append):
+            await trio.sleep(3)
+            await scores.decode()
+        said = {
+            packet.sequence_number: values
+            for packet, values in zip(sink.packets, said_offline(sink.packets), strict=True)
+            if values != (None, None)
+        }
+        told = {a.message.prediction.sequence_number: a.message.prediction for a in answers}
+        assert {n: p.values[:2] for n, p in told.items()} == said
+        assert len(answers) == len(told) > 100
+        assert {(a.client_id, a.decoder, a.filter) for a in answers} == {(BUILT_IN, "kf", Filter())}
 
 
 async def test_without_a_decoder_it_is_empty_and_one_may_come_and_go(autojump_clock):

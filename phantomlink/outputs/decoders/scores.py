@@ -122,7 +122,6 @@ class SessionScores:
         self._truth: Truth | None = None
         self._hidden: HiddenTruth = {}
         self._test_trials: frozenset[int] = frozenset()
-        self._has_stopped = False
         self._is_active = False
         self._woken = trio.Event()
         self._has_min_speed = trio.Event()
@@ -206,14 +205,18 @@ class SessionScores:
             follower(answer)
 
     @property
+    def _was_stopped(self) -> bool:
+        return self._session is not None and self._session.was_stopped
+
+    @property
     def is_blind(self) -> bool:
         """Whether scores are hidden: of a blind session that has not been stopped."""
-        return bool(self._test_trials) and not self._has_stopped
+        return bool(self._test_trials) and not self._was_stopped
 
     @property
     def takes_predictions(self) -> bool:
         """Whether predictions are scored: once a blind session has told its scores, no more."""
-        return not (self._test_trials and self._has_stopped)
+        return not (self._test_trials and self._was_stopped)
 
     def summaries(self) -> list[dict[str, Any]]:
         """Every decoder in short, as of the last time that packets were closed: once a second."""
@@ -400,8 +403,6 @@ class SessionScores:
     def _on_event(self, event: SessionEvent) -> None:
         if event.kind is SessionEventKind.LISTENER_CAME:
             self.playhead(event.filter)
-        elif event.kind is SessionEventKind.STOPPED:
-            self._has_stopped = True
         elif event.kind is SessionEventKind.PACED and self.board is not None:
             assert self._session is not None
             self.board.rules.period_ns = round(1e9 / self._session.rate_hz)
