@@ -30,6 +30,7 @@ N_PACKETS = 500
 _OWN = re.compile(
     r'"(sha256|digest|created_at|last_accessed|timestamp|url|stream_url|started_at|wall_time'
     r'|contentUrl|path|idle_seconds|age_seconds)":("[^"]*"|[0-9.]+|null|\{[^}]*\}|\[[^]]*\])'
+    r'|\["sha256","[0-9a-f]*"\]'
 )
 
 
