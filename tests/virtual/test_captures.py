@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from phantomlink.captures.journal_reader import Journal
-from phantomlink.captures.records import Gap, Sent
+from phantomlink.captures.records import Control, Gap, Sent
 from phantomlink.captures.source import SourcePackets
 from phantomlink.captures.verify import Verifier
 from phantomlink.engine.events import NO_FILTER
@@ -21,7 +21,7 @@ from phantomlink.outputs.capture.described import Descriptions
 from phantomlink.outputs.capture.limits import CaptureLimits, FolderUse
 from phantomlink.outputs.capture.recorder import Recorder
 from phantomlink.outputs.capture.running import RunningCapture, make_capture_id
-from phantomlink.perturbation import PRESETS
+from phantomlink.perturbation import PRESETS, parse_perturbation
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.trials import Filter
 from phantomlink.settings import Settings
@@ -29,6 +29,7 @@ from phantomlink.wire.packet import Intention, StreamHeader
 from tests.captures import AT_40, sent_packets
 from tests.fakes import TrioClock, listen, make_parts
 
+HELD_BACK = {"transforms": [{"kind": "jitter", "std_ms": 30}]}
 NO_LIMITS = CaptureLimits(10**12, 10**12, 0)
 
 
@@ -164,6 +165,28 @@ async def test_whatever_steers_it_every_packet_is_kept(autojump_clock, recording
     assert found.packets == capture.packets > 500
     if wanted == NO_FILTER:
         assert kept[-1] == sink_again.sequence[-1]
+
+
+async def test_a_seek_past_a_packet_that_is_held_back_moves_the_deadlines(
+    autojump_clock, recording, tmp_path
+):
+    async with running(recording) as session:
+        session.set_perturbation(parse_perturbation(HELD_BACK), 1)
+        listen(session)
+        capture = begun(session, tmp_path)
+        async with written(capture):
+            for n in range(40):
+                await trio.sleep(0.21)
+                session.seek(10 * n)
+                await trio.sleep(0.21)
+                session.set_perturbation(parse_perturbation(HELD_BACK), n)
+        capture.detach("enough")
+        capture.finish()
+    found = verified(recording, capture.path)
+    assert found.is_equal, found.differences
+    records = Journal(capture.path).records()
+    held = [r.sequence_number for r in records if isinstance(r, Control) and r.what == "hold"]
+    assert 0 < len(held) < 80
 
 
 async def test_a_disk_that_stands_still_tears_it_and_the_gaps_add_up(

@@ -42,6 +42,7 @@ _STEERS = {
     SessionEventKind.LISTENER_CAME: "hold",
     SessionEventKind.LISTENER_LEFT: "hold",
 }
+_KEEPS_DEADLINES = frozenset({"seek", "perturbation"})
 _OF_ONE_PLAYHEAD = frozenset({SessionEventKind.STALLED, SessionEventKind.ENDED})
 
 
@@ -104,6 +105,9 @@ class Recorder:
         head = playback.playhead
         at = head.bin_index, head.sequence_number, head.loop
         self._queue.append(Control(what, *at, event.at_ns, self._detail(what)))
+        if what in _KEEPS_DEADLINES and playback.anchor().due_ns is None:
+            # It does not where a packet was held back on purpose for longer than a period.
+            self._queue.append(Control("hold", *at, event.at_ns))
 
     def answered(self, answer: GivenAnswer) -> None:
         """Keep what a decoder has answered to this playhead."""
