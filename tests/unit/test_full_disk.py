@@ -137,7 +137,7 @@ def test_what_is_known_of_a_dataset_is_kept_only_whole(recording, tmp_path):
 
 def test_a_journal_that_cannot_be_begun_leaves_no_file(recording, tmp_path):
     with files_of_at_most(50), pytest.raises(OSError, match="File too large"):
-        JournalWriter(tmp_path, header_of(recording))
+        JournalWriter(tmp_path, header_of(recording)).open()
     assert os.listdir(tmp_path) == []
 
 
@@ -146,6 +146,7 @@ def test_a_journal_that_breaks_off_keeps_what_was_written_and_no_more(recording,
     """Wherever that is: in a packet, at the beginning of a segment, while one is compressed."""
     records = list(sent_packets(recording, [(0, n) for n in range(N_PACKETS)]))
     writer = JournalWriter(tmp_path, header_of(recording), segment_bytes=25_000)
+    writer.open()
     written, failed = 0, None
     for record in records:
         try:
@@ -172,6 +173,7 @@ def test_a_segment_that_cannot_be_begun_is_an_error_and_no_bug(recording, tmp_pa
     """The file before it has its name already, and stays."""
     records = list(sent_packets(recording, [(0, n) for n in range(20)]))
     writer = JournalWriter(tmp_path, header_of(recording), segment_bytes=1_000)
+    writer.open()
     writer.write(records)
     with files_of_at_most(50), pytest.raises(OSError, match="File too large"):
         writer.next_segment_if_due()
@@ -183,3 +185,24 @@ def test_a_segment_that_cannot_be_begun_is_an_error_and_no_bug(recording, tmp_pa
     writer.abandon()
     writer.sync()
     assert os.listdir(tmp_path) == [f"{writer.path.stem}.000.plj"]
+
+
+def test_records_that_do_not_fit_are_not_there_by_half(recording, tmp_path):
+    records = list(sent_packets(recording, [(0, n) for n in range(20)]))
+    writer = JournalWriter(tmp_path, header_of(recording))
+    writer.open()
+    writer.write(records[:3])
+    n_bytes = writer.n_bytes
+    with (
+        files_of_at_most(writer.path.stat().st_size + 100),
+        pytest.raises(OSError, match="File too large"),
+    ):
+        writer.write(records[3:])
+    assert writer.n_bytes == n_bytes
+    journal = Journal(writer.path)
+    assert len(list(journal.records())) == 3
+    assert journal.damage is None
+    writer.write(records[3:])
+    writer.finish(End("complete", "", 20, 0))
+    found = [record.body() for record in Journal(writer.path).records()]
+    assert found == [record.body() for record in records]

@@ -1,8 +1,7 @@
 """Journals: written and read again, whole, cut anywhere, and with any bit wrong."""
 
 import os
-import resource
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -198,33 +197,6 @@ def test_who_writes_has_the_lock(recording, tmp_path):
         JournalWriter(tmp_path, header_of(recording)).open()
     writer.abandon()
     assert not is_being_written(writer.path)
-
-
-@contextmanager
-def files_of_at_most(n_bytes):
-    """A disk that is full, as far as this process is concerned."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_what_does_not_fit_is_not_there_by_half(recording, records, tmp_path):
-    writer = JournalWriter(tmp_path, header_of(recording))
-    writer.open()
-    writer.write(records[:3])
-    n_bytes = writer.n_bytes
-    with files_of_at_most(writer.path.stat().st_size + 100), pytest.raises(OSError, match="large"):
-        writer.write(records[3:])
-    assert writer.n_bytes == n_bytes
-    journal = Journal(writer.path)
-    assert bodies(journal.records()) == bodies(records[:3])
-    assert journal.damage is None
-    writer.write(records[3:])
-    writer.finish(END)
-    assert bodies(Journal(writer.path).records()) == bodies(records)
 
 
 def test_what_becomes_known_later_is_in_the_last_header(recording, records, tmp_path):
