@@ -24,7 +24,7 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "score",
         help="score decoders over a recording, offline",
         description="Play a recording to decoders as fast as the machine allows and score them as "
-        "a live session does. Exit code 1 when --fail-under is not met.",
+        "a live session does. Exit code 1 when --fail-under or --fail-over is not met.",
     )
     score.add_argument("recording", nargs="?", help=_RECORDING)
     score.add_argument(
@@ -80,7 +80,16 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="FIGURE=NUMBER",
         action="append",
         default=[],
-        help="r2, r2_held or coverage, in the window trials; movement.r2=0.6 for the other one",
+        help="a figure that must not be below this in any run: r2, r2_held, r.vx, coverage, ...; "
+        "in the window trials, movement.r2=0.6 for the other one",
+    )
+    score.add_argument(
+        "--fail-over",
+        dest="most",
+        metavar="FIGURE=NUMBER",
+        action="append",
+        default=[],
+        help="one that must not be above this: rmse, angular_error_degrees, lag_ms",
     )
     score.add_argument("--jobs", type=int, help="processes at once (default: one a processor)")
     score.add_argument("--json", dest="as_json", action="store_true", help="print JSON")

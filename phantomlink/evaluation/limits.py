@@ -8,72 +8,117 @@ from dataclasses import dataclass
 from typing import Any
 
 from phantomlink.errors import InvalidParameterError
-from phantomlink.scoring import WINDOWS
+from phantomlink.scoring import VARIANTS, WINDOWS
 from phantomlink.scoring.report import ScoredRun
 
-_FIGURES = ("r2", "r2_held", "coverage")
+_QUANTITIES = ("velocity", "position")
+_OF_QUANTITY: Mapping[str, tuple[str, ...]] = {
+    "r2": ("r2", "both"),
+    **{f"{name}.{axis}": (name, axis) for name in ("r2", "r") for axis in ("vx", "vy", "x", "y")},
+    "rmse": ("rmse",),
+    "angular_error_degrees": ("angular_error_degrees", "median"),
+    "angular_error_degrees.mean": ("angular_error_degrees", "mean"),
+    "lag_ms": ("lag_ms",),
+    "lag_bins": ("lag_bins",),
+}
+_FIGURES = {"n": ("n",), "coverage": ("coverage",), **_OF_QUANTITY}
+# Of which less is better, so that a least one is a mistake.
+_ERRORS = ("rmse", "angular_error_degrees", "angular_error_degrees.mean")
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A figure and the least that it may be.
+    """A figure of a decoder's score, and what it must not go below, or above.
 
     Attributes:
-        figure: `r2`, `r2_held` or `coverage`; of velocity, else of position.
+        figure: one of those that a score has.
         window: of the score.
-        least: it must not be below this.
+        variant: of it.
+        quantity: velocity or position; None for whichever it predicts, velocity first.
+        bound: that the figure may have.
+        is_most: whether the figure must not be above it, where it must not be below it otherwise.
     """
 
     figure: str
     window: str
-    least: float
+    variant: str
+    quantity: str | None
+    bound: float
+    is_most: bool
+
+    def failure(self, scores: Mapping[str, Any]) -> str | None:
+        """What is wrong with the scores of a decoder; None where the limit is kept.
+
+        A figure that is not defined does not keep it.
+        """
+        got = self._figure(scores[self.window][self.variant]["whole"])
+        if got is not None and (got <= self.bound if self.is_most else got >= self.bound):
+            return None
+        shown = "undefined" if got is None else f"{got:.4f}"
+        side = "above" if self.is_most else "below"
+        held = "" if self.variant == VARIANTS[0] else f" ({self.variant})"
+        return f"{self.figure}{held} in {self.window} is {shown}, {side} {self.bound:g}"
+
+    def _figure(self, whole: Mapping[str, Any]) -> float | None:
+        value: Any = whole
+        path = _FIGURES[self.figure]
+        if self.figure in _OF_QUANTITY:
+            quantities = _QUANTITIES if self.quantity is None else (self.quantity,)
+            value = next((whole[name] for name in quantities if name in whole), {})
+        for name in path:
+            value = value.get(name, {})
+        return float(value) if isinstance(value, int | float) else None
 
 
-def parse_limits(texts: Sequence[str]) -> list[Limit]:
-    """Limits as they are written: `r2=0.5`, `movement.r2=0.6`.
+def parse_limits(texts: Sequence[str], *, is_most: bool = False) -> list[Limit]:
+    """Limits as they are written: `r2=0.5`, `movement.held.velocity.r2.vx=0.6`.
+
+    Args:
+        texts: of them.
+        is_most: whether they are of `--fail-over`.
 
     Raises:
         InvalidParameterError: one has another form.
     """
-    limits = []
-    for text in texts:
-        named, _, value = text.partition("=")
-        window, separator, figure = named.rpartition(".")
-        try:
-            least = float(value)
-        except ValueError:
-            least = math.nan
-        window = window if separator else WINDOWS[0]
-        if figure not in _FIGURES or window not in WINDOWS or not math.isfinite(least):
-            raise InvalidParameterError(
-                f"fail-under: got {text!r}, takes FIGURE=NUMBER or WINDOW.FIGURE=NUMBER with one "
-                f"of {', '.join(_FIGURES)} and {' or '.join(WINDOWS)}"
-            )
-        limits.append(Limit(figure, window, least))
-    return limits
+    return [_parse_limit(text, is_most=is_most) for text in texts]
 
 
 def failures(run: ScoredRun, limits: Sequence[Limit]) -> Iterator[str]:
-    """One line for each decoder and limit that it does not reach; undefined is not reached."""
+    """One line for each decoder and limit that it does not keep."""
     for decoder in run.decoders:
         for limit in limits:
-            got = _figure(decoder["scores"][limit.window], limit.figure)
-            if got is None or got < limit.least:
-                shown = "undefined" if got is None else f"{got:.4f}"
+            failure = limit.failure(decoder["scores"])
+            if failure is not None:
                 yield (
-                    f"{decoder['decoder']}: {limit.figure} in {limit.window} is {shown}, below "
-                    f"{limit.least:g} (perturbation {run.about['perturbation'] or 'none'}, seed "
-                    f"{run.about['seed']})"
+                    f"{decoder['decoder']}: {failure} (perturbation "
+                    f"{run.about['perturbation'] or 'none'}, seed {run.about['seed']})"
                 )
 
 
-def _figure(scores: Mapping[str, Any], figure: str) -> float | None:
-    whole = scores["held" if figure == "r2_held" else "answered"]["whole"]
-    if figure == "coverage":
-        return _number(whole["coverage"])
-    quantity = whole.get("velocity") or whole.get("position")
-    return None if quantity is None else _number(quantity["r2"]["both"])
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _parse_limit(text: str, *, is_most: bool) -> Limit:
+    named, _, value = text.partition("=")
+    parts = named.split(".")
+    window, variant, quantity = (
+        parts.pop(0) if parts and parts[0] in among else None
+        for among in (WINDOWS, VARIANTS, _QUANTITIES)
+    )
+    figure = ".".join(parts)
+    if figure == "r2_held" and variant is None:
+        figure, variant = "r2", "held"
+    try:
+        bound = float(value)
+    except ValueError:
+        bound = math.nan
+    if figure in _ERRORS and not is_most:
+        raise InvalidParameterError(
+            f"fail-under: got {text!r}, but less of it is better: --fail-over {text}"
+        )
+    if figure not in _FIGURES or not math.isfinite(bound):
+        raise InvalidParameterError(
+            f"{'fail-over' if is_most else 'fail-under'}: got {text!r}, takes FIGURE=NUMBER with "
+            f"one of {', '.join(_FIGURES)}; before it, each with a dot, may stand "
+            f"{' or '.join(WINDOWS)}, {' or '.join(VARIANTS)}, {' or '.join(_QUANTITIES)}"
+        )
+    return Limit(
+        figure, window or WINDOWS[0], variant or VARIANTS[0], quantity, bound, is_most=is_most
+    )

@@ -50,6 +50,7 @@ class ScoreArguments:
     ab_seed: int = 0
     reports: Sequence[Path] = ()
     limits: Sequence[str] = ()
+    most: Sequence[str] = ()
     jobs: int | None = None
     as_json: bool = False
 
@@ -62,7 +63,7 @@ def run_score(arguments: ScoreArguments, settings: Settings) -> int:
     """
     for path in arguments.reports:
         _check_report(path)
-    limits = parse_limits(arguments.limits)
+    limits = parse_limits(arguments.limits) + parse_limits(arguments.most, is_most=True)
     sources = parse_sources(arguments.decoders, _options(arguments.options))
     request = ScoreRequest(
         path=locate_recording(settings, arguments.recording),

@@ -103,9 +103,11 @@ def test_a_matrix_over_processes_is_what_one_process_says(synthetic_recording, f
 def test_a_limit_that_is_not_met_is_exit_code_1(synthetic_recording, folder, capsys):
     command = ["score", str(synthetic_recording), "--decoder", "rls", "--train", "0-3"]
     assert main([*command, "--fail-under", "coverage=1", "--fail-under", "r2=-5"]) == 0
-    assert main([*command, "--fail-under", "r2=0.999", "--fail-under", "movement.r2=0.999"]) == 1
+    limits = ["--fail-under", "r2=0.999", "--fail-under", "movement.r2=0.999"]
+    assert main([*command, *limits, "--fail-over", "rmse=0.1"]) == 1
     failed = capsys.readouterr().err.splitlines()
-    assert len(failed) == 2
+    assert len(failed) == 3
+    assert re.match(r"phantomlink: rls: rmse in trials is \d+\.\d{4}, above 0.1", failed[2])
     assert re.match(r"phantomlink: rls: r2 in trials is -?0\.\d{4}, below 0.999", failed[0])
 
 

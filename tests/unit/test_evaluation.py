@@ -296,8 +296,49 @@ def test_a_network_of_another_form_is_told(tmp_path):
 
 def test_limits():
     limit, moving = parse_limits(["r2=0.5", "movement.coverage=1"])
-    assert (limit.figure, limit.window, limit.least) == ("r2", "trials", 0.5)
-    assert (moving.figure, moving.window, moving.least) == ("coverage", "movement", 1.0)
-    for text in ("r2", "r2=a", "rmse=3", "all.r2=1", "r2=nan"):
+    assert (limit.figure, limit.window, limit.bound) == ("r2", "trials", 0.5)
+    assert (moving.figure, moving.window, moving.bound) == ("coverage", "movement", 1.0)
+    for text in ("r2", "r2=a", "rmse=3", "all.r2=1", "r2=nan", "r=1", "r2.z=1", "held.trials.r2=1"):
         with pytest.raises(InvalidParameterError, match="fail-under: got"):
             parse_limits([text])
+
+
+def test_every_figure_of_a_score_can_be_limited():
+    """From below or above, of the other window or variant; what is not defined does not keep it."""
+    scores = {
+        "trials": {
+            "answered": {
+                "whole": {
+                    "n": 9,
+                    "coverage": 0.5,
+                    "velocity": {
+                        "r2": {"vx": 0.1, "vy": 0.3, "both": 0.2},
+                        "r": {"vx": 0.4, "vy": None},
+                        "rmse": 40.0,
+                        "angular_error_degrees": {"n": 3, "mean": 30.0, "median": 20.0},
+                        "lag_ms": 50.0,
+                    },
+                }
+            },
+            "held": {"whole": {"n": 9, "coverage": 0.5, "position": {"r2": {"both": 0.7}}}},
+        }
+    }
+    kept = ["n=9", "coverage=0.5", "r2=0.2", "r2.vx=0.1", "velocity.r.vx=0.4", "r2_held=0.7"]
+    for text in [*kept, "trials.held.position.r2=0.7", "lag_ms=50"]:
+        assert parse_limits([text])[0].failure(scores) is None
+    for text in ["rmse=40", "angular_error_degrees=20", "angular_error_degrees.mean=30"]:
+        assert parse_limits([text], is_most=True)[0].failure(scores) is None
+    for text in [
+        "n=10",
+        "r2.vy=0.31",
+        "r.vy=0",
+        "position.r2=0",
+        "held.velocity.r2=0",
+        "lag_bins=0",
+    ]:
+        assert "below" in parse_limits([text])[0].failure(scores)
+    for text in ["rmse=39", "lag_ms=49", "angular_error_degrees=19.5", "rmse=39"]:
+        assert "above" in parse_limits([text], is_most=True)[0].failure(scores)
+    assert parse_limits(["held.rmse=1"], is_most=True)[0].failure(scores) == (
+        "rmse (held) in trials is undefined, above 1"
+    )
