@@ -328,7 +328,7 @@ def test_every_figure_of_a_score_can_be_limited():
         assert parse_limits([text])[0].failure(scores) is None
     for text in ["rmse=40", "angular_error_degrees=20", "angular_error_degrees.mean=30"]:
         assert parse_limits([text], is_most=True)[0].failure(scores) is None
-    for text in [
+    for text in ["n=10", "r2.vy=0.31", "r.vy=0", "position.r2=0", "held.velocity.r2=0"]:
         "n=10",
         "r2.vy=0.31",
         "r.vy=0",
