@@ -3,13 +3,15 @@
     python tools/decoder_cost.py fit                 # two minutes
     python tools/decoder_cost.py answers             # two minutes
     python tools/decoder_cost.py built-in            # four minutes
+    python tools/decoder_cost.py step                # five seconds
 
 `fit`: 100 sessions play at 40 Hz; slices in which a Wiener filter of 8 bins is fitted to 142 units
 and slices in which nothing is, take turns. `answers`: each session has a second client, which
 answers every packet in one kind of slice and says nothing in the other. Lateness is how late
 packets left to the grid of each stream, by their stamps. `built-in`: ten models of three kinds play
 along with one session; told are gaps at a client, CPU a packet without and with them, and by how
-much their scores differ from those of `phantomlink score`.
+much their scores differ from those of `phantomlink score`. `step`: CPU of one bin of a decoder that
+does not learn, at 142 and at 1024 units.
 """
 
 from __future__ import annotations
@@ -32,7 +34,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
+
 from phantomlink.cli import main as phantomlink
+from phantomlink.decoding import Decoder
+from phantomlink.decoding.kalman import KalmanParameters
+from phantomlink.decoding.ridge import RidgeParameters
 from tools.bench.alternation import costs_of
 from tools.bench.harness.server import Server, StartedServer, UsageMeter, positive
 from tools.bench.harness.text import table
@@ -50,13 +57,15 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("what", choices=("fit", "answers", "built-in"))
+    add("what", choices=("fit", "answers", "built-in", "step"))
     add("--sessions", type=positive(int), default=100, help="at once (%(default)s)")
     add("--slices", type=positive(int), default=8, help="of each kind (%(default)s)")
     add("--slice-seconds", type=positive(float), default=5.0, help="(%(default)s)")
     add("--decoders", type=positive(int), default=10, help="built-in ones (%(default)s)")
     add("--seconds", type=positive(float), default=200.0, help="with them (%(default)s)")
     arguments = parser.parse_args()
+    if arguments.what == "step":
+        return _steps()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         os.environ["PHANTOM_MODELS_DIR"] = str(folder / "models")
@@ -79,6 +88,39 @@ def main() -> int:
         dropped = sum(server.must("GET", f"/api/stats/{code}")["dropped_packets"] for code in codes)
         print(f"packets dropped: {dropped}")
     return 0
+
+
+def _steps() -> int:
+    rng = np.random.default_rng(0)
+    rows = []
+    for n_units in (142, 1024):
+        counts = rng.poisson(0.3, (2000, n_units)).astype(np.uint16)
+        for name, decoder in _decoders(rng, n_units).items():
+            began_ns = time.thread_time_ns()
+            for row in counts:
+                decoder.step(row)
+            step_us = (time.thread_time_ns() - began_ns) / len(counts) / 1e3
+            rows.append([f"{name}, {n_units} units", f"{step_us:.1f}"])
+    print(table(["decoder", "a step, us"], rows))
+    return 0
+
+
+def _decoders(rng: np.random.Generator, n_units: int) -> dict[str, Decoder]:
+    """Parameters of any values cost what fitted ones do."""
+    weights = rng.normal(size=(8, n_units, 2))
+    made: dict[str, Decoder] = {"ridge": RidgeParameters(weights, np.zeros(2), 1.0).decoder()}
+    for name, k in (("kalman", 2), ("kalman-pv", 4)):
+        made[name] = KalmanParameters(
+            transition=0.9 * np.eye(k),
+            transition_noise=np.eye(k),
+            observation=rng.normal(size=(n_units, k)),
+            observation_mean=np.zeros(n_units),
+            gain=1e-3 * rng.normal(size=(k, n_units)),
+            start=np.zeros(k),
+            n_bins=4,
+            lag=2,
+        ).decoder()
+    return made
 
 
 @contextmanager
