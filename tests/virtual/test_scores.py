@@ -26,6 +26,7 @@ from phantomlink.recordings.bins import Block
 from phantomlink.recordings.trials import Filter, Trial, TrialTable
 from phantomlink.scoring import Prediction, Scoreboard
 from tests.fakes import ListSink, NamedBins, make_parts
+from tests.virtual.test_views import watched
 
 N_BINS, TRIAL_SECONDS = 400, 1.0
 FAULTS = parse_perturbation(
@@ -388,6 +389,16 @@ async def test_what_clients_send_is_summed_over_sessions_and_told_to_views(autoj
         assert (summary["decoder"], summary["coverage"]) == ("kf", 1.0)
         client.leave()
     assert kind.shared.messages["scored"] > 100  # also of a session that has ended
+
+
+async def test_a_view_is_told_of_decoders_five_times_a_second(autojump_clock):
+    async with playing(loop=True) as session, watched(session) as socket:
+        client = Answering(session)
+        await trio.sleep(10)
+        client.leave()
+        closed = [message["decoders"][0]["closed"] for message in socket.of("decoders")]
+        # Packets are closed 2 s after they left, some new ones each time.
+        assert 30 < len(set(closed)) <= len(closed) <= 50
 
 
 async def test_a_blind_session_tells_its_scores_when_it_is_stopped(autojump_clock):

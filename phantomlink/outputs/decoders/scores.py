@@ -2,10 +2,10 @@
 
 Theory of operation. Each playhead is tapped: a packet that leaves is noted, which costs a tick an
 append. While nobody answers, that is all. The first prediction makes a scoreboard; from then on
-what was noted goes onto it whenever a prediction comes, and once a second, when packets that are
-2 s old are closed and the arithmetic of trials that are over is done, in steps between which ticks
-come first. When the last decoder has gone and its packets are closed, it is quiet again; scores
-stay as long as the session.
+what was noted goes onto it whenever a prediction comes, and once a second (five times while a
+view shows it), when packets that are 2 s old are closed and the arithmetic of trials that are over
+is done, in steps between which ticks come first. When the last decoder has gone and its packets
+are closed, it is quiet again; scores stay as long as the session.
 
 The fifth of the p99 speed above which directions are compared needs a look at the whole recording,
 which is taken when the first prediction comes, in the recording's thread. The arithmetic waits
@@ -41,6 +41,7 @@ from phantomlink.wire.packet import Packet
 T = TypeVar("T")
 KIND = "decoders"
 _CLOSE_EVERY_SECONDS = 1.0
+_WATCHED_EVERY_SECONDS = 0.2
 
 
 class DecoderNameError(PhantomLinkError):
@@ -132,6 +133,7 @@ class SessionScores:
         self._players = Players()
         self.decoded = DecodedPackets(self.decode, self.with_decoded)
         self._summaries: list[dict[str, Any]] = []
+        self._is_watched = False
 
     def as_json(self) -> None:
         """Nothing: a session's answers have routes of their own for this."""
@@ -165,7 +167,9 @@ class SessionScores:
                 self.board.rules.min_speed = await self._shared.min_speed(session)
                 self._has_min_speed.set()
             while self._is_active:
-                await trio.sleep(_CLOSE_EVERY_SECONDS)
+                every = _WATCHED_EVERY_SECONDS if self._is_watched else _CLOSE_EVERY_SECONDS
+                self._is_watched = False
+                await trio.sleep(every)
                 async with self._closing:
                     await self._close_and_work()
 
@@ -219,7 +223,11 @@ class SessionScores:
         return not (self._test_trials and self._was_stopped)
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Every decoder in short, as of the last time that packets were closed: once a second."""
+        """Every decoder in short, as of the last time that packets were closed.
+
+        That is once a second, and five times while this is asked for.
+        """
+        self._is_watched = True
         return self._summaries
 
     def count(self, what: str) -> None:
