@@ -24,24 +24,38 @@ SUFFIXES = (".nwb", ".xdf", ".json")
 
 
 def convert_capture(
-    capture: Path, out: Path, source: Path | None = None, *, overwrite: bool
+    capture: Path,
+    out: Path,
+    source: Path | None = None,
+    *,
+    overwrite: bool,
+    with_binned: bool = False,
 ) -> int:
     """Make a capture, or a recipe, a file of another kind, by its name's ending; the exit code.
+
+    Args:
+        capture: a journal or a recipe.
+        out: the file to make.
+        source: the recording that a recipe is of; None: it is looked for.
+        overwrite: whether a file that is there is replaced.
+        with_binned: an NWB file has the counts as binned spikes too.
 
     Raises:
         CaptureError: it cannot be converted, or not into that.
         FileExistsError: there is a file, and `overwrite` is false.
         OSError: the result cannot be written.
     """
+    if with_binned and out.suffix != ".nwb":
+        raise CaptureError(f"{out}: --binned takes a name that ends in .nwb")
     if capture.suffix == ".json":
-        made = convert_recipe(capture, out, source, overwrite=overwrite)
+        made = convert_recipe(capture, out, source, overwrite=overwrite, with_binned=with_binned)
     else:
-        made = convert_journal(capture, out, overwrite=overwrite)
+        made = convert_journal(capture, out, overwrite=overwrite, with_binned=with_binned)
     sys.stdout.write(f"{out}: {made}\n")
     return 0
 
 
-def convert_journal(capture: Path, out: Path, *, overwrite: bool) -> str:
+def convert_journal(capture: Path, out: Path, *, overwrite: bool, with_binned: bool = False) -> str:
     """As `convert_capture`; what was made, in a few words."""
     if out.suffix not in SUFFIXES:
         raise CaptureError(f"{out}: takes a name that ends in .nwb, .xdf or .json (the recipe)")
@@ -60,7 +74,8 @@ def convert_journal(capture: Path, out: Path, *, overwrite: bool) -> str:
     for sent in bins.sent:
         if sent is not None:
             digest.update(payloads.encode(sent.packet))
-    write_nwb(out, bins, digest.hexdigest(), journal.state, overwrite=overwrite)
+    said, state = digest.hexdigest(), journal.state
+    write_nwb(out, bins, said, state, overwrite=overwrite, with_binned=with_binned)
     return f"{len(bins)} bins, {len(bins.visits)} trials"
 
 

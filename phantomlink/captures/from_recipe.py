@@ -23,7 +23,9 @@ COMPUTED = "computed"
 """The state of what is made of a recipe."""
 
 
-def convert_recipe(path: Path, out: Path, named: Path | None, *, overwrite: bool) -> str:
+def convert_recipe(
+    path: Path, out: Path, named: Path | None, *, overwrite: bool, with_binned: bool = False
+) -> str:
     """Make a recipe an NWB file; what was made, in a few words.
 
     Args:
@@ -31,6 +33,7 @@ def convert_recipe(path: Path, out: Path, named: Path | None, *, overwrite: bool
         out: the file to make.
         named: the source; None: it is looked for in the data directory.
         overwrite: whether a file that is there is replaced.
+        with_binned: the counts are there as binned spikes too.
 
     Raises:
         CaptureError: the source is not there or another, or its packets are not those that the
@@ -53,7 +56,7 @@ def convert_recipe(path: Path, out: Path, named: Path | None, *, overwrite: bool
             f"recipe is of {said['digest']}"
         )
     bins = captured_bins(header, records)
-    write_nwb(out, bins, digest.hexdigest(), COMPUTED, overwrite=overwrite)
+    write_nwb(out, bins, said["digest"], COMPUTED, overwrite=overwrite, with_binned=with_binned)
     return f"{len(bins)} bins, {len(bins.visits)} trials"
 
 

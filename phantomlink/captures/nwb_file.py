@@ -15,6 +15,7 @@ import numpy as np
 
 from phantomlink.captures.nwb_tables import add_sent, add_steering
 from phantomlink.captures.timeline import CapturedBins
+from phantomlink.errors import CaptureError
 from phantomlink.files.atomic_write import written_atomically
 from phantomlink.recordings.nwb.write import write_file
 
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 _AXES = "columns=[x,y]"
 
 
-def write_nwb(path: Path, bins: CapturedBins, digest: str, state: str, *, overwrite: bool) -> None:
+def write_nwb(
+    path: Path,
+    bins: CapturedBins,
+    digest: str,
+    state: str,
+    *,
+    overwrite: bool,
+    with_binned: bool = False,
+) -> None:
     """Write a capture.
 
     Args:
@@ -33,8 +42,10 @@ def write_nwb(path: Path, bins: CapturedBins, digest: str, state: str, *, overwr
         digest: SHA-256 over its canonical payloads.
         state: of the capture; one that is not complete says so.
         overwrite: whether a file that is there is replaced.
+        with_binned: the counts are there as binned spikes too, by an extension of NWB.
 
     Raises:
+        CaptureError: the extension is not installed.
         FileExistsError: there is a file, and `overwrite` is false.
         OSError: it cannot be written.
     """
@@ -44,6 +55,8 @@ def write_nwb(path: Path, bins: CapturedBins, digest: str, state: str, *, overwr
     _add_trials(nwb, bins)
     add_sent(nwb, bins)
     add_steering(nwb, bins)
+    if with_binned:
+        _add_binned(nwb, bins)
     said = bins.header.body()[2] | {"state": state, "digest": digest, "packets": len(bins)}
     for name in ("trials", "streams"):
         said.pop(name)
@@ -95,6 +108,25 @@ def _add_units(nwb: NWBFile, bins: CapturedBins) -> None:
         nwb.add_unit(id=unit_id, spike_times=bins.spike_times(n), obs_intervals=intervals)
     assert nwb.units is not None
     nwb.units.resolution = bins.width
+
+
+def _add_binned(nwb: NWBFile, bins: CapturedBins) -> None:
+    """An addition for tools that take counts: what is played are the spikes."""
+    try:
+        from ndx_binned_spikes import BinnedAlignedSpikes  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise CaptureError(
+            "--binned needs ndx-binned-spikes: pip install 'phantomlink[binned]'"
+        ) from error
+    nwb.create_processing_module("ecephys", "Spike counts of each packet").add(
+        BinnedAlignedSpikes(
+            name="counts",
+            description="Spikes of each unit in each packet, in the order of the units",
+            bin_width_in_ms=bins.width * 1000,
+            data=bins.counts.T[:, np.newaxis, :],
+            event_timestamps=np.zeros(1),
+        )
+    )
 
 
 def _add_behaviour(nwb: NWBFile, bins: CapturedBins) -> None:

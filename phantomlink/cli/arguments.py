@@ -270,6 +270,11 @@ def _add_convert(commands: _Commands) -> None:
         help="the recording that a recipe is of (default: looked for in the data directory)",
     )
     convert.add_argument("--session", metavar="CODE", help="which session of an XDF file")
+    convert.add_argument(
+        "--binned",
+        action="store_true",
+        help="a capture's counts are in the NWB file as binned spikes too (ndx-binned-spikes)",
+    )
     convert.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
 

@@ -136,7 +136,11 @@ def _convert(arguments: argparse.Namespace) -> int:
         from phantomlink.captures.convert import convert_capture  # noqa: PLC0415
 
         return convert_capture(
-            arguments.source, arguments.out, arguments.recording, overwrite=arguments.overwrite
+            arguments.source,
+            arguments.out,
+            arguments.recording,
+            overwrite=arguments.overwrite,
+            with_binned=arguments.binned,
         )
     from phantomlink.recordings.convert.command import run_convert  # noqa: PLC0415
 

@@ -167,6 +167,24 @@ def test_it_opens_in_pynwb_and_nothing_in_it_is_critical(converted):
     assert header.rate_hz == Fraction(40)
 
 
+def test_binned_counts_are_an_addition_that_changes_nothing_else(converted, tmp_path):
+    from pynwb import NWBHDF5IO  # noqa: PLC0415
+
+    _, _, plain = converted
+    out = tmp_path / "binned.nwb"
+    journal = next(plain.parent.glob("*.plj"))
+    assert main(["convert", str(journal), str(out), "--binned"]) == 0
+    with open_recording(plain) as one, open_recording(out) as other:
+        n_bins = one.at_rate(AT_40).grid.n_bins
+        mine, others = (opened.at_rate(AT_40).read(0, n_bins) for opened in (one, other))
+    assert np.array_equal(mine.counts, others.counts)
+    with NWBHDF5IO(out, "r") as io:
+        binned = io.read().processing["ecephys"]["counts"]
+        assert binned.bin_width_in_ms == 25
+        assert np.array_equal(binned.data[:, 0, :n_bins].T, mine.counts)
+    assert main(["convert", str(journal), str(tmp_path / "x.xdf"), "--binned"]) == 2
+
+
 def test_what_has_no_packet_or_another_ending_is_refused(recording, tmp_path, capsys):
     path = write_journal(tmp_path, header_of(recording), [], End("complete", "", 0, 0))
     assert main(["convert", str(path), str(tmp_path / "x.nwb")]) == 2
