@@ -91,6 +91,15 @@ def add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         default=[],
         help="one that must not be above this: rmse, angular_error_degrees, lag_ms",
     )
+    score.add_argument(
+        "--closed-loop",
+        metavar="TRIALS",
+        type=int,
+        nargs="?",
+        const=80,
+        help="let a simulated user steer a cursor with each decoder instead, in so many trials "
+        "(default: %(const)s); takes no report, --ab or limit",
+    )
     score.add_argument("--jobs", type=int, help="processes at once (default: one a processor)")
     score.add_argument("--json", dest="as_json", action="store_true", help="print JSON")
     score.set_defaults(run=_score)

@@ -93,15 +93,13 @@ def about_recording(request: ScoreRequest) -> dict[str, Any]:
 
 def _score(request: ScoreRequest, key: RunKey, bins: Bins) -> ScoredRun:
     perturbation = parse_perturbation(key.perturbation)
-    loaded = {source.name: load_decoder(source, request.path.stem) for source in request.sources}
-    for decoder in loaded.values():
-        if decoder.check is not None:
-            decoder.check(bins.unit_ids, bins.grid.bin_size_ms)
+    loaded = loaded_decoders(request, bins)
     to_fit = any(decoder.fit is not None for decoder in loaded.values())
     wanted = request.train or (DEFAULT_TRAIN if to_fit else None)
     train = () if wanted is None else chosen_trials(wanted, len(bins.trials), key.seed)
     unscored = sorted({*train, *(t for each in loaded.values() for t in each.trained_on)})
-    feeds = _feeds(loaded, bins, NO_PERTURBATION if request.fit_clean else perturbation, key, train)
+    fitted_to = NO_PERTURBATION if request.fit_clean else perturbation
+    feeds = fitted_feeds(loaded, bins, fitted_to, key, train)
     board = score_decoders(bins, feeds, perturbation, key.seed, unscored=unscored)
     tested = [t for t in range(len(bins.trials)) if t not in set(unscored)]
     about = {
@@ -114,13 +112,39 @@ def _score(request: ScoreRequest, key: RunKey, bins: Bins) -> ScoredRun:
     return run_of(board, about, compare_seed=request.compare_seed, marks=_marks(perturbation, bins))
 
 
-def _feeds(
+def loaded_decoders(request: ScoreRequest, bins: Bins) -> dict[str, LoadedDecoder]:
+    """The decoders by name, not fitted.
+
+    Raises:
+        DecoderError, ModelError: one cannot be loaded, or does not fit the bins.
+    """
+    loaded = {source.name: load_decoder(source, request.path.stem) for source in request.sources}
+    for decoder in loaded.values():
+        if decoder.check is not None:
+            decoder.check(bins.unit_ids, bins.grid.bin_size_ms)
+    return loaded
+
+
+def fitted_feeds(
     loaded: Mapping[str, LoadedDecoder],
     bins: Bins,
     perturbation: Perturbation,
     key: RunKey,
     train: Sequence[int],
 ) -> dict[str, DecoderFeed]:
+    """The decoders by name, fitted where they are to be, each ready to be run once.
+
+    Args:
+        loaded: the decoders.
+        bins: of the recording.
+        perturbation: what is done to the counts that they are fitted to.
+        key: of the run.
+        train: trials that are fitted to.
+
+    Raises:
+        DecoderError: one cannot be fitted.
+        RecordingError: the recording cannot be read.
+    """
     data = None
     feeds = {}
     for name, decoder in loaded.items():

@@ -29,6 +29,7 @@ from phantomlink.scoring.report import ScoredRun, csv_report, html_report, json_
 from phantomlink.settings import Settings
 
 _PIPED_WIDTH = 120
+_MOST_TRIALS = 10_000
 _SUFFIXES = (".json", ".csv", ".html")
 
 
@@ -51,6 +52,7 @@ class ScoreArguments:
     reports: Sequence[Path] = ()
     limits: Sequence[str] = ()
     most: Sequence[str] = ()
+    closed_loop: int | None = None
     jobs: int | None = None
     as_json: bool = False
 
@@ -79,6 +81,12 @@ def run_score(arguments: ScoreArguments, settings: Settings) -> int:
         for perturbation in _perturbations(arguments.perturbations)
         for seed in _seeds(arguments.seeds)
     ]
+    if arguments.closed_loop is not None:
+        from phantomlink.evaluation.closed_loop_command import run_closed_loops  # noqa: PLC0415
+
+        return run_closed_loops(
+            request, keys, _closed_loop_trials(arguments), as_json=arguments.as_json
+        )
     jobs = arguments.jobs or _processors()
     about = about_recording(request)
     runs = _with_progress(request, keys, jobs)
@@ -115,6 +123,24 @@ def parse_perturbation_argument(text: str) -> Any:
             raise InvalidParameterError(f"perturbation: is no JSON: {error}") from None
     parse_perturbation(value)
     return value
+
+
+def _closed_loop_trials(arguments: ScoreArguments) -> int:
+    given = {
+        "--report": arguments.reports,
+        "--ab": arguments.ab,
+        "--fail-under": arguments.limits,
+        "--fail-over": arguments.most,
+    }
+    refused = [name for name, value in given.items() if value]
+    n_trials = arguments.closed_loop or 0
+    if refused or not 1 <= n_trials <= _MOST_TRIALS:
+        got = f"{n_trials} trials" if not refused else " and ".join(refused)
+        raise InvalidParameterError(
+            f"closed-loop: got {got}, takes 1 to {_MOST_TRIALS} trials, and no --report, --ab, "
+            "--fail-under or --fail-over"
+        )
+    return n_trials
 
 
 def _processors() -> int:
