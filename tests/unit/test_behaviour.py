@@ -8,7 +8,14 @@ import pytest
 
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.grid import BinGrid
-from phantomlink.recordings.kinematics import Samples, binned, derivative, typical_period
+from phantomlink.recordings.kinematics import (
+    Samples,
+    binned,
+    derivative,
+    held,
+    interpolated,
+    typical_period,
+)
 from phantomlink.recordings.nwb import behaviour as behaviour_module
 from phantomlink.recordings.nwb import tracks as tracks_module
 from phantomlink.recordings.options import SeriesOptions
@@ -127,6 +134,44 @@ def test_a_repeated_timestamp_gives_no_infinite_velocity():
     np.testing.assert_allclose(found.values[:, 0], 100.0)
     assert derivative(samples([], np.empty((0, 2)))).values.shape == (0, 2)
     assert np.isnan(derivative(samples([1.0], [[1.0, 2.0]])).values).all()
+
+
+def test_values_between_samples_lie_on_the_line_between_their_neighbours():
+    made = samples([1.0, 2.0, 4.0, 4.5], [[10.0, 0.0], [20.0, 8.0], [40.0, 0.0], [np.nan, 4.0]], 1)
+    at = np.array([0.5, 1.0, 1.25, 2.0, 3.0, 4.25, 4.5, 9.0])
+    expected = [
+        [np.nan, np.nan],  # before the first
+        [10.0, 0.0],
+        [12.5, 2.0],
+        [20.0, 8.0],
+        [30.0, 4.0],
+        [np.nan, 2.0],  # one neighbour is not known
+        [np.nan, np.nan],  # at the last there is none behind it
+        [np.nan, np.nan],
+    ]
+    np.testing.assert_array_equal(interpolated(made, at), expected)
+
+
+def test_a_gap_is_as_long_as_two_and_a_half_periods():
+    for step, found in ((2.5, np.nan), (2.4999, 0.5)):
+        made = samples([0.0, step], [0.0, 1.0], 1.0)
+        np.testing.assert_array_equal(interpolated(made, np.array([step / 2])), [[found]])
+        velocity = derivative(made).values
+        assert np.isnan(velocity).all() == np.isnan(found)
+
+
+def test_a_sample_is_held_until_the_next_one_also_where_times_are_rounded():
+    made = samples([1.0, 2.0], [[10.0], [20.0]], 1.0)
+    at = np.array([0.999, 1.0 - 1e-10, 1.0, 1.999, 2.0 - 1e-10, 2.0, 7.0])
+    expected = [[np.nan], [10.0], [10.0], [10.0], [20.0], [20.0], [20.0]]
+    np.testing.assert_array_equal(held(made, at), expected)
+    assert held(samples([], np.empty((0, 2))), at).shape == (7, 2)
+
+
+def test_the_typical_period_is_that_of_times_that_differ():
+    assert typical_period(np.array([0.0, 1.0, 1.0, 1.0, 3.0, 6.0])) == 2.0
+    assert np.isnan(typical_period(np.array([4.0, 4.0])))
+    assert np.isnan(typical_period(np.array([])))
 
 
 def test_velocity_without_a_series_is_the_gradient_and_says_so(tmp_path):
