@@ -1,8 +1,8 @@
 """Changes modules in small ways and tells which changes no test sees: `tox -e mutation [MODULE]`.
 
 cosmic-ray changes files where they are, so all of it happens in a copy. A module takes minutes to
-an hour: each change is a run of its tests. The tests of a module are pure and start fast: they need
-neither plugins nor the project's conftest.
+hours: each change is a run of its tests. The tests of a module are pure and start fast: they need
+no plugin but pytest-trio, and most of them not the project's conftest.
 """
 
 from __future__ import annotations
@@ -19,12 +19,23 @@ ROOT = Path(__file__).parents[1]
 TESTS = {
     "phantomlink/access/rates.py": "tests/unit/test_rates.py",
     "phantomlink/scheduling/spin.py": "tests/unit/test_spin.py",
+    "phantomlink/engine/timing.py": "tests/unit/test_timing.py",
+    "phantomlink/engine/fanout.py": "tests/unit/test_fanout.py",
+    "phantomlink/engine/builder.py": "tests/virtual/test_playback_engine.py",
+    "phantomlink/engine/playback.py": "tests/virtual/test_playback_engine.py",
+    "phantomlink/outputs/websocket/frame_stream.py": "tests/unit/test_frame_stream.py",
+    "phantomlink/server/request_head.py": "tests/unit/test_request_head.py",
+    "phantomlink/recordings/nwb/series.py": "tests/unit/test_series.py",
+    "phantomlink/recordings/nwb/units.py": "tests/unit/test_series.py",
+    "phantomlink/recordings/kinematics.py": "tests/unit/test_behaviour.py",
 }
-OPTIONS = "-x -q -p no:cacheprovider -c /dev/null --rootdir . --noconftest"
+OPTIONS = (
+    "-x -q -p no:cacheprovider -c /dev/null --rootdir . -p pytest_trio.plugin -o trio_mode=true"
+)
 CONFIGURATION = """
 [cosmic-ray]
 module-path = ["{module}"]
-timeout = 30.0
+timeout = 120.0
 excluded-modules = []
 test-command = "{python} -m pytest {options} {tests}"
 
@@ -40,7 +51,10 @@ def mutate(module: str, folder: Path) -> str:
     session, configuration = folder / "session.sqlite", folder / "configuration.toml"
     configuration.write_text(
         CONFIGURATION.format(
-            module=module, tests=TESTS[module], python=sys.executable, options=OPTIONS
+            module=module,
+            tests=TESTS[module],
+            python=sys.executable,
+            options=OPTIONS if "virtual" in TESTS[module] else f"{OPTIONS} --noconftest",
         )
     )
     environment = {
