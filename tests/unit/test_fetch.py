@@ -98,7 +98,7 @@ def test_five_tries_with_growing_pauses(tmp_path):
         sleeps = Sleeps()
         with new_session() as session:
             download = Download(tmp_path / "x.nwb", session, sleep=sleeps)
-            with pytest.raises(FetchError, match=r"after 5 tries; 0.0 MB are kept; the same"):
+            with pytest.raises(FetchError, match=r"after 5 tries; nothing has come yet; the same"):
                 download.run(lambda: remote_of(session, Entry("x", SOURCE), f"{archive.url}/api"))
     assert sleeps.seconds == [1.0, 2.0, 4.0, 8.0]
 

@@ -114,6 +114,8 @@ class Download:
     def how_to_go_on(self) -> str:
         """What a person is told when it ends before its end."""
         kept = self._size()
+        if not kept:
+            return "nothing has come yet; the same command tries again"
         return f"{kept / 1e6:.1f} MB are kept; the same command goes on from there"
 
     def _transfer(self, remote: Remote) -> None:
