@@ -22,11 +22,12 @@ from phantomlink.errors import RecordingError
 from phantomlink.recordings.absent import absent_parts
 from phantomlink.recordings.bins import Bins, RecordedBins
 from phantomlink.recordings.clocks import Span
-from phantomlink.recordings.contents import OpenContents, OpenRequest
+from phantomlink.recordings.contents import Contents, OpenContents, OpenRequest
 from phantomlink.recordings.formats import format_of
 from phantomlink.recordings.grid import BinGrid, zero_of
 from phantomlink.recordings.identity import FileIdentity, Original
 from phantomlink.recordings.options import SEARCH, ProgressCallback, SeriesOptions
+from phantomlink.recordings.read_contents import ReadContents
 from phantomlink.recordings.spikes import SpikeSource
 
 _BYTES_OF_A_VALUE = 100
@@ -54,8 +55,10 @@ class Recording:
         in_memory: True when nothing more is read from the file.
     """
 
-    def __init__(self, request: OpenRequest, open_contents: OpenContents) -> None:
-        contents = open_contents(request)
+    def __init__(
+        self, request: OpenRequest, open_contents: OpenContents, read: Contents | None = None
+    ) -> None:
+        contents = open_contents(request) if read is None else read
         self._open_contents = open_contents
         self._request = request
         self._contents = contents
@@ -94,6 +97,11 @@ class Recording:
     def missing(self) -> tuple[str, ...]:
         """The anomalies as lines."""
         return tuple(map(str, self.anomalies))
+
+    @property
+    def read_contents(self) -> ReadContents | None:
+        """All of it, for another process; None where some is still read from the file."""
+        return ReadContents.of(self._contents)
 
     @property
     def memory_bytes(self) -> int:
@@ -316,6 +324,20 @@ def open_recording(
     """
     request = OpenRequest(path, options, cache_dir, progress, name=name)
     return Recording(request, format_of(path))
+
+
+def read_recording(
+    path: Path, contents: ReadContents, options: SeriesOptions, name: str
+) -> Recording:
+    """A recording of which all has been read.
+
+    Args:
+        path: of the file.
+        contents: of it.
+        options: that it was opened with.
+        name: of the dataset.
+    """
+    return Recording(OpenRequest(path, options, name=name), format_of(path), contents)
 
 
 def _is_whole(spikes: SpikeSource) -> bool:

@@ -1,10 +1,11 @@
 """The datasets of a running server: opened on first use, kept while sessions play them.
 
 Theory of operation. The default dataset is opened by the service and never let go. Any other is
-opened once, by a task of the service, and whoever asks meanwhile waits for that opening: a file
-that was never opened so before is opened in a child process first, since a damaged one may take
-HDF5 down. What no session plays is closed, longest unused first, when the recordings together take
-more memory than they may. A file that was changed since is opened again when nobody plays it.
+opened once, by a task of the service, and whoever asks meanwhile waits for that opening. A child
+process reads the file and hands over what is in it: a damaged one may take HDF5 down, and reading
+keeps an interpreter busy that has packets to send. What is too large for memory is opened here
+too. What no session plays is closed, longest unused first, when the recordings together take more
+memory than they may. A file that was changed since is opened again when nobody plays it.
 
 HDF5 has one lock for the whole process: a read that hangs keeps those of other datasets waiting.
 """
@@ -26,10 +27,12 @@ from phantomlink.engine.parts import PartsCache
 from phantomlink.engine.session import Session
 from phantomlink.errors import PhantomLinkError, RecordingError, UnavailableError
 from phantomlink.recordings.catalogue.datasets import Catalogue, Dataset
-from phantomlink.recordings.catalogue.describe import describe
 from phantomlink.recordings.catalogue.facts import Facts, FactsCache, facts_of
+from phantomlink.recordings.catalogue.readers import Readers
 from phantomlink.recordings.identity import FileIdentity
-from phantomlink.recordings.recording import Recording, open_recording
+from phantomlink.recordings.options import SeriesOptions
+from phantomlink.recordings.read_contents import ReadContents
+from phantomlink.recordings.recording import Recording, open_recording, read_recording
 from phantomlink.recordings.synthetic_default import make_synthetic
 
 logger = logging.getLogger(__name__)
@@ -114,6 +117,7 @@ class Datasets:
         self._children = trio.CapacityLimiter(_CHILDREN)
         self._default: OpenRecording | None = None
         self.facts_cache = FactsCache()
+        self._readers = Readers()
 
     @property
     def catalogue(self) -> Catalogue:
@@ -134,6 +138,10 @@ class Datasets:
         self._nursery = nursery
         self._default = default
         await self.rescan()
+
+    def close(self) -> None:
+        """End the processes that read files."""
+        self._readers.close()
 
     async def rescan(self) -> int:
         """Look at data directory and catalogues again; answers how many datasets there are."""
@@ -273,13 +281,17 @@ class Datasets:
                 await trio.to_thread.run_sync(
                     make_synthetic, limiter=self._children, abandon_on_cancel=True
                 )
-            await trio.to_thread.run_sync(
-                partial(describe, dataset.path, dataset.options, self.facts_cache),
+            contents = await trio.to_thread.run_sync(
+                self._read,
+                dataset.path,
+                dataset.options,
                 limiter=self._children,
                 abandon_on_cancel=True,
             )
             recording = await trio.to_thread.run_sync(
-                partial(open_recording, dataset.path, options=dataset.options, name=dataset.name),
+                partial(open_recording, dataset.path, options=dataset.options, name=dataset.name)
+                if contents is None
+                else partial(read_recording, dataset.path, contents, dataset.options, dataset.name),
                 limiter=thread,
             )
         except RecordingError as error:
@@ -332,6 +344,17 @@ class Datasets:
         if self._default is not None:
             opened.append(self._default)
         return sum(each.recording.memory_bytes + self._parts.bytes_of(each) for each in opened)
+
+    def _read(self, path: Path, options: SeriesOptions) -> ReadContents | None:
+        """All of a file, read by another process; None when it is to be opened here.
+
+        It is where it was opened well before and no reader is ready, since starting one takes
+        longer than opening a file, and where it is too large to be held in memory.
+        """
+        if not self._readers.has_idle and self.facts_cache.get(path, options) is not None:
+            self._readers.start()
+            return None
+        return self._readers.read(path, options).contents
 
     def _facts(
         self, dataset: Dataset, path: Path, opened: OpenRecording | None

@@ -246,6 +246,7 @@ class Service:
                     await trio.sleep_forever()
         finally:
             self._not_ready = "the server is going away"
+            self.datasets.close()
             await opened.close()
 
     def _open(self) -> Recording:

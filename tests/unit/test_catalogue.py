@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sys
+from fractions import Fraction
 
 import mlcroissant
+import numpy as np
 import pytest
 
 from phantomlink.errors import InvalidParameterError, RecordingError, SettingsError
-from phantomlink.recordings.catalogue import describe as describe_module
+from phantomlink.recordings.catalogue import readers as readers_module
 from phantomlink.recordings.catalogue.card import card_of, croissant
 from phantomlink.recordings.catalogue.command import run_datasets
 from phantomlink.recordings.catalogue.datasets import UnknownDatasetError, find_datasets
-from phantomlink.recordings.catalogue.describe import describe
 from phantomlink.recordings.catalogue.entries import (
     DandiSource,
     UrlSource,
@@ -22,8 +25,9 @@ from phantomlink.recordings.catalogue.entries import (
     shipped_entries,
 )
 from phantomlink.recordings.catalogue.facts import FactsCache, facts_of
+from phantomlink.recordings.catalogue.readers import Readers, describe
 from phantomlink.recordings.options import SEARCH, SeriesOptions
-from phantomlink.recordings.recording import open_recording
+from phantomlink.recordings.recording import open_recording, read_recording
 from tests.nwb_files import SeriesSpec, moving, write_nwb
 
 T = [i / 100 for i in range(300)]
@@ -168,40 +172,100 @@ def test_croissant_takes_our_cards(data, tmp_path):
     assert file.sha256.startswith("dcaf3a52")
 
 
-def test_a_file_is_opened_in_a_child_once_and_its_facts_are_kept(data, monkeypatch):
+@pytest.fixture
+def readers():
+    with Readers() as readers:
+        yield readers
+
+
+def refuse_to_read(*_):
+    raise AssertionError("opened again")
+
+
+def test_a_file_is_opened_in_a_child_once_and_its_facts_are_kept(data, readers, monkeypatch):
     path = recording(data / "a.nwb")
     cache = FactsCache()
-    facts = describe(path, SEARCH, cache)
+    facts = describe(path, SEARCH, cache, readers)
     assert facts["num_spikes"] == 3
-    asked = []
-    monkeypatch.setattr(
-        describe_module.subprocess,
-        "run",
-        lambda *a, **k: asked.append(a) or (_ for _ in ()).throw(AssertionError("opened again")),
-    )
-    assert describe(path, SEARCH, cache) == facts
+    monkeypatch.setattr(readers, "read", refuse_to_read)
+    assert describe(path, SEARCH, cache, readers) == facts
     os.utime(path, (1, 1))
     with pytest.raises(AssertionError, match="opened again"):
-        describe(path, SEARCH, cache)
+        describe(path, SEARCH, cache, readers)
     with pytest.raises(AssertionError, match="opened again"):
-        describe(path, SeriesOptions(units_table="units"), cache)
+        describe(path, SeriesOptions(units_table="units"), cache, readers)
 
 
-def test_a_file_that_takes_its_reader_down_is_damaged(data, monkeypatch):
+def test_what_a_child_has_read_is_what_is_read_here(data, readers):
     path = recording(data / "a.nwb")
-    crash = ["-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"]
-    run = describe_module.subprocess.run
-    monkeypatch.setattr(
-        describe_module.subprocess, "run", lambda command, **how: run([command[0], *crash], **how)
+    contents = readers.read(path, SEARCH).contents
+    assert readers.has_idle
+    given = read_recording(path, contents, SEARCH, "a")
+    with open_recording(path) as here:
+        assert (given.unit_ids, given.missing) == (here.unit_ids, here.missing)
+        assert given.identity == here.identity
+        assert [t.as_json() for t in given.trials] == [t.as_json() for t in here.trials]
+        blocks = []
+        for each in (given, here):
+            bins = each.at_rate(Fraction(40))
+            blocks.append(bins.read(0, bins.grid.n_bins))
+        for name in ("counts", "kinematics", "trial_rows"):
+            ours, theirs = (getattr(block, name) for block in blocks)
+            assert np.array_equal(ours, theirs, equal_nan=True)
+    given.check()
+    given.close()
+
+
+def dying(how):
+    """A program in place of the reader's."""
+    return [sys.executable, "-c", f"import os, signal, time; input(); {how}"]
+
+
+def test_a_file_that_takes_its_reader_down_is_damaged(data, readers, monkeypatch):
+    path = recording(data / "a.nwb")
+    crash = dying("os.kill(os.getpid(), signal.SIGSEGV)")
+    with monkeypatch.context() as patch:
+        patch.setattr(readers_module, "_PROGRAM", crash)
+        with pytest.raises(RecordingError, match=r"a.nwb: damaged: opening it .* \(signal 11\)"):
+            readers.read(path, SEARCH)
+    assert not readers.has_idle
+    assert readers.read(path, SEARCH).facts["num_spikes"] == 3
+
+
+def test_a_fork_that_dies_takes_the_reader_along(data, readers, monkeypatch):
+    path = recording(data / "a.nwb")
+    # Both are of one program: its way to read a file ends the process that does.
+    patched = (
+        "import os, signal, sys; from phantomlink.recordings.catalogue import reader\n"
+        "reader.read_file = lambda *_: os.kill(os.getpid(), signal.SIGBUS)\n"
+        "sys.exit(reader.main())"
     )
-    with pytest.raises(RecordingError, match=r"a.nwb: damaged: opening it ends .* \(signal 11\)"):
-        describe(path, SEARCH, FactsCache())
+    monkeypatch.setattr(readers_module, "_PROGRAM", [sys.executable, "-c", patched])
+    with pytest.raises(RecordingError, match=rf"\(signal {signal.SIGBUS.value}\)"):
+        readers.read(path, SEARCH)
 
 
-def test_a_refused_file_says_why(data):
+def test_a_reader_that_hangs_is_ended_with_what_it_started(data, monkeypatch):
+    hang = dying("os.fork(); time.sleep(600)")
+    monkeypatch.setattr(readers_module, "_PROGRAM", hang)
+    path = recording(data / "a.nwb")
+    said = r"a.nwb: opening it takes longer than 0.5 s"
+    with Readers(child_seconds=0.5) as readers, pytest.raises(RecordingError, match=said):
+        readers.read(path, SEARCH)
+
+
+def test_a_reader_that_had_gone_is_replaced(data, readers, monkeypatch):
+    with monkeypatch.context() as patch:
+        # It goes when the request comes, as one that has waited long enough.
+        patch.setattr(readers_module, "_PROGRAM", dying("pass"))
+        readers.start()
+    assert readers.read(recording(data / "a.nwb"), SEARCH).facts["num_spikes"] == 3
+
+
+def test_a_refused_file_says_why(data, readers):
     (data / "a.nwb").write_text("nothing")
     with pytest.raises(RecordingError, match=r"a.nwb: not an HDF5 file"):
-        describe(data / "a.nwb", SEARCH, FactsCache())
+        describe(data / "a.nwb", SEARCH, FactsCache(), readers)
 
 
 def test_the_command_lists_what_there_is(data, capsys):

@@ -11,8 +11,8 @@ from phantomlink.errors import PhantomLinkError
 from phantomlink.files.shown import shown
 from phantomlink.recordings.catalogue.card import card_of
 from phantomlink.recordings.catalogue.datasets import Dataset, find_datasets
-from phantomlink.recordings.catalogue.describe import describe
 from phantomlink.recordings.catalogue.facts import FactsCache
+from phantomlink.recordings.catalogue.readers import Readers, describe
 from phantomlink.recordings.identity import FileIdentity
 
 
@@ -33,7 +33,10 @@ def run_datasets(data_dir: Path, *, as_json: bool = False, opens: bool = True) -
         sys.stderr.write(f"phantomlink: {error}\n")
         return 2
     cache = FactsCache()
-    cards = [local_card(dataset, cache, opens=opens) for dataset in found.values()]
+    with Readers() as readers:
+        cards = [
+            local_card(dataset, cache, readers if opens else None) for dataset in found.values()
+        ]
     if as_json:
         sys.stdout.write(json.dumps(cards, indent=2) + "\n")
     else:
@@ -41,8 +44,14 @@ def run_datasets(data_dir: Path, *, as_json: bool = False, opens: bool = True) -
     return 0
 
 
-def local_card(dataset: Dataset, cache: FactsCache, *, opens: bool) -> dict[str, Any]:
-    """The card of a dataset where no server runs."""
+def local_card(dataset: Dataset, cache: FactsCache, readers: Readers | None) -> dict[str, Any]:
+    """The card of a dataset where no server runs.
+
+    Args:
+        dataset: of which.
+        cache: of facts.
+        readers: that open a file that was not opened before; None: it is not opened.
+    """
     if dataset.path is None:
         return card_of(dataset, None, state="listed", reason=dataset.problem)
     if dataset.problem is not None:
@@ -52,8 +61,8 @@ def local_card(dataset: Dataset, cache: FactsCache, *, opens: bool) -> dict[str,
     try:
         size = FileIdentity.of(dataset.path).size
         facts = (
-            describe(dataset.path, dataset.options, cache)
-            if opens
+            describe(dataset.path, dataset.options, cache, readers)
+            if readers is not None
             else cache.get(dataset.path, dataset.options)
         )
     except (OSError, PhantomLinkError) as error:

@@ -1,0 +1,111 @@
+"""The process that opens files for a server: one fork a file.
+
+A damaged file can make HDF5 itself crash or hang, and reading a file keeps the interpreter busy.
+So a server has its files read by this program, which has imported already what that needs. It
+takes a line of JSON for each file and answers with what `send` writes. When a fork dies, it ends
+by the same signal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from phantomlink.errors import PhantomLinkError
+from phantomlink.recordings.catalogue.facts import Facts, FactsCache, facts_of
+from phantomlink.recordings.options import SeriesOptions
+from phantomlink.recordings.read_contents import ReadContents, send
+from phantomlink.recordings.recording import open_recording
+
+CHILD_SECONDS = 120.0
+"""Longest that opening may take; making the index of a very large recording is done elsewhere."""
+
+IDLE_SECONDS = 60.0
+"""How long the program waits for a further file."""
+
+_PROBE_BINS = 64
+# Packets go before files.
+_NICE = 5
+_REQUEST_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one file.
+
+    Attributes:
+        facts: of it; None when it is refused.
+        contents: all of it; None when it is refused, or too large for memory.
+        refused: why, in one line; None when it is not.
+    """
+
+    facts: Facts | None = None
+    contents: ReadContents | None = None
+    refused: str | None = None
+
+
+def read_file(path: Path, options: SeriesOptions) -> Answer:
+    """Open a file, read a few bins everywhere, and keep its facts."""
+    try:
+        with open_recording(path, options=options) as recording:
+            if options.counts_series is None:
+                bins = recording.at_rate(Fraction(40))
+                for start in (0, bins.grid.n_bins // 2, bins.grid.n_bins - _PROBE_BINS):
+                    first = max(0, start)
+                    bins.read(first, min(first + _PROBE_BINS, bins.grid.n_bins))
+            facts = facts_of(recording)
+            FactsCache().put(path, options, recording.identity, facts)
+            return Answer(facts, recording.read_contents)
+    except PhantomLinkError as error:
+        return Answer(refused=str(error))
+
+
+def main() -> int:
+    """Answer requests until there are no more, or none comes for a while."""
+    if not hasattr(os, "fork"):
+        _answer(_line())
+        return 0
+    os.nice(_NICE)
+    while select.select([0], [], [], IDLE_SECONDS)[0]:
+        line = _line()
+        if not line:
+            break
+        child = os.fork()
+        if not child:
+            signal.alarm(int(CHILD_SECONDS) + 1)
+            _answer(line)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if status:
+            _die_as(os.waitstatus_to_exitcode(status))
+    return 0
+
+
+def _line() -> bytes:
+    """One request: a line, which is written at once."""
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(0, _REQUEST_BYTES)
+        if not part:
+            return b""
+        line += part
+    return line
+
+
+def _answer(line: bytes) -> None:
+    path, options = json.loads(line)
+    answer = read_file(Path(os.fsdecode(bytes.fromhex(path))), SeriesOptions(**options))
+    send(answer, sys.stdout.buffer)
+
+
+def _die_as(code: int) -> None:
+    """End as the fork did: by the same signal, or with the same exit code."""
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
