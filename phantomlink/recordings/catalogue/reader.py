@@ -51,10 +51,10 @@ class Answer:
 
 
 def read_file(path: Path, options: SeriesOptions) -> Answer:
-    """Open a file, read a few bins everywhere, and keep its facts."""
+    """Open a file, read all or a few bins everywhere, and keep its facts."""
     try:
         with open_recording(path, options=options) as recording:
-            if options.counts_series is None:
+            if not recording.in_memory and options.counts_series is None:
                 bins = recording.at_rate(Fraction(40))
                 for start in (0, bins.grid.n_bins // 2, bins.grid.n_bins - _PROBE_BINS):
                     first = max(0, start)

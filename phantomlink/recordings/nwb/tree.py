@@ -52,6 +52,8 @@ class NwbTree:
         self.anomalies = AnomalyList()
         self._unchanged = Unchanged(file)
         self._linked = LinkedFiles(path, follow=follow)
+        # To walk to one from the root costs a millisecond, and each is asked for several times.
+        self._groups: dict[str, h5py.Group] = {}
 
     @property
     def unchanged(self) -> Unchanged:
@@ -65,8 +67,14 @@ class NwbTree:
 
     def group(self, path: str) -> h5py.Group | None:
         """The group at a path; None where there is none that may be read."""
+        known = self._groups.get(path)
+        if known is not None:
+            return known
         node = self.node(path)
-        return node if isinstance(node, h5py.Group) else None
+        if not isinstance(node, h5py.Group):
+            return None
+        self._groups[path] = node
+        return node
 
     def dataset(self, path: str) -> h5py.Dataset | None:
         """The dataset at a path; None where there is none that may and can be read."""
@@ -75,14 +83,19 @@ class NwbTree:
 
     def node(self, path: str) -> Node | None:
         """The group or dataset at a path; what may not be read is noted as an anomaly."""
-        found = self._walk(self.file, path, path, 0)
+        parent, _, name = path.rpartition("/")
+        known = self._groups.get(parent)
+        if known is None:
+            found = self._walk(self.file, path, path, 0)
+        else:
+            found = self._walk(known, name, path, 0)
         if isinstance(found, h5py.Dataset):
             return self._vetted(found, path, 0)
         return found
 
     def kind(self, path: str) -> str:
         """The NWB type of what is at a path; empty where it says none."""
-        node = self.node(path)
+        node = self._groups.get(path) or self.node(path)
         return "" if node is None else neurodata_type(node)
 
     def names(self, path: str) -> list[str]:
@@ -119,6 +132,7 @@ class NwbTree:
 
     def close(self) -> None:
         """Close the file and those it links to."""
+        self._groups.clear()
         self._linked.close()
         self.file.close()
 
