@@ -1,6 +1,6 @@
 """Test a decoder against a live stream, in CI as on a laptop.
 
-pip install 'phantomlink[testing]'
+pip install './wheels/phantomlink-0.1.0-py3-none-any.whl[testing]'
 pytest test_decoder.py
 """
 

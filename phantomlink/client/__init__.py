@@ -7,7 +7,7 @@
             print(packet.packet_id, packet.counts.sum(), packet.velocity)
 
 `phantomlink.client.aio` has the same for asyncio. It needs websockets, msgpack and numpy, and
-nothing of the server: `pip install 'phantomlink[client]'`.
+nothing of the server: the extra `client`.
 """
 
 try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import ssl
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
@@ -30,6 +31,7 @@ _CLOSED = {
     1008: "not allowed",
     1009: "a message that was sent is too big",
     1011: "an error of the server: its log has it",
+    1012: "the server restarts",
     1013: "the server asks to try again later",
     4408: "this client read too slowly: receive in a thread or task that does nothing else",
     4410: "the session expired or was deleted",
@@ -69,6 +71,10 @@ def explain(error: BaseException, url: str) -> ClientError:
             f"what answers at {url} is no PhantomLink server ({error}): check host and port"
         )
     why = str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLError):
+        return UnreachableError(
+            f"no secure connection to {url} ({why}): name a server without TLS by http:// or ws://"
+        )
     return UnreachableError(
         f"no server answers at {url} ({why}): start one with `phantomlink serve`, or name "
         "another in connect(url) or PHANTOM_URL"

@@ -88,7 +88,9 @@ class Registry:
         """
         session = self._sessions.get(validate_code(code))
         if session is None:
-            raise SessionNotFoundError(f"no session has the code {code!r}")
+            raise SessionNotFoundError(
+                f"no session has the code {code!r}: it was not made, has expired or was deleted"
+            )
         session.touch()
         return session
 

@@ -1,7 +1,7 @@
 """For the tests of decoders and dashboards: a server of the tests' own, with pytest or without.
 
-The fixtures of pytest are in `phantomlink.testing.plugin`, which pytest finds by itself:
-`pip install 'phantomlink[testing]'`. Without pytest:
+The fixtures of pytest are in `phantomlink.testing.plugin`, which pytest finds by itself
+(the extra `testing`). Without pytest:
 
     from phantomlink.testing import make_recording, running_server
 

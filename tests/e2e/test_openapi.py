@@ -278,19 +278,17 @@ async def test_the_document_is_served(app):
 async def test_messages_of_streams_are_as_described(app):
     service = app.get_service()
     session, admission = await service.enter(StreamRequest("/stream/a"))
-    greeting = await MetadataMessages(service, "ws://localhost")(session, admission)
-    validate(msgpack.unpackb(greeting), {"$ref": "#/components/schemas/MetadataMessage"})
+    message = await MetadataMessages(service, "ws://localhost")(session, admission)
+    validate(msgpack.unpackb(message), {"$ref": "#/components/schemas/MetadataMessage"})
     release = await session.main.peek()
     data = packet_data(release.packet, session.parts.encoders.header, 1.5)
     message = {"type": "data", "data": data}
     validate(message, {"$ref": "#/components/schemas/DataMessage"})
     assert not set(StreamMetadata.__struct_fields__) & set(data)
     session.set_perturbation(PRESETS["extreme"], 3)
-    greeting = msgpack.unpackb(
-        await MetadataMessages(service, "ws://localhost")(session, admission)
-    )
-    validate(greeting, {"$ref": "#/components/schemas/MetadataMessage"})
-    told = greeting["data"]
+    message = msgpack.unpackb(await MetadataMessages(service, "ws://localhost")(session, admission))
+    validate(message, {"$ref": "#/components/schemas/MetadataMessage"})
+    told = message["data"]
     assert told["perturbation"] == PRESETS["extreme"].as_json()
     assert (told["seed"], told["perturbation_id"]) == (3, session.applied.perturbation_id)
     data = packet_data((await session.main.peek()).packet, session.parts.encoders.header, 1.5)

@@ -93,6 +93,24 @@ def test_every_extra_that_a_page_installs_is_one():
     assert named <= known
 
 
+def test_no_line_installs_phantomlink_from_an_index():
+    """It is on none: a bare name only adds an extra to what is installed, and CI has a wheel."""
+    folders = ("docs", "examples", "notebooks", "data", "phantomlink")
+    kinds = {".md", ".py", ".ipynb", ".yml", ".js", ".m", ".cpp", ".html"}
+    files = [path for name in folders for path in (ROOT / name).rglob("*") if path.suffix in kinds]
+    lines = {
+        (str(path.relative_to(ROOT)), line)
+        for path in [*files, *PAGES]
+        for line in re.findall(r"pip install .*phantomlink.*", path.read_text(encoding="utf-8"))
+    }
+    assert len(lines) > 15
+    bare = re.compile(r"(?<![\w./])phantomlink(?!\[|-)\b")
+    assert {each for each in lines if bare.search(each[1])} == set()
+    workflows = [line for name, line in lines if name.startswith("examples/ci/")]
+    assert len(workflows) >= 3
+    assert {line for line in workflows if "./wheels/phantomlink-" not in line} == set()
+
+
 # --- docs/guide/classroom.md
 
 

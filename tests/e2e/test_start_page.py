@@ -55,8 +55,9 @@ def wait_until_it_answers(url):
 
 
 def test_a_newcomer_comes_from_the_first_line_to_the_first_client(environment, tmp_path):
-    install, serve, watch = shell(START)
+    install, wheel, serve, watch = shell(START)
     assert install.splitlines()[-1] == ".venv/bin/pip install '.[client]'"
+    assert wheel.splitlines()[1].endswith("[client]'")
     (client,) = blocks(START)
     server = subprocess.Popen(command_of(serve), env=environment, stderr=subprocess.DEVNULL)
     try:

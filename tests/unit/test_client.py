@@ -1,6 +1,8 @@
 """The pure half of the client: addresses, messages, gaps, and when to come back."""
 
 import ast
+import re
+import ssl
 import sys
 
 import pytest
@@ -118,7 +120,7 @@ def closed(code, reason=""):
     return explain(kind(Close(code, reason), None), HERE)
 
 
-@pytest.mark.parametrize("code", [1001, 1009, 1011, 1013, 4408, 4410, 4411, 4412, 4999])
+@pytest.mark.parametrize("code", [1001, 1009, 1011, 1012, 1013, 4408, 4410, 4411, 4412, 4999])
 def test_it_comes_back_after(code):
     error = closed(code, "why it was")
     assert isinstance(error, StreamClosedError)
@@ -126,6 +128,15 @@ def test_it_comes_back_after(code):
     assert str(code) in str(error)
     assert "why it was" in str(error)
     assert 0 < Retry(60).seconds_after(error, 0.0) < 1
+
+
+def test_it_knows_every_code_that_the_page_has():
+    page = (ROOT / "docs/guide/clients.md").read_text(encoding="utf-8")
+    codes = [int(code) for code in re.findall(r"^\| (\d{4}) \|", page, re.MULTILINE)]
+    assert len(codes) > 9
+    assert [code for code in codes if "does not know" in str(closed(code))] == []
+    again = re.findall(r"^\| (\d{4}) \|.*\| yes", page, re.MULTILINE)
+    assert {int(code) for code in again} == {code for code in codes if closed(code).may_pass}
 
 
 @pytest.mark.parametrize("code", [1000, 1008])
@@ -138,6 +149,12 @@ def test_it_does_not_come_back_after(code):
 def test_a_connection_that_broke_is_opened_again():
     error = explain(ConnectionClosedError(None, None), HERE)
     assert (error.code, error.may_pass) == (1006, True)
+
+
+def test_a_server_without_tls_is_named_as_one():
+    error = explain(ssl.SSLError("WRONG_VERSION_NUMBER"), "https://127.0.0.1:8000")
+    assert isinstance(error, UnreachableError)
+    assert "by http:// or ws://" in str(error)
 
 
 def test_a_session_that_moved_is_followed():

@@ -62,7 +62,7 @@ def one_tick(*, deadline, spin_from, spin, at, sends=((10, 30),)):
     return [
         *events,
         *((E.OFFERED, last + 2), (E.DEADLINE_NS, deadline)),
-        *((E.GIVE_WAY, last + 3), (E.GAVE_WAY, last + 23), (E.RELEASED, last + 30)),
+        *((E.YIELD_CPU, last + 3), (E.YIELDED_CPU, last + 23), (E.RELEASED, last + 30)),
     ]
 
 
@@ -112,7 +112,7 @@ def test_a_tick_comes_apart_into_its_stages() -> None:
         "return": 3,
         "stamp": 5,
         "hand over": 25,
-        "give way": 20,
+        "yield": 20,
         "bookkeeping": 10,
         "next": 12,
         "arm": 12,
@@ -168,7 +168,7 @@ def test_a_tick_behind_another_has_no_wake_up_and_waits_for_that_one_alone() -> 
         "return": 4,
         "stamp": 5,
         "hand over": 85,
-        "give way": 20,
+        "yield": 20,
         "bookkeeping": 10,
         "next": 1230 - (1084 + 90 + 30),
         "send": 80,
@@ -227,9 +227,9 @@ def test_a_wake_up_without_a_tick_is_counted_and_belongs_to_none() -> None:
 
 
 def test_a_tick_need_not_give_way() -> None:
-    tick = [event for event in TICK if event[0] not in (E.GIVE_WAY, E.GAVE_WAY)]
+    tick = [event for event in TICK if event[0] not in (E.YIELD_CPU, E.YIELDED_CPU)]
     found = profiled(*WAKE_UP, *turn(972, tick, ended=1075), cost=ProbeCost(inside=1, total=2))
-    assert found.durations["give way"].tolist() == [0]
+    assert found.durations["yield"].tolist() == [0]
     assert found.durations["bookkeeping"].tolist() == [30 - 2]
     # Of the tick with its write, and of the wake-up.
     assert found.probes == 4 + 3

@@ -75,7 +75,7 @@ class Client:
         self._told.set()
 
     async def run(self, seconds):
-        """As the entries do: reserved, a greeting that may wait, then the packets."""
+        """As the entries do: reserved, metadata that may wait, then the packets."""
         session, model = self.model.session, self.model
         with self.scope, session.reserved():
             model.n_arriving += 1

@@ -35,7 +35,7 @@ from phantomlink.outputs.websocket.client import (
     CLOSE_SECONDS,
     CLOSE_TOO_BIG,
     ClosingReason,
-    MakeGreeting,
+    MakeMetadataMessage,
     log_leaving,
 )
 from phantomlink.outputs.websocket.client_limits import ClientLimits
@@ -235,7 +235,7 @@ async def serve_asgi_client(
     websocket: AsgiWebSocket,
     session: Session,
     admission: Admission,
-    make_greeting: MakeGreeting,
+    make_metadata: MakeMetadataMessage,
     limits: ClientLimits,
     cut_off: CutOff | None = None,
 ) -> None:
@@ -245,7 +245,7 @@ async def serve_asgi_client(
         websocket: of the web framework.
         session: that it listens to; reserved by the caller.
         admission: what was decided about the request.
-        make_greeting: makes the first message.
+        make_metadata: makes the first message.
         limits: what the client is granted; a message that is larger closes with 1009 once the
             server in front has taken it.
         cut_off: where the server has a way to end a connection that takes nothing.
@@ -255,13 +255,13 @@ async def serve_asgi_client(
 
     def news() -> Awaitable[bytes | str]:
         sink.max_packets = limits.packets_at(session.rate_hz)
-        return make_greeting.news(session, admission)
+        return make_metadata.news(session, admission)
 
     latency = session.counters.latency(WEBSOCKET)
     sink = QueueSink(admission.form, limits, latency, news, client_id)
     sink.max_packets = limits.packets_at(session.rate_hz)
     subscriber = subscribing_sink(session, admission, sink)
-    await websocket.send(await make_greeting(session, admission))
+    await websocket.send(await make_metadata(session, admission))
     session.subscribe(admission.filter, session.playback(admission.filter), subscriber)
     try:
         with client_messages(session, admission, client_id, sink.put_nowait) as client_input:

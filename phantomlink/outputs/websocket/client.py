@@ -49,7 +49,7 @@ _PROTOCOL_ERRORS = frozenset({1002, 1003, 1007, CLOSE_TOO_BIG})
 SEND_BUFFER_BYTES = 64 * 1024
 
 
-class MakeGreeting(Protocol):
+class MakeMetadataMessage(Protocol):
     """Makes the metadata messages of a connection.
 
     What they tell is how the stream is at the call; waiting for them gives the message.
@@ -168,7 +168,7 @@ async def serve_websocket_client(
     n_head: int,
     session: Session,
     admission: Admission,
-    make_greeting: MakeGreeting,
+    make_metadata: MakeMetadataMessage,
     limits: ClientLimits,
 ) -> None:
     """Stream a session to one client until either side ends it. Closes the connection.
@@ -178,7 +178,7 @@ async def serve_websocket_client(
         n_head: bytes of that request.
         session: that it listens to; reserved by the caller until this returns or is streaming.
         admission: what was decided about the request.
-        make_greeting: makes the first message.
+        make_metadata: makes the first message.
         limits: what the client is granted; a message that is larger closes with 1009.
     """
     client_id = next_client_id()
@@ -196,7 +196,7 @@ async def serve_websocket_client(
 
     def news() -> Awaitable[bytes | str]:
         frames.max_frames = limits.packets_at(session.rate_hz)
-        return make_greeting.news(session, admission)
+        return make_metadata.news(session, admission)
 
     sink = WebSocketSink(frames, admission.form, news, client_id)
     subscriber = subscribing_sink(session, admission, sink)
@@ -227,7 +227,7 @@ async def serve_websocket_client(
                     frames,
                     session,
                     admission,
-                    make_greeting,
+                    make_metadata,
                     limits,
                     sink,
                     subscriber,
@@ -246,15 +246,15 @@ async def _stream_session(
     frames: FrameStream,
     session: Session,
     admission: Admission,
-    make_greeting: MakeGreeting,
+    make_metadata: MakeMetadataMessage,
     limits: ClientLimits,
     sink: WebSocketSink,
     subscriber: Sink,
     client_input: ClientInput | None,
 ) -> None:
-    greeting = frame_message(await make_greeting(session, admission))
-    # The greeting and the first packet behind it: nothing may come between.
-    frames.put_nowait(greeting)
+    metadata = frame_message(await make_metadata(session, admission))
+    # The metadata and the first packet behind them: nothing may come between.
+    frames.put_nowait(metadata)
     session.subscribe(admission.filter, session.playback(admission.filter), subscriber)
     if client_input is not None:
         frames.receive_with(client_input)

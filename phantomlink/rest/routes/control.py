@@ -188,10 +188,10 @@ def _bin_of_trial(session: Session, trial_id: int, event: str | None) -> int:
     else:
         value = trial.columns.get(event)
         if not isinstance(value, float | int) or isinstance(value, bool) or math.isnan(value):
-            times = [name for name, each in trial.columns.items() if name.endswith("_time")]
+            times = [name for name in trial.columns if name.endswith("_time")]
+            names = dict.fromkeys(["start_time", "stop_time", *times])
             raise InvalidParameterError(
-                f"event: got {event[:80]!r}, takes a time of trial {trial_id}: "
-                f"{', '.join(['start_time', 'stop_time', *times])}"
+                f"event: got {event[:80]!r}, takes a time of trial {trial_id}: {', '.join(names)}"
             )
         seconds = float(value)
     grid = session.grid

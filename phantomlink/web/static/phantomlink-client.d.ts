@@ -1,8 +1,9 @@
 /** Types of phantomlink-client.js. */
 
+/** What only some states have can be asked for in all: `status.meaning ?? ""`. */
 export type Status =
-  | { state: "connecting"; attempt: number }
-  | { state: "open" }
+  | { state: "connecting"; attempt: number; code?: never; meaning?: never; reason?: never }
+  | { state: "open"; code?: never; meaning?: never; reason?: never }
   /** The connection was lost; the next attempt is in `seconds`. */
   | { state: "waiting"; code: number; meaning: string; reason: string; seconds: number; attempt: number }
   /** Trying again is of no use. `code` is a close code or an HTTP status. */
@@ -70,7 +71,12 @@ export function secondsUntilRetry(
 ): number;
 /** Binary data are views into `buffer`. */
 export function decodeMessagePack(buffer: ArrayBuffer): any;
-export function spikeCounts(spikes: any): Uint8Array | Uint16Array | number[];
+/** An array, or a typed one where packets are compact: what both of them can. */
+export interface SpikeCounts extends ArrayLike<number>, Iterable<number> {
+  forEach(call: (count: number, unit: number) => void): void;
+  reduce<T>(combine: (before: T, count: number, unit: number) => T, first: T): T;
+}
+export function spikeCounts(spikes: any): SpikeCounts;
 export function socketUrl(base: string, path: string, query?: Record<string, unknown>): string;
 export function connectView(
   base: string,

@@ -52,7 +52,7 @@ class Pace:
                 succeeded = False
             self.done += 1
             self.failed += not succeeded
-            # What came too late is not made up for: a slow answer must not lead to a burst.
+            # What came too late is not sent later: a slow answer must not lead to a burst.
             due = max(due + self._period, time.monotonic())
 
 

@@ -99,7 +99,7 @@ def counter_spans(found: Found, cost: ProbeCost) -> tuple[NDArray[np.float64], N
     spans: tuple[list[float], list[float]] = ([], [])
     for tick in found.ticks:
         at = tick.at
-        gave_way = at.get(Event.GAVE_WAY, 0) - at.get(Event.GIVE_WAY, 0)
-        span = tick.end - at[Event.RELEASE] - gave_way - n_probes(tick) * cost.total
+        yielded = at.get(Event.YIELDED_CPU, 0) - at.get(Event.YIELD_CPU, 0)
+        span = tick.end - at[Event.RELEASE] - yielded - n_probes(tick) * cost.total
         spans[at[Event.COUNTING]].append(span)
     return np.array(spans[1], np.float64), np.array(spans[0], np.float64)

@@ -37,8 +37,8 @@ class Event(IntEnum):
     ARMED = 23
     NOTHING = 24  # a probe around nothing: what a probe costs
     NOTHING_DONE = 25
-    GIVE_WAY = 26  # to whom the write has woken
-    GAVE_WAY = 27
+    YIELD_CPU = 26  # to whom the write has woken
+    YIELDED_CPU = 27
     COUNTING = 28  # whether the counters of the timing report are on in this tick, 0 or 1
     TURN = 30  # the ticker calls the ticks that are due, if any
     TURNED = 31

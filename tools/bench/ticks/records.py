@@ -73,9 +73,9 @@ class Tick:
         return self.at.keys() >= _WHOLE
 
     @property
-    def gave_way_ns(self) -> int:
+    def yielded_ns(self) -> int:
         """For how long; not every tick does."""
-        return self.at.get(Event.GAVE_WAY, 0) - self.at.get(Event.GIVE_WAY, 0)
+        return self.at.get(Event.YIELDED_CPU, 0) - self.at.get(Event.YIELD_CPU, 0)
 
 
 @dataclass(slots=True, eq=False)

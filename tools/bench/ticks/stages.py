@@ -14,7 +14,7 @@ from .records import PARTS, Fill, Found, Tick, pairs
 
 # In the order of time. Those up to `hand over` can make a packet late.
 PATH = ("loop busy", "kernel", "trio", "ticks before", "spin", "return", "stamp", "hand over")
-AFTERWARDS = ("give way", "bookkeeping", "next", "arm")
+AFTERWARDS = ("yield", "bookkeeping", "next", "arm")
 # Of the playbacks' own tasks, and of no tick.
 BUILDING = ("build", "collect")
 STAGES = (*PATH, *AFTERWARDS, *BUILDING)
@@ -30,7 +30,7 @@ _TICK_PROBES, _WAKE_UP_PROBES, _FILL_PROBES = 3, 3, 2
 
 def n_probes(tick: Tick) -> int:
     """Probes in a tick."""
-    return _TICK_PROBES + len(tick.sends) + (Event.GIVE_WAY in tick.at)
+    return _TICK_PROBES + len(tick.sends) + (Event.YIELD_CPU in tick.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,8 @@ def _take_apart(tick: Tick, cost: ProbeCost, held_up: float) -> dict[str, float]
     row["last byte"] = last_byte - deadline - taken
     row["lead"] = deadline - asked if tick.is_first and asked is not None else np.nan
     # In the middle of the bookkeeping, which it is not part of.
-    row["give way"] = tick.gave_way_ns - extra["give way"]
-    row["bookkeeping"] = at[Event.RELEASED] - last_byte - tick.gave_way_ns - extra["bookkeeping"]
+    row["yield"] = tick.yielded_ns - extra["yield"]
+    row["bookkeeping"] = at[Event.RELEASED] - last_byte - tick.yielded_ns - extra["bookkeeping"]
     row["next"] = tick.end - at[Event.RELEASED] - extra["next"]
     row["arm"] = np.nan if tick.arm_ns is None else tick.arm_ns - cost.inside
     row["send"] = sum(end - begin - cost.inside for begin, end in tick.sends)
@@ -187,10 +187,10 @@ def _probes_in(tick: Tick, cost: ProbeCost, held_up: float) -> dict[str, float]:
         "return": outside / 2 + max(total - tick.spin_ns, 0.0),
         "stamp": total / 2,
         "hand over": inside / 2 + len(tick.sends) * total - outside / 2,
-        "give way": inside,
+        "yield": inside,
         # The ends of the probes of the last write, the offer and the release, and what of the
         # one above is not inside.
-        "bookkeeping": total + outside * (Event.GIVE_WAY in tick.at),
+        "bookkeeping": total + outside * (Event.YIELD_CPU in tick.at),
         # The other end of the release's, and the turn's where that comes next.
         "next": outside / 2 + inside / 2 * tick.is_last,
     }

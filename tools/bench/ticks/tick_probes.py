@@ -28,7 +28,7 @@ from phantomlink.scheduling.timerfd import timerfd
 from .events import Event, Log
 
 _now = time.monotonic_ns
-_give_way = clock.SystemClock.yield_cpu
+_yield_cpu = clock.SystemClock.yield_cpu
 _IO_IN, _IO_OUT = int(Event.IO_IN), int(Event.IO_OUT)
 
 
@@ -56,7 +56,7 @@ def stage_probes(log: Log) -> Iterator[None]:
         replace(Playback, "_release", lambda f: _around(log, f, Event.RELEASE))
         replace(Fanout, "offer", lambda f: _offer(log, f))
         replace(FrameStream, "offer_nowait", lambda f: _around(log, f, Event.SEND))
-        replace(clock.SystemClock, "yield_cpu", lambda f: _around(log, f, Event.GIVE_WAY))
+        replace(clock.SystemClock, "yield_cpu", lambda f: _around(log, f, Event.YIELD_CPU))
         replace(PacketBuilder, "fill", lambda f: _around(log, f, Event.FILL))
         replace(PacketAssembler, "packet", lambda f: _around(log, f, Event.ASSEMBLE))
         replace(Encoders, "encode", lambda f: _around(log, f, Event.ENCODE))
@@ -104,7 +104,7 @@ def _offer(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
 
     def probed(fanout: Fanout, release: Any, yield_cpu: Any) -> Any:
         # Between two clients it is part of handing over, and has no probe.
-        between = None if yield_cpu is None else partial(_give_way, yield_cpu.__self__)
+        between = None if yield_cpu is None else partial(_yield_cpu, yield_cpu.__self__)
         append(begin)
         append(_now())
         result = original(fanout, release, between)

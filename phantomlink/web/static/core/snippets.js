@@ -16,7 +16,7 @@ export function snippets(base, code, hasToken, lslName) {
   return [
     {
       name: "Python",
-      install: "pip install phantomlink",
+      install: "phantomlink[client], installed from the project's copy or as a wheel",
       code: `${hasToken ? "import os\n" : ""}from phantomlink.client import connect
 
 with connect("${root}", session="${code}"${python}) as stream:
