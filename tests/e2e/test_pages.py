@@ -77,3 +77,36 @@ def test_a_block_that_fails_is_seen(maze_server, tmp_path):
     outcome = run_block(block, maze_server.address, tmp_path)
     assert outcome.returncode == 3
     assert outcome.stdout.strip() == maze_server.address
+
+
+# As the original's README has it, but for the URL's end, and with an end of its own.
+ORIGINAL = """
+import asyncio, json, urllib.request, websockets
+
+def post(path, body):
+    url, kind = "http://127.0.0.1:8000" + path, {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), kind)
+    return json.load(urllib.request.urlopen(request))
+
+async def main():
+    session = post("/api/sessions/create", {"custom_code": "validation-run1"})
+    n = 0
+    async with websockets.connect(session["stream_url"] + "?format=json") as ws:
+        async for message in ws:
+            packet = json.loads(message)["data"]
+            if packet["trial_id"] is None:
+                continue
+            actual = (packet["intention"]["target_x"], packet["intention"]["target_y"])
+            print(sum(packet["spikes"]["spike_counts"]), actual[0] - 1.0, actual[1] - 1.0)
+            n += 1
+            if n == 20:
+                return
+
+asyncio.run(main())
+"""
+
+
+def test_a_client_of_the_original_goes_on_with_json_asked_for(maze_server, tmp_path):
+    outcome = run_block(Block("the original", "python", ORIGINAL), maze_server.address, tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    assert len(outcome.stdout.splitlines()) == 20

@@ -42,5 +42,5 @@ def test_every_setting_of_the_original_is_there_with_the_default_that_is_told():
 
 def test_every_command_that_replaces_one_is_a_command():
     words = set(re.findall(r"`phantomlink ([\w-]+)", text_of(NAME)))
-    assert words >= {"serve", "watch", "inspect", "lsl-watch"}
+    assert words >= {"serve", "watch", "inspect", "lsl-watch", "fetch"}
     assert {f"phantomlink {word}" for word in words} <= set(dict(commands(make_parser()[0])))
