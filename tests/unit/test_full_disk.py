@@ -6,8 +6,6 @@ A limit on the size of files stands for it, which makes the system itself fail a
 from __future__ import annotations
 
 import os
-import resource
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from fractions import Fraction
 
@@ -29,20 +27,10 @@ from phantomlink.recordings.synthetic import synthesize_named
 from phantomlink.server.ready_file import ReadyFile
 from phantomlink.state.file import RecordingIdentity, SessionState, write_state
 from tests.captures import header_of, sent_packets, streams_of, write_journal
+from tests.full_disk import files_of_at_most
 
 IDENTITY = RecordingIdentity("d", 1, 2)
 N_PACKETS = 200
-
-
-@contextmanager
-def files_of_at_most(n_bytes):
-    """Python ignores the signal of a longer file, so that writing fails with EFBIG."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ from phantomlink.settings import Settings
 from phantomlink.wire.packet import Intention, StreamHeader
 from tests.captures import AT_40, sent_packets
 from tests.fakes import TrioClock, listen, make_parts
+from tests.full_disk import files_of_at_most
 
 HELD_BACK = {"transforms": [{"kind": "jitter", "std_ms": 30}]}
 NO_LIMITS = CaptureLimits(10**12, 10**12, 0)
@@ -209,6 +210,47 @@ async def test_a_disk_that_stands_still_tears_it_and_the_gaps_add_up(
     missing = {n for gap in gaps for n in range(gap.first, gap.last + 1)}
     assert sorted(missing | set(numbers(records))) == sink.sequence[n_before:]
     assert Journal(capture.path).header.capture_id == capture.capture_id
+
+
+@pytest.mark.parametrize("has_room_again", [True, False])
+async def test_a_full_disk_tears_it_and_what_is_missing_is_counted(
+    autojump_clock, recording, tmp_path, has_room_again
+):
+    async with running(recording) as session:
+        listen(session)
+        capture = begun(session, tmp_path)
+        await trio.sleep(1)
+        capture.write()
+        kept = capture.packets
+        with files_of_at_most(capture.path.stat().st_size + 1000):
+            await trio.sleep(1)
+            capture.write()
+            assert capture.is_over
+            if not has_room_again:
+                capture.finish()
+        if has_room_again:
+            capture.finish()
+    n_sent = session.main.timing.packets
+    assert (capture.state, capture.reason) == ("torn", "it cannot be written: File too large")
+    assert capture.packets + capture.lost_packets == n_sent
+    found = numbers(Journal(capture.path).records())
+    assert found == list(range(n_sent if has_room_again else len(found)))
+    assert len(found) == capture.packets >= kept
+    assert (capture.lost_packets == 0) == has_room_again
+
+
+async def test_one_that_cannot_be_begun_leaves_nothing_and_lets_go_of_its_session(
+    recording, tmp_path
+):
+    async with running(recording, TrioClock()) as session:
+        captures = Captures(tmp_path, 1, NO_LIMITS, Settings())
+        with files_of_at_most(50), pytest.raises(CaptureError, match="File too large"):
+            await captures.start(session, NO_FILTER, "", keeps_playing=True)
+        assert not session.is_in_use
+        assert session.n_listening == 0
+        assert list(tmp_path.iterdir()) == list(captures) == []
+        started = await captures.start(session, NO_FILTER, "")
+        assert (await captures.stop(started.id)).state == "complete"
 
 
 async def test_a_limit_tears_it(autojump_clock, recording, tmp_path):
