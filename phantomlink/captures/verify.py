@@ -129,6 +129,7 @@ class Verifier:
         self._next_speed: list[tuple[int, Fraction]] = []
         self._moved_at: set[int] = set()
         self._sought_at: set[int] = set()
+        self._stalled_at: set[int] = set()
         self._head: Playhead | None = None
         self._selection = source.selection(header.filter)
         self._latest: tuple[int, int] | None = None
@@ -165,6 +166,8 @@ class Verifier:
                     self._sought_at.add(number)
                 if record.what in _MOVES_DEADLINES:
                     self._moved_at.add(number)
+                    if record.what == "stall":
+                        self._stalled_at.add(number)
                     if record.what == "speed":
                         self._next_speed.append((number, Fraction(*record.detail)))
 
@@ -247,7 +250,11 @@ class Verifier:
                 off_ns = deadline_ns - before_ns - period
                 if abs(off_ns) > _ROUNDING_NS:
                     self.found.differs(sent, "deadline_ns", deadline_ns, round(before_ns + period))
+            if sent.faults & SWAPPED and number in self._stalled_at:
+                # It had had its tick when the stall came, and waited for its successor.
+                self._moved_at.add(number + 1)
             self._moved_at -= {n for n in self._moved_at if n <= number}
+            self._stalled_at -= {n for n in self._stalled_at if n <= number}
         self._latest = (number, deadline_ns)
 
 

@@ -43,6 +43,7 @@ _STEERS = {
     SessionEventKind.LISTENER_LEFT: "hold",
 }
 _KEEPS_DEADLINES = frozenset({"seek", "perturbation"})
+_ROUNDING_NS = 2
 _OF_ONE_PLAYHEAD = frozenset({SessionEventKind.STALLED, SessionEventKind.ENDED})
 
 
@@ -75,12 +76,15 @@ class Recorder:
         self._missed: list[int] = []
         self._markers = markers or {}
         self._latest: Release | None = None
+        # One that was overtaken comes behind the later one.
+        self._recent: deque[Release] = deque(maxlen=2)
         self._loop: int | None = None
         self.lost_answers = 0
         self.ended: str | None = None
 
     def offer_nowait(self, release: Release) -> None:
         """Keep a packet that has left; one that is sent twice comes twice."""
+        self._recent.append(release)
         if len(self._queue) < self._most:
             if self._missed:
                 self._tell_of_missed()
@@ -105,8 +109,7 @@ class Recorder:
         head = playback.playhead
         at = head.bin_index, head.sequence_number, head.loop
         self._queue.append(Control(what, *at, event.at_ns, self._detail(what)))
-        if what in _KEEPS_DEADLINES and playback.anchor().due_ns is None:
-            # It does not where a packet was held back on purpose for longer than a period.
+        if what in _KEEPS_DEADLINES and self._has_moved(playback.anchor().due_ns):
             self._queue.append(Control("hold", *at, event.at_ns))
 
     def answered(self, answer: GivenAnswer) -> None:
@@ -135,6 +138,19 @@ class Recorder:
         """Nothing more is kept: say what was missed at the end."""
         if self._missed:
             self._tell_of_missed()
+
+    def _has_moved(self, due_ns: int | None) -> bool:
+        """Whether what is due next is not due a period after the last one.
+
+        A seek moves no deadline, but where a packet was held back for longer than a period, or
+        has had its tick and was to be overtaken by the next one.
+        """
+        if due_ns is None:
+            return True
+        if not self._recent:
+            return False
+        latest_ns = max(release.deadline_ns for release in self._recent)
+        return abs(due_ns - latest_ns - 1e9 / self._session.rate_hz) > _ROUNDING_NS
 
     def _markers_of(self, release: Release) -> Iterator[Marker]:
         """What comes with a packet that somebody is given."""
