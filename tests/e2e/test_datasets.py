@@ -131,6 +131,42 @@ def test_the_default_is_played_when_none_is_named(server):
     assert server.get("/api/metadata")[1]["dataset"] == "one"
 
 
+BROWSER = {"Origin": "http://localhost:5173", "User-Agent": "Mozilla/5.0"}
+
+
+def as_a_dashboard_asks(server):
+    """What a client that knows nothing of datasets gets, without what differs at every run."""
+    answers = {
+        path: server.get(path)
+        for path in ("/api/metadata", "/api/trials", "/api/trials/0", "/api/trials/by-target/0")
+    }
+    status, created = server.post("/api/sessions/create", {"custom_code": "dashboard"})
+    answers["create"] = status, set(created), created["dataset"]
+    answers["seek"] = server.post("/api/control/dashboard/seek", {"packet_id": 40})
+    with connect(f"{server.ws}/stream/dashboard", additional_headers=BROWSER) as client:
+        messages = [json.loads(client.recv(timeout=10)) for _ in range(4)]
+    for message in messages:
+        message["data"].pop("timestamp", None)
+    messages[0]["session"].pop("url")
+    answers["messages"] = messages
+    for action in ("pause", "resume", "stop"):
+        answers[action] = server.post(f"/api/control/dashboard/{action}")
+    answers["end"] = server.request("DELETE", "/api/sessions/dashboard")[0]
+    return answers
+
+
+def test_a_client_that_knows_no_datasets_gets_what_a_server_with_one_sends(
+    server, folder, tmp_path
+):
+    shutil.copy2(folder / "one.nwb", tmp_path)
+    env = {"PHANTOM_DATA_DIR": str(tmp_path), "PHANTOM_LSL_ENABLED": "false"}
+    with live_server(tmp_path / "one.nwb", env=env) as alone:
+        expected = as_a_dashboard_asks(alone)
+    assert as_a_dashboard_asks(server) == expected
+    assert [message["type"] for message in expected["messages"]] == ["metadata", *["data"] * 3]
+    assert [m["data"]["packet_id"] for m in expected["messages"][1:]] == [40, 41, 42]
+
+
 def test_metadata_and_trials_of_a_dataset(server):
     assert server.get("/api/metadata?dataset=words")[1]["num_channels"] == 2
     trials = server.get("/api/trials?dataset=words")[1]
