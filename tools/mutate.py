@@ -23,7 +23,9 @@ TESTS = {
     "phantomlink/engine/fanout.py": "tests/unit/test_fanout.py",
     "phantomlink/engine/builder.py": "tests/virtual/test_playback_engine.py",
     "phantomlink/engine/playback.py": "tests/virtual/test_playback_engine.py",
-    "phantomlink/outputs/websocket/frame_stream.py": "tests/unit/test_frame_stream.py",
+    "phantomlink/outputs/websocket/frame_stream.py": (
+        "tests/unit/test_frame_queue.py tests/unit/test_frame_stream.py"
+    ),
     "phantomlink/server/request_head.py": "tests/unit/test_request_head.py",
     "phantomlink/recordings/nwb/series.py": "tests/unit/test_series.py",
     "phantomlink/recordings/nwb/units.py": "tests/unit/test_series.py",

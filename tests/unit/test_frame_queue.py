@@ -1,0 +1,207 @@
+"""What a frame stream counts and sends, whatever a socket takes of it, against a model."""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phantomlink.metrics import Histogram
+from phantomlink.outputs.websocket.frame_stream import FrameStream
+
+MAX_FRAMES, MAX_BYTES = 4, 60
+
+
+class Socket:
+    """Takes as many bytes as it is told, and refuses the rest."""
+
+    def __init__(self):
+        self.room = 0
+        self.taken = b""
+
+    def send(self, data, _flags):
+        part = bytes(data[: self.room])
+        if not part and len(data):
+            raise BlockingIOError
+        self.room -= len(part)
+        self.taken += part
+        return len(part)
+
+
+class Rig:
+    def __init__(self, **options):
+        self.ours, self.theirs = socket.socketpair()
+        self.socket, self.latency = Socket(), Histogram()
+        limits = {"max_frames": MAX_FRAMES, "max_bytes": MAX_BYTES} | options
+        stream = SimpleNamespace(socket=self.ours)
+        self.frames = FrameStream(stream, latency=self.latency, **limits)
+        self.frames._send = self.socket.send
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        # The stream would close it, which has the same descriptor.
+        self.frames._socket.detach()
+        self.ours.close()
+        self.theirs.close()
+
+    def take(self, n_bytes):
+        """The socket has room for so many more bytes."""
+        self.socket.room += n_bytes
+        self.frames._flush_nowait()
+
+    def check(self):
+        """What is counted is what waits."""
+        queue = self.frames._queue
+        assert self.frames.queued_bytes == sum(len(item.data) for item in queue)
+        assert self.frames.queued_frames == sum(item.droppable for item in queue)
+
+    def whole(self):
+        """The names of the frames that were taken whole, and how much of the next one."""
+        found, rest = [], self.socket.taken
+        while rest and len(rest) >= rest[1]:
+            found.append(chr(rest[0]))
+            assert rest[: rest[1]] == frame(chr(rest[0]), rest[1])
+            rest = rest[rest[1] :]
+        return found, len(rest)
+
+
+def frame(name, size):
+    """So many bytes that say which they are, and how many."""
+    return bytes([ord(name), size]) + name.encode() * (size - 2)
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("offer"), st.integers(2, 30)),
+        st.tuples(st.just("put"), st.integers(2, 30)),
+        st.tuples(st.just("hold"), st.just(0)),
+        st.tuples(st.just("fill"), st.integers(2, 30)),
+        st.tuples(st.just("take"), st.integers(0, 80)),
+    ),
+    max_size=40,
+)
+
+
+@given(OPERATIONS)
+def test_counts_are_exact_and_no_frame_is_torn_doubled_or_out_of_order(operations):
+    with Rig() as rig:
+        names = iter("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        order, droppable, held = [], set(), []
+        for what, n in operations:
+            if what == "take":
+                rig.take(n)
+            elif what == "fill":
+                if held:
+                    place, name = held.pop(0)
+                    rig.frames.fill_nowait(place, frame(name, n))
+            else:
+                name = next(names)
+                order.append(name)
+                if what == "offer":
+                    droppable.add(name)
+                    rig.frames.offer_nowait(frame(name, n))
+                elif what == "put":
+                    rig.frames.put_nowait(frame(name, n))
+                else:
+                    held.append((rig.frames.hold_nowait(), name))
+            rig.check()
+            assert rig.frames.queued_frames <= MAX_FRAMES
+            has_all_room = rig.frames.queued_bytes <= MAX_BYTES
+            # The newest always waits, one that is torn too, and so does all that is not dropped.
+            assert has_all_room or rig.frames.queued_frames <= 2
+        for place, name in held:
+            rig.frames.fill_nowait(place, frame(name, 2))
+        rig.take(10**6)
+        rig.check()
+        assert rig.frames.queued_bytes == rig.frames.queued_frames == 0
+        sent, rest = rig.whole()
+        assert rest == 0
+        assert sent == [name for name in order if name in set(sent)]
+        assert set(order) - set(sent) <= droppable
+        assert rig.frames.dropped_frames == len(order) - len(sent)
+        # Each packet that was sent, and nothing else.
+        assert rig.latency.count == len(droppable & set(sent))
+
+
+def test_the_oldest_go_first_and_never_one_that_is_torn_nor_the_newest():
+    with Rig(max_bytes=10**6) as rig:
+        rig.socket.room = 3
+        for name in "abcdefg":
+            rig.frames.offer_nowait(frame(name, 10))
+        assert (rig.frames.queued_frames, rig.frames.dropped_frames) == (4, 3)
+        assert rig.frames.queued_bytes == 7 + 3 * 10
+        rig.take(10**6)
+        assert rig.whole() == (["a", "e", "f", "g"], 0)
+
+
+@pytest.mark.parametrize(("size", "left"), [(20, ["b", "c", "d"]), (21, ["c", "d"])])
+def test_as_many_bytes_wait_as_may(size, left):
+    with Rig() as rig:
+        for name in "abc":
+            rig.frames.offer_nowait(frame(name, 20))
+        assert (rig.frames.queued_bytes, rig.frames.dropped_frames) == (60, 0)
+        rig.frames.offer_nowait(frame("d", size))
+        rig.take(10**6)
+        assert rig.whole() == (left, 0)
+
+
+def test_one_frame_of_any_size_waits():
+    with Rig() as rig:
+        rig.frames.offer_nowait(frame("a", 10))
+        rig.frames.offer_nowait(frame("b", 200))
+        assert (rig.frames.queued_frames, rig.frames.queued_bytes) == (1, 200)
+        rig.frames.offer_nowait(frame("c", 201))
+        assert (rig.frames.queued_frames, rig.frames.queued_bytes) == (1, 201)
+        assert rig.frames.dropped_frames == 2
+
+
+def test_the_newest_waits_behind_one_that_is_torn_whatever_its_size():
+    with Rig() as rig:
+        rig.socket.room = 3
+        rig.frames.offer_nowait(frame("a", 10))
+        for name in "bc":
+            rig.frames.offer_nowait(frame(name, 200))
+        assert (rig.frames.queued_frames, rig.frames.queued_bytes) == (2, 207)
+        assert rig.frames.dropped_frames == 1
+        rig.take(10**6)
+        assert rig.whole() == (["a", "c"], 0)
+
+
+@pytest.mark.parametrize("puts", [1, 2])
+def test_what_waits_for_us_holds_back_what_comes_behind_it(puts):
+    with Rig() as rig:
+        rig.socket.room = 10**6
+        place = rig.frames.hold_nowait()
+        for name in "ab"[:puts]:
+            rig.frames.put_nowait(frame(name, 5))
+        assert rig.socket.taken == b""
+        assert rig.frames.queued_bytes == 5 * puts
+        rig.frames.fill_nowait(place, frame("x", 4))
+        assert rig.whole() == (["x", *"ab"[:puts]], 0)
+        # A place is filled once.
+        rig.frames.fill_nowait(place, frame("y", 4))
+        rig.check()
+        assert "y" not in rig.whole()[0]
+
+
+def test_a_client_that_is_gone_is_sent_nothing_and_counts_nothing():
+    with Rig() as rig:
+        rig.frames.offer_nowait(frame("a", 10))
+
+        def gone(data, flags):
+            raise ConnectionResetError
+
+        rig.frames._send = gone
+        rig.frames._flush_nowait()
+        assert rig.frames.queued_bytes == rig.frames.queued_frames == 0
+        for call in (rig.frames.offer_nowait, rig.frames.put_nowait):
+            call(frame("b", 10))
+        rig.frames.hold_nowait()
+        rig.check()
+        assert rig.frames.queued_bytes == rig.frames.queued_frames == 0
+        assert rig.latency.count == 0
