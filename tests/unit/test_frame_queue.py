@@ -111,9 +111,10 @@ def test_counts_are_exact_and_no_frame_is_torn_doubled_or_out_of_order(operation
                     held.append((rig.frames.hold_nowait(), name))
             rig.check()
             assert rig.frames.queued_frames <= MAX_FRAMES
+            # When one comes, others make room: all but the newest, one that is torn, and what is
+            # never dropped. What a place was kept for comes later.
             has_all_room = rig.frames.queued_bytes <= MAX_BYTES
-            # The newest always waits, one that is torn too, and so does all that is not dropped.
-            assert has_all_room or rig.frames.queued_frames <= 2
+            assert what not in ("offer", "put") or has_all_room or rig.frames.queued_frames <= 2
         for place, name in held:
             rig.frames.fill_nowait(place, frame(name, 2))
         rig.take(10**6)
