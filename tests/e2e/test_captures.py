@@ -226,7 +226,8 @@ def test_a_capture_ends_with_its_session_and_its_time(server, folder):
     call(server, "DELETE", "/api/sessions/ended")
     for name in (short, ended):
         until(lambda name=name: call(server, "GET", f"{CAPTURES}/{name}")[1]["state"] == "complete")
-    assert call(server, "DELETE", f"{CAPTURES}/{short}")[0] == 200
+    # 409 while it is being converted, which begins when it is complete.
+    until(lambda: call(server, "DELETE", f"{CAPTURES}/{short}")[0] == 200)
     assert call(server, "GET", f"{CAPTURES}/{short}")[0] == 404
     assert not list(folder.glob(f"{short}*"))
     assert list(folder.glob(f"{ended}*"))
