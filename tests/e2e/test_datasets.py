@@ -232,7 +232,7 @@ def test_overview_units_and_psth(server):
 def test_the_synthetic_recording_is_made_when_it_is_first_asked_for(server):
     listed, _ = cards(server)
     assert listed["synthetic-v1"]["phantomlink"]["state"] == "available"
-    ended_by = time.monotonic() + 120
+    ended_by = time.monotonic() + 220
     while (created := server.post(*CREATE_SYNTHETIC))[0] != 200:
         assert (created[0], "is being opened" in created[1]["detail"]) == (503, True)
         assert time.monotonic() < ended_by
