@@ -16,13 +16,17 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PLAYING = " ".join(
+    f"tests/virtual/test_{name}.py"
+    for name in ("session", "transport_faults", "step", "cpu_yield", "recording_recovery")
+)
 TESTS = {
     "phantomlink/access/rates.py": "tests/unit/test_rates.py",
     "phantomlink/scheduling/spin.py": "tests/unit/test_spin.py",
     "phantomlink/engine/timing.py": "tests/unit/test_timing.py",
     "phantomlink/engine/fanout.py": "tests/unit/test_fanout.py",
-    "phantomlink/engine/builder.py": "tests/virtual/test_playback_engine.py",
-    "phantomlink/engine/playback.py": "tests/virtual/test_playback_engine.py",
+    "phantomlink/engine/builder.py": PLAYING,
+    "phantomlink/engine/playback.py": PLAYING,
     "phantomlink/outputs/websocket/frame_stream.py": (
         "tests/unit/test_frame_queue.py tests/unit/test_frame_stream.py"
     ),

@@ -9,6 +9,7 @@ import trio
 from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.recording_recovery import MOST_STUCK
 from phantomlink.engine.registry import Registry
+from phantomlink.engine.timing import EventKind
 from phantomlink.errors import RecordingError, TooManySpikesError
 from phantomlink.recordings.trials import Filter
 from tests.fakes import FakeFile, ListSink, NamedBins, VirtualSupply, make_parts, make_trial
@@ -243,6 +244,39 @@ async def test_a_stall_shorter_than_what_is_ahead_costs_no_tick(autojump_clock):
             stall.set()
             await trio.sleep(3.0)
     assert all(round(b - a, 6) == PERIOD for a, b in pairwise(sink.times))
+
+
+@pytest.mark.parametrize(("late_seconds", "is_stall"), [(0.01, False), (0.09, False), (0.15, True)])
+async def test_a_packet_that_is_not_ready_in_time_is_an_overrun_and_leaves_when_it_is(
+    autojump_clock, late_seconds, is_stall
+):
+    """Beyond 100 ms it is a stall, from which deadlines begin anew."""
+    async with rigged() as rig:
+        session, sink = rig.listen()
+        await trio.sleep(1.01)
+        rig.recovery.stall = trio.Event()
+        is_late = lambda: trio.current_time() >= sink.times[-1] + PERIOD + late_seconds  # noqa: E731
+        while not is_late():  # noqa: ASYNC110 - virtual time
+            await trio.sleep(0.001)
+        n, since = len(sink.ids), trio.current_time()
+        stall, rig.recovery.stall = rig.recovery.stall, None
+        stall.set()
+        await trio.sleep(1)
+        timing = session.main.timing
+        assert (timing.stalls, timing.overruns) == (int(is_stall), int(not is_stall))
+        (event,) = timing.events
+        assert event.kind is (EventKind.STALL if is_stall else EventKind.OVERRUN)
+        assert event.sequence_number == n
+        assert event.late_ns == pytest.approx(late_seconds * 1e9, abs=1_100_000)
+        assert (timing.anchors, timing.lowest_depth) == (1 + is_stall, 0)
+    assert sink.ids == list(range(len(sink.ids)))
+    if is_stall:
+        assert min(b - a for a, b in pairwise(sink.times[n:])) > PERIOD - 1e-6
+    else:
+        # It is caught up with; the grid stays where it was.
+        assert sink.times[n] == pytest.approx(since, abs=1e-6)
+        steps = [(at - sink.times[0]) / PERIOD for at in sink.times[n + 4 :]]
+        assert steps == pytest.approx([round(step) for step in steps], abs=1e-6)
 
 
 async def test_a_read_that_hangs_holds_up_neither_its_session_nor_the_others(autojump_clock):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import trio
 
+from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.faults import Fault
 from phantomlink.engine.perturbed import AppliedPerturbation
 from phantomlink.perturbation import NO_PERTURBATION, TransportPlan
-from tests.fakes import VirtualClock, listen
+from tests.fakes import ListSink, VirtualClock, listen
 from tests.perturbing import EXTREME, named_bins, running
 
 PERIOD = 0.025
@@ -102,6 +103,17 @@ async def test_a_duplicate_comes_twice_in_its_tick(autojump_clock):
         assert session.main.timing.packets == len(sink.ids) - 1
         assert_on_time(session)
     assert sink.ids == sink.sequence == at_ticks(sink) == [0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9, 10]
+
+
+async def test_those_that_come_last_have_a_duplicate_twice_too(autojump_clock):
+    """A client that is behind, inlets, and one that only observes."""
+    async with faulty({3: TWICE}) as (session, sink):
+        last = listen(session, is_deferred=True)
+        watcher = ListSink()
+        session.observe(NO_FILTER, watcher)
+        await trio.sleep(0.26)
+    assert last.ids == watcher.ids == sink.ids
+    assert sink.ids.count(3) == 2
 
 
 async def test_a_swapped_packet_comes_after_its_successor_in_that_ones_tick(autojump_clock):
