@@ -137,8 +137,9 @@ def _add_watch(commands: _Commands) -> None:
         "target",
         nargs="?",
         metavar="URL or CODE",
-        help="a server, a stream (ws://host:port/stream/code), or the code of a session on this "
-        "machine (default: the server of PHANTOM_HOST and PHANTOM_PORT, http://127.0.0.1:8000)",
+        help="a server, a stream (ws://host:port/stream/code), or the code of a session of the "
+        "server (default: PHANTOM_URL, or else http://127.0.0.1:8000 as PHANTOM_HOST and "
+        "PHANTOM_PORT have it)",
     )
     watch.add_argument(
         "--seconds", type=float, default=10.0, help="how long (default: %(default)s)"
@@ -181,7 +182,7 @@ def _add_lsl_watch(commands: _Commands) -> None:
     )
     watch.add_argument(
         "--url",
-        help="the server, asked for its position (default: that of PHANTOM_HOST and PHANTOM_PORT)",
+        help="the server, asked for its position (default: as for watch)",
     )
     _add_token(watch)
     watch.add_argument("--json", action="store_true", help="print the result as JSON")

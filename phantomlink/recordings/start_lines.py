@@ -11,11 +11,13 @@ _MOST = 3
 
 
 def start_lines(recording: Recording) -> list[str]:
-    """The most important anomalies, and where all of them are told."""
+    """The most important anomalies, and where all of them are told; none where all are details."""
     said = most_important(recording.anomalies, _MOST)
+    if not said:
+        return []
     lines = [str(anomaly) for anomaly in said]
     more = len(recording.anomalies) - len(said)
     if more:
         command = f"phantomlink inspect {shlex.quote(str(recording.path))}"
-        lines.append(f"{more} more about this recording: {command}")
+        lines.append(f"{more} more remarks about this recording: {command}")
     return lines

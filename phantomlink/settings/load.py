@@ -15,8 +15,8 @@ from phantomlink.settings import Meaning, Settings
 from phantomlink.settings.forms import TOKEN
 
 ENV_PREFIX = "PHANTOM_"
-# Read by the tests, not by the server: naming it must not look like a misspelt setting.
-_NOT_OURS = frozenset({"PHANTOM_TEST_RECORDINGS"})
+# Read by tests and by clients, not by the server: they must not look like misspelt settings.
+_NOT_OURS = frozenset({"PHANTOM_TEST_RECORDINGS", "PHANTOM_URL"})
 _MAX_TOKEN_FILE_BYTES = 4096
 
 

@@ -163,7 +163,10 @@ def _cannot_watch(target: Target, error: trio_websocket.HandshakeError) -> Canno
             f"{target.url} did not answer as a WebSocket server does in {_CONNECT_SECONDS:g} s"
         )
     if isinstance(error.__cause__, OSError):
-        return CannotWatchError(f"cannot connect to {target.url}: {_reason(error.__cause__)}")
+        return CannotWatchError(
+            f"cannot connect to {target.url}: {_reason(error.__cause__)}; start a server with "
+            "`phantomlink serve`, or name another by its URL"
+        )
     return CannotWatchError(f"{target.url} does not speak WebSocket")
 
 

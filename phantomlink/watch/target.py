@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -74,18 +75,21 @@ def parse_target(text: str | None, env: Mapping[str, str] | None = None) -> Targ
     """Make an address of what a person typed.
 
     Args:
-        text: None for a new session of the server on this machine, `http(s)://host:port` for one
-            there, `ws(s)://host:port/stream/code` with or without a query for that stream, or a
-            bare code for a session on this machine.
-        env: the environment, for PHANTOM_HOST and PHANTOM_PORT; `os.environ` when left out.
+        text: None for a new session of the server that PHANTOM_URL names, or else of the one on
+            this machine, `http(s)://host:port` for one there, `ws(s)://host:port/stream/code` with
+            or without a query for that stream, or a bare code for a session of the first.
+        env: the environment, for PHANTOM_URL, PHANTOM_HOST and PHANTOM_PORT; `os.environ` when
+            left out.
 
     Raises:
         InvalidParameterError: it is none of these.
         SettingsError: PHANTOM_HOST or PHANTOM_PORT has the wrong form.
     """
-    text = f"http://{_local_host(env)}" if text is None else text.strip()
+    named = (os.environ if env is None else env).get("PHANTOM_URL")
+    server = named or f"http://{_local_host(env)}"
+    text = server if text is None else text.strip()
     if _CODE.match(text):
-        return _target("ws", _local_host(env), "", f"{_STREAM}{text}", "")
+        text = f"{server.partition(_STREAM)[0].rstrip('/')}{_STREAM}{text}"
     try:
         parts = urlsplit(text)
         hostname, _ = parts.hostname, parts.port

@@ -115,11 +115,12 @@ def test_no_line_installs_phantomlink_from_an_index():
 
 
 def test_a_class_gets_its_token_and_its_variables(maze_recording, tmp_path):
-    make_token, serve, install, *exports = shell_lines(ROOT / "docs/guide/classroom.md")
+    umask, make_token, serve, install, *exports = shell_lines(ROOT / "docs/guide/classroom.md")
     wheel = f"phantomlink-{__version__}-py3-none-any.whl"
     assert install == f"pip install './{wheel}[notebook]'"
     assert wheel in (ROOT / "docs/start.md").read_text(encoding="utf-8")
-    run_shell(make_token, tmp_path)
+    run_shell(f"{umask}\n{make_token}", tmp_path)
+    assert (tmp_path / "token.txt").stat().st_mode & 0o077 == 0
     token = (tmp_path / "token.txt").read_text().strip()
 
     arguments = make_parser()[0].parse_args(shlex.split(serve)[1:])

@@ -159,7 +159,8 @@ def test_a_refusal_is_one_line_with_the_server_s_reason(maze_server, path, statu
 def test_no_server():
     returncode, out, err = watch("http://127.0.0.1:9")
     assert (returncode, out) == (2, "")
-    assert re.fullmatch(r"phantomlink: cannot connect to ws://127.0.0.1:9/.*refused\n", err)
+    assert re.fullmatch(r"phantomlink: cannot connect to ws://127.0.0.1:9/.*refused; .*\n", err)
+    assert "phantomlink serve" in err
 
 
 @pytest.mark.parametrize(

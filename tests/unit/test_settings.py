@@ -164,6 +164,7 @@ class TestAnAlias:
 
 def test_misspelt_variables_are_noticed():
     env = {"PHANTOM_PROT": "1", "PHANTOM_PORT": "1", "PHANTOM_TEST_RECORDINGS": "x", "HOME": "y"}
+    env["PHANTOM_URL"] = "http://of-clients:8000"
     assert unknown_variables(env) == (
         "PHANTOM_PROT is not a setting of this version and is ignored; did you mean PHANTOM_PORT?",
     )

@@ -43,6 +43,14 @@ def test_a_server_gets_a_session_of_our_own(text, before):
     assert first.code != second.code
 
 
+@pytest.mark.parametrize("named", ["http://lab:9", "http://lab:9/", "ws://lab:9/stream/other"])
+def test_the_server_that_the_environment_names(named):
+    env = {"PHANTOM_URL": named, "PHANTOM_PORT": "1"}
+    assert parse_target("my-code", env=env).url == "ws://lab:9/stream/my-code"
+    assert parse_target(None, env=env).api_url == "http://lab:9"
+    assert parse_target("http://h:9", env=env).api_url == "http://h:9"
+
+
 def test_a_filter_goes_with_a_server_too():
     target = parse_target("http://h:9?trial_id=3", env={})
     assert target.url.endswith("?trial_id=3")
