@@ -14,6 +14,7 @@ from phantomlink.access.origins import OriginRule
 from phantomlink.access.pending_connections import PendingConnections
 from phantomlink.access.rates import RequestRates
 from phantomlink.access.request_identity import RequestIdentity
+from phantomlink.access.tickets import Tickets
 from phantomlink.access.token import TokenCheck
 from phantomlink.errors import (
     BadHeadError,
@@ -42,6 +43,7 @@ class AccessPolicy:
         connection_limits: the WebSocket clients that there are.
         pending_connections: those that have not been let in yet.
         trusts_proxy: whether addresses are those that a proxy tells.
+        tickets: for downloads; None where there is no token that they could stand for.
     """
 
     def __init__(self, settings: Settings, now: Callable[[], float] = time.monotonic) -> None:
@@ -63,6 +65,7 @@ class AccessPolicy:
         self._rates = RequestRates(settings.max_requests_per_second, settings.request_burst, now)
         self._has_warned = False
         self._token = None if settings.api_token is None else TokenCheck(settings.api_token)
+        self.tickets = None if settings.api_token is None else Tickets(settings.api_token)
         # Whoever has the token is no page of somebody else's.
         self._hosts = None if self._token else HostRule(allowed_names(settings))
         if self._hosts is not None and is_exposed(settings.host):
@@ -82,7 +85,7 @@ class AccessPolicy:
             TooManyRequestsError: its address asks too often; wrong tokens count, too.
             BadHeadError: its first line and headers are too large.
             HostNotAllowedError: it calls the server by a name that is not the server's.
-            NotAuthorizedError: it has not the token.
+            NotAuthorizedError: it has neither the token nor a ticket.
             OriginNotAllowedError: a page of a foreign origin wants to change something, or to
                 listen; or there are two origins.
         """
@@ -103,7 +106,9 @@ class AccessPolicy:
             )
         if self._hosts is not None:
             _check_hosts(self._hosts, requester.hosts)
-        if self._token is not None:
+        if self.tickets is not None and self.tickets.is_shown_by(requester):
+            self.tickets.take(requester)
+        elif self._token is not None:
             self._token.check(requester)
         self._check_origin(requester)
 

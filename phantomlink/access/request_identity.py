@@ -34,6 +34,7 @@ class RequestIdentity:
         method: in upper case.
         path: as it was routed by, or still encoded: only compared with plain paths.
         address: whose request it is, see `address_key`.
+        query: as sent, without the question mark.
         authorizations: every `Authorization` header, as sent.
         first_subprotocol: of a WebSocket, as sent; None where none is offered.
         hosts: by which names the server was called: the `Host` header, then what a trusted proxy
@@ -47,6 +48,7 @@ class RequestIdentity:
     method: str
     path: str
     address: str
+    query: str = ""
     authorizations: tuple[bytes, ...] = ()
     first_subprotocol: bytes | None = None
     hosts: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ def read_request_identity(
         method,
         path,
         address_key(peer),
+        query,
         tuple(authorizations),
         subprotocol,
         (*hosts, *forwarded_hosts[:1]),

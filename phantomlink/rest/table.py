@@ -24,6 +24,7 @@ from phantomlink.rest.routes import (
     sessions,
     stats,
     streams,
+    tickets,
     timing,
     views,
 )
@@ -40,6 +41,7 @@ ROUTES: tuple[Route, ...] = (
     *datasets.ROUTES,
     *server.ROUTES,
     *nodes.ROUTES,
+    *tickets.ROUTES,
     *metrics.ROUTES,
     *stats.ROUTES,
     *streams.ROUTES,

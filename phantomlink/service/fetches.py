@@ -58,6 +58,13 @@ class Fetches:
         """Why the last fetch of a dataset failed."""
         return self._failed.get(name)
 
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing may be fetched; None where the operator allows it."""
+        if self._settings.catalog_fetch == "listed":
+            return None
+        return "fetching is off; the operator allows it with PHANTOM_CATALOG_FETCH=listed"
+
     async def begin(self, name: str) -> None:
         """Begin to fetch a dataset.
 
@@ -65,10 +72,8 @@ class Fetches:
             FetchRefusedError: it may not be, is there, or is under way.
             UnknownDatasetError: there is none of this name.
         """
-        if self._settings.catalog_fetch != "listed":
-            raise FetchRefusedError(
-                "fetching is off; the operator allows it with PHANTOM_CATALOG_FETCH=listed", 403
-            )
+        if self.refusal is not None:
+            raise FetchRefusedError(self.refusal, 403)
         dataset = self._datasets.catalogue.named(name)
         self._check(dataset)
         if self._nursery is None:

@@ -96,6 +96,21 @@ class Visit:
         """What the canvases show, by the engine's own account."""
         return self.page.evaluate("window.phantomlink.read()")
 
+    def still(self) -> dict[str, Any]:
+        """What the canvases show once all that has come is drawn, and nothing more comes."""
+        before = None
+        while True:
+            after = self.read()
+            # NaN is no NaN, and each answer has the number of its question.
+            shown = repr(after | {"id": 0})
+            if shown == before and after["isDrawn"]:
+                return after
+            before = shown
+            # Two frames of the page: by then it has the worker's last picture.
+            self.page.evaluate(
+                "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+            )
+
     def pixels(self, canvas: str) -> dict[str, Any]:
         """The pixels of a canvas, RGBA: width, height and bytes."""
         return self.page.evaluate(

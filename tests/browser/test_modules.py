@@ -132,18 +132,44 @@ def test_a_refused_upgrade_is_explained_by_http(modules: Page) -> None:
     assert got["asked"][0] == ["http://a/api/sessions/x", "Bearer t"]
 
 
-def test_a_moved_session_is_followed_at_once(modules: Page) -> None:
+def test_a_moved_session_is_followed_to_its_new_server(modules: Page) -> None:
     got = run(
         modules,
         CONNECTION
-        + """make({});
-        opened[0].onopen();
-        opened[0].onclose({ code: 4412, reason: "ws://elsewhere/stream/x" });
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        return { urls: opened.map((each) => each.url), told };""",
+        + """const asked = [];
+        const fetch = async (url) => { asked.push(url); throw new TypeError("no answer"); };
+        const follow = (options, reason) => {
+          const n = opened.length;
+          const connection = make({ probe: "http://a/api/sessions/x", fetch, ...options });
+          opened[n].onopen();
+          opened[n].onclose({ code: 4412, reason });
+          connection.retryNow();
+          return { url: opened.at(-1).url, seconds: told.filter((each) => each.state === "waiting").at(-1).seconds };
+        };
+        const answers = [
+          follow({}, "wss://elsewhere:8443/prefix/stream/binary/x"),
+          follow({}, "http://elsewhere:81/"),
+          follow({}, "it has gone to elsewhere"),
+          follow({ stays: true }, "ws://elsewhere/stream/x"),
+        ];
+        follow({}, "ws://b/stream/x");
+        // Two servers that each say it is the other's are not asked without a pause.
+        opened.at(-1).onopen();
+        opened.at(-1).onclose({ code: 4412, reason: "ws://a/stream/x" });
+        answers.push({ again: told.at(-1).seconds });
+        follow({}, "wss://c/stream/x");
+        opened.at(-1).onclose({ code: 1006, reason: "" });
+        await tick();
+        return { answers, asked };""",
     )
-    assert got["urls"] == ["ws://a/view/x"] * 2
-    assert got["told"][2]["seconds"] == 0
+    assert got["answers"] == [
+        {"url": "wss://elsewhere:8443/prefix/view/x", "seconds": 0},
+        {"url": "ws://elsewhere:81/view/x", "seconds": 0},
+        {"url": "ws://a/view/x", "seconds": 0},
+        {"url": "ws://a/view/x", "seconds": 0},
+        {"again": 1},
+    ]
+    assert got["asked"] == ["https://c/api/sessions/x"]
 
 
 def test_predictions_are_sent_as_json(modules: Page) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from playwright.sync_api import Error as PlaywrightError
 
 from tests.browser.pages import Visit
 from tests.browser.test_picture import held, played, seen
@@ -77,13 +79,12 @@ def test_rates_around_an_event_equal_those_of_the_file(
     visit: Callable[..., Visit], server: LiveServer, reaches: Path, truth: Truth
 ) -> None:
     page = played(visit, server, "psth", 420)
+    page.until("window.phantomlink.trials.value.length")
+    n_bins = page.still()["packets"][-1] + 1
     page.page.evaluate(f"window.phantomlink.set({{ unit: {UNIT} }})")
-    held(page, server, "psth")
-    n_bins = page.read()["packets"][-1] + 1
     trials = trials_of(reaches)
     received = received_psth(truth, trials, n_bins)
     page.until(f"window.phantomlink.unit.value?.psth.times.length === {2 * HALF}")
-    page.page.wait_for_timeout(2500)
     shown = page.model("unit.value.psth")
     got = np.array([np.nan if rate is None else rate for rate in shown["rates"]])
     np.testing.assert_allclose(got, received, rtol=1e-9)
@@ -139,8 +140,12 @@ def test_a_capture_is_begun_followed_and_ended(
     visit: Callable[..., Visit], server: LiveServer
 ) -> None:
     page = played(visit, server, "captured", 20)
+    server.post("/api/control/captured/speed", {"speed": 1})
+    server.post("/api/control/captured/resume")
     page.page.get_by_role("button", name="Record").click()
-    page.page.locator("[data-test=recording]", has_text=re.compile(r"0:0[1-9] · .* kB")).wait_for()
+    page.page.locator(
+        "[data-test=recording]", has_text=re.compile(r"\d:(0[1-9]|[1-9]\d) · .* [kM]B")
+    ).wait_for()
     _, listed = server.get("/api/captures")
     running = [each for each in listed["captures"] if each["session"] == "captured"]
     assert [each["state"] for each in running] == ["running"]
@@ -153,20 +158,18 @@ def test_a_capture_is_begun_followed_and_ended(
         other.page.get_by_role("button", name=f"Download {running[0]['id']}").click()
     assert download.value.path().stat().st_size > 1000
     row = other.page.get_by_role("row", name=running[0]["id"])
-    for _ in range(60):
+    while row.count():
         # While it is being converted this is refused, and the page says so.
-        row.get_by_role("button", name="Delete").click()
+        with suppress(PlaywrightError):
+            row.get_by_role("button", name="Delete").click(timeout=1000)
         other.page.wait_for_timeout(500)
-        if row.count() == 0:
-            break
-    assert row.count() == 0
 
 
 def test_what_was_not_observed_is_marked(
     visit: Callable[..., Visit], server: LiveServer, reaches: Path
 ) -> None:
     page = played(visit, server, "observed", 300)
-    read = held(page, server, "observed")
+    read = page.still()
     with h5py.File(reaches) as file:
         intervals = np.unique(file["units/obs_intervals"][:], axis=0)
     starts = np.array(read["packets"]) * BIN
@@ -189,9 +192,7 @@ def test_decoded_cursors_go_with_the_decoded_velocities(
     page = visit(server, "/s/decoded")
     page.until("window.phantomlink.state.value")
     model = f"/api/models/{made['model_id']}"
-    for _ in range(100):
-        if server.get(model)[1]["state"] == "ready":
-            break
+    while server.get(model)[1]["state"] == "fitting":
         page.page.wait_for_timeout(200)
     answer = server.request(
         "PUT", "/api/sessions/decoded/decoders/mine", {"model": made["model_id"]}

@@ -29,14 +29,33 @@ def truth(reaches: Path) -> Truth:
 def played(
     visit: Callable[..., Visit], server: LiveServer, code: str, n_columns: int, **options: Any
 ) -> Visit:
-    """A live page that has seen so many columns of a session, at four times its speed."""
+    """A live page that has seen so many columns of a session; it is paused there."""
     server.create(code, **options)
-    page = visit(server, f"/s/{code}")
+    return held_after(visit(server, f"/s/{code}"), server, code, n_columns)
+
+
+def held_after(page: Visit, server: LiveServer, code: str, n_columns: int) -> Visit:
+    """The page, where so many packets have been played for it, fast and paused."""
     page.until("window.phantomlink.state.value")
-    server.post(f"/api/control/{code}/speed", {"speed": 4})
+    server.post(f"/api/control/{code}/pause")
+    server.post(f"/api/control/{code}/speed", {"speed": 8})
     page.page.get_by_role("button", name="Play here").click()
-    seen(page, n_columns)
+    page.until("window.phantomlink.state.value.listeners > 0", 60000)
+    stepped(page, server, code, n_columns)
     return page
+
+
+def stepped(page: Visit, server: LiveServer, code: str, n_packets: int) -> None:
+    """Have so many more packets played: however slow the machine is, there come no more."""
+    _, session = server.get(f"/api/sessions/{code}")
+    assert session["is_paused"]
+    end = session["current_packet"] + n_packets
+    assert server.post(f"/api/control/{code}/step", {"packets": n_packets})[0] == 200
+    page.until(
+        "window.phantomlink.state.value.is_paused"
+        f" && window.phantomlink.state.value.current_packet === {end}",
+        60000,
+    )
 
 
 def seen(page: Visit, n_columns: int) -> None:
@@ -48,8 +67,7 @@ def held(page: Visit, server: LiveServer, code: str) -> dict[str, Any]:
     """Pause, and what the canvases show then."""
     server.post(f"/api/control/{code}/pause")
     page.until("window.phantomlink.state.value.is_paused")
-    page.page.wait_for_timeout(300)
-    return page.read()
+    return page.still()
 
 
 def check_picture(
@@ -99,8 +117,8 @@ def test_raster_and_cursor_over_a_seek(
 ) -> None:
     page = played(visit, server, "seek", 150)
     server.post("/api/control/seek/seek", {"packet_id": 1500})
-    seen(page, 390)
-    read = held(page, server, "seek")
+    stepped(page, server, "seek", 240)
+    read = page.still()
     assert sum(flag & BREAK > 0 for flag in read["flags"]) >= 1
     check_picture(page, read, from_file(truth), 250)
     for packet, (x, y) in zip(read["packets"], read["positions"], strict=True):
@@ -138,8 +156,8 @@ def test_perturbed_counts_are_those_that_were_sent(
             }
         },
     )
-    seen(page, 330)
-    read = held(page, server, "perturbed")
+    stepped(page, server, "perturbed", 230)
+    read = page.still()
     flags = dict(zip(read["packets"], read["flags"], strict=True))
     assert {bool(flag & PERTURBED) for flag in flags.values()} == {True, False}
 
@@ -159,7 +177,7 @@ def test_packets_that_are_lost_on_purpose_are_marked(
 ) -> None:
     loss = {"transforms": [{"kind": "packet_loss", "probability": 0.2}]}
     page = played(visit, server, "lossy", 250, perturbation=loss, seed=3)
-    read = held(page, server, "lossy")
+    read = page.still()
     lost = {
         packet for packet, flag in zip(read["packets"], read["flags"], strict=True) if flag & LOST
     }
@@ -191,11 +209,7 @@ def test_a_gap_of_the_network_is_a_gap(
 ) -> None:
     server.create("gap")
     with cuttable(server.address) as proxy:
-        page = visit(proxy, "/s/gap")
-        page.until("window.phantomlink.state.value")
-        server.post("/api/control/gap/speed", {"speed": 4})
-        page.page.get_by_role("button", name="Play here").click()
-        seen(page, 130)
+        page = held_after(visit(proxy, "/s/gap"), server, "gap", 130)
         proxy.cut()
         page.until("window.phantomlink.status.value.state === 'waiting'")
         page.page.locator("[data-test=live]", has_text="not live").wait_for()
@@ -205,11 +219,9 @@ def test_a_gap_of_the_network_is_a_gap(
             # Or it has come back by itself meanwhile.
             page.page.get_by_role("button", name="Try now").click(timeout=2000)
         page.until("window.phantomlink.status.value.state === 'open'")
-        page.until(
-            "window.phantomlink.isPlayer.value && window.phantomlink.state.value.is_playing", 60000
-        )
-        seen(page, 370)
-        read = held(page, server, "gap")
+        page.until("window.phantomlink.state.value.listeners > 0", 60000)
+        stepped(page, server, "gap", 200)
+        read = page.still()
     assert any(flag & GAP for flag in read["flags"])
     check_picture(page, read, from_file(truth), 200)
 
@@ -232,13 +244,13 @@ def test_a_thousand_units_share_rows_by_their_largest_or_are_paged(
 ) -> None:
     truth = read_truth(wide_recording)
     page = played(visit, wide_server, "wide", 230)
-    read = held(page, wide_server, "wide")
+    read = page.still()
     assert read["perRow"] > 1
     check_picture(page, read, from_file(truth))
     page.page.get_by_role("button", name="In pages").click()
     page.page.get_by_role("button", name="Next page").click()
-    page.page.wait_for_timeout(300)
-    read = page.read()
+    page.until("window.phantomlink.shown.value.units[0] === 64")
+    read = page.still()
     assert (read["perRow"], read["units"]) == (1, list(range(64, 128)))
     check_picture(page, read, from_file(truth))
 
@@ -247,10 +259,11 @@ def test_the_frozen_view_shows_what_was_and_the_session_goes_on(
     visit: Callable[..., Visit], server: LiveServer, truth: Truth
 ) -> None:
     page = played(visit, server, "frozen", 200)
+    server.post("/api/control/frozen/speed", {"speed": 1})
     page.page.keyboard.press("f")
     page.until("window.phantomlink.now.value.is_frozen")
-    page.page.wait_for_timeout(300)
-    first = page.read()["packets"]
+    first = page.still()["packets"]
+    server.post("/api/control/frozen/resume")
     for _ in range(5):
         page.page.keyboard.press(",")
     page.until("window.phantomlink.now.value.behind_columns > 20")
@@ -265,7 +278,7 @@ def test_the_frozen_view_shows_what_was_and_the_session_goes_on(
     assert "session goes on" in page.page.locator(".frozen").inner_text()
     page.page.keyboard.press("f")
     page.until("!window.phantomlink.now.value.is_frozen")
-    page.page.wait_for_timeout(300)
+    page.until(f"window.phantomlink.now.value.packet_id > {first[-1]}")
     assert page.read()["packets"][-1] > first[-1]
 
 
@@ -276,9 +289,7 @@ def test_reduced_motion_sweeps(
     page = visit(server, "/s/sweep", reduced_motion="reduce")
     page.until("window.phantomlink.state.value")
     assert page.model("options.value.sweep")
-    page.page.get_by_role("button", name="Play here").click()
-    seen(page, 60)
-    read = held(page, server, "sweep")
+    read = held_after(page, server, "sweep", 60).still()
     # Columns stay at their number modulo the width.
     picture = image(page.pixels("raster-canvas"))
     width = read["width"]

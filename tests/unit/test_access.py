@@ -14,6 +14,7 @@ from phantomlink.access.connection_limits import ConnectionLimits
 from phantomlink.access.exposure import is_exposed
 from phantomlink.access.pending_connections import PendingConnections
 from phantomlink.access.request_identity import UNKNOWN_ADDRESS, address_key, read_request_identity
+from phantomlink.access.tickets import Tickets
 from phantomlink.access.token import TokenCheck
 from phantomlink.errors import (
     BadHeadError,
@@ -50,6 +51,57 @@ def passes(*headers, **how):
         assert b"horse" not in said.lower()
         return False
     return True
+
+
+class TestTickets:
+    FILE = "/api/captures/a/file?format=nwb"
+
+    def takes(self, tickets, target, **how):
+        path, _, query = target.partition("?")
+        asked = requester(path=path, query=query, **how)
+        assert tickets.is_shown_by(asked) is (how.get("method", "GET") == "GET")
+        try:
+            tickets.take(asked)
+        except NotAuthorizedError as error:
+            assert error.http_status == 401
+            return False
+        return True
+
+    @pytest.mark.parametrize("target", [FILE, "/api/models/a/file", "/api/models/%C3%A9/file"])
+    def test_it_opens_its_path_once(self, target):
+        tickets = Tickets(TOKEN)
+        url = tickets.issue(target)
+        assert self.takes(tickets, url)
+        assert not self.takes(tickets, url)
+        assert self.takes(tickets, tickets.issue(target))
+
+    def test_it_opens_no_other_path(self):
+        tickets = Tickets(TOKEN)
+        url = tickets.issue(self.FILE)
+        for other in (url.replace("/a/", "/b/"), url.replace("nwb", "xdf"), url + "0", url[:-1]):
+            assert not self.takes(tickets, other)
+        assert not self.takes(tickets, f"{self.FILE}&_ticket=")
+        assert not self.takes(Tickets("another-token-of-another-server"), url)
+        assert self.takes(tickets, url)
+
+    def test_it_ends_after_a_minute(self):
+        now = 1000.0
+        tickets = Tickets(TOKEN, lambda: now)
+        first, second = tickets.issue(self.FILE), tickets.issue(self.FILE)
+        now = 1059.0
+        assert self.takes(tickets, first)
+        now = 1060.0
+        assert not self.takes(tickets, second)
+        assert not self.takes(tickets, first)
+
+    def test_it_stands_for_the_token_in_a_get_alone(self):
+        policy = AccessPolicy(Settings(api_token=TOKEN))
+        path, _, query = policy.tickets.issue(self.FILE).partition("?")
+        for how in ({"method": "DELETE"}, {"method": "HEAD"}, {"is_websocket": True}):
+            with pytest.raises(NotAuthorizedError):
+                policy.check(requester(path=path, query=query, **how))
+        policy.check(requester(path=path, query=query))
+        assert AccessPolicy(Settings()).tickets is None
 
 
 class TestToken:

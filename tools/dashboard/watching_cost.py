@@ -2,29 +2,37 @@
 
     python -m tools.dashboard.watching_cost [--pairs 10] [--seconds 60]
 
-One session at 40 Hz with one client, in a server of its own. In each pair one slice has ten views
-and one has none, in an order that alternates. Of each slice: CPU of the server a tick, ticks later
-than 5 ms, and gaps of the client. At the end the mean difference with its 95 % interval (Student).
+One session at 40 Hz with one client, in this process; client and views in others. In each pair one
+slice has ten views and one has none, in an order that alternates. Of each slice: CPU of a tick
+itself (from the release of the packet until it has been offered to everybody), of the loop's
+thread and of the process a tick, ticks later than 5 ms; at the end the packets that the client has
+not got, and the mean differences with their 95 % intervals (Student).
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
+import subprocess
+import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgpack
-import psutil
-from websockets.asyncio.client import connect
+import trio
 
+from phantomlink.engine.playback import Playback
+from phantomlink.engine.session import Session
 from phantomlink.recordings.synthetic import synthesize
-from tests.servers import LiveServer, live_server
+from tools.bench.ticks.live import Live, Scenario, live
+from tools.bench.ticks.tick_probes import replaced
 
 N_VIEWS = 10
-LATE_US = 5000
+LATE_NS = 5_000_000
+SETTLE_SECONDS = 2.0
 # Student's t at 97.5 %, by degrees of freedom.
 T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 
@@ -37,92 +45,107 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder) / "reaches.nwb"
         synthesize(recording, trials=60)
-        with live_server(recording) as server:
-            asyncio.run(measure(server, options.pairs, options.seconds))
+        trio.run(measure, str(recording), options.pairs, options.seconds)
 
 
-async def measure(server: LiveServer, pairs: int, seconds: float) -> None:
+async def measure(recording: str, pairs: int, seconds: float) -> None:
     """Print each slice, then the differences."""
-    server.create("watched")
-    gaps: list[int] = []
-    listening = asyncio.create_task(listen(server, gaps))
-    await asyncio.sleep(3)
     slices: dict[int, list[dict[str, float]]] = {0: [], N_VIEWS: []}
-    for pair in range(pairs):
-        for n_views in (0, N_VIEWS) if pair % 2 == 0 else (N_VIEWS, 0):
-            found = await one_slice(server, n_views, seconds, gaps)
-            slices[n_views].append(found)
-            print(f"pair {pair + 1}, {n_views:2} views: {found}", flush=True)
-    for name in ("cpu_us_a_tick", "late_ticks", "gaps"):
-        differences = [
-            with_views[name] - without[name]
-            for with_views, without in zip(slices[N_VIEWS], slices[0], strict=True)
-        ]
-        mean = statistics.mean(differences)
-        half = 0.0
-        if len(differences) > 1:
-            spread = statistics.stdev(differences) / len(differences) ** 0.5
-            half = T.get(len(differences) - 1, 1.96) * spread
-        without = statistics.mean(each[name] for each in slices[0])
-        print(
-            f"{name}: {without:.1f} without, with views {mean:+.2f} "
-            f"[{mean - half:.2f}, {mean + half:.2f}]"
+    tick_ns = [0]
+    async with live(Scenario(1, 1), recording) as running:
+        with metered_ticks(tick_ns), ExitStack() as stack:
+            listener = stack.enter_context(clients("listen", f"{running.url}/stream/binary/tick-0"))
+            await trio.sleep(SETTLE_SECONDS)
+            for pair in range(pairs):
+                for n_views in (0, N_VIEWS) if pair % 2 == 0 else (N_VIEWS, 0):
+                    found = await one_slice(running, n_views, seconds, tick_ns)
+                    slices[n_views].append(found)
+                    print(f"pair {pair + 1}, {n_views:2} views: {found}", flush=True)
+            lost = await trio.to_thread.run_sync(listener)
+    for name in slices[0][0]:
+        print_difference(
+            name, [each[name] for each in slices[0]], [each[name] for each in slices[N_VIEWS]]
         )
-    listening.cancel()
+    print(f"packets that the client has not got: {lost}")
 
 
-async def listen(server: LiveServer, gaps: list[int]) -> None:
-    """A client that counts the packets that it did not get."""
-    last = None
-    async with connect(f"{server.ws}/stream/binary/watched", max_size=None) as socket:
-        async for message in socket:
-            record = msgpack.unpackb(message)
-            if record["type"] != "data":
-                continue
-            number = record["data"]["sequence_number"]
-            if last is not None and number != last + 1:
-                gaps.append(number - last - 1)
-            last = number
+def print_difference(name: str, without: list[float], with_views: list[float]) -> None:
+    """Mean of the one, and by how much the other is more."""
+    differences = [b - a for a, b in zip(without, with_views, strict=True)]
+    mean, half = statistics.mean(differences), 0.0
+    if len(differences) > 1:
+        spread = statistics.stdev(differences) / len(differences) ** 0.5
+        half = T.get(len(differences) - 1, 1.96) * spread
+    print(
+        f"{name}: {statistics.mean(without):.1f} without, with views {mean:+.2f} "
+        f"[{mean - half:.2f}, {mean + half:.2f}]"
+    )
 
 
-async def watch(server: LiveServer) -> None:
-    """A view that throws away what it gets."""
-    async with connect(f"{server.ws}/view/watched", max_size=None) as socket:
-        async for _ in socket:
-            pass
+@contextmanager
+def metered_ticks(spent_ns: list[int]) -> Iterator[None]:
+    """Add up the CPU of the ticks."""
+    release = Playback._release
+    now = time.thread_time_ns
+
+    def metered(playback: Playback, *arguments: Any) -> None:
+        began = now()
+        release(playback, *arguments)
+        spent_ns[0] += now() - began
+
+    with replaced(Playback, "_release", metered):
+        yield
+
+
+@contextmanager
+def clients(*arguments: str) -> Iterator[Any]:
+    """A process of clients; what is given ends it and says what it printed."""
+    command = [sys.executable, "-m", "tools.dashboard.watchers", *arguments]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def end() -> str:
+        said, _ = process.communicate()
+        if process.returncode:
+            raise SystemExit(f"{' '.join(command)} has failed")
+        return said.strip()
+
+    with process:
+        yield end
+        if process.returncode is None:
+            end()
 
 
 async def one_slice(
-    server: LiveServer, n_views: int, seconds: float, gaps: list[int]
+    running: Live, n_views: int, seconds: float, tick_ns: list[int]
 ) -> dict[str, float]:
     """What the server took in so many seconds with so many views."""
-    views = [asyncio.create_task(watch(server)) for _ in range(n_views)]
-    await asyncio.sleep(2)
-    process = psutil.Process(server.process.pid)
-    before, lost = await reading(server, process), len(gaps)
-    await asyncio.sleep(seconds)
-    after = await reading(server, process)
-    for view in views:
-        view.cancel()
-    await asyncio.gather(*views, return_exceptions=True)
-    ticks = after["packets"] - before["packets"]
-    return {
-        "cpu_us_a_tick": round((after["cpu"] - before["cpu"]) / ticks * 1e6, 1),
-        "late_ticks": after["late"] - before["late"],
-        "gaps": len(gaps) - lost,
+    (session,) = running.service.registry
+    with ExitStack() as stack:
+        if n_views:
+            end = stack.enter_context(clients("view", f"{running.url}/view/tick-0", str(n_views)))
+        await trio.sleep(SETTLE_SECONDS)
+        before = reading(running, session, tick_ns)
+        await trio.sleep(seconds)
+        after = reading(running, session, tick_ns)
+        if n_views:
+            await trio.to_thread.run_sync(end)
+    ticks = after["ticks"] - before["ticks"]
+    spent = {name: (after[name] - before[name]) / ticks / 1000 for name in CPU_NS}
+    return {name: round(us, 2) for name, us in spent.items()} | {
+        "late_ticks": after["late"] - before["late"]
     }
 
 
-async def reading(server: LiveServer, process: psutil.Process) -> dict[str, float]:
-    """CPU of the process, packets and late ones so far."""
-    status, timing = await asyncio.to_thread(server.get, "/api/sessions/watched/timing")
-    assert status == 200, timing
-    head: dict[str, Any] = timing["playheads"][0]
-    cpu = process.cpu_times()
-    late = sum(
-        each["packets"] for each in head["lateness_us"]["histogram"] if each["up_to_us"] > LATE_US
-    )
-    return {"cpu": cpu.user + cpu.system, "packets": head["packets"], "late": late}
+CPU_NS = ("tick_us", "thread_us_a_tick", "process_us_a_tick")
+
+
+def reading(running: Live, session: Session, tick_ns: list[int]) -> dict[str, float]:
+    """CPU so far, ns, packets and late ones."""
+    cpu = (tick_ns[0], time.thread_time_ns(), time.process_time_ns())
+    return dict(zip(CPU_NS, cpu, strict=True)) | {
+        "ticks": running.n_ticks,
+        "late": sum(n for edge, n in session.main.timing.lateness.buckets() if edge > LATE_NS),
+    }
 
 
 if __name__ == "__main__":

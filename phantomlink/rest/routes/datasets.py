@@ -89,6 +89,9 @@ class DatasetList(Record, frozen=True):
 
     datasets: list[Card]
     default: Annotated[str | None, about("name of the one that is played when none is named")]
+    fetch_refused: Annotated[
+        str | None, about("why listed datasets cannot be fetched; null where they can")
+    ]
 
 
 class Rescanned(Record, frozen=True):
@@ -160,7 +163,8 @@ async def list_datasets(request: Request) -> DatasetList:
     """
     datasets = request.service.datasets
     cards = [await _card(request.service, each) for each in datasets.catalogue.values()]
-    return DatasetList([Card(**card) for card in cards], datasets.default_name)
+    refused = _fetch_refusal(request.service)
+    return DatasetList([Card(**card) for card in cards], datasets.default_name, refused)
 
 
 @route("POST", "/api/datasets/rescan", TAG, errors=(503,))
@@ -195,11 +199,9 @@ async def fetch(request: Request, path: OfDataset) -> Response:
 
     Only where the operator allows it (PHANTOM_CATALOG_FETCH=listed); its card says how far it is.
     """
-    settings = request.service.settings
-    if settings.api_token is None and not _is_local(settings.host):
-        raise FetchRefusedError(
-            "fetching from other machines needs a token (PHANTOM_API_TOKEN)", 403
-        )
+    refused = _fetch_refusal(request.service)
+    if refused is not None:
+        raise FetchRefusedError(refused, 403)
     await request.service.fetches.begin(path.name)
     return Response(encode_json(FetchBegun(path.name, "fetching")), 202)
 
@@ -288,6 +290,14 @@ async def _summary(
                 del kept[next(iter(kept))]
             kept[key] = body
     return Response(body)
+
+
+def _fetch_refusal(service: Service) -> str | None:
+    """Why nothing is fetched for clients; None where the operator allows it."""
+    settings = service.settings
+    if settings.api_token is None and not _is_local(settings.host):
+        return "fetching from other machines needs a token (PHANTOM_API_TOKEN)"
+    return service.fetches.refusal
 
 
 def _is_local(host: str) -> bool:

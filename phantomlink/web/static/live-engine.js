@@ -51,7 +51,7 @@ export class LiveEngine {
     const handler = this.#handlers[message.kind];
     if (handler === undefined) throw new Error(`no message ${message.kind}`);
     handler(message);
-    this.isDirty = true;
+    if (message.kind !== "read") this.isDirty = true;
   }
 
   /** @type {Record<string, (message: any) => void>} */
@@ -112,7 +112,7 @@ export class LiveEngine {
     this.raster.theme = this.cursor.theme = theme;
     Object.assign(this.options, options);
     this.connection = connectView(base, code, {
-      token, query,
+      token, query, stays: true,
       onMessage: (/** @type {any} */ received) => this.#receive(received),
       onStatus: (/** @type {any} */ status) => this.tell({ kind: "status", status }),
     });
@@ -197,12 +197,16 @@ export class LiveEngine {
   /** @param {number} elapsed s */
   #draw(elapsed) {
     const begin = performance.now();
-    this.isDirty = false;
+    const before = this.end;
     this.end = this.machine.advance(this.ring, elapsed, this.#columnsHz());
     this.raster.draw(this.#shown(begin));
-    this.cursor.draw({
-      ring: this.ring, end: this.end, binSeconds: this.binSeconds, trials: this.trials,
-    });
+    // Between two messages the raster goes on, and the cursor stands.
+    if (this.isDirty || this.end !== before) {
+      this.cursor.draw({
+        ring: this.ring, end: this.end, binSeconds: this.binSeconds, trials: this.trials,
+      });
+    }
+    this.isDirty = false;
     this.figures.drew(begin, performance.now());
   }
 
@@ -309,7 +313,7 @@ export class LiveEngine {
     if (play) {
       const { base, code, token } = this.address;
       this.player = connectStream(base, code, {
-        token,
+        token, stays: true,
         onMessage: () => {},
         onStatus: (/** @type {any} */ status) => {
           if (status.state === "ended") this.#play(false);
@@ -374,6 +378,7 @@ export class LiveEngine {
     const slots = [];
     for (let column = raster.from; column < raster.to; column += 1) slots.push(ring.slot(column));
     return {
+      isDrawn: !this.isDirty,
       packets: slots.map((slot) => ring.packets[slot]),
       bins: slots.map((slot) => ring.bins[slot]),
       flags: slots.map((slot) => ring.flags[slot]),

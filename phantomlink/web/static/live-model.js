@@ -80,7 +80,6 @@ export class LiveModel {
     document.addEventListener("visibilitychange", () =>
       this.post({ kind: "visible", isVisible: document.visibilityState === "visible" }));
     addEventListener("pagehide", () => this.post({ kind: "close" }));
-    void this.#loadTrials();
     if (this.at !== null) void this.#openAt(this.at);
   }
 
@@ -117,6 +116,7 @@ export class LiveModel {
         if (message.status.state === "waiting") this.retryAt.value = Date.now() + message.status.seconds * 1000;
         return;
       case "hello":
+        if (this.metadata.value === null) void this.#loadTrials();
         this.metadata.value = message.metadata;
         this.unitIds.value = message.unitIds;
         this.columnSeconds.value = message.columnSeconds;

@@ -15,6 +15,8 @@ export interface Options {
   token?: string | null;
   subprotocols?: string[];
   probe?: string | null;
+  /** Ask the same server again when the session has moved, in place of following. */
+  stays?: boolean;
   WebSocket?: typeof WebSocket;
   fetch?: typeof fetch;
   random?: () => number;
@@ -77,6 +79,7 @@ export interface SpikeCounts extends ArrayLike<number>, Iterable<number> {
   reduce<T>(combine: (before: T, count: number, unit: number) => T, first: T): T;
 }
 export function spikeCounts(spikes: any): SpikeCounts;
+export function movedTo(reason: string, url: string): string;
 export function socketUrl(base: string, path: string, query?: Record<string, unknown>): string;
 export function connectView(
   base: string,

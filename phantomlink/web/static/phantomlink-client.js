@@ -161,12 +161,15 @@ export class Connection {
    * @param {string | null} [options.token] of a server that has one
    * @param {string[]} [options.subprotocols] to ask for
    * @param {string | null} [options.probe] HTTP address that tells why an upgrade was refused
+   * @param {boolean} [options.stays] ask the same server again when it says that the session has
+   *   moved (it relays), in place of following; a page whose policy allows no other server must
    * @param {typeof WebSocket} [options.WebSocket] another implementation
    * @param {typeof fetch} [options.fetch] another implementation
    * @param {() => number} [options.random]
    */
   constructor(url, options) {
     this.url = url;
+    this.probe = options.probe;
     this.options = options;
     /** @type {WebSocket | null} */
     this.socket = null;
@@ -259,7 +262,8 @@ export class Connection {
   }
 
   async #refused() {
-    const { probe, token } = this.options;
+    const { token } = this.options;
+    const { probe } = this;
     const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
     let status = 1006;
     let retryAfter = null;
@@ -291,8 +295,14 @@ export class Connection {
       return;
     }
     const isMove = code === 4412;
+    if (isMove && !this.options.stays) {
+      this.url = movedTo(reason, this.url);
+      if (this.probe) this.probe = movedTo(reason, this.probe);
+    }
     const random = this.options.random ?? Math.random;
-    const seconds = isMove ? 0 : secondsUntilRetry(this.nFailed, retryAfter, random);
+    // At once, but not for two servers that each say it is the other's.
+    const isFirstMove = isMove && this.nFailed === 0;
+    const seconds = isFirstMove ? 0 : secondsUntilRetry(this.nFailed, retryAfter, random);
     this.nFailed += 1;
     this.#tell({ state: "waiting", code, meaning, reason, seconds, attempt: this.nFailed });
     this.timer = setTimeout(() => {
@@ -300,6 +310,25 @@ export class Connection {
       this.#open(this.url);
     }, seconds * 1000);
   }
+}
+
+const ROUTE = /\/(?:stream|view|api)(?:\/.*)?$/;
+
+/**
+ * The same route and query on the server to which a session has moved.
+ * @param {string} reason of the close: a URL of the new server, or of the stream there
+ * @param {string} url that was asked, of a WebSocket or of HTTP
+ * @returns {string} the same where the reason is no such URL
+ */
+export function movedTo(reason, url) {
+  if (!URL.canParse(reason)) return url;
+  const [told, asked] = [new URL(reason), new URL(url)];
+  if (!/^(ws|http)s?:$/.test(told.protocol)) return url;
+  const isSecure = told.protocol.endsWith("s:");
+  const scheme = asked.protocol.startsWith("ws") ? "ws" : "http";
+  const before = told.pathname.replace(ROUTE, "").replace(/\/$/, "");
+  const route = ROUTE.exec(asked.pathname)?.[0] ?? asked.pathname;
+  return `${scheme}${isSecure ? "s" : ""}://${told.host}${before}${route}${asked.search}`;
 }
 
 /**

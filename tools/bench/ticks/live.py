@@ -63,10 +63,12 @@ class Live:
     Args:
         service: of the server.
         scenario: what is to run there.
+        url: of it, for WebSockets.
     """
 
-    def __init__(self, service: Service, scenario: Scenario) -> None:
+    def __init__(self, service: Service, scenario: Scenario, url: str) -> None:
         self.service = service
+        self.url = url
         self._scenario = scenario
 
     def check(self) -> None:
@@ -128,7 +130,7 @@ async def live(scenario: Scenario, recording: str | None) -> AsyncIterator[Live]
         await nursery.start(Server(app, settings).run, listeners)
         with _reading(port, scenario.paths) as clients:
             await trio.to_thread.run_sync(clients.read, _READY_SECONDS)
-            yield Live(service, scenario)
+            yield Live(service, scenario, f"ws://{_HOST}:{port}")
         await app.shutdown()
         nursery.cancel_scope.cancel()
 

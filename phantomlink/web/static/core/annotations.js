@@ -31,6 +31,8 @@ export class Annotations {
     this.edges = [];
     /** @type {{column: number, event: number}[]} */
     this.events = [];
+    /** Columns in which a whole second of the recording begins. @type {{column: number, second: number}[]} */
+    this.seconds = [];
   }
 
   /**
@@ -38,8 +40,9 @@ export class Annotations {
    * @param {import("./ring.js").ColumnRing} ring
    * @param {number} from @param {number} to
    * @param {ReadonlyMap<number, {reach: number | null, bins: (number | null)[]}>} trials see `trialMarks`
+   * @param {number} binSeconds
    */
-  extend(ring, from, to, trials) {
+  extend(ring, from, to, trials, binSeconds) {
     for (let column = from; column < to; column += 1) {
       const slot = ring.slot(column);
       const flags = ring.flags[slot];
@@ -47,6 +50,10 @@ export class Annotations {
         if (flags & flag) grow(this.spans[name], column, () => ({ from: column, to: column + 1 }));
       }
       if (flags & FLAG.BREAK && column > ring.start) this.breaks.push(column);
+      const second = Math.ceil(ring.packets[slot] * binSeconds - 1e-9);
+      if (!(flags & FLAG.GAP) && second < (ring.packets[slot] + ring.bins[slot]) * binSeconds - 1e-9) {
+        this.seconds.push({ column, second });
+      }
       const trial = ring.trials[slot];
       const last = this.trials[this.trials.length - 1];
       const goesOn = last?.to === column && last.trial === trial && !(flags & FLAG.BREAK);
@@ -72,7 +79,9 @@ export class Annotations {
     for (const list of [this.breaks, this.edges]) {
       while (list.length > 0 && list[0] < start) list.shift();
     }
-    while (this.events.length > 0 && this.events[0].column < start) this.events.shift();
+    for (const list of [this.events, this.seconds]) {
+      while (list.length > 0 && list[0].column < start) list.shift();
+    }
   }
 }
 

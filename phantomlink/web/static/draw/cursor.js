@@ -21,6 +21,12 @@ export class CursorPlot {
     this.theme = /** @type {"dark" | "light"} */ ("dark");
     /** Of everything that was drawn so far: it only grows. */
     this.bounds = { left: -1, right: 1, bottom: -1, top: 1 };
+    /** Columns of `ring` before this one are within the bounds. */
+    this.included = 0;
+    /** @type {any} */
+    this.ring = null;
+    /** From places to pixels: x0 + x * k, y0 - y * k. */
+    this.map = { x0: 0, y0: 0, k: 1 };
     /** What was drawn last, in pixels, for the text behind the canvas and for tests. */
     this.last = { x: NaN, y: NaN, column: -1, decoded: /** @type {any[]} */ ([]) };
   }
@@ -37,8 +43,32 @@ export class CursorPlot {
     }
   }
 
+  /** Let the bounds have the columns that are new. @param {import("../core/ring.js").ColumnRing} ring @param {number} end */
+  #includeNew(ring, end) {
+    if (this.ring !== ring) this.included = ring.start;
+    this.ring = ring;
+    const { bounds } = this;
+    // The last one may have been taken back meanwhile (see `pushStanding`).
+    for (let column = Math.max(ring.start, Math.min(this.included, end - 1)); column < end; column += 1) {
+      const slot = ring.slot(column);
+      const x = ring.kinematics[slot * 4 + 2];
+      const y = yOf(ring, slot);
+      if (!Number.isFinite(x) || !Number.isFinite(y)) continue;
+      if (x < bounds.left) bounds.left = x;
+      if (x > bounds.right) bounds.right = x;
+      if (y < bounds.bottom) bounds.bottom = y;
+      if (y > bounds.top) bounds.top = y;
+    }
+    this.included = end;
+  }
+
   /** A place of the recording in pixels. @param {number} x @param {number} y @returns {[number, number]} */
   place(x, y) {
+    const { x0, y0, k } = this.map;
+    return [x0 + x * k, y0 - y * k];
+  }
+
+  #fit() {
     const { bounds, canvas, scale } = this;
     const margin = 22 * scale;
     const span = Math.max(
@@ -46,7 +76,8 @@ export class CursorPlot {
       (bounds.top - bounds.bottom) / Math.max(1, canvas.height - 2 * margin),
     );
     const [middleX, middleY] = [(bounds.left + bounds.right) / 2, (bounds.top + bounds.bottom) / 2];
-    return [canvas.width / 2 + (x - middleX) / span, canvas.height / 2 - (y - middleY) / span];
+    const k = 1 / span;
+    this.map = { x0: canvas.width / 2 - middleX * k, y0: canvas.height / 2 + middleY * k, k };
   }
 
   /**
@@ -64,6 +95,8 @@ export class CursorPlot {
     const { ring, end } = shown;
     this.last = { x: NaN, y: NaN, column: -1, decoded: [] };
     if (end <= ring.start) return;
+    this.#includeNew(ring, end);
+    this.#fit();
     const newest = ring.slot(end - 1);
     const trial = shown.trials.get(ring.trials[newest]);
     if (trial) this.#scene(trial, newest, ring, ink);
@@ -90,9 +123,7 @@ export class CursorPlot {
 
   /** @param {any} ring @param {number} slot @returns {[number, number]} */
   #point(ring, slot) {
-    const y = ring.kinematics[slot * 4 + 3];
-    // A recording of one axis has no y.
-    return [ring.kinematics[slot * 4 + 2], Number.isNaN(y) ? 0 : y];
+    return [ring.kinematics[slot * 4 + 2], yOf(ring, slot)];
   }
 
   /** @param {any} trial @param {number} slot @param {any} ring @param {any} ink */
@@ -106,9 +137,11 @@ export class CursorPlot {
     }
     const [targetX, targetY] = [ring.intention[slot * 4], ring.intention[slot * 4 + 1]];
     pen.lineWidth = 2 * scale;
+    pen.strokeStyle = ink.target;
+    pen.setLineDash([4 * scale, 3 * scale]);
     for (const [x, y] of trial.target_pos ?? []) {
-      pen.strokeStyle = ink.target;
-      pen.setLineDash([4 * scale, 3 * scale]);
+      // The one to reach is filled, and its outline would only make it ragged.
+      if (Math.fround(x) === targetX && Math.fround(y) === targetY) continue;
       const [px, py] = this.place(x, y);
       pen.strokeRect(px - 8 * scale, py - 8 * scale, 16 * scale, 16 * scale);
     }
@@ -145,20 +178,20 @@ export class CursorPlot {
   /** @param {any} ring @param {number} from @param {number} end @param {(slot: number) => boolean} wanted */
   #lines(ring, from, end, wanted) {
     const { pen } = this;
+    const { x0, y0, k } = this.map;
     pen.beginPath();
     let isDown = false;
     let trial = NaN;
     for (let column = from; column < end; column += 1) {
       const slot = ring.slot(column);
-      const [x, y] = this.#point(ring, slot);
+      const x = ring.kinematics[slot * 4 + 2];
       const breaks = ring.flags[slot] & (FLAG.BREAK | FLAG.GAP) || ring.trials[slot] !== trial;
       trial = ring.trials[slot];
       if (!wanted(slot) || !Number.isFinite(x)) {
         isDown = false;
         continue;
       }
-      this.include([[x, y]]);
-      const [px, py] = this.place(x, y);
+      const [px, py] = [x0 + x * k, y0 - yOf(ring, slot) * k];
       if (isDown && !breaks) pen.lineTo(px, py);
       else pen.moveTo(px, py);
       isDown = true;
@@ -200,4 +233,10 @@ export class CursorPlot {
     this.pen.arc(x, y, radius, 0, 7);
     this.pen.fill();
   }
+}
+
+/** A recording of one axis has no y. @param {any} ring @param {number} slot */
+function yOf(ring, slot) {
+  const y = ring.kinematics[slot * 4 + 3];
+  return Number.isNaN(y) ? 0 : y;
 }

@@ -9,6 +9,7 @@ import { Annotations } from "../core/annotations.js";
 import { INKS, colourTable, pixelOf, scaleMaximum } from "../core/palette.js";
 import { FLAG } from "../core/ring.js";
 import { clock } from "../core/format.js";
+import { TextWidths, UnitLabels } from "./axis-text.js";
 
 const LEFT = 52;
 const RIGHT = 8;
@@ -17,6 +18,8 @@ const BOTTOM = 22;
 /** Of the strip, in pixels of the page and of the bitmap. */
 const STRIP = 30;
 const STRIP_GAP = 7;
+/** Between two ticks of the time axis; the first that leaves room for its label is taken. */
+const TICK_SECONDS = [1, 2, 5, 10, 30];
 
 export class Raster {
   /** @param {OffscreenCanvas | HTMLCanvasElement} canvas */
@@ -42,6 +45,8 @@ export class Raster {
     this.key = "";
     this.stripMaximum = 1;
     this.notes = new Annotations();
+    this.widths = new TextWidths();
+    this.labels = new UnitLabels();
   }
 
   /** Where the columns are, in pixels of the canvas. */
@@ -141,8 +146,8 @@ export class Raster {
     const perRow = Math.max(1, Math.ceil(units.length / this.plot.height));
     const rows = Math.max(1, Math.ceil(units.length / perRow));
     const stripMaximum = roundUp(ring.largestTotal);
-    const key = [shown.columns, rows, perRow, this.theme, maximum, stripMaximum, ring.rewrites, units.join()].join("/");
-    if (key !== this.key || this.ring !== ring || this.trials !== shown.trials) {
+    const key = `${shown.columns}/${rows}/${perRow}/${this.theme}/${maximum}/${stripMaximum}/${ring.rewrites}`;
+    if (key !== this.key || this.units !== units || this.ring !== ring || this.trials !== shown.trials) {
       this.trials = shown.trials;
       this.stripMaximum = stripMaximum;
       this.key = key;
@@ -163,7 +168,7 @@ export class Raster {
     const isNext = from >= this.from && from <= this.to && shown.end >= this.to && this.to > 0;
     let first = isNext ? this.to : from;
     if (!isNext) this.notes = new Annotations();
-    this.notes.extend(ring, first, shown.end, shown.trials);
+    this.notes.extend(ring, first, shown.end, shown.trials, shown.binSeconds);
     this.notes.trim(from);
     if (!isNext && this.bitmapPen) {
       this.bitmapPen.fillStyle = INKS[this.theme].ground;
@@ -311,33 +316,29 @@ export class Raster {
   /** @param {any} shown */
   #axes(shown) {
     const { pen, plot, scale, ring } = this;
+    const columnPx = plot.width / this.width;
     const ink = INKS[this.theme];
     pen.fillStyle = ink.text;
     pen.font = `${Math.round(11 * scale)}px system-ui, sans-serif`;
     pen.textBaseline = "middle";
-    pen.textAlign = "right";
-    const labels = Math.max(2, Math.floor(plot.height / (22 * scale)));
-    const step = Math.max(1, Math.ceil(this.rows / labels));
-    for (let row = 0; row < this.rows && this.units.length > 0; row += step) {
-      const y = plot.top + ((row + 0.5) / this.rows) * plot.height;
-      pen.fillText(String(shown.unitIds[this.units[row * this.perRow]]), plot.left - 6 * scale, y);
-    }
-    pen.fillStyle = ink.text;
-    pen.fillText("all", plot.left - 6 * scale, this.strip.top + this.strip.height / 2);
+    this.labels.draw(this, shown.unitIds, ink);
     this.#trialSpans(shown, ink);
     pen.textAlign = "center";
-    const every = Math.max(1, Math.round(this.width / Math.max(2, Math.floor(plot.width / (90 * scale)))));
     const bottom = this.strip.top + this.strip.height;
     pen.fillStyle = ink.text;
-    const first = Math.ceil(this.from / every) * every;
-    for (let column = first; column < this.to; column += every) {
-      const slot = ring.slot(column);
+    const secondPx = columnPx / (ring.binsPerColumn * shown.binSeconds);
+    const every = TICK_SECONDS.find((each) => each * secondPx >= 60 * scale) ?? 60;
+    let free = -Infinity;
+    for (const { column, second } of this.notes.seconds) {
       const x = this.#x(shown, column);
-      if (x < plot.left || x > plot.left + plot.width || ring.flags[slot] & FLAG.GAP) continue;
-      const edge = 24 * scale;
-      const label = Math.min(Math.max(x, plot.left + edge), plot.left + plot.width - edge);
-      pen.fillText(clock(ring.packets[slot] * shown.binSeconds), label, bottom + 12 * scale);
+      if (second % every !== 0 || x < plot.left || x > plot.left + plot.width) continue;
       pen.fillRect(x, bottom, Math.max(1, scale), 4 * scale);
+      const edge = 16 * scale;
+      const label = Math.min(Math.max(x, plot.left + edge), plot.left + plot.width - edge);
+      // A seek may bring two of them close together.
+      if (Math.abs(label - free) < 36 * scale) continue;
+      free = label;
+      pen.fillText(clock(second, 0), label, bottom + 12 * scale);
     }
   }
 
@@ -355,7 +356,7 @@ export class Raster {
         pen.fillRect(left, plot.top - 16 * scale, right - left, 2 * scale);
         pen.fillStyle = ink.text;
         const long = span.reach === null ? `trial ${span.trial}` : `trial ${span.trial} · reach ${span.reach}`;
-        const text = [long, `trial ${span.trial}`, String(span.trial)].find((each) => pen.measureText(each).width < right - left);
+        const text = [long, `trial ${span.trial}`, String(span.trial)].find((each) => this.widths.of(pen, each) < right - left);
         if (text) pen.fillText(text, left, plot.top - 23 * scale);
       }
     }

@@ -3,7 +3,9 @@
 import { html } from "../vendor/preact.js";
 import { number } from "../core/format.js";
 
-const W = 320;
+const WIDE = 400;
+/** Of a chart beside another one. */
+export const HALF = 200;
 const H = 150;
 const PAD = { left: 40, right: 8, top: 20, bottom: 36 };
 
@@ -16,9 +18,12 @@ const PAD = { left: 40, right: 8, top: 20, bottom: 36 };
  * @param {[string, number][]} [props.ticks] of the x axis; else its ends and middle
  * @param {number | null} [props.mark] a vertical line
  * @param {[string, number][]} [props.yTicks] of the y axis; else 0 and the largest value
+ * @param {number} [props.width] in units of its text
+ * @param {string} [props.empty] what is said where there is nothing to draw
  */
-export function Chart({ label, x, series, xLabel, yLabel, ticks, mark = null, yTicks }) {
+export function Chart({ label, x, series, xLabel, yLabel, ticks, mark = null, yTicks, width: W = WIDE, empty }) {
   const all = series.flatMap((each) => each.values).filter((v) => v !== null && Number.isFinite(v));
+  if (empty && !all.some((value) => Number(value) > 0)) return html`<p class="dim small">${empty}</p>`;
   const most = Math.max(1e-9, ...all.map(Number), ...(yTicks ?? []).map(([, value]) => value));
   const step = x.length > 1 ? x[1] - x[0] : 1;
   const [from, to] = [x[0] ?? 0, (x[x.length - 1] ?? 1) + step];

@@ -1,7 +1,7 @@
 /** Decoders of a session: who answers, how well, and how soon. */
 
 import { html } from "../vendor/preact.js";
-import { number } from "../core/format.js";
+import { UNKNOWN, number } from "../core/format.js";
 import { Empty } from "./states.js";
 
 /** @param {{model: import("../live-model.js").LiveModel}} props */
@@ -20,10 +20,11 @@ export function DecoderList({ model }) {
 export function DecoderTable({ decoders }) {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="Decoders"><table>
     <thead><tr><th scope="col">Decoder</th><th scope="col">R² of velocity, last 10 s</th><th scope="col">answered</th><th scope="col">late</th><th scope="col">latency p50</th></tr></thead>
-    <tbody>${decoders.map((each) => html`<tr key=${each.decoder}><th scope="row">${each.decoder}<br /><span class="dim small">${[each.kind, each.connected ? null : "not connected"].filter(Boolean).join(", ")}</span></th>
+    <tbody>${decoders.map((each) => html`<tr key=${each.decoder}><th scope="row">${each.decoder}<br /><span class="dim small">${[each.model ? `built in, ${each.kind}` : each.kind, each.connected ? null : "not connected"].filter(Boolean).join(", ")}</span></th>
       <td>${number(recentR2(each), 3)}</td><td>${each.coverage === null ? "–" : `${number(each.coverage * 100, 1)} %`}</td>
-      <td>${number(each.late)}</td><td>${number(each.latency_ms.p50, 2)} ms</td></tr>`)}</tbody>
-  </table></div>`;
+      <td>${number(each.late)}</td><td>${each.latency_ms.p50 === null ? UNKNOWN : `${number(each.latency_ms.p50, 2)} ms`}</td></tr>`)}</tbody>
+  </table></div>
+  ${decoders.some((each) => recentR2(each) === null) && html`<p class="dim small">R² is known once trials are played; time between trials, and trials that a model was fitted to, do not count.</p>`}`;
 }
 
 /** @param {any} decoder @returns {number | null} of both axes; null where it is not defined */

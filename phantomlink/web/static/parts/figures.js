@@ -21,7 +21,7 @@ export function Figures({ model }) {
     ["lost by slow clients", number(stats?.dropped_packets)],
     ["lost on purpose", number(stats?.injected?.lost)],
     ["from stamp to pixel", now?.figures?.stamp_to_pixel_ms?.p50 == null ? UNKNOWN : `${number(now.figures.stamp_to_pixel_ms.p50, 0)} ms`],
-    ["frames", number(now?.figures?.fps)],
+    ["frames a second", number(now?.figures?.fps)],
   ];
   return html`<section class="card figures" aria-label="Figures of the moment"><dl class="facts">
     ${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}

@@ -11,7 +11,8 @@ const isShown = signal(false);
 const TEXT = [
   ["Space", "pause or resume the session"], ["F", "freeze the view, or back to live"],
   [", and .", "view one column back, on; with Shift one trial"], ["J and K", "next unit, unit before"],
-  ["G", "go to a place"], ["/", "search units"], ["1 to 4", "window of 5, 10, 30, 60 s"], ["?", "these keys"], ["Esc", "close; no unit"],
+  ["G", "go to a place"], ["/", "search units"], ["1 to 4", "window of 5, 10, 30, 60 s"],
+  ["← and →", "on the recording’s line: one second; Page keys ten, Home and End its ends, + and − zoom"], ["?", "these keys"], ["Esc", "close; no unit"],
 ];
 
 /** @param {import("../live-model.js").LiveModel} model */

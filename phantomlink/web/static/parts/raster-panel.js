@@ -2,12 +2,15 @@
 
 import { html, signal } from "../vendor/preact.js";
 import { number, plural } from "../core/format.js";
+import { EVENTS } from "../core/annotations.js";
 import { FLAG } from "../core/ring.js";
 import { colourAt } from "../core/palette.js";
 import { theme } from "./shell.js";
 import { ViewControls } from "./transport.js";
 
 const PAGE = 64;
+/** As the raster draws them. */
+const SHAPES = { target_on_time: "□", go_cue_time: "▲", move_onset_time: "●" };
 const isTableOpen = signal(false);
 
 /** @param {{model: import("../live-model.js").LiveModel, canvas: any}} props */
@@ -23,7 +26,7 @@ export function RasterPanel({ model, canvas }) {
       <h2 id="raster-title">Spikes</h2>
       <span class="dim" data-test="unit-count">${nMatching} of ${plural(total, "unit")}</span>
       <span class="push"></span>
-      <label>Units <input type="search" id="unit-search" size="12" value=${options.search} placeholder="1011 or 1000-1200" onInput=${(/** @type {any} */ e) => model.set({ search: e.target.value, page: 0 })} /></label>
+      <label>Units <input type="search" id="unit-search" size="14" value=${options.search} placeholder="11, 20-35" onInput=${(/** @type {any} */ e) => model.set({ search: e.target.value, page: 0 })} /></label>
       <label>Sort <select value=${options.sort} onChange=${(/** @type {any} */ e) => model.set({ sort: e.target.value })}>
         <option value="id">as recorded</option><option value="rate">by rate</option><option value="direction">by direction</option></select></label>
       <button aria-pressed=${hasPages} onClick=${() => model.set({ pageSize: hasPages ? 0 : PAGE, page: 0 })}>${hasPages ? "All units" : "In pages"}</button>
@@ -47,7 +50,7 @@ function Scale({ model }) {
   return html`<span class="scale" aria-label="Colours of spikes in a column">
     ${steps.map((n) => html`<span><svg width="14" height="12" aria-hidden="true"><rect class="swatch" width="14" height="12" fill=${`rgb(${colourAt(theme.value, Math.sqrt(n / most)).join()})`} /></svg>${n}${n === most ? "+" : ""}</span>`)}
     <span class="dim">spikes in ${number(model.columnSeconds.value * 1000, 1)} ms</span>
-    <span class="events">□ target on</span><span class="events">▲ go cue</span><span class="events">● move onset</span>
+    ${EVENTS.filter(([column]) => model.trials.value.some((trial) => typeof trial[column] === "number")).map(([column, name]) => html`<span class="events" key=${column}>${SHAPES[column]} ${name}</span>`)}
   </span>`;
 }
 

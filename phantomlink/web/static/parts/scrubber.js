@@ -9,6 +9,16 @@ const zoom = signal({ from: 0, to: 1 });
 /** Packets that a brush (Shift and drag) goes over; null for none. */
 const brush = signal(/** @type {[number, number] | null} */ (null));
 
+/** @param {number} factor of what is shown @param {number} middle part of the recording that stays where it is, if it is shown */
+function zoomBy(factor, middle) {
+  const { from, to } = zoom.value;
+  const span = Math.min(1, Math.max(0.005, (to - from) * factor));
+  const place = (middle - from) / (to - from);
+  const left = middle - (place >= 0 && place <= 1 ? place : 0.5) * span;
+  const begin = Math.min(1 - span, Math.max(0, left));
+  zoom.value = { from: begin, to: begin + span };
+}
+
 /** @param {{model: import("../live-model.js").LiveModel, overview: any}} props */
 export function Scrubber({ model, overview }) {
   const [metadata, state] = [model.metadata.value, model.state.value];
@@ -35,14 +45,14 @@ export function Scrubber({ model, overview }) {
   };
   const wheel = (/** @type {any} */ event) => {
     event.preventDefault();
-    const middle = packetAt(event) / total;
-    const factor = event.deltaY > 0 ? 1.25 : 0.8;
-    const span = Math.min(1, Math.max(0.005, (to - from) * factor));
-    const left = Math.min(1 - span, Math.max(0, middle - ((middle - from) / (to - from)) * span));
-    zoom.value = { from: left, to: left + span };
+    zoomBy(event.deltaY > 0 ? 1.25 : 0.8, packetAt(event) / total);
   };
   const keys = (/** @type {any} */ event) => {
     const bins = Math.round(1000 / metadata.bin_size_ms);
+    if (event.key === "+" || event.key === "-") {
+      zoomBy(event.key === "+" ? 0.625 : 1.6, (model.position.value ?? 0) / total);
+      return;
+    }
     const steps = { ArrowLeft: -bins, ArrowRight: bins, PageUp: -10 * bins, PageDown: 10 * bins };
     const step = steps[/** @type {keyof typeof steps} */ (event.key)];
     const place = event.key === "Home" ? 0 : event.key === "End" ? total - 1 : step === undefined ? null : (model.position.value ?? 0) + step;
@@ -58,7 +68,9 @@ export function Scrubber({ model, overview }) {
       <span class="big" data-test="position">${clock(position * bin)} <span class="dim">of ${clock(total * bin)}</span></span>
       <span class="dim">packet ${number(position)}</span>
       <span class="push"></span>
-      <span class="dim small">drag seeks · wheel zooms · Shift and drag loops in this view</span>
+      <span class="dim small">drag seeks<span class="fine"> · wheel zooms · Shift and drag loops in this view</span></span>
+      <button aria-label="Zoom out" aria-keyshortcuts="-" disabled=${to - from >= 1} onClick=${() => zoomBy(1.6, position / total)}>−</button>
+      <button aria-label="Zoom in" aria-keyshortcuts="+" onClick=${() => zoomBy(0.625, position / total)}>+</button>
       ${to - from < 1 && html`<button onClick=${() => { zoom.value = { from: 0, to: 1 }; }}>Whole recording</button>`}
     </div>
     <svg class="line" viewBox="0 0 ${W} ${H}" preserveAspectRatio="none" role="slider" tabindex="0"

@@ -48,6 +48,17 @@ export function connectionState(status, secondsLeft) {
   return { name: "closed", label: "Closed", detail: status.reason || status.meaning };
 }
 
+/**
+ * Why there is no connection; nothing while there is one.
+ * @param {{shown: {name: string, label: string, detail: string}, onRetry: (() => void) | null, children?: any}} props
+ */
+export function Trouble({ shown, onRetry, children }) {
+  if (shown.name === "open") return null;
+  return html`<div class="banner ${shown.name}" role="status" data-test="trouble">
+    <span class="shape" aria-hidden="true"></span><strong>${shown.label}</strong> <span>${shown.detail}</span>
+    ${onRetry && html`<button onClick=${onRetry}>Try now</button>`}${children}</div>`;
+}
+
 /** A part of a screen that has nothing to show, and why. @param {{title: string, children?: any}} props */
 export function Empty({ title, children }) {
   return html`<div class="empty"><strong>${title}</strong>${children ? html`<div>${children}</div>` : null}</div>`;

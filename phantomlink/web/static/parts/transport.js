@@ -23,8 +23,11 @@ export function Transport({ model }) {
     if (seconds !== null) void model.control("seek", { position_seconds: seconds });
   };
   const noListener = state && !state.listeners && !state.is_paused;
+  // Where nothing plays this is what to do first.
+  const playHere = html`<button class=${noListener ? "primary" : ""} title="Listens for you, so that the session plays" onClick=${() => model.post({ kind: "play", play: true })} disabled=${!state}>Play here</button>`;
   return html`<section class="card transport row" aria-label="The session, for everybody who listens">
-    <button class="primary" onClick=${run(isHeld ? "resume" : "pause")} aria-keyshortcuts="Space" disabled=${!state}>${isHeld ? "Resume" : "Pause"}</button>
+    ${noListener && playHere}
+    <button class=${noListener ? "" : "primary"} onClick=${run(isHeld ? "resume" : "pause")} aria-keyshortcuts="Space" disabled=${!state}>${isHeld ? "Resume" : "Pause"}</button>
     <button onClick=${run("stop")} disabled=${!state}>Stop</button>
     <button onClick=${run("step", { packets: 1 })} disabled=${!state?.is_paused} title="One packet on; while paused">Step</button>
     <button onClick=${() => model.seekTrial(-1)} disabled=${!state}>Trial −1</button>
@@ -40,8 +43,8 @@ export function Transport({ model }) {
     <span class="push"></span>
     <${CaptureButton} code=${model.code} />
     ${model.isPlayer.value
-      ? html`<button onClick=${() => model.post({ kind: "play", play: false })}>Stop playing</button>`
-      : html`<button class=${noListener ? "primary" : ""} onClick=${() => model.post({ kind: "play", play: true })} disabled=${!state}>Play here</button>`}
+      ? html`<button onClick=${() => model.post({ kind: "play", play: false })}>Stop playing here</button>`
+      : !noListener && playHere}
   </section>`;
 }
 

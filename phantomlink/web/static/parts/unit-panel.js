@@ -3,7 +3,7 @@
 import { effect, html, signal } from "../vendor/preact.js";
 import { apiIfThere } from "../api.js";
 import { number } from "../core/format.js";
-import { Chart } from "./chart.js";
+import { Chart, HALF } from "./chart.js";
 import { Empty } from "./states.js";
 
 const recorded = signal(/** @type {any} */ (null));
@@ -67,11 +67,11 @@ function UnitCharts({ unit, width }) {
     <dl class="facts"><div><dt>rate, last minute</dt><dd>${number(unit.rate_hz, 1)} <small>/s</small></dd></div>
       <div><dt>spikes</dt><dd>${number(unit.n_spikes)}</dd></div></dl>
     <h3>Around the event</h3>
-    <${Chart} label=${`Rate of unit ${unit.id} around the event, ${psth.n_trials} trials received`} x=${psth.times} series=${series} xLabel="s" yLabel="spikes/s" mark=${0} />
+    <${Chart} label=${`Rate of unit ${unit.id} around the event, ${psth.n_trials} trials received`} x=${psth.times} series=${series} xLabel="s" yLabel="spikes/s" mark=${0} empty="No spikes around this event yet." />
     ${other?.missing && html`<p class="dim small">As recorded: ${other.missing}.</p>`}
     <div class="pair">
-      <div><h3>Direction</h3><${Chart} label=${`Rate of unit ${unit.id} by direction of movement`} x=${[0, 45, 90, 135, 180, 225, 270, 315]} series=${[{ name: "rate", values: unit.tuning, kind: "bars" }]} xLabel="degrees" yLabel="spikes/s" ticks=${[["0", 22], ["90", 112], ["180", 202], ["270", 292]]} /></div>
-      <div><h3>Intervals</h3><${Chart} label=${`Intervals between spikes of unit ${unit.id}`} x=${unit.isi.map((/** @type {number} */ _, /** @type {number} */ i) => (i + 1) * width * 1000)} series=${[{ name: "intervals", values: unit.isi, kind: "bars" }]} xLabel="ms" yLabel="n" /></div>
+      <div><h3>Direction</h3><${Chart} label=${`Rate of unit ${unit.id} by direction of movement`} x=${[0, 45, 90, 135, 180, 225, 270, 315]} series=${[{ name: "rate", values: unit.tuning, kind: "bars" }]} xLabel="degrees" yLabel="spikes/s" ticks=${[["0", 22], ["90", 112], ["180", 202], ["270", 292]]} width=${HALF} empty="No spikes while the hand moved, or the recording has no velocity." /></div>
+      <div><h3>Intervals</h3><${Chart} label=${`Intervals between spikes of unit ${unit.id}`} x=${unit.isi.map((/** @type {number} */ _, /** @type {number} */ i) => (i + 1) * width * 1000)} series=${[{ name: "intervals", values: unit.isi, kind: "bars" }]} xLabel="ms" yLabel="n" width=${HALF} empty="Not two spikes yet." /></div>
     </div>`;
 }
 

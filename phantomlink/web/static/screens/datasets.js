@@ -26,12 +26,14 @@ async function refresh() {
 
 function DatasetsScreen() {
   const cards = datasets.value?.datasets;
+  const refused = datasets.value?.fetch_refused;
   const rescan = () => attempt(async () => {
     await api("api/datasets/rescan", { method: "POST" });
     await refresh();
   });
   return html`<${Shell} current="datasets">
     <div class="row headline"><h1>Datasets</h1><span class="push"></span>${cards && html`<button onClick=${() => void rescan()}>Look again</button>`}</div>
+    ${cards && refused && cards.some((/** @type {any} */ card) => card.phantomlink.state === "listed") && html`<p class="dim">Listed datasets are not on this server yet, and cannot be fetched from this page: ${refused}. Whoever runs it can also do so in a shell: <code>phantomlink fetch NAME</code>.</p>`}
     <div class="grid datasets">
       ${!cards && playing.value && html`<${Playing} metadata=${playing.value} />`}
       ${cards ? cards.map((/** @type {any} */ card) => html`<${Card} key=${nameOf(card)} card=${card} isDefault=${nameOf(card) === datasets.value.default} />`)
@@ -87,6 +89,6 @@ function Card({ card, isDefault }) {
     ${about.length > 0 && html`<p class="dim small">${about.join(" · ")}</p>`}
     ${(block.missing ?? []).length > 0 && html`<details><summary>Lacks ${plural(block.missing.length, "thing")}</summary><ul>${block.missing.map((/** @type {any} */ line) => html`<li>${typeof line === "string" ? line : JSON.stringify(line)}</li>`)}</ul></details>`}
     <div class="row">${canPlay && html`<button class="primary" onClick=${() => void create()} aria-label=${`New session of ${name}`}>New session</button>`}
-      ${block.state === "listed" && html`<button onClick=${() => void fetchIt()} aria-label=${`Fetch ${name}`}>Fetch</button>`}</div>
+      ${block.state === "listed" && (datasets.value?.fetch_refused ? html`<code>phantomlink fetch ${name}</code>` : html`<button onClick=${() => void fetchIt()} aria-label=${`Fetch ${name}`}>Fetch</button>`)}</div>
   </section>`;
 }

@@ -1,11 +1,11 @@
 /** Decoders of a session side by side, and their difference by trial. */
 
 import { html, render, signal } from "../vendor/preact.js";
-import { api, apiIfThere } from "../api.js";
+import { BASE, api, apiIfThere } from "../api.js";
 import { number } from "../core/format.js";
-import { attempt } from "../parts/notices.js";
 import { Chart } from "../parts/chart.js";
 import { DecoderTable } from "../parts/decoder-list.js";
+import { Poll, PollTrouble } from "../parts/polling.js";
 import { Shell } from "../parts/shell.js";
 import { Empty } from "../parts/states.js";
 
@@ -15,16 +15,13 @@ const chosen = signal(new URL(location.href).searchParams.get("session") ?? "");
 /** null while unknown, false where the server does not score. */
 const decoders = signal(/** @type {any[] | null | false} */ (null));
 const report = signal(/** @type {any} */ (null));
+const poll = new Poll(refresh, POLL_MS);
 
 /** @param {HTMLElement} root */
 export function showDecoders(root) {
   document.title = "Decoders · PhantomLink";
   render(html`<${DecodersScreen} />`, root);
-  const poll = async () => {
-    if (document.visibilityState === "visible") await attempt(refresh);
-    setTimeout(poll, POLL_MS);
-  };
-  void poll();
+  void poll.run();
 }
 
 async function refresh() {
@@ -43,13 +40,14 @@ function DecodersScreen() {
   const choose = (/** @type {any} */ event) => {
     chosen.value = event.target.value;
     decoders.value = null;
-    void attempt(refresh);
+    void poll.run();
   };
   return html`<${Shell} current="decoders">
     <div class="row headline"><h1>Decoders</h1>${all && all.length > 0 && html`<label>Session <select value=${chosen.value} onChange=${choose}>${all.map((code) => html`<option>${code}</option>`)}</select></label>`}</div>
-    <div class="grid decoders">
+    <${PollTrouble} poll=${poll} />
+    <div class="grid decoders${poll.status.value.state === "open" ? "" : " stale"}">
       <section class="card wide" aria-label="Decoders of this session">
-        ${all === null ? null : all.length === 0 ? html`<${Empty} title="No session">Decoders answer the packets of a session: create one on the first page.</${Empty}>`
+        ${all === null ? null : all.length === 0 ? html`<${Empty} title="No session">Decoders answer the packets of a session. <a href=${BASE}>Create a session</a>.</${Empty}>`
           : list === false ? html`<${Empty} title="This server does not score decoders yet" />`
           : list !== null && list.length === 0 ? html`<${Empty} title="No decoder has answered">Send this on the socket of the stream, for each packet:
             <pre tabindex="0" role="region" aria-label="Example of a prediction"><code>${'{"type": "prediction",\n "data": {"packet_id": 1234, "vx": 12.3, "vy": -4.5, "decoder": "mine"}}'}</code></pre></${Empty}>`

@@ -12,7 +12,7 @@ import { PerturbationPanel, loadSchema } from "../parts/perturbation-panel.js";
 import { RasterPanel } from "../parts/raster-panel.js";
 import { Scrubber } from "../parts/scrubber.js";
 import { Shell, reducesMotion, theme } from "../parts/shell.js";
-import { Empty, StateBadge, connectionState, sessionState } from "../parts/states.js";
+import { StateBadge, Trouble, connectionState, sessionState } from "../parts/states.js";
 import { Transport } from "../parts/transport.js";
 import { UnitPanel, followUnit } from "../parts/unit-panel.js";
 import { attempt } from "../parts/notices.js";
@@ -62,7 +62,7 @@ function LiveScreen({ model, holdRaster, holdCursor }) {
   return html`<${Shell} current="live" help=${html`<${KeysHelp} />`}>
     <div class="live">
       <${Headline} model=${model} />
-      <${Trouble} model=${model} />
+      <${Connection} model=${model} />
       <div class=${`grid${isRefused && !wasThere ? " hidden" : ""}`}>
         <${Transport} model=${model} />
         <${RasterPanel} model=${model} canvas=${html`<div class="hold" ref=${holdRaster}></div>`} />
@@ -98,22 +98,19 @@ function Lacks({ missing }) {
   return html`<details class="lacks"><summary>lacks ${plural(missing.length, "thing")}</summary><ul class="card">${missing.map((line) => html`<li>${line}</li>`)}</ul></details>`;
 }
 
-/** Why there is no connection. @param {{model: LiveModel}} props */
-function Trouble({ model }) {
+/** Why there is no connection, and what to do. @param {{model: LiveModel}} props */
+function Connection({ model }) {
   const status = model.status.value;
   const left = (model.retryAt.value - model.clockMs.value) / 1000;
   const shown = connectionState(status, left);
-  if (shown.name === "open") return null;
   const create = () => attempt(async () => {
     await api("api/sessions/create", { method: "POST", body: { custom_code: model.code } });
     location.reload();
   });
-  return html`<div class="banner ${shown.name}" role="status" data-test="trouble">
-    <strong>${shown.label}</strong> <span>${shown.detail}</span>
-    ${status.state === "waiting" && html`<button onClick=${() => model.post({ kind: "retry" })}>Try now</button>`}
+  return html`<${Trouble} shown=${shown} onRetry=${status.state === "waiting" ? () => model.post({ kind: "retry" }) : null}>
     ${["unknown", "gone"].includes(shown.name) && html`<button class="primary" onClick=${() => void create()}>Create ${model.code}</button>`}
     ${status.state === "ended" && html`<a href="../">All sessions</a>`}
-  </div>`;
+  </${Trouble}>`;
 }
 
 /** @param {string} id @param {string} label */

@@ -6,7 +6,7 @@ import { clock, micros, number, plural } from "../core/format.js";
 import { perturbationName, perturbationSchema, presetNames } from "../core/perturbation-form.js";
 import { attempt, copy, notify } from "../parts/notices.js";
 import { Shell } from "../parts/shell.js";
-import { Empty, StateBadge, connectionState, sessionState } from "../parts/states.js";
+import { Empty, StateBadge, Trouble, connectionState, sessionState } from "../parts/states.js";
 import { SessionsModel } from "../sessions-model.js";
 
 const UNDO_MS = 5000;
@@ -42,11 +42,11 @@ function SessionsScreen({ model }) {
       <span class="dim">${sessions === null ? "" : plural(shown.length, "session")}</span>
       ${model.totals.value && html`<span class="dim">${plural(model.totals.value.listeners ?? 0, "listener")}, ${plural(model.totals.value.viewers ?? 0, "view")}</span>`}
     </div>
-    ${status.name !== "open" && html`<div class="banner ${status.name}" role="status" data-test="trouble"><strong>${status.label}</strong> <span>${status.detail}</span>
-      ${model.status.value.state === "waiting" && html`<button onClick=${() => model.connection?.retryNow()}>Try now</button>`}</div>`}
+    <${Trouble} shown=${status} onRetry=${model.status.value.state === "waiting" ? () => model.connection?.retryNow() : null} />
     <div class="grid sessions">
-      <section class="card wide" aria-label="Sessions">
-        ${sessions !== null && shown.length === 0
+      <section class="card wide${sessions !== null && status.name !== "open" ? " stale" : ""}" aria-label="Sessions">
+        ${sessions === null ? html`<p class="dim">${status.name === "open" || status.name === "connecting" ? "Asking for the sessions …" : "The sessions are not known."}</p>`
+          : shown.length === 0
           ? html`<${Empty} title="No sessions">A session is one playback of a recording, with its own position, speed and faults. Create one, or connect a client to <code>/stream/any-name</code>.</${Empty}>`
           : html`<${Table} shown=${shown} />`}
       </section>
@@ -57,9 +57,9 @@ function SessionsScreen({ model }) {
 
 /** @param {{shown: [string, any][]}} props */
 function Table({ shown }) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="List of sessions"><table class="sessions-table">
-    <thead><tr><th scope="col">Session</th><th scope="col">State</th><th scope="col">Position</th><th scope="col">Rate</th><th scope="col">Listeners</th><th scope="col">Perturbation</th><th scope="col">Lateness p99</th><th scope="col">Lost</th><th scope="col"><span class="sr">What to do</span></th></tr></thead>
-    <tbody>${shown.map(([code, session]) => html`<${Row} key=${code} code=${code} session=${session} />`)}</tbody>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="List of sessions"><table class="sessions-table" role="table">
+    <thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader">Session</th><th scope="col" role="columnheader">State</th><th scope="col" role="columnheader">Position</th><th scope="col" role="columnheader">Rate</th><th scope="col" role="columnheader">Listeners</th><th scope="col" role="columnheader">Perturbation</th><th scope="col" role="columnheader">Lateness p99</th><th scope="col" role="columnheader">Lost</th><th scope="col" role="columnheader"><span class="sr">What to do</span></th></tr></thead>
+    <tbody role="rowgroup">${shown.map(([code, session]) => html`<${Row} key=${code} code=${code} session=${session} />`)}</tbody>
   </table></div>`;
 }
 
@@ -79,16 +79,17 @@ function Row({ code, session }) {
     }), UNDO_MS);
     notify(`Session ${code} will be deleted`, { ms: UNDO_MS, action: { label: "Undo", run: () => { clearTimeout(timer); forget(); } } });
   };
-  return html`<tr>
-    <th scope="row"><a href=${href}>${code}</a>${session.dataset ? html`<br /><span class="dim small">${session.dataset}</span>` : null}</th>
-    <td><${StateBadge} state=${sessionState(session)} /></td>
-    <td><progress max=${session.total_packets} value=${session.current_packet} aria-label=${`Position of ${code}`}></progress><br /><span class="small dim">${clock(session.current_packet * bin)} of ${clock(session.total_packets * bin)}</span></td>
-    <td>${number(session.frequency_hz, 2)} /s${session.speed === 1 ? "" : html`<br /><span class="small dim">${number(session.speed, 2)}×</span>`}</td>
-    <td>${number(session.active_connections)}</td>
-    <td>${perturbationName(session.perturbation)}</td>
-    <td>${micros(session.lateness_p99_us)}</td>
-    <td>${number(session.dropped_packets)}</td>
-    <td class="acts"><button onClick=${() => void copy(href, "Link")} aria-label=${`Copy link of ${code}`}>Copy link</button> <button class="danger" onClick=${remove} aria-label=${`Delete ${code}`}>Delete</button></td>
+  // The roles are said again: a phone shows rows as cards, which would take them away.
+  return html`<tr role="row">
+    <th scope="row" role="rowheader"><a href=${href}>${code}</a>${session.dataset ? html`<br /><span class="dim small">${session.dataset}</span>` : null}</th>
+    <td role="cell" data-label="State"><${StateBadge} state=${sessionState(session)} /></td>
+    <td role="cell" data-label="Position"><progress max=${session.total_packets} value=${session.current_packet} aria-label=${`Position of ${code}`}></progress><br /><span class="small dim">${clock(session.current_packet * bin)} of ${clock(session.total_packets * bin)}</span></td>
+    <td role="cell" data-label="Rate">${number(session.frequency_hz, 2)} /s${session.speed === 1 ? "" : html`<br /><span class="small dim">${number(session.speed, 2)}×</span>`}</td>
+    <td role="cell" data-label="Listeners">${number(session.active_connections)}</td>
+    <td role="cell" data-label="Perturbation">${perturbationName(session.perturbation)}</td>
+    <td role="cell" data-label="Lateness p99">${micros(session.lateness_p99_us)}</td>
+    <td role="cell" data-label="Lost">${number(session.dropped_packets)}</td>
+    <td role="cell" class="acts"><button onClick=${() => void copy(href, "Link")} aria-label=${`Copy link of ${code}`}>Copy link</button> <button class="danger" onClick=${remove} aria-label=${`Delete ${code}`}>Delete</button></td>
   </tr>`;
 }
 

@@ -1,10 +1,10 @@
 /** How punctual the server is: lateness of each session, and what else tells of its clock. */
 
 import { html, render, signal } from "../vendor/preact.js";
-import { api, needsToken } from "../api.js";
+import { BASE, api } from "../api.js";
 import { micros, number } from "../core/format.js";
-import { attempt } from "../parts/notices.js";
 import { Chart } from "../parts/chart.js";
+import { Poll, PollTrouble } from "../parts/polling.js";
 import { Shell } from "../parts/shell.js";
 import { Empty } from "../parts/states.js";
 
@@ -13,16 +13,13 @@ const codes = signal(/** @type {string[] | null} */ (null));
 const chosen = signal(new URL(location.href).searchParams.get("session") ?? "");
 const timing = signal(/** @type {any} */ (null));
 const previous = signal(/** @type {any} */ (null));
+const poll = new Poll(refresh, POLL_MS);
 
 /** @param {HTMLElement} root */
 export function showTiming(root) {
   document.title = "Timing · PhantomLink";
   render(html`<${TimingScreen} />`, root);
-  const poll = async () => {
-    if (document.visibilityState === "visible" && !needsToken.value) await attempt(refresh);
-    setTimeout(poll, POLL_MS);
-  };
-  void poll();
+  void poll.run();
 }
 
 async function refresh() {
@@ -40,14 +37,15 @@ function TimingScreen() {
   const choose = (/** @type {any} */ event) => {
     chosen.value = event.target.value;
     timing.value = previous.value = null;
-    void attempt(refresh);
+    void poll.run();
   };
   return html`<${Shell} current="timing">
     <div class="row headline"><h1>Timing</h1>
       ${all && all.length > 0 && html`<label>Session <select value=${chosen.value} onChange=${choose}>${all.map((code) => html`<option>${code}</option>`)}</select></label>`}
     </div>
-    ${all === null ? null : all.length === 0 ? html`<section class="card"><${Empty} title="No session to measure">Timing is that of sessions: create one on the first page.</${Empty}></section>`
-      : shown && html`<div class="grid timing">
+    <${PollTrouble} poll=${poll} />
+    ${all === null ? null : all.length === 0 ? html`<section class="card"><${Empty} title="No session to measure">Timing is measured on the packets of sessions. <a href=${BASE}>Create a session</a>.</${Empty}></section>`
+      : shown && html`<div class="grid timing${poll.status.value.state === "open" ? "" : " stale"}">
         ${shown.playheads.map((/** @type {any} */ head, /** @type {number} */ i) => html`<${Playhead} head=${head} before=${previous.value?.playheads[i]} />`)}
         <${Sending} shown=${shown} /><${Server} server=${shown.server} /></div>`}
   </${Shell}>`;
