@@ -6,6 +6,11 @@ read by pyxdf) and a WebSocket client receive the same two sessions for a minute
 
     python tools/lsl_interop.py --seconds 60
 
+With `--as-it-comes` nobody has a configuration, neither the server nor the receivers; in a network
+of its own, so that nobody else is seen:
+
+    unshare -rn sh -c "ip link set lo up; python tools/lsl_interop.py --as-it-comes"
+
 What each got is compared with what the WebSocket client of that session got: the packets between
 its first and its last, in order, count by count. Exit code 0 when all are equal.
 """
@@ -190,11 +195,20 @@ def judge(got: Got, packets: list[dict[str, Any]], layout: NamedLayout, seconds:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="default: %(default)s")
-    seconds: float = parser.parse_args().seconds
+    parser.add_argument("--as-it-comes", action="store_true", help="nobody is configured")
+    arguments = parser.parse_args()
+    seconds: float = arguments.seconds
     with tempfile.TemporaryDirectory(prefix="lsl-interop-") as name:
         folder = Path(name)
         layout = synthesize_named(folder / "named.nwb", units=UNITS, seconds=3 * seconds + 60)
-        server = StartedServer(folder / "named.nwb", Fraction(RATE_HZ), 4, folder, lsl=True)
+        server = StartedServer(
+            folder / "named.nwb",
+            Fraction(RATE_HZ),
+            4,
+            folder,
+            lsl=not arguments.as_it_comes,
+            lsl_as_it_comes=arguments.as_it_comes,
+        )
         # Before anything here loads liblsl.
         os.environ |= server.lsl_env
         try:

@@ -126,6 +126,20 @@ async def test_what_is_not_plain_is_refused(raw, status):
     assert caught.value.http_status == status
 
 
+@pytest.mark.parametrize("name", ["Host", "Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version"])
+@pytest.mark.parametrize("value", ["same", "other"])
+async def test_a_header_that_decides_who_comes_in_is_there_once(name, value):
+    """Which of two counts, the next one to read them might see in another way."""
+    value = {"Host": "localhost:8000", "Origin": "http://localhost", "Sec-WebSocket-Key": KEY,
+             "Sec-WebSocket-Version": "13"}[name] if value == "same" else "x"  # fmt: skip
+    plain = head(Origin="http://localhost")
+    twice = plain.replace(b"\r\n\r\n", f"\r\n{name}: {value}\r\n\r\n".encode())
+    assert (await read(plain))[1] is not None
+    with pytest.raises(BadHeadError) as caught:
+        await read(twice)
+    assert caught.value.http_status == 400
+
+
 @given(st.binary(max_size=300))
 async def test_whatever_comes_is_read_refused_or_incomplete(raw):
     try:

@@ -129,6 +129,7 @@ class StartedServer(Server):
         max_sessions: that it takes.
         folder: for its log; its working directory, where no recording lies by chance.
         lsl: whether its sessions are LSL outlets too, seen by this run alone.
+        lsl_as_it_comes: seen by whoever looks, since nobody configures anything.
         more: further recordings that it offers.
 
     Raises:
@@ -143,10 +144,11 @@ class StartedServer(Server):
         folder: Path,
         *,
         lsl: bool = False,
+        lsl_as_it_comes: bool = False,
         more: Sequence[Path] = (),
     ) -> None:
         environment = {name: v for name, v in os.environ.items() if name not in _OURS}
-        environment["PHANTOM_LSL_ENABLED"] = str(lsl).lower()
+        environment["PHANTOM_LSL_ENABLED"] = str(lsl or lsl_as_it_comes).lower()
         lsl_env: dict[str, str] = {}
         if lsl:
             lsl_env = write_configuration(folder / "server_lsl_api.cfg", f"jitter-{uuid.uuid4()}")
