@@ -181,6 +181,7 @@ CALLS = [
     ("get", "/api/captures", "/api/captures", None, 200),
     ("get", "/api/captures/{id}", "/api/captures/CAPTURE", None, 200),
     ("get", "/api/captures/{id}", "/api/captures/nothing", None, 404),
+    ("get", "/api/nodes", "/api/nodes", None, 200),
     ("post", "/api/tickets", "/api/tickets", {"path": "/api/captures/x/file?format=nwb"}, 200),
     ("post", "/api/tickets", "/api/tickets", {"path": "//elsewhere.example/api/x"}, 422),
     ("post", "/api/tickets", "/api/tickets", {"path": "/api/x#y z"}, 422),
