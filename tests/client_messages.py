@@ -20,20 +20,20 @@ def metadata(dataset="d", unit_ids=(7, 8, 9), **more):
     return msgpack.packb({"type": "metadata", "data": data | more, "session": session})
 
 
-def packet(packet_id, sequence_number=None, loop=0, spikes=None):
+def packet(packet_id, sequence_number=None, loop=0, **more):
     nothing = dict.fromkeys(("target_id", "target_x", "target_y", "reach_id"))
     data = {
         "packet_id": packet_id,
         "sequence_number": packet_id if sequence_number is None else sequence_number,
         "timestamp": 1.0,
-        "spikes": spikes or {"channel_ids": [0, 1, 2], "spike_counts": [0, 2, 300]},
+        "spikes": {"channel_ids": [0, 1, 2], "spike_counts": [0, 2, 300]},
         "kinematics": {"vx": 1, "vy": None, "x": 3, "y": 4.5},
         "intention": nothing,
         "trial_id": None,
         "trial_time_ms": None,
         "loop": loop,
     }
-    return msgpack.packb({"type": "data", "data": data})
+    return msgpack.packb({"type": "data", "data": data | more})
 
 
 def receiving(decoder=None, **first):

@@ -3,11 +3,12 @@
     python tools/compare_formats.py                    # on a synthetic recording, made for it
     python tools/compare_formats.py data/mc_maze.nwb --json
 
-Encoding is the server's own (phantomlink.wire.encoder), decoding what a Python client does:
-msgpack.unpackb and json.loads, and numpy.frombuffer for the counts of compact packets. Every form
-says the same of every packet, which is looked at first. The forms take turns in every round of one
-run, so that a busy machine slows all; what counts are the ratios to MessagePack, the median over
-the rounds.
+Encoding is the server's own (phantomlink.wire.encoder). Reading is measured three times: the
+message alone (msgpack.unpackb, json.loads), the message with its counts as an int32 array, as a
+program without a library reads it (docs/reference/messages.md), and a packet of
+phantomlink.client. Every form says the same of every packet, which is looked at first. The forms
+take turns in every round of one run, so that a busy machine slows all; what counts are the ratios
+to MessagePack, the median over the rounds.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from phantomlink.client import packet as client
 from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.synthetic import synthesize
@@ -40,19 +42,29 @@ from tools.bench.harness.text import table
 Times = dict[WireFormat, list[float]]
 
 
-def from_compact(payload: bytes) -> Any:
-    """A compact packet with its counts as an array."""
-    message = msgpack.unpackb(payload)
+UNPACK: dict[WireFormat, Callable[[bytes], Any]] = {
+    WireFormat.MSGPACK: msgpack.unpackb,
+    WireFormat.JSON: json.loads,
+    WireFormat.COMPACT: msgpack.unpackb,
+}
+
+
+def with_array(form: WireFormat, payload: bytes) -> Any:
+    """A message with its counts as an array, the same whatever the form."""
+    message = UNPACK[form](payload)
     spikes = message["data"]["spikes"]
-    spikes["counts"] = np.frombuffer(spikes["counts"], spikes["dtype"])
+    if form is WireFormat.COMPACT:
+        counts = np.frombuffer(spikes["counts"], spikes["dtype"]).astype(np.int32)
+    else:
+        counts = np.array(spikes["spike_counts"], np.int32)
+    spikes["counts"] = counts
     return message
 
 
-DECODE: dict[WireFormat, Callable[[bytes], Any]] = {
-    WireFormat.MSGPACK: msgpack.unpackb,
-    WireFormat.JSON: json.loads,
-    WireFormat.COMPACT: from_compact,
-}
+def client_packet(form: WireFormat, payload: bytes) -> client.Packet:
+    """A packet as the client library gives it."""
+    _, message = client.decode(payload.decode() if form is WireFormat.JSON else payload)
+    return client.read_packet(message, received_at=0.0, is_next_bin=True, lost_before=0)
 
 
 def main() -> None:
@@ -93,44 +105,45 @@ def measure(packets: list[Packet], header: StreamHeader, rounds: int) -> dict[st
     encode = {form: partial(encode_stamped, encoders[form]) for form in WireFormat}
     payloads = {form: [encode[form](p).payload for p in packets] for form in WireFormat}
     check_equal(payloads)
-    encode_us: Times = {form: [] for form in WireFormat}
-    decode_us: Times = {form: [] for form in WireFormat}
+    work: dict[str, dict[WireFormat, Callable[[Any], object]]] = {
+        "encode": dict(encode),
+        "unpack": dict(UNPACK),
+        "decode": {form: partial(with_array, form) for form in WireFormat},
+        "client": {form: partial(client_packet, form) for form in WireFormat},
+    }
+    times: dict[str, Times] = {name: {form: [] for form in WireFormat} for name in work}
     gc.disable()
     for round_number in range(rounds):
         # Whoever comes second finds warm caches: take turns in that too.
         order = list(WireFormat) if round_number % 2 else list(reversed(WireFormat))
-        for form in order:
-            encode_us[form].append(us_each(encode[form], packets))
-        for form in order:
-            decode_us[form].append(us_each(DECODE[form], payloads[form]))
+        for name, of_form in work.items():
+            for form in order:
+                items = packets if name == "encode" else payloads[form]
+                times[name][form].append(us_each(of_form[form], items))
     gc.enable()
     n_bytes = {form: statistics.fmean(map(len, payloads[form])) for form in WireFormat}
     result: dict[str, Any] = {"packets": len(packets), "channels": header.n_channels}
     result["rounds"] = rounds
     for form in WireFormat:
-        result[form.value] = {
-            "bytes": round(n_bytes[form], 1),
-            "encode_us": round(statistics.median(encode_us[form]), 2),
-            "decode_us": round(statistics.median(decode_us[form]), 2),
+        result[form.value] = {"bytes": round(n_bytes[form], 1)} | {
+            f"{name}_us": round(statistics.median(of[form]), 2) for name, of in times.items()
         }
         if form is not WireFormat.MSGPACK:
             result[f"{form.value}_to_msgpack"] = {
-                "bytes": round(n_bytes[form] / n_bytes[WireFormat.MSGPACK], 3),
-                "encode": median_ratio(encode_us, form),
-                "decode": median_ratio(decode_us, form),
-            }
+                "bytes": round(n_bytes[form] / n_bytes[WireFormat.MSGPACK], 3)
+            } | {name: median_ratio(of, form) for name, of in times.items()}
     return result
 
 
 def check_equal(payloads: dict[WireFormat, list[bytes]]) -> None:
-    """See that every form says the same of every packet."""
+    """See that every form says the same of every packet, and the client of every form."""
     for raw in zip(*(payloads[form] for form in WireFormat), strict=True):
         said = []
         for form, payload in zip(WireFormat, raw, strict=True):
-            data = DECODE[form](payload)["data"]
-            spikes = data.pop("spikes")
-            counts = spikes["counts" if form is WireFormat.COMPACT else "spike_counts"]
-            said.append((data, np.asarray(counts).tolist(), spikes["bin_size_ms"]))
+            data = with_array(form, payload)["data"]
+            counts = data["spikes"]["counts"].tolist()
+            assert client_packet(form, payload).counts.tolist() == counts
+            said.append((data | {"spikes": counts}, data["spikes"]["bin_size_ms"]))
         assert said.count(said[0]) == len(said), f"the forms differ: {said}"
 
 
@@ -164,7 +177,9 @@ def as_text(result: dict[str, Any]) -> str:
         for label, key, ratio in (
             ("bytes a packet", "bytes", "bytes"),
             ("encoding, us", "encode_us", "encode"),
-            ("decoding, us", "decode_us", "decode"),
+            ("unpacking, us", "unpack_us", "unpack"),
+            ("with an array, us", "decode_us", "decode"),
+            ("client's packet, us", "client_us", "client"),
         )
     ]
     about = (

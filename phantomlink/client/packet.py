@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import msgpack
@@ -13,7 +14,12 @@ from numpy.typing import NDArray
 
 from phantomlink.client.errors import MessageError
 
-KINEMATICS = ("vx", "vy", "x", "y")
+_COUNT_DTYPES = {name: np.dtype(name) for name in ("u1", "<u2")}
+_NUMBERS = itemgetter(
+    "packet_id", "sequence_number", "timestamp", "trial_id", "trial_time_ms", "loop"
+)
+_KINEMATICS = itemgetter("vx", "vy", "x", "y")
+_INTENTION = itemgetter("target_id", "target_x", "target_y", "reach_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,8 @@ class StreamInfo:
         return len(self.unit_ids)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Not frozen: setting the attributes of a frozen one took as long as reading its message.
+@dataclass(slots=True, eq=False)
 class Packet:
     """One bin of the recording.
 
@@ -58,10 +65,8 @@ class Packet:
         sequence_number: +1 for every packet of this playback.
         timestamp: when the packet left the server's scheduler, Unix seconds.
         counts: (n_units,) int32, spikes of each unit in this bin.
-        kinematics: (4,) float64: vx, vy, x, y in the recording's own units; NaN where it has none.
         target_id: active target of the trial, an index into that trial's own list; None between
             trials.
-        target: (2,) float64, where it is; NaN between trials.
         reach_id: the place reached for, numbered over the whole recording; None between trials.
         trial_id: row of the trial in the trial table; None between trials.
         trial_time_ms: since the trial's start; None between trials.
@@ -77,9 +82,7 @@ class Packet:
     sequence_number: int
     timestamp: float
     counts: NDArray[np.int32]
-    kinematics: NDArray[np.float64]
     target_id: int | None
-    target: NDArray[np.float64]
     reach_id: int | None
     trial_id: int | None
     trial_time_ms: float | None
@@ -88,6 +91,17 @@ class Packet:
     is_next_bin: bool
     lost_before: int
     data: Mapping[str, Any]
+
+    @property
+    def kinematics(self) -> NDArray[np.float64]:
+        """(4,) vx, vy, x, y in the recording's own units; NaN where it has none."""
+        return np.array(_KINEMATICS(self.data["kinematics"]), dtype=np.float64)
+
+    @property
+    def target(self) -> NDArray[np.float64]:
+        """(2,) where the active target is; NaN between trials."""
+        _, x, y, _ = _INTENTION(self.data["intention"])
+        return np.array((x, y), dtype=np.float64)
 
     @property
     def velocity(self) -> NDArray[np.float64]:
@@ -165,21 +179,20 @@ def read_packet(
     """
     try:
         data = message["data"]
-        intention = data["intention"]
-        kinematics = data["kinematics"]
+        target_id, _, _, reach_id = _INTENTION(data["intention"])
+        # Arrays of what many never look at are made when they do.
+        _KINEMATICS(data["kinematics"])
+        packet_id, sequence_number, timestamp, trial_id, trial_time_ms, loop = _NUMBERS(data)
         return Packet(
-            packet_id=data["packet_id"],
-            sequence_number=data["sequence_number"],
-            timestamp=data["timestamp"],
+            packet_id=packet_id,
+            sequence_number=sequence_number,
+            timestamp=timestamp,
             counts=_counts(data["spikes"]),
-            # None becomes NaN.
-            kinematics=np.array([kinematics[name] for name in KINEMATICS], dtype=np.float64),
-            target_id=intention["target_id"],
-            target=np.array([intention["target_x"], intention["target_y"]], dtype=np.float64),
-            reach_id=intention["reach_id"],
-            trial_id=data["trial_id"],
-            trial_time_ms=data["trial_time_ms"],
-            loop=data["loop"],
+            target_id=target_id,
+            reach_id=reach_id,
+            trial_id=trial_id,
+            trial_time_ms=trial_time_ms,
+            loop=loop,
             received_at=received_at,
             is_next_bin=is_next_bin,
             lost_before=lost_before,
@@ -191,5 +204,5 @@ def read_packet(
 
 def _counts(spikes: Mapping[str, Any]) -> NDArray[np.int32]:
     if "counts" in spikes:  # compact packets
-        return np.frombuffer(spikes["counts"], dtype=spikes["dtype"]).astype(np.int32)
+        return np.frombuffer(spikes["counts"], _COUNT_DTYPES[spikes["dtype"]]).astype(np.int32)
     return np.array(spikes["spike_counts"], dtype=np.int32)

@@ -289,7 +289,7 @@ class Sessions:
                 perturbation=state.perturbation,
                 seed=state.seed,
                 applied=applied,
-                outputs=self._outputs(state.code, {"lsl": state.has_lsl, "brand": state.has_brand}),
+                outputs=self._outputs(state.code, state.outputs),
             )
         session.was_stopped = state.was_stopped
         return session

@@ -11,8 +11,8 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -103,8 +103,8 @@ class SessionState:
         is_paused, is_stopped: as they were.
         perturbation: what is done to its packets.
         seed: of it.
-        has_lsl: whether it was to have LSL outlets.
-        has_brand: whether it was to have BRAND streams.
+        outputs: whether it was to have a kind of output, by the kind's name; what is not named is
+            as for a new session.
         dataset: that it plays; None for the server's default.
         dataset_file: of that dataset; None for the default, whose file `RecordingIdentity` is of.
         test_trials: whose truth is hidden; None for none.
@@ -122,8 +122,7 @@ class SessionState:
     is_stopped: bool
     perturbation: Perturbation = NO_PERTURBATION
     seed: int = 0
-    has_lsl: bool = True
-    has_brand: bool = False
+    outputs: Mapping[str, bool] = field(default_factory=dict)
     dataset: str | None = None
     dataset_file: DatasetFile | None = None
     test_trials: tuple[int, ...] | None = None
@@ -239,6 +238,8 @@ def _session(entry: object, n: int) -> SessionState:
     if not isinstance(entry, dict):
         raise StateFormError(f"sessions[{n}]: takes an object")
     values: dict[str, Any] = {}
+    flags = {kind: entry[name] for name, kind in _OUTPUT_FLAGS.items() if name in entry}
+    entry = {"outputs": flags} | entry
     for name, read in _READERS.items():
         if name in _OPTIONAL and name not in entry:
             continue
@@ -293,6 +294,12 @@ def _read_flag(value: Any) -> bool:
     return value
 
 
+def _read_outputs(value: Any) -> dict[str, bool]:
+    if not isinstance(value, dict):
+        raise TypeError(value)
+    return {name: _read_flag(is_wanted) for name, is_wanted in value.items()}
+
+
 def _read_text(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise TypeError(value)
@@ -324,14 +331,16 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "is_stopped": _read_flag,
     "perturbation": parse_perturbation,
     "seed": _read_whole(SEEDS.high),
-    "has_lsl": _read_flag,
-    "has_brand": _read_flag,
+    "outputs": _read_outputs,
     "dataset": _read_text,
     "dataset_file": _read_dataset_file,
     "test_trials": _read_trials,
     "was_stopped": _read_flag,
 }
 _OPTIONAL = frozenset(
-    {"perturbation", "seed", "has_lsl", "has_brand", "dataset", "dataset_file", "test_trials"}
-    | {"was_stopped"}
+    each.name
+    for each in fields(SessionState)
+    if (each.default, each.default_factory) != (MISSING, MISSING)
 )
+# In the files of versions before there was `outputs`: a flag for each kind.
+_OUTPUT_FLAGS = {"has_lsl": "lsl", "has_brand": "brand"}

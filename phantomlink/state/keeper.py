@@ -193,7 +193,6 @@ def _state_of(session: Session, default: str) -> SessionState:
     dataset = session.recording.dataset
     is_default = dataset == default
     playhead, applied = session.main.playhead, session.applied
-    wanted = {output.kind: output.is_wanted for output in session.outputs}
     return SessionState(
         code=session.code,
         created_at=session.created_at,
@@ -206,8 +205,7 @@ def _state_of(session: Session, default: str) -> SessionState:
         is_stopped=session.is_stopped,
         perturbation=NO_PERTURBATION if applied is None else applied.perturbation,
         seed=session.seed,
-        has_lsl=wanted.get("lsl", True),
-        has_brand=wanted.get("brand", False),
+        outputs={output.kind: output.is_wanted for output in session.outputs},
         dataset=None if is_default else dataset,
         dataset_file=None if is_default else _file_of(session),
         test_trials=tuple(sorted(hidden_trials(session.bins))) or None,

@@ -75,6 +75,20 @@ def test_what_is_no_stream_is_an_error():
         receiving().feed(msgpack.packb({"type": "data", "data": {"packet_id": 1}}))
 
 
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        {"intention": {"target_id": None}},
+        {"kinematics": {"vx": 1.0}},
+        {"spikes": {"counts": bytes(8), "dtype": "<u8", "bin_size_ms": 25.0}},
+        {"spikes": {"counts": b"\0\0\0", "dtype": "<u2", "bin_size_ms": 25.0}},
+    ],
+)
+def test_what_a_packet_lacks_is_said_when_it_comes(lacks):
+    with pytest.raises(MessageError, match="lacks something"):
+        receiving().feed(packet(5, **lacks))
+
+
 def test_another_recording_after_a_reconnection_is_an_error():
     receiver = receiving()
     receiver.feed(metadata(frequency_hz=80.0))  # another speed: still the same

@@ -51,7 +51,7 @@ states = st.builds(
     is_stopped=st.booleans(),
     perturbation=st.sampled_from([NO_PERTURBATION, *PRESETS.values()]),
     seed=st.integers(0, 2**63 - 1),
-    has_lsl=st.booleans(),
+    outputs=st.dictionaries(st.sampled_from(["lsl", "brand", "later"]), st.booleans()),
     dataset=st.none() | st.text(max_size=10),
     dataset_file=st.none() | st.builds(DatasetFile, counts, counts, st.none() | st.just("ab" * 32)),
     test_trials=st.none() | st.lists(counts, min_size=1, max_size=4).map(tuple),
@@ -104,7 +104,7 @@ def changed(**members):
         ("bin_index", -1), ("bin_index", 1.5), ("bin_index", True), ("bin_index", None),
         ("bin_index", 2**60), ("sequence_number", "5"), ("loop", -1), ("is_paused", 1),
         ("is_stopped", None), ("is_stopped", "no"), ("seed", -1), ("seed", 2**63), ("seed", "1"),
-        ("has_lsl", 1), ("perturbation", "loud"), ("perturbation", 5),
+        ("outputs", ["lsl"]), ("outputs", {"lsl": 1}), ("perturbation", "loud"), ("perturbation", 5),
     ],
 )  # fmt: skip
 def test_a_member_of_the_wrong_form_is_named(name, value):
@@ -123,6 +123,21 @@ def test_a_member_of_the_wrong_form_is_named(name, value):
 def test_a_file_of_another_kind_is_refused(member, value, said):
     content = json.loads(WHOLE) | {member: value}
     with pytest.raises(StateFormError, match=said):
+        parse_state(json.dumps(content).encode(), IDENTITY)
+
+
+def test_files_of_earlier_versions_have_a_flag_for_each_kind_of_output():
+    content = json.loads(WHOLE)
+    for entry, flags in zip(
+        content["sessions"], ({"has_lsl": False}, {"has_lsl": True, "has_brand": True}), strict=True
+    ):
+        del entry["outputs"]
+        entry |= flags
+    first, second = parse_state(json.dumps(content).encode(), IDENTITY)
+    assert first.outputs == {"lsl": False}
+    assert second.outputs == {"lsl": True, "brand": True}
+    content["sessions"][0]["has_lsl"] = 1
+    with pytest.raises(StateFormError, match=r"\[0\]\.outputs"):
         parse_state(json.dumps(content).encode(), IDENTITY)
 
 
