@@ -1,4 +1,7 @@
-"""Writes docs/reference/routes.md, the table of all routes: `python -m tools.routes_page`."""
+"""Writes the table of all routes into docs/reference/rest.md: `python -m tools.routes_page`.
+
+Below the table the page tells every member; that part is made when the pages are built.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +11,23 @@ from pathlib import Path
 from phantomlink.rest.route import Route
 from phantomlink.rest.table import ROUTES
 
-PAGE = Path(__file__).parents[1] / "docs/reference/routes.md"
-HEAD = """\
-# Routes
-
-Every route of the server. `/docs` of a running server lets you try them, `/openapi.json` describes
-every member. A name in a query or a member of a body that a route does not know is 422; query names
-that begin with `_` are left alone, and pages ignore queries. Every `GET` answers `HEAD` too, every
-path `OPTIONS`.
-
-<!-- Written by tools/routes_page.py from the table of routes. -->
-
+PAGE = Path(__file__).parents[1] / "docs/reference/rest.md"
+BEGIN = "<!-- table of routes: written by tools/routes_page.py -->\n"
+END = "<!-- end of the table -->\n"
+HEAD = """
 | route | answer | what it does | takes | problems |
 |---|---|---|---|---|
 """
 
 
-def page_of(routes: Iterable[Route]) -> str:
-    return HEAD + "".join(_row(route) for route in routes)
+def table_of(routes: Iterable[Route]) -> str:
+    return HEAD + "".join(_row(route) for route in routes) + "\n"
+
+
+def page_with(page: str, routes: Iterable[Route]) -> str:
+    """The page with the table of these routes."""
+    before, _, rest = page.partition(BEGIN)
+    return before + BEGIN + table_of(routes) + END + rest.partition(END)[2]
 
 
 def _row(route: Route) -> str:
@@ -53,4 +55,4 @@ def _takes(route: Route) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page_of(ROUTES), encoding="utf-8")
+    PAGE.write_text(page_with(PAGE.read_text(encoding="utf-8"), ROUTES), encoding="utf-8")

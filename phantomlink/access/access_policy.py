@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from phantomlink.access.connection_limits import ConnectionLimits
-from phantomlink.access.exposure import WARNING, is_exposed
+from phantomlink.access.exposure import WARNING, is_exposed, may_be_exposed
 from phantomlink.access.hosts import TAKES, HostRule, allowed_names
 from phantomlink.access.origins import OriginRule
 from phantomlink.access.pending_connections import PendingConnections
@@ -18,6 +18,7 @@ from phantomlink.access.tickets import Tickets
 from phantomlink.access.token import TokenCheck
 from phantomlink.errors import (
     BadHeadError,
+    ForbiddenError,
     HostNotAllowedError,
     OriginNotAllowedError,
     TooManyRequestsError,
@@ -63,6 +64,7 @@ class AccessPolicy:
         )
         self._max_head_bytes = settings.max_head_bytes
         self._rates = RequestRates(settings.max_requests_per_second, settings.request_burst, now)
+        self._is_exposed = may_be_exposed(settings.host)
         self._has_warned = False
         self._token = None if settings.api_token is None else TokenCheck(settings.api_token)
         self.tickets = None if settings.api_token is None else Tickets(settings.api_token)
@@ -74,9 +76,32 @@ class AccessPolicy:
     def warn_if_exposed(self, address: str) -> None:
         """Say once that a server which listens there lets in everybody, if that is so."""
         if self._hosts is not None and not self._has_warned and is_exposed(address):
-            self._has_warned = True
+            # Under another server it is its options that say where to listen, not our settings.
+            self._has_warned = self._is_exposed = True
             self._hosts.learn_full_name()
             logger.warning(WARNING, address)
+
+    def costly_refusal(self, work: str) -> str | None:
+        """Why what fills disks or keeps processors busy is not done; None where it is.
+
+        Args:
+            work: what is asked for, in the plural.
+        """
+        if self._token is not None or not self._is_exposed:
+            return None
+        return (
+            f"other machines reach this server, and it has no token: {work} need "
+            "PHANTOM_API_TOKEN, or a server that listens on 127.0.0.1 alone"
+        )
+
+    def check_costly(self, work: str) -> None:
+        """Let a request for such work pass.
+
+        Raises:
+            ForbiddenError: whoever reaches the server from another machine could ask for it.
+        """
+        if (refused := self.costly_refusal(work)) is not None:
+            raise ForbiddenError(refused)
 
     def check(self, requester: RequestIdentity) -> None:
         """Let a request pass. Called once for each, and before anything is done for it.

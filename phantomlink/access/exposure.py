@@ -23,3 +23,16 @@ def is_exposed(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         return not ip.ipv4_mapped.is_loopback
     return not ip.is_loopback
+
+
+def may_be_exposed(host: str) -> bool:
+    """Whether a server that is told to listen there can be reached from other machines.
+
+    Args:
+        host: an address or a name; any name but localhost may be of any address.
+    """
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host.lower() != "localhost"
+    return is_exposed(host)

@@ -17,7 +17,7 @@ import trio
 
 from phantomlink.calibration.store import ModelStore
 from phantomlink.decoding import ModelError, load_model
-from phantomlink.errors import PhantomLinkError, TooManyRequestsError
+from phantomlink.errors import TooManyRequestsError
 
 logger = logging.getLogger(__name__)
 
@@ -149,10 +149,3 @@ def _reason(stderr: bytes) -> str:
 
 def _make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-
-
-class FittingNotAllowedError(PhantomLinkError):
-    """Whoever reaches this server may not use its processor for fitting."""
-
-    http_status = 403
-    title = "Fitting not allowed"

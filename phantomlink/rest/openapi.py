@@ -50,7 +50,7 @@ _TAGS = {
 }
 _ERRORS = {
     401: "the server has a token, and the request has not",
-    403: "a page of another origin asks",
+    403: "a page of another origin asks, or other machines reach a server without a token",
     404: "there is nothing of this name",
     409: "the session exists with other options",
     413: "the body is too large",

@@ -40,6 +40,8 @@ class Route:
         status: of a successful answer.
         pending: record of a 202, where what is asked for may still have to be made.
         errors: statuses of problems, beside those that follow from what it takes.
+        costly: what it makes, in the plural, where that fills disks or keeps processors busy: not
+            for anybody who reaches the server from another machine; empty for what costs little.
         examples, body_examples: of the answer and of the body, by name.
         path_record, query_record, body_record: what it takes; None for nothing.
     """
@@ -53,6 +55,7 @@ class Route:
     status: int = 200
     pending: type[Record] | None = None
     errors: tuple[int, ...] = ()
+    costly: str = ""
     examples: Mapping[str, Any] = field(default_factory=dict)
     body_examples: Mapping[str, Any] = field(default_factory=dict)
     path_record: type[Record] | None = None
@@ -81,6 +84,8 @@ class Route:
         found = set(self.errors)
         if self.path_record is not None:
             found.add(404)
+        if self.costly:
+            found.add(403)
         if self.is_strict:
             found.add(422)
             if self.method in _WITH_BODY:
@@ -110,6 +115,8 @@ class Route:
         Raises:
             PhantomLinkError: what came cannot be answered.
         """
+        if self.costly:
+            request.server.get_access_policy().check_costly(self.costly)
         path, query, members = self._readers
         values: dict[str, Any] = {}
         if self.path_record is not None:
@@ -136,8 +143,8 @@ def route(method: str, path: str, tag: str, **declared: Any) -> Callable[[Handle
         method: in upper case.
         path: with its parameters in braces.
         tag: what the document lists it under.
-        **declared: `answer`, `media_types`, `status`, `pending`, `errors`, `examples` or
-            `body_examples`, see `Route`.
+        **declared: `answer`, `media_types`, `status`, `pending`, `errors`, `costly`, `examples`
+            or `body_examples`, see `Route`.
 
     Raises:
         TypeError: the handler's parameters are not what a route takes.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from phantomlink.access.exposure import is_exposed
-from phantomlink.errors import ForbiddenError
 from phantomlink.outputs.capture.captures import Captures
 from phantomlink.outputs.capture.limits import CaptureLimits
 from phantomlink.settings import Settings
@@ -37,16 +35,3 @@ def make_captures(settings: Settings, found: Callable[[], Awaitable[object]]) ->
         settings,
         found,
     )
-
-
-def check_captures(settings: Settings) -> None:
-    """See that this server lets anybody who asks fill its disk.
-
-    Raises:
-        ForbiddenError: it is reached from elsewhere and asks for no token.
-    """
-    if settings.api_token is None and is_exposed(settings.host):
-        raise ForbiddenError(
-            f"this server listens on {settings.host} without a token, so that anybody could fill "
-            "its disk: captures need PHANTOM_API_TOKEN"
-        )

@@ -35,7 +35,7 @@ from phantomlink.scheduling.idle_collector import IdleGarbageCollector
 from phantomlink.scheduling.os_tuning import Tuning, tune_memory, tune_system
 from phantomlink.scheduling.phases import PhaseAllocator
 from phantomlink.scheduling.running_time import keep_running_time
-from phantomlink.service.captures import captures_folder, check_captures, make_captures
+from phantomlink.service.captures import captures_folder, make_captures
 from phantomlink.service.datasets import Datasets
 from phantomlink.service.fetches import Fetches
 from phantomlink.service.output_kinds import output_kinds
@@ -182,14 +182,6 @@ class Service:
         self.policy.connection_limits.check(address, admission.code)
         self._session_parts()
         return await self.sessions.of_listener(admission), admission
-
-    def check_captures(self) -> None:
-        """See that this server lets anybody who asks fill its disk.
-
-        Raises:
-            ForbiddenError: it is reached from elsewhere and asks for no token.
-        """
-        check_captures(self.settings)
 
     def shut_down(self) -> None:
         """Say that the server goes away, and end every session."""

@@ -13,7 +13,7 @@ from phantomlink.rest.dispatch import Dispatch
 from phantomlink.rest.openapi import openapi_document
 from phantomlink.rest.request import RequestHead
 from phantomlink.rest.table import ROUTES, RouteTable
-from tools.routes_page import page_of
+from tools.routes_page import table_of
 
 PAGE = Path(__file__).parents[2] / "docs/internals/contributing.md"
 HOST = ((b"host", b"localhost"),)
@@ -67,4 +67,4 @@ async def test_the_route_of_the_page_works_everywhere(app, units):
     assert operation["summary"] == "One unit"
     assert {each["name"] for each in operation["parameters"]} == {"unit_id", "bins"}
     assert document["components"]["schemas"]["Unit"]["required"] == ["unit_id", "column", "bins"]
-    assert "`GET /api/units/{unit_id}`" in page_of(routes)
+    assert "`GET /api/units/{unit_id}`" in table_of(routes)

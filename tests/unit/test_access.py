@@ -18,6 +18,7 @@ from phantomlink.access.tickets import Tickets
 from phantomlink.access.token import TokenCheck
 from phantomlink.errors import (
     BadHeadError,
+    ForbiddenError,
     NotAuthorizedError,
     PhantomLinkError,
     TooManyClientsError,
@@ -388,6 +389,22 @@ class TestDoor:
         opened.warn_if_exposed("192.168.1.5")
         opened.warn_if_exposed("192.168.1.5")
         assert caplog.text.count("Listening on 192.168.1.5, beyond this machine") == 1
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "lab.example", "::"])
+    def test_costly_work_needs_a_token_where_others_reach_the_server(self, host):
+        with pytest.raises(ForbiddenError, match="captures need PHANTOM_API_TOKEN"):
+            AccessPolicy(Settings(host=host)).check_costly("captures")
+        AccessPolicy(Settings(host=host, api_token=TOKEN)).check_costly("captures")
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+    def test_costly_work_is_for_everybody_of_this_machine(self, host):
+        policy = AccessPolicy(Settings(host=host))
+        policy.warn_if_exposed("127.0.0.1")
+        policy.check_costly("captures")
+        # hypercorn was told to listen elsewhere.
+        policy.warn_if_exposed("192.168.1.5")
+        with pytest.raises(ForbiddenError):
+            policy.check_costly("captures")
 
     @given(
         st.text(max_size=10),

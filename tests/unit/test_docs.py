@@ -24,7 +24,7 @@ from phantomlink.recordings.synthetic import SyntheticRecording, draw_recording,
 from phantomlink.rest.table import ROUTES
 from tests.unit.test_odd_files import REFUSED
 from tests.unit.test_synthetic import around_onset, smoothed_and_lagged, trial_slices
-from tools.routes_page import page_of
+from tools.routes_page import page_with
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -128,9 +128,11 @@ def test_every_file_that_is_named_is_there(name: str) -> None:
 # --- modules, layers, routes, commands
 
 
-def test_the_page_of_routes_is_that_of_the_table() -> None:
+def test_the_page_of_routes_has_all_of_them() -> None:
     """Mend it by `python -m tools.routes_page`."""
-    assert text_of("docs/reference/routes.md") == page_of(ROUTES)
+    page = text_of("docs/reference/rest.md")
+    assert page == page_with(page, ROUTES)
+    assert page.count("| `GET /health` |") == 1
 
 
 def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:

@@ -84,6 +84,8 @@ def test_what_a_handler_says_of_itself_is_the_routes():
     assert declared.path_record is declared.query_record is declared.answer is OfDecoder
     assert declared.statuses == (404, 422, 503)
     assert declared.is_strict
+    costly = route("GET", "/api/x/{name}", "server", costly="things")(taking)
+    assert costly.statuses == (403, 404, 422)
     assert not route("GET", "/docs/{name}", "pages")(taking).is_strict
 
 

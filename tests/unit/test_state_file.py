@@ -104,7 +104,8 @@ def changed(**members):
         ("bin_index", -1), ("bin_index", 1.5), ("bin_index", True), ("bin_index", None),
         ("bin_index", 2**60), ("sequence_number", "5"), ("loop", -1), ("is_paused", 1),
         ("is_stopped", None), ("is_stopped", "no"), ("seed", -1), ("seed", 2**63), ("seed", "1"),
-        ("outputs", ["lsl"]), ("outputs", {"lsl": 1}), ("perturbation", "loud"), ("perturbation", 5),
+        ("outputs", ["lsl"]), ("outputs", {"lsl": 1}),
+        ("perturbation", "loud"), ("perturbation", 5),
     ],
 )  # fmt: skip
 def test_a_member_of_the_wrong_form_is_named(name, value):
@@ -128,11 +129,10 @@ def test_a_file_of_another_kind_is_refused(member, value, said):
 
 def test_files_of_earlier_versions_have_a_flag_for_each_kind_of_output():
     content = json.loads(WHOLE)
-    for entry, flags in zip(
-        content["sessions"], ({"has_lsl": False}, {"has_lsl": True, "has_brand": True}), strict=True
-    ):
+    for entry in content["sessions"]:
         del entry["outputs"]
-        entry |= flags
+    content["sessions"][0] |= {"has_lsl": False}
+    content["sessions"][1] |= {"has_lsl": True, "has_brand": True}
     first, second = parse_state(json.dumps(content).encode(), IDENTITY)
     assert first.outputs == {"lsl": False}
     assert second.outputs == {"lsl": True, "brand": True}

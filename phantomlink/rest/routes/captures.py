@@ -109,7 +109,8 @@ class FileQuery(Record, frozen=True):
     TAG,
     answer=CaptureState,
     status=201,
-    errors=(403, 404, 409, 503, 507),
+    costly="captures",
+    errors=(404, 409, 503, 507),
 )
 async def start(request: Request, body: StartCapture) -> Response:
     """Capture what a session sends, from now on.
@@ -120,7 +121,6 @@ async def start(request: Request, body: StartCapture) -> Response:
     its end ends the capture. A finished one becomes an NWB file, which is a dataset.
     """
     service = request.service
-    service.check_captures()
     wanted = Filter(body.trial_id, body.target_id, body.reach_id)
     session = request.session(body.session)
     seconds = math.inf if body.max_seconds is None else body.max_seconds
@@ -131,10 +131,9 @@ async def start(request: Request, body: StartCapture) -> Response:
     return replace(json_response(_state(started)), status=201).with_headers(location)
 
 
-@route("POST", "/api/captures/{id}/stop", TAG, errors=(403, 503))
+@route("POST", "/api/captures/{id}/stop", TAG, errors=(503,), costly="captures")
 async def stop(request: Request, path: OfCapture) -> CaptureState:
     """End a capture; twice is fine."""
-    request.service.check_captures()
     return _state(await request.service.captures.stop(path.id))
 
 
@@ -175,10 +174,9 @@ async def file(request: Request, path: OfCapture, query: FileQuery) -> Response:
     return response.with_headers((("Content-Disposition", name),))
 
 
-@route("DELETE", "/api/captures/{id}", TAG, errors=(403, 409, 503))
+@route("DELETE", "/api/captures/{id}", TAG, errors=(409, 503), costly="captures")
 async def delete(request: Request, path: OfCapture) -> CaptureRemoved:
     """Stop a capture and remove its files."""
-    request.service.check_captures()
     await request.service.captures.delete(path.id)
     return CaptureRemoved("deleted", path.id)
 

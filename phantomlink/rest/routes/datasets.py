@@ -163,7 +163,8 @@ async def list_datasets(request: Request) -> DatasetList:
     """
     datasets = request.service.datasets
     cards = [await _card(request.service, each) for each in datasets.catalogue.values()]
-    refused = _fetch_refusal(request.service)
+    refused = request.server.get_access_policy().costly_refusal("fetches")
+    refused = refused or request.service.fetches.refusal
     return DatasetList([Card(**card) for card in cards], datasets.default_name, refused)
 
 
@@ -192,16 +193,14 @@ async def card(request: Request, path: OfDataset, query: CardQuery) -> Response:
     TAG,
     answer=FetchBegun,
     status=202,
-    errors=(403, 409, 503),
+    costly="fetches",
+    errors=(409, 503),
 )
 async def fetch(request: Request, path: OfDataset) -> Response:
     """Fetch a dataset that the catalogue lists.
 
     Only where the operator allows it (PHANTOM_CATALOG_FETCH=listed); its card says how far it is.
     """
-    refused = _fetch_refusal(request.service)
-    if refused is not None:
-        raise FetchRefusedError(refused, 403)
     await request.service.fetches.begin(path.name)
     return Response(encode_json(FetchBegun(path.name, "fetching")), 202)
 
@@ -290,18 +289,6 @@ async def _summary(
                 del kept[next(iter(kept))]
             kept[key] = body
     return Response(body)
-
-
-def _fetch_refusal(service: Service) -> str | None:
-    """Why nothing is fetched for clients; None where the operator allows it."""
-    settings = service.settings
-    if settings.api_token is None and not _is_local(settings.host):
-        return "fetching from other machines needs a token (PHANTOM_API_TOKEN)"
-    return service.fetches.refusal
-
-
-def _is_local(host: str) -> bool:
-    return host in {"127.0.0.1", "::1", "localhost"}
 
 
 ROUTES = (
