@@ -16,6 +16,7 @@ from urllib.parse import quote
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 
+from phantomlink.access.access_policy import AccessPolicy
 from phantomlink.errors import BadHeadError, BodyTimeoutError, BodyTooLargeError
 from phantomlink.outputs.view.entrance import ViewEntrance
 from phantomlink.rest.dispatch import Answering, refusal
@@ -61,6 +62,15 @@ def head_of(scope: Any) -> RequestHead:
     )
 
 
+def arrived(app: AsgiServer, scope: Any) -> tuple[RequestHead, AccessPolicy]:
+    """What a server hands over, and what lets it in."""
+    head, policy = head_of(scope), app.get_access_policy()
+    # Behind another server, this is when it is learned where that listens.
+    if head.server:
+        policy.warn_if_exposed(str(head.server[0]))
+    return head, policy
+
+
 async def answer_http(
     app: AsgiServer, scope: Any, receive: ASGIReceiveCallable, send: ASGISendCallable
 ) -> None:
@@ -72,11 +82,7 @@ async def answer_http(
         receive: of the server.
         send: of the server.
     """
-    head = head_of(scope)
-    policy = app.get_access_policy()
-    # Behind another server, this is when it is learned where that listens.
-    if head.server:
-        policy.warn_if_exposed(str(head.server[0]))
+    head, policy = arrived(app, scope)
     if {b"content-length", b"transfer-encoding"} <= {name for name, _ in head.headers}:
         # h11 believes one, a proxy before it perhaps the other: what follows is not read.
         error = BadHeadError("got Content-Length and Transfer-Encoding, takes one of them")

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 
-from phantomlink.asgi.http import AsgiServer, head_of
+from phantomlink.asgi.http import AsgiServer, arrived
 from phantomlink.asgi.hypercorn_guard import CUT_OFF
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
 from phantomlink.engine.session import Session
@@ -78,10 +78,7 @@ async def serve_websocket(
         receive: of the server.
         send: of the server.
     """
-    head = head_of(scope)
-    policy = app.get_access_policy()
-    if head.server:
-        policy.warn_if_exposed(str(head.server[0]))
+    head, policy = arrived(app, scope)
     requester = head.identity(trust_proxy=policy.trusts_proxy, is_websocket=True)
     with trio.CancelScope() as leaving:
         websocket = AsgiWebSocket(receive, send, leaving)

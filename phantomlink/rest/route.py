@@ -87,7 +87,8 @@ class Route:
         if self.costly:
             found.add(403)
         if self.is_strict:
-            found.add(422)
+            # Before the start, and from the first moment of going away, nothing is answered.
+            found |= {422, 503}
             if self.method in _WITH_BODY:
                 found |= {413, 415}
         return tuple(sorted(found))

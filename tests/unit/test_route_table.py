@@ -79,13 +79,13 @@ async def taking(request: Request, path: OfDecoder, query: OfDecoder) -> OfDecod
 
 
 def test_what_a_handler_says_of_itself_is_the_routes():
-    declared = route("GET", "/api/x/{name}", "server", errors=(503,))(taking)
+    declared = route("GET", "/api/x/{name}", "server", errors=(409,))(taking)
     assert (declared.summary, declared.description) == ("Show a decoder", "With all that it has.")
     assert declared.path_record is declared.query_record is declared.answer is OfDecoder
-    assert declared.statuses == (404, 422, 503)
+    assert declared.statuses == (404, 409, 422, 503)
     assert declared.is_strict
     costly = route("GET", "/api/x/{name}", "server", costly="things")(taking)
-    assert costly.statuses == (403, 404, 422)
+    assert costly.statuses == (403, 404, 422, 503)
     assert not route("GET", "/docs/{name}", "pages")(taking).is_strict
 
 

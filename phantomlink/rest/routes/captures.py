@@ -110,7 +110,7 @@ class FileQuery(Record, frozen=True):
     answer=CaptureState,
     status=201,
     costly="captures",
-    errors=(404, 409, 503, 507),
+    errors=(404, 409, 507),
 )
 async def start(request: Request, body: StartCapture) -> Response:
     """Capture what a session sends, from now on.
@@ -131,20 +131,20 @@ async def start(request: Request, body: StartCapture) -> Response:
     return replace(json_response(_state(started)), status=201).with_headers(location)
 
 
-@route("POST", "/api/captures/{id}/stop", TAG, errors=(503,), costly="captures")
+@route("POST", "/api/captures/{id}/stop", TAG, costly="captures")
 async def stop(request: Request, path: OfCapture) -> CaptureState:
     """End a capture; twice is fine."""
     return _state(await request.service.captures.stop(path.id))
 
 
-@route("GET", "/api/captures", TAG, errors=(503,))
+@route("GET", "/api/captures", TAG)
 async def list_all(request: Request) -> CaptureList:
     """List the captures."""
     found = [_state(info) for info in request.service.captures]
     return CaptureList(found, len(found))
 
 
-@route("GET", "/api/captures/{id}", TAG, errors=(503,))
+@route("GET", "/api/captures/{id}", TAG)
 async def show(request: Request, path: OfCapture) -> CaptureState:
     """One capture."""
     return _state(request.service.captures.get(path.id))
@@ -156,7 +156,7 @@ async def show(request: Request, path: OfCapture) -> CaptureState:
     TAG,
     media_types=tuple(_TYPES.values()),
     pending=CaptureState,
-    errors=(409, 416, 503),
+    errors=(409, 416),
 )
 async def file(request: Request, path: OfCapture, query: FileQuery) -> Response:
     """The file of a finished capture, or a range of it; 202 while it is being made."""
@@ -174,7 +174,7 @@ async def file(request: Request, path: OfCapture, query: FileQuery) -> Response:
     return response.with_headers((("Content-Disposition", name),))
 
 
-@route("DELETE", "/api/captures/{id}", TAG, errors=(409, 503), costly="captures")
+@route("DELETE", "/api/captures/{id}", TAG, errors=(409,), costly="captures")
 async def delete(request: Request, path: OfCapture) -> CaptureRemoved:
     """Stop a capture and remove its files."""
     await request.service.captures.delete(path.id)

@@ -108,7 +108,7 @@ class Position(Record, frozen=True):
     filtered: FilteredPlayheads
 
 
-def _simple(verb: str, done: str, errors: tuple[int, ...] = (503,)) -> Callable[[Handler], Route]:
+def _simple(verb: str, done: str, errors: tuple[int, ...] = ()) -> Callable[[Handler], Route]:
     example = {"status": done, "session_code": "swift-neural-42"}
     return route(
         "POST", f"/api/control/{{code}}/{verb}", TAG, errors=errors, examples={done: example}
@@ -149,7 +149,6 @@ async def stop(request: Request, path: OfSession) -> Done:
     "POST",
     "/api/control/{code}/seek",
     TAG,
-    errors=(503,),
     body_examples={"packet": {"packet_id": 1000}, "time": {"position_seconds": 25.0}},
 )
 async def seek(request: Request, path: OfSession, given: Seek) -> Sought:
@@ -200,7 +199,7 @@ def _bin_of_trial(session: Session, trial_id: int, event: str | None) -> int:
     return index if event is not None or grid.start_of(index) >= seconds else index + 1
 
 
-@_simple("step", "stepping", (409, 503))
+@_simple("step", "stepping", (409,))
 async def step(request: Request, path: OfSession, body: Step) -> Done:
     """Send the next packets of a paused session, then pause again.
 
@@ -216,7 +215,6 @@ async def step(request: Request, path: OfSession, body: Step) -> Done:
     "POST",
     "/api/control/{code}/speed",
     TAG,
-    errors=(503,),
     body_examples={"twice as fast": {"speed": 2}, "as recorded": {"speed": 1}},
 )
 async def speed(request: Request, path: OfSession, given: SetSpeed) -> Paced:
@@ -232,7 +230,7 @@ async def speed(request: Request, path: OfSession, given: SetSpeed) -> Paced:
     return Paced("paced", session.code, packet_id, **pace_of(session))
 
 
-@route("GET", "/api/control/{code}/position", TAG, errors=(503,))
+@route("GET", "/api/control/{code}/position", TAG)
 async def position(request: Request, path: OfSession) -> Position:
     """Where it is."""
     return position_of(request.session(path.code))

@@ -154,7 +154,7 @@ class Psth(Record, frozen=True):
     groups: list[PsthGroup]
 
 
-@route("GET", "/api/datasets", TAG, errors=(503,))
+@route("GET", "/api/datasets", TAG)
 async def list_datasets(request: Request) -> DatasetList:
     """The datasets.
 
@@ -168,7 +168,7 @@ async def list_datasets(request: Request) -> DatasetList:
     return DatasetList([Card(**card) for card in cards], datasets.default_name, refused)
 
 
-@route("POST", "/api/datasets/rescan", TAG, errors=(503,))
+@route("POST", "/api/datasets/rescan", TAG)
 async def rescan(request: Request) -> Rescanned:
     """Look at the data directory and the catalogue again.
 
@@ -177,7 +177,7 @@ async def rescan(request: Request) -> Rescanned:
     return Rescanned(await request.service.datasets.rescan())
 
 
-@route("GET", "/api/datasets/{name}", TAG, answer=Card, errors=(503,))
+@route("GET", "/api/datasets/{name}", TAG, answer=Card)
 async def card(request: Request, path: OfDataset, query: CardQuery) -> Response:
     """One dataset."""
     dataset = request.service.datasets.catalogue.named(path.name)
@@ -194,7 +194,7 @@ async def card(request: Request, path: OfDataset, query: CardQuery) -> Response:
     answer=FetchBegun,
     status=202,
     costly="fetches",
-    errors=(409, 503),
+    errors=(409,),
 )
 async def fetch(request: Request, path: OfDataset) -> Response:
     """Fetch a dataset that the catalogue lists.
@@ -205,7 +205,7 @@ async def fetch(request: Request, path: OfDataset) -> Response:
     return Response(encode_json(FetchBegun(path.name, "fetching")), 202)
 
 
-@route("GET", "/api/datasets/{name}/overview", TAG, answer=Overview, errors=(409, 503))
+@route("GET", "/api/datasets/{name}/overview", TAG, answer=Overview, errors=(409,))
 async def dataset_overview(request: Request, path: OfDataset, query: OverviewQuery) -> Response:
     """Spikes and mean speed over the whole recording, and its trials."""
     service = request.service
@@ -217,7 +217,7 @@ async def dataset_overview(request: Request, path: OfDataset, query: OverviewQue
     return await _summary(service, path.name, ("overview", query.columns), compute)
 
 
-@route("GET", "/api/datasets/{name}/units", TAG, answer=Units, errors=(409, 503))
+@route("GET", "/api/datasets/{name}/units", TAG, answer=Units, errors=(409,))
 async def dataset_units(request: Request, path: OfDataset) -> Response:
     """The units, with their rates."""
     service = request.service
@@ -230,7 +230,7 @@ async def dataset_units(request: Request, path: OfDataset) -> Response:
     return await _summary(service, path.name, ("units",), compute)
 
 
-@route("GET", "/api/datasets/{name}/units/{id}/psth", TAG, answer=Psth, errors=(409, 503))
+@route("GET", "/api/datasets/{name}/units/{id}/psth", TAG, answer=Psth, errors=(409,))
 async def unit_psth(request: Request, path: OfUnit, query: PsthQuery) -> Response:
     """Mean rate of a unit around an event of the trials."""
     wanted = PsthRequest(

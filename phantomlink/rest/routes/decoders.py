@@ -165,7 +165,7 @@ class ReportQuery(Record, frozen=True):
     seed: Annotated[int, msgspec.Meta(ge=0), about("of the comparison's resampling", 0)] = 0
 
 
-@route("GET", "/api/sessions/{code}/decoders", TAG, errors=(409, 503))
+@route("GET", "/api/sessions/{code}/decoders", TAG, errors=(409,))
 async def list_all(request: Request, path: OfSession) -> Decoders:
     """List the decoders of a session: clients that answer, and models that play along."""
     session = request.session(path.code)
@@ -175,7 +175,7 @@ async def list_all(request: Request, path: OfSession) -> Decoders:
     return Decoders(session.code, states, dict(scores.counters))
 
 
-@route("GET", "/api/sessions/{code}/decoders/{name}", TAG, errors=(409, 503))
+@route("GET", "/api/sessions/{code}/decoders/{name}", TAG, errors=(409,))
 async def show(request: Request, path: OfDecoder) -> DecoderState:
     """One decoder of a session in short."""
     session = request.session(path.code)
@@ -183,7 +183,7 @@ async def show(request: Request, path: OfDecoder) -> DecoderState:
     return _state(session, scores, board, path.name)
 
 
-@route("GET", "/api/sessions/{code}/decoders/{name}/score", TAG, errors=(409, 503))
+@route("GET", "/api/sessions/{code}/decoders/{name}/score", TAG, errors=(409,))
 async def score(request: Request, path: OfDecoder, query: ScoreQuery) -> Score:
     """All scores of a decoder in one window.
 
@@ -203,7 +203,7 @@ async def score(request: Request, path: OfDecoder, query: ScoreQuery) -> Score:
     )
 
 
-@route("DELETE", "/api/sessions/{code}/decoders/{name}/score", TAG, errors=(409, 503))
+@route("DELETE", "/api/sessions/{code}/decoders/{name}/score", TAG, errors=(409,))
 async def reset(request: Request, path: OfDecoder) -> DecoderChanged:
     """Begin a new run of a decoder, with the next packet."""
     scores, _ = await _with_decoder(request.session(path.code), path.name)
@@ -211,7 +211,7 @@ async def reset(request: Request, path: OfDecoder) -> DecoderChanged:
     return DecoderChanged("reset", path.code, path.name)
 
 
-@route("PUT", "/api/sessions/{code}/decoders/{name}", TAG, errors=(409, 503))
+@route("PUT", "/api/sessions/{code}/decoders/{name}", TAG, errors=(409,))
 async def put(request: Request, path: OfDecoder, given: PutDecoder) -> DecoderChanged:
     """Let a model play along under this name.
 
@@ -232,7 +232,7 @@ async def put(request: Request, path: OfDecoder, given: PutDecoder) -> DecoderCh
     return DecoderChanged("playing", path.code, path.name)
 
 
-@route("DELETE", "/api/sessions/{code}/decoders/{name}", TAG, errors=(409, 503))
+@route("DELETE", "/api/sessions/{code}/decoders/{name}", TAG, errors=(409,))
 async def delete(request: Request, path: OfDecoder) -> DecoderChanged:
     """Forget a decoder and its score; a model stops playing along."""
     session = request.session(path.code)
@@ -245,7 +245,7 @@ async def delete(request: Request, path: OfDecoder) -> DecoderChanged:
     "GET",
     "/api/sessions/{code}/report",
     TAG,
-    errors=(409, 503),
+    errors=(409,),
     answer=Report,
     media_types=tuple(media.partition(";")[0] for media in _REPORT_TYPES.values()),
 )

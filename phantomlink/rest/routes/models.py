@@ -96,7 +96,7 @@ class ModelDeleted(Record, frozen=True):
     TAG,
     status=202,
     costly="fits of decoders",
-    errors=(409, 429, 503),
+    errors=(409, 429),
     answer=Calibrating,
     body_examples={"a Kalman filter": {"decoder": "kalman", "split": {"train": 0.75}}},
 )
@@ -133,19 +133,19 @@ async def calibrate(request: Request, path: OfSession, body: Calibrate) -> Respo
     return Response(encode_json(Calibrating(model_id)), 202, headers=location)
 
 
-@route("GET", "/api/models", TAG, errors=(503,))
+@route("GET", "/api/models", TAG)
 async def list_all(request: Request) -> Models:
     """List the models that the server keeps, over restarts too."""
     return Models([_state(stored) for stored in request.service.calibrator.store.all()])
 
 
-@route("GET", "/api/models/{model_id}", TAG, errors=(503,))
+@route("GET", "/api/models/{model_id}", TAG)
 async def show(request: Request, path: OfModel) -> ModelState:
     """One model: how far it is, what it was fitted to, how good it is."""
     return _state(request.service.calibrator.store.get(path.model_id))
 
 
-@route("DELETE", "/api/models/{model_id}", TAG, errors=(409, 503))
+@route("DELETE", "/api/models/{model_id}", TAG, errors=(409,))
 async def delete(request: Request, path: OfModel) -> ModelDeleted:
     """Delete a model; 409 while it is fitted or plays along in a session."""
     calibrator = request.service.calibrator
@@ -153,7 +153,7 @@ async def delete(request: Request, path: OfModel) -> ModelDeleted:
     return ModelDeleted("deleted", path.model_id)
 
 
-@route("GET", "/api/models/{model_id}/file", TAG, errors=(503,), media_types=(_NPZ,))
+@route("GET", "/api/models/{model_id}/file", TAG, media_types=(_NPZ,))
 async def file(request: Request, path: OfModel) -> Response:
     """The model as an npz file of plain arrays, for `phantomlink score`."""
     store = request.service.calibrator.store

@@ -86,7 +86,7 @@ class Digest(Record, frozen=True):
     sha256: Annotated[str, about("hexadecimal digits", pattern="^[0-9a-f]{64}$")]
 
 
-@route("GET", PATH, TAG, errors=(503,))
+@route("GET", PATH, TAG)
 async def show(request: Request, path: OfSession) -> SessionPerturbation:
     """What is done to a session's packets."""
     session = request.session(path.code)
@@ -97,7 +97,6 @@ async def show(request: Request, path: OfSession) -> SessionPerturbation:
     "PUT",
     PATH,
     TAG,
-    errors=(503,),
     body_examples={
         "a preset": {"perturbation": "moderate"},
         "noise alone": {
@@ -133,7 +132,7 @@ async def presets(request: Request) -> Presets:
     return Presets({name: each.as_json() for name, each in PRESETS.items()})
 
 
-@route("DELETE", PATH, TAG, errors=(503,))
+@route("DELETE", PATH, TAG)
 async def clear(request: Request, path: OfSession) -> PerturbationChanged:
     """Send the recording's own counts from the next packet on.
 
@@ -143,7 +142,7 @@ async def clear(request: Request, path: OfSession) -> PerturbationChanged:
     return perturbation_changed(session, session.set_perturbation(NO_PERTURBATION))
 
 
-@route("GET", "/api/sessions/{code}/digest", TAG, errors=(503,))
+@route("GET", "/api/sessions/{code}/digest", TAG)
 async def digest(request: Request, path: OfSession, query: DigestQuery) -> Digest:
     """SHA-256 of what a session's packets say, sent or not.
 

@@ -149,7 +149,7 @@ class TrialsOfTarget(Record, frozen=True):
     target_id: Annotated[int, about(example=0)]
 
 
-@route("GET", "/api/metadata", TAG, errors=(404, 503))
+@route("GET", "/api/metadata", TAG, errors=(404,))
 async def metadata(request: Request, query: OfRecording) -> Metadata:
     """The recording, and how it is played."""
     async with playing(request, query) as (session, opened):
@@ -228,7 +228,7 @@ _CONTENTS: WeakKeyDictionary[Recording, dict[str, Any]] = WeakKeyDictionary()
 _ENCODED: WeakKeyDictionary[TrialTable, bytes] = WeakKeyDictionary()
 
 
-@route("GET", "/api/trials", TAG, answer=Trials, errors=(404, 503))
+@route("GET", "/api/trials", TAG, answer=Trials, errors=(404,))
 async def trials(request: Request, query: OfRecording) -> Response:
     """Every trial."""
     async with playing(request, query) as (session, opened):
@@ -241,14 +241,14 @@ async def trials(request: Request, query: OfRecording) -> Response:
     return Response(body)
 
 
-@route("GET", "/api/trials/{trial_id}", TAG, answer=Trial, errors=(503,))
+@route("GET", "/api/trials/{trial_id}", TAG, answer=Trial)
 async def trial(request: Request, path: OfTrial, query: OfRecording) -> Response:
     """One trial."""
     async with playing(request, query) as (session, opened):
         return json_response(_trials_of(session, opened).by_id(path.trial_id).as_json())
 
 
-@route("GET", "/api/trials/by-target/{target_id}", TAG, answer=TrialsOfTarget, errors=(503,))
+@route("GET", "/api/trials/by-target/{target_id}", TAG, answer=TrialsOfTarget)
 async def trials_by_target(request: Request, path: OfTarget, query: OfRecording) -> Response:
     """The trials that aimed at one target."""
     async with playing(request, query) as (session, opened):

@@ -214,7 +214,7 @@ class Done(Record, frozen=True):
     "POST",
     "/api/sessions/create",
     TAG,
-    errors=(404, 409, 503),
+    errors=(404, 409),
     body_examples={
         "nothing asked": {},
         "for 5 ms decoding": {"custom_code": "my-decoder", "bin_size_ms": 5},
@@ -252,7 +252,7 @@ async def create(request: Request, given: CreateSession) -> SessionCreated:
     return session_created(session, created=created, base_url=request.base_url)
 
 
-@route("GET", "/api/sessions", TAG, errors=(503,))
+@route("GET", "/api/sessions", TAG)
 async def list_all(request: Request) -> Sessions:
     """List the sessions."""
     states = await of_each(
@@ -262,7 +262,7 @@ async def list_all(request: Request) -> Sessions:
     return Sessions(listed, len(listed))
 
 
-@route("GET", "/api/sessions/{code}", TAG, errors=(503,))
+@route("GET", "/api/sessions/{code}", TAG)
 async def show(request: Request, path: OfSession) -> SessionState:
     """One session."""
     return session_state(request.session(path.code))
@@ -272,7 +272,6 @@ async def show(request: Request, path: OfSession) -> SessionState:
     "DELETE",
     "/api/sessions/{code}",
     TAG,
-    errors=(503,),
     examples={"deleted": {"status": "deleted", "session_code": "swift-neural-42"}},
 )
 async def delete(request: Request, path: OfSession) -> Done:
@@ -284,7 +283,7 @@ async def delete(request: Request, path: OfSession) -> Done:
     return Done("deleted", path.code)
 
 
-@route("POST", "/api/sessions/cleanup", TAG, errors=(503,))
+@route("POST", "/api/sessions/cleanup", TAG)
 async def clean_up(request: Request) -> CleanedUp:
     """End the expired sessions now."""
     return CleanedUp(request.service.registry.cleanup())

@@ -82,7 +82,7 @@ class Totals(Record, frozen=True):
     memory_usage_mb: MemoryUsageMb
 
 
-@route("GET", "/api/stats", TAG, errors=(503,))
+@route("GET", "/api/stats", TAG)
 async def show_totals(request: Request) -> Totals:
     """Figures of all sessions together."""
     registry = request.service.registry
@@ -90,7 +90,7 @@ async def show_totals(request: Request) -> Totals:
     return totals(tallies.values(), max_sessions=registry.max_sessions)
 
 
-@route("GET", "/api/stats/{code}", TAG, errors=(503,))
+@route("GET", "/api/stats/{code}", TAG)
 async def show(request: Request, path: OfSession) -> Stats:
     """Figures of one session."""
     return stats_of(request.session(path.code))

@@ -164,7 +164,7 @@ MESSAGES = (MetadataMessage, DataMessage)
 
 
 def _stream(path: str) -> Callable[[Handler], Route]:
-    return route("GET", path, TAG, status=101, errors=(403, 426, 503))
+    return route("GET", path, TAG, status=101, errors=(403, 426))
 
 
 @_stream("/stream/{code}")

@@ -25,7 +25,6 @@ class TimingQuery(Record, frozen=True):
     TAG,
     answer=Timing,
     media_types=(JSON_TYPE, "text/plain"),
-    errors=(503,),
 )
 async def timing(request: Request, path: OfSession, query: TimingQuery) -> Response:
     """How punctual a session has been, and with what."""

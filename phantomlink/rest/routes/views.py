@@ -28,7 +28,7 @@ class ViewQuery(Record, frozen=True):
     reach_id: TrialsOnly = None
 
 
-@route("GET", "/view/{code}", TAG, status=101, errors=(426, 429, 503))
+@route("GET", "/view/{code}", TAG, status=101, errors=(426, 429))
 async def session_view(request: Request, path: OfSession, query: ViewQuery) -> Response:
     """Watch a session without listening to it.
 
