@@ -35,7 +35,7 @@ class Nodes(Record, frozen=True):
     nodes: list[Node]
 
 
-@route("GET", "/api/nodes", TAG, errors=(503,))
+@route("GET", "/api/nodes", TAG)
 async def nodes(request: Request) -> Nodes:
     """List the processes that serve sessions: one, or as many as the server was started with."""
     service = request.service
