@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 import trio
 
 from phantomlink.engine.session import Session
-from phantomlink.outputs.decoders.scores import KIND, SessionScores, SharedScores
+from phantomlink.outputs.decoders.scores import KIND, SessionScores
+from phantomlink.outputs.decoders.shared_scores import SharedScores
 
 
 class DecoderOutputs:

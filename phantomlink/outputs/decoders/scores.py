@@ -14,7 +14,6 @@ for it; pairing does not.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,13 +24,13 @@ import trio
 from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
 from phantomlink.engine.session import Session
 from phantomlink.errors import PhantomLinkError
-from phantomlink.evaluation.truth import HiddenTruth, Truth, read_hidden, read_min_speed
+from phantomlink.evaluation.truth import HiddenTruth, Truth, read_hidden
 from phantomlink.outputs.decoders.client_input import ClientInput, GivenAnswer, InputCounters
 from phantomlink.outputs.decoders.decoded import DecodedPackets
 from phantomlink.outputs.decoders.player import Player
 from phantomlink.outputs.decoders.players import Players
 from phantomlink.outputs.decoders.playheads import FollowedPlayheads, PlayheadKey
-from phantomlink.recordings.bins import Bins
+from phantomlink.outputs.decoders.shared_scores import SharedScores
 from phantomlink.recordings.blind import BlindBins, hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.loop_budget import LoopBudget
@@ -56,44 +55,6 @@ class BlindSessionError(PhantomLinkError):
 
     http_status = 409
     title = "Blind session"
-
-
-class SharedScores:
-    """What the scoreboards of all sessions share: the truth of recordings, and counters.
-
-    Attributes:
-        messages: of clients, by outcome, of sessions that have ended too.
-    """
-
-    def __init__(self) -> None:
-        self.messages = InputCounters()
-        self._truths: weakref.WeakKeyDictionary[Bins, Truth] = weakref.WeakKeyDictionary()
-        self._min_speeds: weakref.WeakKeyDictionary[Bins, float] = weakref.WeakKeyDictionary()
-
-    def of(self, bins: Bins) -> Truth:
-        """What is scored of these bins."""
-        truth = self._truths.get(bins)
-        if truth is None:
-            truth = self._truths[bins] = Truth(bins)
-        return truth
-
-    async def min_speed(self, session: Session) -> float:
-        """Above which directions are compared.
-
-        Raises:
-            RecordingError: the recording cannot be read.
-        """
-        bins = session.bins
-        bins = bins.unhidden if isinstance(bins, BlindBins) else bins
-        speed = self._min_speeds.get(bins)
-        if speed is None:
-            if bins.in_memory:
-                speed = read_min_speed(bins)
-            else:
-                thread = session.open_recording.thread
-                speed = await trio.to_thread.run_sync(read_min_speed, bins, limiter=thread)
-            self._min_speeds[bins] = speed
-        return speed
 
 
 class SessionScores:

@@ -1,0 +1,51 @@
+"""What the scoreboards of all sessions share."""
+
+from __future__ import annotations
+
+import weakref
+
+import trio
+
+from phantomlink.engine.session import Session
+from phantomlink.evaluation.truth import Truth, read_min_speed
+from phantomlink.outputs.decoders.client_input import InputCounters
+from phantomlink.recordings.bins import Bins
+from phantomlink.recordings.blind import BlindBins
+
+
+class SharedScores:
+    """The truth of recordings, and counters.
+
+    Attributes:
+        messages: of clients, by outcome, of sessions that have ended too.
+    """
+
+    def __init__(self) -> None:
+        self.messages = InputCounters()
+        self._truths: weakref.WeakKeyDictionary[Bins, Truth] = weakref.WeakKeyDictionary()
+        self._min_speeds: weakref.WeakKeyDictionary[Bins, float] = weakref.WeakKeyDictionary()
+
+    def of(self, bins: Bins) -> Truth:
+        """What is scored of these bins."""
+        truth = self._truths.get(bins)
+        if truth is None:
+            truth = self._truths[bins] = Truth(bins)
+        return truth
+
+    async def min_speed(self, session: Session) -> float:
+        """Above which directions are compared.
+
+        Raises:
+            RecordingError: the recording cannot be read.
+        """
+        bins = session.bins
+        bins = bins.unhidden if isinstance(bins, BlindBins) else bins
+        speed = self._min_speeds.get(bins)
+        if speed is None:
+            if bins.in_memory:
+                speed = read_min_speed(bins)
+            else:
+                thread = session.open_recording.thread
+                speed = await trio.to_thread.run_sync(read_min_speed, bins, limiter=thread)
+            self._min_speeds[bins] = speed
+        return speed
