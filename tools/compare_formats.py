@@ -13,15 +13,12 @@ to MessagePack, the median over the rounds.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from phantomlink.client import packet as client
 from phantomlink.engine.assembler import PacketAssembler
-from phantomlink.recordings.recording import open_recording
-from phantomlink.recordings.synthetic import synthesize
+from phantomlink.recordings.bins import Bins
 from phantomlink.wire.encoder import Frame, PacketEncoder, WireFormat, packet_encoder
 from phantomlink.wire.packet import Packet, StreamHeader
+from tools.bench.harness.offline import opened_bins, read_arguments
 from tools.bench.harness.text import table
 
 Times = dict[WireFormat, list[float]]
@@ -68,35 +65,20 @@ def client_packet(form: WireFormat, payload: bytes) -> client.Packet:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("recording", nargs="?", type=Path, help="default: a synthetic one")
-    parser.add_argument("--packets", type=int, default=400, help="in a round (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=21, help="(%(default)s)")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    arguments = parser.parse_args()
-    if arguments.packets < 1 or arguments.rounds < 1:
-        parser.error("--packets and --rounds take whole numbers from 1")
-    with tempfile.TemporaryDirectory() as folder:
-        path = arguments.recording
-        if path is None:
-            path = Path(folder) / "synthetic.nwb"
-            synthesize(path, trials=12)
-        packets, header = read_packets(path, arguments.packets)
+    arguments = read_arguments(__doc__, "--packets", 400, "in a round")
+    with opened_bins(arguments.recording) as bins:
+        packets, header = read_packets(bins, arguments.packets)
     result = measure(packets, header, arguments.rounds)
     print(json.dumps(result) if arguments.json else as_text(result))
 
 
-def read_packets(path: Path, n_packets: int) -> tuple[list[Packet], StreamHeader]:
+def read_packets(bins: Bins, n_packets: int) -> tuple[list[Packet], StreamHeader]:
     """The first packets of a recording; a short one from its beginning again."""
-    with open_recording(path) as recording:
-        bins = recording.at_rate(Fraction(40))
-        assembler = PacketAssembler(bins)
-        rows = assembler.rows(bins.read(0, min(n_packets, bins.grid.n_bins)))
-        n = len(rows)
-        packets = [assembler.packet(rows, i % n, i, i // n) for i in range(n_packets)]
-        return packets, StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)
+    assembler = PacketAssembler(bins)
+    rows = assembler.rows(bins.read(0, min(n_packets, bins.grid.n_bins)))
+    n = len(rows)
+    packets = [assembler.packet(rows, i % n, i, i // n) for i in range(n_packets)]
+    return packets, StreamHeader(len(bins.unit_ids), bins.grid.bin_size_ms)
 
 
 def measure(packets: list[Packet], header: StreamHeader, rounds: int) -> dict[str, Any]:

@@ -13,24 +13,23 @@ takes, in the median over all blocks, is beside it.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import statistics
 import sys
-import tempfile
 import time
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.perturbed import AppliedPerturbation, SentRows, apply_perturbation
 from phantomlink.perturbation import PRESETS, Perturbation, parse_perturbation
 from phantomlink.recordings.bins import Bins, Block
-from phantomlink.recordings.recording import open_recording
-from phantomlink.recordings.synthetic import synthesize
+from tools.bench.harness.offline import opened_bins, read_arguments
+from tools.bench.harness.text import table
 
 FOUR = ("light", "moderate", "intense", "extreme")
 # One of each kind, with what the scripts give it where one does.
@@ -55,25 +54,10 @@ _BLOCK_BINS = 40
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("recording", nargs="?", type=Path, help="default: a synthetic one")
-    parser.add_argument("--blocks", type=int, default=10, help="of 40, in a round (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=21, help="(%(default)s)")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    arguments = parser.parse_args()
-    if arguments.blocks < 1 or arguments.rounds < 1:
-        parser.error("--blocks and --rounds take whole numbers from 1")
-    with tempfile.TemporaryDirectory() as folder:
-        path = arguments.recording
-        if path is None:
-            path = Path(folder) / "synthetic.nwb"
-            synthesize(path, trials=12)
-        with open_recording(path) as recording:
-            bins = recording.at_rate(Fraction(40))
-            result = measure(bins, arguments.blocks, arguments.rounds)
-    sys.stdout.write(json.dumps(result) + "\n" if arguments.json else table(result))
+    arguments = read_arguments(__doc__, "--blocks", 10, f"of {_BLOCK_BINS}, in a round")
+    with opened_bins(arguments.recording) as bins:
+        result = measure(bins, arguments.blocks, arguments.rounds)
+    print(json.dumps(result) if arguments.json else as_text(result))
 
 
 def measure(bins: Bins, n_blocks: int, rounds: int) -> dict[str, Any]:
@@ -174,27 +158,17 @@ def longest_us(
     return longest
 
 
-def table(result: dict[str, Any]) -> str:
-    lines = [
+def as_text(result: dict[str, Any]) -> str:
+    """For a person."""
+    costs = result["presets_us"] | result["transforms_us"]
+    rows = [[name, f"{us:.1f}", f"{result['longest_us'][name]:.0f}"] for name, us in costs.items()]
+    rows.append(["light to extreme together", f"{result['four_presets_us']:.1f}", ""])
+    rows.append(["all presets together", f"{result['all_presets_us']:.1f}", ""])
+    about = (
         f"{result['units']} units, {result['rounds']} rounds of {result['packets']} packets; "
-        f"making a packet that is left as it is: {result['clean_us']:.1f} us",
-        f"{'us more a packet':>44}{'longest, us':>14}",
-    ]
-    for title, costs in (
-        ("presets", result["presets_us"]),
-        ("transforms", result["transforms_us"]),
-    ):
-        lines += ["", title]
-        lines += [
-            f"  {name:32}{cost:10.1f}{result['longest_us'][name]:14.0f}"
-            for name, cost in costs.items()
-        ]
-    lines += [
-        "",
-        f"{'light to extreme together':34}{result['four_presets_us']:10.1f}",
-        f"{'all presets together':34}{result['all_presets_us']:10.1f}",
-    ]
-    return "\n".join(lines) + "\n"
+        f"making a packet that is left as it is: {result['clean_us']:.1f} us"
+    )
+    return f"{about}\n\n{table(['', 'us more a packet', 'longest, us'], rows)}"
 
 
 if __name__ == "__main__":
