@@ -126,6 +126,7 @@ CALLS = [
     ("get", "/docs/{name}", "/docs/x", None, 404),
     ("get", "/api/metadata", "/api/metadata", None, 200),
     ("get", "/api/perturbations/presets", "/api/perturbations/presets", None, 200),
+    ("get", "/api/nodes", "/api/nodes", None, 200),
     ("post", "/api/sessions/create", "/api/sessions/create", {"custom_code": "b"}, 200),
     ("post", "/api/sessions/create", "/api/sessions/create", {"custom_code": 1}, 422),
     ("post", "/api/sessions/create", "/api/sessions/create", b"a=1", 415),
