@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 import numpy as np
@@ -55,7 +55,7 @@ class StreamInfo:
         return len(self.unit_ids)
 
 
-# Not frozen: setting the attributes of a frozen one took as long as reading its message.
+# Read-only to type checkers, not frozen: making a frozen one took as long as reading its message.
 @dataclass(slots=True, eq=False)
 class Packet:
     """One bin of the recording.
@@ -78,19 +78,19 @@ class Packet:
         data: everything that the message says, under the contract's names.
     """
 
-    packet_id: int
-    sequence_number: int
-    timestamp: float
-    counts: NDArray[np.int32]
-    target_id: int | None
-    reach_id: int | None
-    trial_id: int | None
-    trial_time_ms: float | None
-    loop: int
-    received_at: float
-    is_next_bin: bool
-    lost_before: int
-    data: Mapping[str, Any]
+    packet_id: Final[int]
+    sequence_number: Final[int]
+    timestamp: Final[float]
+    counts: Final[NDArray[np.int32]]
+    target_id: Final[int | None]
+    reach_id: Final[int | None]
+    trial_id: Final[int | None]
+    trial_time_ms: Final[float | None]
+    loop: Final[int]
+    received_at: Final[float]
+    is_next_bin: Final[bool]
+    lost_before: Final[int]
+    data: Final[Mapping[str, Any]]
 
     @property
     def kinematics(self) -> NDArray[np.float64]:
