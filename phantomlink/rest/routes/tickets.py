@@ -29,7 +29,7 @@ class Ticket(Record, frozen=True):
     ]
 
 
-@route("POST", "/api/tickets", "server", errors=(503,))
+@route("POST", "/api/tickets", "server")
 async def issue(request: Request, body: AskForTicket) -> Ticket:
     """Have a link to a download that needs no header, of a server with a token.
 
