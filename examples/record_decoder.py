@@ -1,11 +1,12 @@
 """Record a decoder's session, verify the record, and plot where the decoder was late.
 
     pip install 'phantomlink[client,plot]'
-    python record_decoder.py --recording data/mc_maze.nwb
+    python record_decoder.py
 
 The decoder here is a bad one: it says how fast the hand is by the number of spikes, and every 40th
 answer takes it 60 ms. Put your own in its place. The capture is verified without the server, by the
-recording that was played; without --recording it is looked for in the data directory.
+recording that was played; without --recording it is looked for in the data directory, and the
+synthetic one where it is kept.
 """
 
 import argparse

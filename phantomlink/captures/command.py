@@ -13,12 +13,11 @@ from phantomlink.captures.client_log import ClientLog
 from phantomlink.captures.journal_reader import Journal
 from phantomlink.captures.nwb_capture import FIELDS, NwbCapture
 from phantomlink.captures.recipe import Recipe, read_recipe
-from phantomlink.captures.source import SourcePackets, find_source
+from phantomlink.captures.source import SourcePackets, find_source, source_folders
 from phantomlink.captures.verify import Verification, Verifier, percentiles_us
 from phantomlink.errors import CaptureError, PhantomLinkError
 from phantomlink.files.atomic_write import written_atomically
 from phantomlink.recordings.identity import sha256_of
-from phantomlink.settings.load import load_settings
 
 EQUAL, DIFFERS, CANNOT_BE_CHECKED = 0, 1, 2
 _LOGS = {".jsonl", ".ndjson"}
@@ -83,7 +82,7 @@ def verify_file(path: Path, named: Path | None) -> Verified:
     Raises:
         CaptureError: it is none of those that can be, or its source is not there.
     """
-    folders = [load_settings().data_directory]
+    folders = source_folders()
     if path.suffix in _LOGS:
         log = ClientLog(path)
         said = log.metadata

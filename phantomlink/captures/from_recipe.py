@@ -14,10 +14,9 @@ from typing import Any
 from phantomlink.captures.nwb_file import write_nwb
 from phantomlink.captures.recipe import Recipe, read_recipe
 from phantomlink.captures.records import Control, Header, Record, Sent, faults_of
-from phantomlink.captures.source import SourcePackets, about_source, find_source
+from phantomlink.captures.source import SourcePackets, about_source, find_source, source_folders
 from phantomlink.captures.timeline import captured_bins
 from phantomlink.errors import CaptureError
-from phantomlink.settings.load import load_settings
 
 COMPUTED = "computed"
 """The state of what is made of a recipe."""
@@ -45,7 +44,7 @@ def convert_recipe(
         raise CaptureError(f"{out}: a recipe is made an NWB file: takes a name that ends in .nwb")
     recipe = read_recipe(path)
     said = recipe.said
-    with find_source(said["sha256"], [load_settings().data_directory], named) as recording:
+    with find_source(said["sha256"], source_folders(), named) as recording:
         source = SourcePackets(recording, recipe.rate_hz, recipe.blind)
         header = _header(said, source, path.name.partition(".")[0])
         digest = hashlib.sha256()

@@ -17,7 +17,9 @@ from phantomlink.recordings.blind import BlindBins
 from phantomlink.recordings.formats import SUFFIXES
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.recording import Recording, open_recording
+from phantomlink.recordings.synthetic_default import synthetic_path
 from phantomlink.recordings.trials import Filter
+from phantomlink.settings.load import load_settings
 from phantomlink.wire.canonical import PayloadEncoder
 from phantomlink.wire.packet import Packet, StreamHeader
 
@@ -117,6 +119,11 @@ def about_source(recording: Recording) -> dict[str, Any]:
         "institution": info.institution,
         "is_synthetic": info.is_synthetic,
     }
+
+
+def source_folders() -> list[Path]:
+    """Where recordings are looked for: the data directory, and where the synthetic one is kept."""
+    return [load_settings().data_directory, synthetic_path().parent]
 
 
 def find_source(sha256: str | None, folders: Iterable[Path], named: Path | None) -> Recording:

@@ -204,6 +204,18 @@ def test_the_command_says_equal(capture, synthetic_recording, capsys, tmp_path, 
     assert json.loads(capsys.readouterr().out)["equal"] is True
 
 
+def test_the_synthetic_recording_of_a_first_start_is_found(
+    capture, synthetic_recording, tmp_path, capsys, monkeypatch
+):
+    folder = tmp_path / "cache/phantomlink"
+    folder.mkdir(parents=True)
+    shutil.copy(synthetic_recording, folder / "synthetic-v1.nwb")
+    monkeypatch.setenv("PHANTOM_DATA_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert main(["verify", str(capture)]) == EQUAL
+    assert "equal" in capsys.readouterr().out
+
+
 def test_the_command_says_what_differs(session, synthetic_recording, tmp_path, capsys):
     header, records = session
     sent = [r for r in records if isinstance(r, Sent)][5]
