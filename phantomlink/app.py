@@ -118,6 +118,11 @@ class PhantomLinkApp(QuartTrio):
         """
         if self._settings is None:
             self._settings = load_settings()
+            if self._settings.cluster_url is not None:
+                raise SettingsError(
+                    "PHANTOM_CLUSTER_URL: takes none under another ASGI server; for several nodes, "
+                    "run `phantomlink serve`"
+                )
             if self._settings.processes != 1:
                 raise SettingsError(
                     f"PHANTOM_PROCESSES: got {self._settings.processes}, takes 1 under another "

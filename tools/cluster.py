@@ -1,12 +1,16 @@
-"""Plays many sessions on several processes, kills and freezes them, and checks every packet.
+"""Plays many sessions on several processes or nodes, kills and freezes them, checks every packet.
 
     python -m tools.cluster play --processes 2 --sessions 440
-    python -m tools.cluster kill --sessions 100 --times 20
-    python -m tools.cluster freeze --sessions 100 --times 10
+    python -m tools.cluster kill --processes 2 --sessions 100 --times 20
+    python -m tools.cluster freeze --processes 2 --sessions 100 --times 10
+    python -m tools.cluster kill --nodes 4 --sessions 100 --times 20
+    python -m tools.cluster freeze --nodes 4 --sessions 100 --times 10
 
-The clients run in one process beside the server: one WebSocket a session, which comes back at once
+The clients run in one process beside the servers: one WebSocket a session, which comes back at once
 when it is cut off. Every packet is computed anew from the recording, the session's perturbation and
-its seed, and compared in all it says; a number may come once to a client.
+its seed, and compared in all it says; a number may come once to a client. With nodes, a Valkey from
+a wheel is their directory; a whole node is killed and started again, or frozen for some seconds,
+and what comes from it after the heir's first packet is counted.
 """
 
 from __future__ import annotations
@@ -14,133 +18,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import selectors
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import msgpack
 import numpy as np
 import psutil
 
 from phantomlink.recordings.synthetic import synthesize
+from tools.cluster_clients import Client, Crowd
 from tools.cluster_oracle import RATE_HZ, Oracle
+from tools.cluster_servers import NOISE, SEED, Server, servers
 
 _SECONDS_BETWEEN = 6.0
-_AGAIN_SECONDS = 0.01
-_READ_SECONDS = 0.003
-_BINARY = 2
-_SEED = 11
-_NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]}
+_FROZEN_SECONDS = 4.0
 _TRIALS = 60
-
-
-@dataclass
-class Client:
-    """What the client of one session got, over all its connections: bytes, read afterwards.
-
-    Attributes:
-        code: of the session.
-        connections: of each, what was read, with when, monotonic s.
-    """
-
-    code: str
-    connections: list[list[tuple[float, bytes]]] = field(default_factory=list)
-    sock: socket.socket | None = None
-
-    def connect(self, host: str, port: int) -> None:
-        """Open a connection and ask for the stream; whatever fails is seen when it is read."""
-        self.sock = socket.create_connection((host, port))
-        self.sock.sendall(
-            f"GET /stream/binary/{self.code} HTTP/1.1\r\nHost: {host}:{port}\r\n"
-            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n".encode()
-        )
-        self.sock.setblocking(False)
-        self.connections.append([])
-
-    def read(self) -> bool:
-        """Take what has come; whether the connection goes on."""
-        assert self.sock is not None
-        try:
-            data = self.sock.recv(65536)
-        except BlockingIOError:
-            return True
-        except OSError:
-            data = b""
-        if data:
-            self.connections[-1].append((time.monotonic(), data))
-            return True
-        self.sock.close()
-        return False
-
-    def messages(self) -> Iterator[tuple[int, float, Any]]:
-        """(connection, when, decoded) of every message."""
-        for number, chunks in enumerate(self.connections):
-            yield from ((number, at, msgpack.unpackb(data)) for at, data in _frames(chunks))
-
-
-def _frames(chunks: Sequence[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
-    """(when its last byte came, content) of every message of one connection."""
-    buffer, is_open = bytearray(), False
-    for at, data in chunks:
-        buffer += data
-        if not is_open:
-            head, end, rest = bytes(buffer).partition(b"\r\n\r\n")
-            if not end:
-                continue
-            if not head.startswith(b"HTTP/1.1 101"):
-                return
-            buffer, is_open = bytearray(rest), True
-        while len(buffer) >= 2:
-            length, start = buffer[1] & 127, 2
-            if length >= 126:
-                start = 4 if length == 126 else 10
-                length = int.from_bytes(buffer[2:start], "big")
-            if len(buffer) < start + length:
-                break
-            if buffer[0] & 15 == _BINARY:
-                yield at, bytes(buffer[start : start + length])
-            del buffer[: start + length]
-
-
-class Crowd:
-    """All clients, read by one thread that does nothing else.
-
-    Args:
-        clients: that listen.
-        url: of the server.
-    """
-
-    def __init__(self, clients: Sequence[Client], url: str) -> None:
-        self._selector = selectors.DefaultSelector()
-        self._waiting = deque((0.0, client) for client in clients)
-        self._host, _, port = url.removeprefix("http://").partition(":")
-        self._port = int(port)
-
-    def listen(self, seconds: float) -> None:
-        """Read for so long; who is not connected comes, or comes back."""
-        end = time.monotonic() + seconds
-        while (now := time.monotonic()) < end:
-            if self._waiting and self._waiting[0][0] <= now:
-                _, client = self._waiting.popleft()
-                client.connect(self._host, self._port)
-                self._selector.register(client.sock, selectors.EVENT_READ, client)
-            # Many at a time: to wake for each packet would take the core that the server needs.
-            time.sleep(_READ_SECONDS)
-            for key, _ in self._selector.select(0):
-                if not key.data.read():
-                    self._selector.unregister(key.fileobj)
-                    self._waiting.append((time.monotonic() + _AGAIN_SECONDS, key.data))
 
 
 @dataclass
@@ -151,6 +47,7 @@ class Verdict:
     repeated: int = 0
     wrong: int = 0
     skipped: int = 0
+    after_heir: int = 0
     intervals_ms: list[float] = field(default_factory=list)
     rates_hz: list[float] = field(default_factory=list)
 
@@ -181,70 +78,36 @@ def judge(clients: Sequence[Client], oracle: Oracle, since: float, until: float)
     return verdict
 
 
-class Server:
-    """`phantomlink serve` with some processes, for as long as the block lasts."""
-
-    def __init__(self, processes: int, sessions: int, folder: Path) -> None:
-        self._ready = folder / "ready.json"
-        recording = folder / "recording.nwb"
-        synthesize(recording, trials=_TRIALS)
-        self.oracle = Oracle(recording, _NOISE, _SEED)
-        arguments = ["--port", "0", "--processes", str(processes), "--no-lsl-enabled"]
-        arguments += ["--max-sessions", str(sessions), "--max-clients-per-address", "5000"]
-        arguments += ["--max-requests-per-second", "0", "--log-level", "WARNING"]
-        arguments += ["--max-clients", "5000", "--ready-file", str(self._ready), str(recording)]
-        # The clients answer no pings.
-        arguments += ["--ping-interval-seconds", "1000"]
-        self._process = subprocess.Popen([sys.executable, "-m", "phantomlink", "serve", *arguments])
-
-    def __enter__(self) -> Server:
-        while not self._ready.exists():
-            if self._process.poll() is not None:
-                raise SystemExit("the server has ended while starting")
-            time.sleep(0.1)
-        self.url = json.loads(self._ready.read_text())["url"]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-    def create(self, client: Client) -> None:
-        """Make the session of a client, perturbed, as its record has to say."""
-        asked = {"custom_code": client.code, "perturbation": _NOISE, "seed": _SEED}
-        request = urllib.request.Request(
-            f"{self.url}/api/sessions/create",
-            json.dumps(asked).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request) as answer:
-            answer.read()
-
-    def processes(self) -> list[psutil.Process]:
-        """All of it, the one that listens first."""
-        parent = psutil.Process(self._process.pid)
-        return [parent, *parent.children(recursive=True)]
-
-    def cpu_seconds(self) -> float:
-        """That all of them have used."""
-        return sum(sum(each.cpu_times()[:2]) for each in self.processes())
+def after_heir(client: Client) -> int:
+    """Packets that came on a connection after the first one of a later connection had."""
+    first: dict[int, float] = {}
+    times: dict[int, list[float]] = {}
+    for number, at, message in client.messages():
+        if message["type"] == "data":
+            first.setdefault(number, at)
+            times.setdefault(number, []).append(at)
+    late = 0
+    for number, its in times.items():
+        later = min((at for other, at in first.items() if other > number), default=float("inf"))
+        late += sum(at > later for at in its)
+    return late
 
 
-def _clients(server: Server, n: int) -> list[Client]:
-    clients = [Client(f"c{number}") for number in range(n)]
+def _clients(started: Sequence[Server], n: int) -> list[Client]:
+    clients = [Client(f"c{number}", number % len(started)) for number in range(n)]
     for client in clients:
-        server.create(client)
+        started[client.at].create(client.code)
     return clients
 
 
-def _play(server: Server, arguments: argparse.Namespace) -> None:
-    clients = _clients(server, arguments.sessions)
-    crowd = Crowd(clients, server.url)
+def _play(started: Sequence[Server], oracle: Oracle, arguments: argparse.Namespace) -> None:
+    clients = _clients(started, arguments.sessions)
+    crowd = Crowd(clients, [server.address for server in started])
     crowd.listen(arguments.warm_up + 0.01 * arguments.sessions)
-    since, cpu = time.monotonic(), server.cpu_seconds()
+    since, cpu = time.monotonic(), sum(server.cpu_seconds() for server in started)
     crowd.listen(arguments.seconds)
-    until, used = time.monotonic(), server.cpu_seconds() - cpu
-    verdict = judge(clients, server.oracle, since, until)
+    until, used = time.monotonic(), sum(server.cpu_seconds() for server in started) - cpu
+    verdict = judge(clients, oracle, since, until)
     rates = np.array(verdict.rates_hz)
     print(
         json.dumps(
@@ -263,21 +126,21 @@ def _play(server: Server, arguments: argparse.Namespace) -> None:
     )
 
 
-def _hurt(server: Server, arguments: argparse.Namespace) -> None:
-    """Kill or freeze the workers in turn, and see when streams are back."""
-    clients = _clients(server, arguments.sessions)
-    crowd = Crowd(clients, server.url)
+def _hurt(started: Sequence[Server], oracle: Oracle, arguments: argparse.Namespace) -> None:
+    """Kill or freeze workers or nodes in turn, and see when streams are back."""
+    clients = _clients(started, arguments.sessions)
+    crowd = Crowd(clients, [server.address for server in started])
     blows: list[float] = []
     crowd.listen(arguments.warm_up + 0.01 * arguments.sessions)
     since = time.monotonic()
     for n in range(arguments.times):
-        workers = sorted(server.processes()[1:], key=lambda each: each.create_time())
-        # The oldest has the most sessions.
-        os.kill(workers[0].pid, signal.SIGKILL if arguments.what == "kill" else signal.SIGSTOP)
         blows.append(time.monotonic())
-        crowd.listen(_SECONDS_BETWEEN * (1 if arguments.what == "kill" else 2))
+        if len(started) > 1:
+            _hit_node(started[n % len(started)], crowd, arguments.what)
+        else:
+            _hit_worker(started[0], crowd, arguments.what)
         print(f"{arguments.what} {n + 1} of {arguments.times}", file=sys.stderr)
-    verdict = judge(clients, server.oracle, since, time.monotonic())
+    verdict = judge(clients, oracle, since, time.monotonic())
     back, others = _returns(clients, blows)
     print(
         json.dumps(
@@ -292,10 +155,32 @@ def _hurt(server: Server, arguments: argparse.Namespace) -> None:
                 "packets": verdict.packets,
                 "repeated": verdict.repeated,
                 "wrong": verdict.wrong,
+                "after_heir": sum(after_heir(client) for client in clients),
                 "others_interval_error_ms_p99": _p99(np.array(others)),
             }
         )
     )
+
+
+def _hit_worker(server: Server, crowd: Crowd, what: str) -> None:
+    workers = sorted(server.processes()[1:], key=psutil.Process.create_time)
+    # The oldest has the most sessions.
+    os.kill(workers[0].pid, signal.SIGKILL if what == "kill" else signal.SIGSTOP)
+    crowd.listen(_SECONDS_BETWEEN * (1 if what == "kill" else 2))
+
+
+def _hit_node(server: Server, crowd: Crowd, what: str) -> None:
+    if what == "kill":
+        server.kill()
+        crowd.listen(_SECONDS_BETWEEN)
+        server.begin()
+        crowd.listen(_SECONDS_BETWEEN)
+        server.wait()
+        return
+    server.signal(signal.SIGSTOP)
+    crowd.listen(_FROZEN_SECONDS)
+    server.signal(signal.SIGCONT)
+    crowd.listen(_SECONDS_BETWEEN)
 
 
 def _returns(clients: Sequence[Client], blows: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -329,17 +214,26 @@ def _p99(values: np.ndarray) -> float | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("what", choices=("play", "kill", "freeze"))
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1, help="of each node")
     parser.add_argument("--sessions", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=15.0, help="that are measured")
     parser.add_argument("--warm-up", type=float, default=4.0, help="seconds before")
     parser.add_argument("--times", type=int, default=3)
     arguments = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Server(arguments.processes, arguments.sessions, Path(folder)) as server,
-    ):
-        (_play if arguments.what == "play" else _hurt)(server, arguments)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        recording = folder / "recording.nwb"
+        synthesize(recording, trials=_TRIALS)
+        oracle = Oracle(recording, NOISE, SEED)
+        with servers(
+            recording,
+            folder,
+            nodes=arguments.nodes,
+            processes=arguments.processes,
+            sessions=arguments.sessions,
+        ) as started:
+            (_play if arguments.what == "play" else _hurt)(started, oracle, arguments)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from phantomlink.cli.arguments import parse
 from phantomlink.cli.streams import drop_output, open_streams
 from phantomlink.errors import PhantomLinkError, leaves
 from phantomlink.files.shown import shown
+from phantomlink.settings import Settings
 from phantomlink.settings.load import describe_settings, load_settings, unknown_variables
 
 # What a command imports is imported by it: `phantomlink --help` answers at once, and serving must
@@ -81,7 +82,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
         from phantomlink.scheduling.running_time import RunningClock  # noqa: PLC0415
 
-        server = _server_of(settings.processes)
+        server = _server_of(settings)
     try:
         trio.run(
             server,
@@ -97,9 +98,9 @@ def _serve(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _server_of(processes: int) -> Callable[..., Awaitable[None]]:
+def _server_of(settings: Settings) -> Callable[..., Awaitable[None]]:
     """What serves. The process that only starts others imports nothing that plays."""
-    if processes == 1:
+    if settings.processes == 1 and settings.cluster_url is None:
         from phantomlink.server.serve import serve  # noqa: PLC0415
 
         return serve

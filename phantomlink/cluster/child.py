@@ -59,9 +59,15 @@ class Child:
         return self._process.pid
 
     def start(
-        self, settings: Settings, recording: str | None, more: Sequence[str], *, says_what: bool
+        self,
+        settings: Settings,
+        recording: str | None,
+        more: Sequence[str],
+        *,
+        says_what: bool,
+        has_nodes: bool,
     ) -> None:
-        """Tell it what to serve."""
+        """Tell it what to serve; see `Start`."""
         self.channel.send_nowait(
             Start(
                 self.node,
@@ -70,6 +76,7 @@ class Child:
                 recording,
                 tuple(more),
                 says_what,
+                has_nodes,
             )
         )
 

@@ -47,6 +47,11 @@ class WorkerDispatch:
         Raises:
             SessionElsewhereError: another process has to answer it.
         """
+        if head.method not in {"GET", "HEAD", "OPTIONS"}:
+            try:
+                self._links.check_may_change()
+            except UnavailableError as error:
+                return error_response(error)
         if is_merged(head.method, head.path):
             response = await self._gathered(head, await self._own(head, read_body))
         elif head.method == "DELETE" and head.path.startswith(_MODEL):
@@ -55,8 +60,11 @@ class WorkerDispatch:
             response = await self._of_one(head, read_body)
         else:
             response = await self._own(head, read_body)
-        if head.method not in {"GET", "HEAD"}:
-            await self._links.written()
+        if head.method not in {"GET", "HEAD", "OPTIONS"}:
+            try:
+                await self._links.written()
+            except UnavailableError as error:
+                return error_response(error)
         return response
 
     async def _gathered(self, head: RequestHead, own: Response) -> Response:

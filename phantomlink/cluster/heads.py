@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import h11
 import trio
 
+from phantomlink.cluster.relay_header import NAME
+
 _READ_BYTES = 64 * 1024
+_RELAY = NAME.lower().encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +22,14 @@ class FirstHead:
         method: in upper case; "" where it cannot be read: a worker says so.
         path: as sent.
         query: as sent, without the question mark.
+        relay: what another node says of it; None for a client's own.
     """
 
     received: bytes
     method: str = ""
     path: str = ""
     query: str = ""
+    relay: str | None = None
 
 
 async def read_first_head(stream: trio.SocketStream, max_head_bytes: int) -> FirstHead | None:
@@ -64,4 +69,11 @@ def first_head(received: bytes, max_head_bytes: int) -> FirstHead | None:
     if not isinstance(event, h11.Request):
         return FirstHead(received)
     path, _, query = event.target.decode("latin-1").partition("?")
-    return FirstHead(received, event.method.decode("ascii"), path, query)
+    relay = next((value for name, value in event.headers if name == _RELAY), None)
+    return FirstHead(
+        received,
+        event.method.decode("ascii"),
+        path,
+        query,
+        None if relay is None else relay.decode("latin-1"),
+    )

@@ -5,11 +5,23 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+from collections.abc import Callable
 
+import msgspec
 import trio
 
 from phantomlink.cluster.channel import Channel
-from phantomlink.cluster.messages import Connection, Forget, Reserve, Reserved, ToWorker, Write
+from phantomlink.cluster.messages import (
+    Connection,
+    Forget,
+    Reserve,
+    Reserved,
+    Standing,
+    Sync,
+    Synced,
+    ToWorker,
+    Write,
+)
 from phantomlink.engine.directory import SessionRecord
 from phantomlink.errors import SessionElsewhereError, TooManySessionsError, UnavailableError
 
@@ -22,14 +34,21 @@ class Links:
     Args:
         channel: to the parent.
         node: name of the worker.
+        has_nodes: whether there are other nodes.
+
+    Attributes:
+        node: as given.
+        others: names of the other workers, those of other nodes too.
+        standing: of the node and the directory of all nodes; None where there are no other nodes.
     """
 
-    def __init__(self, channel: Channel[ToWorker], node: str) -> None:
+    def __init__(self, channel: Channel[ToWorker], node: str, *, has_nodes: bool) -> None:
         self._channel = channel
         self.node = node
+        self.standing = Standing(-1, False, "up", 0) if has_nodes else None
         self.others: tuple[str, ...] = ()
         self._calls = itertools.count()
-        self._waiting: dict[int, trio.MemorySendChannel[Reserved]] = {}
+        self._waiting: dict[int, trio.MemorySendChannel[Reserved | Synced]] = {}
 
     async def reserve(self, code: str) -> None:
         """Have a code for this worker.
@@ -39,24 +58,46 @@ class Links:
             TooManySessionsError: there is no room in all of them.
             UnavailableError: its owner is gone, and it has no heir yet.
         """
+        answer = await self._ask(lambda call: Reserve(call, code))
+        assert isinstance(answer, Reserved)
+        if answer.node is None and answer.reason:
+            raise TooManySessionsError(answer.reason)
+        if answer.node is None:
+            raise UnavailableError(answer.away or "the session is being taken over: try again")
+        if answer.node != self.node:
+            raise SessionElsewhereError("the session is at another process", answer.node)
+
+    async def _ask(self, question: Callable[[int], msgspec.Struct]) -> Reserved | Synced:
+        """What the parent answers.
+
+        Raises:
+            UnavailableError: it does not in time.
+        """
         call = next(self._calls)
-        send, receive = trio.open_memory_channel[Reserved](1)
+        send, receive = trio.open_memory_channel[Reserved | Synced](1)
         self._waiting[call] = send
         try:
-            self._channel.send_nowait(Reserve(call, code))
+            self._channel.send_nowait(question(call))
             with trio.fail_after(_ANSWER_SECONDS):
-                answer = await receive.receive()
+                return await receive.receive()
         except trio.TooSlowError:
             raise UnavailableError("the server is busy: try again") from None
         finally:
             del self._waiting[call]
-        if answer.node is None:
-            error = TooManySessionsError if answer.reason else UnavailableError
-            raise error(answer.reason or "the session is being taken over: try again")
-        if answer.node != self.node:
-            raise SessionElsewhereError("the session is at another process", answer.node)
 
-    def answered(self, answer: Reserved) -> None:
+    def check_may_change(self) -> None:
+        """See that sessions may be made and steered now.
+
+        Raises:
+            UnavailableError: the directory of the nodes is away.
+        """
+        if self.standing is not None and not self.standing.may_change:
+            raise UnavailableError(
+                "the directory of the nodes cannot be reached: streams go on, nothing can be "
+                "changed; try again"
+            )
+
+    def answered(self, answer: Reserved | Synced) -> None:
         """The parent has answered."""
         waiting = self._waiting.get(answer.call)
         if waiting is not None:
@@ -71,8 +112,18 @@ class Links:
         self._channel.send_nowait(Forget(code))
 
     async def written(self) -> None:
-        """Wait until what has been said is with the parent: it survives this process."""
+        """Wait until what has been said is with the parent, and in the directory of all nodes.
+
+        Raises:
+            UnavailableError: it is done here, and lost if this node dies now.
+        """
         await self._channel.flushed()
+        if self.standing is not None:
+            answer = await self._ask(Sync)
+            if isinstance(answer, Synced) and not answer.is_written:
+                raise UnavailableError(
+                    "it is done, but the directory of the nodes has not taken it: try again"
+                )
 
     def hand_over(self, stream: trio.SocketStream, received: bytes, node: str | None) -> None:
         """Let another worker have a connection; see `Handover.hand_over`."""

@@ -107,11 +107,13 @@ def _captures(answers: Sequence[Json]) -> Json:
 
 
 def _nodes(answers: Sequence[Json]) -> Json:
-    """Each knows of its own sessions alone, and the limit is of all together."""
+    """Each knows of its own sessions alone, and the limit is that of all of one server."""
     nodes = sorted((node for answer in answers for node in answer["nodes"]), key=_by_number)
-    limit = nodes[0]["sessions"] + nodes[0]["room"]
-    room = max(limit - sum(node["sessions"] for node in nodes), 0)
-    return {"nodes": [{**node, "room": room} for node in nodes]}
+    room: dict[str | None, int] = {}
+    for node in nodes:
+        limit = room.setdefault(node["url"], node["sessions"] + node["room"])
+        room[node["url"]] = limit - node["sessions"]
+    return {"nodes": [{**node, "room": max(room[node["url"]], 0)} for node in nodes]}
 
 
 def _by_number(node: Json) -> tuple[int, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from phantomlink.engine.directory import SessionRecord
@@ -17,6 +19,7 @@ class Start(msgspec.Struct, tag=True, frozen=True):
         recording: path or dataset name; None for the one that the settings name.
         more: paths or names of further datasets.
         says_what: whether it logs what is played.
+        has_nodes: whether there are other nodes, and so a lease.
     """
 
     node: str
@@ -25,6 +28,7 @@ class Start(msgspec.Struct, tag=True, frozen=True):
     recording: str | None
     more: tuple[str, ...]
     says_what: bool
+    has_nodes: bool
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
@@ -51,6 +55,53 @@ class Nodes(msgspec.Struct, tag=True, frozen=True):
     names: tuple[str, ...]
 
 
+class Standing(msgspec.Struct, tag=True, frozen=True):
+    """How this node and the directory of all nodes stand.
+
+    Attributes:
+        plays_until_ns: no packet may leave after it, monotonic ns.
+        may_change: whether sessions may be made and steered.
+        state: as `/api/nodes` has it.
+        clock_offset_ns: time of all nodes less monotonic time.
+    """
+
+    plays_until_ns: int
+    may_change: bool
+    state: Literal["up", "static", "gone"]
+    clock_offset_ns: int
+
+
+class GiveUp(msgspec.Struct, tag=True, frozen=True):
+    """Another node has these sessions.
+
+    Attributes:
+        codes: of them.
+        moved_to: what URLs of their streams begin with; None where that is not known.
+    """
+
+    codes: tuple[str, ...]
+    moved_to: str | None
+
+
+class Digests(msgspec.Struct, tag=True, frozen=True):
+    """SHA-256 of the datasets that a worker has open."""
+
+    sha256: tuple[str, ...]
+
+
+class Sync(msgspec.Struct, tag=True, frozen=True):
+    """A worker asks whether what it has said is in the directory of all nodes."""
+
+    call: int
+
+
+class Synced(msgspec.Struct, tag=True, frozen=True):
+    """Whether it is."""
+
+    call: int
+    is_written: bool
+
+
 class Connection(msgspec.Struct, tag=True, frozen=True):
     """A connection, whose descriptor comes with the message. To a worker, or back to the parent.
 
@@ -58,11 +109,13 @@ class Connection(msgspec.Struct, tag=True, frozen=True):
         received: what has been read from it: whole requests, or a first part that is wrong.
         node: which worker is to have it; None where the parent decides.
         peer: of a connection between workers, the address of whom it is for; None for a client's.
+        client: of a client's that another node has passed on, its address.
     """
 
     received: bytes
     node: str | None = None
     peer: str | None = None
+    client: str | None = None
 
 
 class Taken(msgspec.Struct, tag=True, frozen=True):
@@ -77,11 +130,19 @@ class Reserve(msgspec.Struct, tag=True, frozen=True):
 
 
 class Reserved(msgspec.Struct, tag=True, frozen=True):
-    """Who has the code now; None and a reason where nobody may."""
+    """Who has the code now; None and a reason where nobody may.
+
+    Attributes:
+        call: that is answered.
+        node: a worker, or another node.
+        reason: there is no room.
+        away: why nobody knows.
+    """
 
     call: int
     node: str | None
     reason: str = ""
+    away: str = ""
 
 
 class Write(msgspec.Struct, tag=True, frozen=True):
@@ -122,5 +183,19 @@ class Evict(msgspec.Struct, tag=True, frozen=True):
     code: str
 
 
-ToParent = Ready | Failed | Alive | Connection | Taken | Reserve | Write | Forget | Idle
-ToWorker = Start | Drain | Nodes | Connection | Reserved | Claim | AskIdle | Evict
+ToParent = (
+    Ready | Failed | Alive | Connection | Taken | Reserve | Write | Forget | Idle | Digests | Sync
+)
+ToWorker = (
+    Start
+    | Drain
+    | Nodes
+    | Connection
+    | Reserved
+    | Claim
+    | AskIdle
+    | Evict
+    | Standing
+    | GiveUp
+    | Synced
+)

@@ -13,10 +13,13 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h11
 import trio
@@ -24,18 +27,25 @@ import trio
 from phantomlink.access.access_policy import AccessPolicy
 from phantomlink.cluster.heads import FirstHead, first_head, read_first_head
 from phantomlink.cluster.messages import Connection
-from phantomlink.cluster.placing import with_most_room
-from phantomlink.cluster.refusal import refuse
+from phantomlink.cluster.placing import Elsewhere, with_most_room
+from phantomlink.cluster.refusal import refuse, stream_of
+from phantomlink.cluster.relay import Unreachable
+from phantomlink.cluster.relay_header import ASK, CLIENT
 from phantomlink.cluster.routing import code_in, makes_session
 from phantomlink.cluster.workers import Workers
+from phantomlink.engine.session_codes import is_code
 from phantomlink.errors import SettingsError
 from phantomlink.logs import limit_descriptor_lines
 from phantomlink.scheduling.running_time import keep_running_time
 from phantomlink.scheduling.spreading import spread_seconds
+from phantomlink.server.addresses import urls_of
 from phantomlink.server.listening import announce, listen
 from phantomlink.server.ready_file import ReadyFile
 from phantomlink.server.signals import StopSignals, watch_grace
 from phantomlink.settings import Settings
+
+if TYPE_CHECKING:
+    from phantomlink.cluster.node import Node
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +53,7 @@ _HEAD_SECONDS = 10.0
 # For an heir of a session whose worker has just ended, or for a worker that starts.
 _OWNER_SECONDS = 10.0
 _PROMISE_SECONDS = 2.0
+_LOOK_SECONDS = 0.05
 
 
 async def serve_processes(
@@ -68,7 +79,9 @@ async def serve_processes(
             nursery.start_soon(keep_running_time)
             with signals.starting:
                 listeners = await listen(settings)
+                settings = _with_identity(settings, listeners)
                 parent = Parent(settings, recording, more, nursery)
+                node = await _join(settings, parent, nursery)
                 running = await nursery.start(parent.run_workers)
                 nursery.start_soon(
                     partial(trio.serve_listeners, parent.handle, listeners, handler_nursery=nursery)
@@ -79,6 +92,8 @@ async def serve_processes(
                 await signals.told.wait()
                 ready.remove()
                 watch_grace(settings.grace_seconds, lambda: None, ready.remove)
+                if node is not None:
+                    await node.leave()
                 parent.workers.drain()
                 await running.wait()
             nursery.cancel_scope.cancel()
@@ -99,6 +114,28 @@ def check_settings(settings: Settings) -> None:
             "kept over a restart by one process only; leave PHANTOM_STATE_DIR away, or take "
             "--processes 1"
         )
+
+
+def _with_identity(settings: Settings, listeners: list[trio.SocketListener]) -> Settings:
+    """With name and URL of this node, where there are others."""
+    if settings.cluster_url is None:
+        return settings
+    from phantomlink.cluster.node import check_cluster, with_identity  # noqa: PLC0415
+
+    check_cluster(settings)
+    address = listeners[0].socket.getsockname()[:2]
+    return with_identity(settings, urls_of(*address)[0], address[1])
+
+
+async def _join(settings: Settings, parent: Parent, nursery: trio.Nursery) -> Node | None:
+    """Be one of several nodes, to the end of the nursery, where there are others."""
+    if settings.cluster_url is None:
+        return None
+    from phantomlink.cluster.node import run_node  # noqa: PLC0415
+
+    node: Node = await nursery.start(run_node, settings, parent.workers)
+    parent.join(node)
+    return node
 
 
 def share_of(settings: Settings, n: int) -> Settings:
@@ -138,9 +175,13 @@ class Parent:
         self._nursery = nursery
         self._turn = count()
         n = settings.processes
+        names = [str(number) for number in range(n)]
+        if settings.cluster_url is not None:
+            names = [f"{settings.node_name}/{number}" for number in names]
         self.workers = Workers(
-            share_of(settings, n), recording, more, n, self._route_back, settings.max_sessions
+            share_of(settings, n), recording, more, names, self._route_back, settings.max_sessions
         )
+        self._node: Node | None = None
 
     async def run_workers(
         self, task_status: trio.TaskStatus[trio.Event] = trio.TASK_STATUS_IGNORED
@@ -151,6 +192,11 @@ class Parent:
             await nursery.start(self.workers.run)
             task_status.started(ended)
         ended.set()
+
+    def join(self, node: Node) -> None:
+        """This is one of several nodes."""
+        self._node = node
+        self.workers.membership = node.membership
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """Send one connection on."""
@@ -163,7 +209,7 @@ class Parent:
                 with trio.move_on_after(spread_seconds(_HEAD_SECONDS)):
                     head = await read_first_head(stream, self._settings.max_head_bytes)
                 if head is not None:
-                    await self._route(stream.socket.fileno(), head, None)
+                    await self._enter(stream.socket.fileno(), head, None)
         except (OSError, trio.BrokenResourceError) as error:
             logger.debug("A connection broke: %s", error)
         finally:
@@ -176,29 +222,110 @@ class Parent:
     async def _route_on(self, connection: Connection, sock: socket.socket) -> None:
         with sock:
             if connection.peer is not None:
-                child = self.workers.ready.get(connection.node or "")
-                if child is not None:
-                    child.pass_on(connection, sock.dup())
+                await self._connect(connection, connection.peer, sock)
                 return
             try:
                 head = first_head(connection.received, self._settings.max_head_bytes)
             except h11.RemoteProtocolError:
                 head = None
-            await self._route(
+            await self._enter(
                 sock.fileno(), head or FirstHead(connection.received), connection.node
             )
 
-    async def _route(self, descriptor: int, head: FirstHead, wanted: str | None) -> None:
-        """Send a connection to a worker; it is closed by the caller, here."""
-        with trio.move_on_after(_OWNER_SECONDS):
-            node = wanted if wanted in self.workers.ready else await self._place(head)
-            child = self.workers.ready[node]
-            child.pass_on(Connection(head.received), socket.socket(fileno=os.dup(descriptor)))
-            return
-        await refuse(descriptor, "no process can serve this now: try again")
+    async def _connect(self, connection: Connection, peer: str, sock: socket.socket) -> None:
+        """Bring a worker's question to another worker, of this node or another one."""
+        name = connection.node or ""
+        child = self.workers.ready.get(name)
+        if child is not None:
+            child.pass_on(connection, sock.dup())
+        elif self._node is not None and (url := self._node.url_of_process(name)) is not None:
+            request = self._node.relay.sign(connection.received, name, peer, closes=True)
+            async with stream_of(sock.fileno()) as stream:
+                with suppress(Unreachable, trio.BrokenResourceError):
+                    await self._node.relay.pass_on(stream, url, request, _never)
 
-    async def _place(self, head: FirstHead) -> str:
-        """The worker that a request belongs to, once there is one."""
+    async def _enter(self, descriptor: int, head: FirstHead, wanted: str | None) -> None:
+        """Send a connection to where it belongs; it is closed by the caller, here."""
+        if head.relay is None:
+            await self._route(descriptor, head, wanted, None)
+            return
+        target = head.path if not head.query else f"{head.path}?{head.query}"
+        node = self._node
+        relayed = None if node is None else node.verified(head.relay, head.method, target)
+        if node is None or relayed is None:
+            await refuse(descriptor, "the relay header proves nothing", HTTPStatus.FORBIDDEN)
+        elif relayed.purpose == ASK:
+            sees = node.membership.sees_directory
+            status = HTTPStatus.OK if sees else HTTPStatus.SERVICE_UNAVAILABLE
+            await refuse(descriptor, "whether the directory is in reach", status)
+        elif relayed.purpose == CLIENT:
+            await self._route(descriptor, head, wanted, relayed.peer)
+        elif (child := self.workers.ready.get(relayed.purpose)) is not None:
+            connection = Connection(head.received, relayed.purpose, relayed.peer)
+            child.pass_on(connection, socket.socket(fileno=os.dup(descriptor)))
+
+    async def _route(
+        self, descriptor: int, head: FirstHead, wanted: str | None, client: str | None
+    ) -> None:
+        """Send a client's connection to a worker, or pass it on to another node.
+
+        Args:
+            descriptor: of it.
+            head: of its first request.
+            wanted: a worker or node that it is known to belong to.
+            client: of one that another node has passed on, the client's address.
+        """
+        reason, status = "no process can serve this now: try again", HTTPStatus.SERVICE_UNAVAILABLE
+        place: str | Elsewhere | None = None
+        end = trio.current_time() + _OWNER_SECONDS
+        while trio.current_time() < end:
+            place = None
+            with trio.move_on_at(end):
+                place = await self._place(head, wanted)
+            if not isinstance(place, Elsewhere) or client is not None:
+                break
+            try:
+                await self._pass_on(descriptor, head, place.url)
+            except Unreachable as error:
+                reason, status = str(error), HTTPStatus.BAD_GATEWAY
+                if error.was_sent and head.method not in {"GET", "HEAD"}:
+                    break
+                # It is gone, most likely, and has an heir soon.
+                await trio.sleep(_LOOK_SECONDS)
+            else:
+                return
+        child = self.workers.ready.get(place) if isinstance(place, str) else None
+        if child is None:
+            await refuse(descriptor, reason, status)
+            return
+        connection = Connection(head.received, client=client)
+        child.pass_on(connection, socket.socket(fileno=os.dup(descriptor)))
+
+    async def _pass_on(self, descriptor: int, head: FirstHead, url: str) -> None:
+        """Pass a request on to another node, to the end of its answer.
+
+        Raises:
+            Unreachable: nothing of an answer has come.
+        """
+        assert self._node is not None
+        sock = socket.socket(fileno=os.dup(descriptor))
+        with sock:
+            peer = sock.getpeername()[0]
+        closes = b"upgrade:" not in head.received.lower()
+        request = self._node.relay.sign(head.received, CLIENT, peer, closes=closes)
+        is_gone = partial(self._node.membership.is_gone, url)
+        async with stream_of(descriptor) as stream:
+            with suppress(trio.BrokenResourceError):
+                await self._node.relay.pass_on(stream, url, request, is_gone)
+
+    async def _place(self, head: FirstHead, wanted: str | None) -> str | Elsewhere:
+        """Where a request belongs to, once that is known: a worker, or another node."""
+        if wanted in self.workers.ready:
+            return wanted
+        if self._node is not None and wanted is not None:
+            url = self._node.membership.url_of(wanted)
+            if url is not None:
+                return Elsewhere(url)
         code = code_in(head.method, head.path, head.query)
         while True:
             directory, ready = self.workers.directory, self.workers.ready
@@ -207,6 +334,14 @@ class Parent:
                 if owner in ready:
                     return owner
             elif ready:
+                if code is not None and self._node is not None and is_code(code):
+                    found = await self._node.place_of(code)
+                    if isinstance(found, Elsewhere):
+                        return found
+                    if not found:
+                        # It waits for an heir: this node, or one that is soon told of.
+                        await trio.sleep(_LOOK_SECONDS)
+                        continue
                 if makes_session(head.method, head.path):
                     return self._promise()
                 return sorted(ready)[next(self._turn) % len(ready)]
@@ -224,3 +359,8 @@ class Parent:
 
         self._nursery.start_soon(forget)
         return node
+
+
+def _never() -> bool:
+    """Questions of workers have short deadlines of their own."""
+    return False

@@ -19,6 +19,17 @@ class Load:
     promised: int
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another node has what a request is about.
+
+    Attributes:
+        url: where it is reached.
+    """
+
+    url: str
+
+
 def with_most_room(loads: Mapping[str, Load]) -> str:
     """The worker with the fewest sessions, by name of the worker; of several, the first."""
     return min(loads, key=lambda node: loads[node].sessions + loads[node].promised)

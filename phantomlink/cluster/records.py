@@ -12,6 +12,7 @@ from functools import partial
 from phantomlink.cluster.links import Links
 from phantomlink.engine.directory import FORMAT, MAX_FILTERED, PlayheadRecord, SessionRecord
 from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
+from phantomlink.engine.fence import Fence
 from phantomlink.engine.session import Session
 from phantomlink.perturbation import NO_PERTURBATION, parse_perturbation
 from phantomlink.recordings.blind import hidden_trials
@@ -30,6 +31,7 @@ _NOT_IN_RECORD = frozenset(
 class _Kept:
     following: ExitStack = field(default_factory=ExitStack)
     revision: int = 0
+    has_no_digest: bool = True
 
 
 class WorkerOwnership:
@@ -41,14 +43,23 @@ class WorkerOwnership:
         epoch: that it writes records with.
 
     Attributes:
-        node: this worker.
+        fence: until when packets may leave, where there are other nodes.
     """
 
     def __init__(self, links: Links, service: Callable[[], Service], epoch: int) -> None:
-        self.node = NodeIdentity(links.node, epoch)
+        self.fence = None if links.standing is None else Fence()
+        self._epoch = epoch
         self._links = links
         self._service = service
         self._kept: dict[Session, _Kept] = {}
+
+    @property
+    def node(self) -> NodeIdentity:
+        """This worker."""
+        standing = self._links.standing
+        if standing is None:
+            return NodeIdentity(self._links.node, self._epoch)
+        return NodeIdentity(self._links.node, self._epoch, standing.state, standing.clock_offset_ns)
 
     @asynccontextmanager
     async def reserved(self, code: str) -> AsyncIterator[Keep]:
@@ -69,6 +80,12 @@ class WorkerOwnership:
         kept.following.enter_context(session.followed_by(partial(self._follow, session)))
         self._write(session)
 
+    def write_again(self) -> None:
+        """Write all sessions down whose file's digest was not known when that was done last."""
+        for session, kept in self._kept.items():
+            if kept.has_no_digest and session.open_recording.sha256 is not None:
+                self._write(session)
+
     def give_up(self, code: str) -> None:
         """A session that was to be here cannot be."""
         self._links.forget(code)
@@ -85,6 +102,7 @@ class WorkerOwnership:
     def _write(self, session: Session) -> None:
         kept = self._kept[session]
         kept.revision += 1
+        kept.has_no_digest = session.open_recording.sha256 is None
         self._links.write(record_of(session, kept.revision))
 
 

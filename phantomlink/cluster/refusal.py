@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from http import HTTPStatus
 
 import trio
 
@@ -12,12 +13,17 @@ _RETRY_AFTER_SECONDS = 5
 _SECONDS = 1.0
 
 
-def refusal(detail: str) -> bytes:
-    """A whole answer, as the workers give it for what is not available."""
-    problem = {"type": "about:blank", "title": "Not available", "status": 503, "detail": detail}
+def refusal(detail: str, status: HTTPStatus = HTTPStatus.SERVICE_UNAVAILABLE) -> bytes:
+    """A whole answer, of the form in which the workers refuse."""
+    problem = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+    }
     body = json.dumps(problem).encode()
     lines = (
-        "HTTP/1.1 503 Service Unavailable",
+        f"HTTP/1.1 {status.value} {status.phrase}",
         "content-type: application/problem+json",
         f"content-length: {len(body)}",
         f"retry-after: {_RETRY_AFTER_SECONDS}",
@@ -26,19 +32,27 @@ def refusal(detail: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode() + body
 
 
-async def refuse(descriptor: int, detail: str) -> None:
-    """Answer 503 on a connection, and give the client a second to read it.
+async def refuse(
+    descriptor: int, detail: str, status: HTTPStatus = HTTPStatus.SERVICE_UNAVAILABLE
+) -> None:
+    """Answer on a connection, and give the client a second to read it.
 
     Args:
         descriptor: of the connection; it stays open.
         detail: why.
+        status: of the answer.
     """
-    sock = socket.socket(fileno=os.dup(descriptor))
-    sock.setblocking(False)
-    async with trio.SocketStream(trio.socket.from_stdlib_socket(sock)) as stream:
+    async with stream_of(descriptor) as stream:
         with trio.move_on_after(_SECONDS):
-            await stream.send_all(refusal(detail))
+            await stream.send_all(refusal(detail, status))
             await stream.send_eof()
             # Closing with unread bytes would reset the connection, and the answer with it.
             while await stream.receive_some():
                 pass
+
+
+def stream_of(descriptor: int) -> trio.SocketStream:
+    """A connection once more; its descriptor stays open beside it."""
+    sock = socket.socket(fileno=os.dup(descriptor))
+    sock.setblocking(False)
+    return trio.SocketStream(trio.socket.from_stdlib_socket(sock))

@@ -11,6 +11,7 @@ import pickle
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 
 import trio
 
@@ -24,14 +25,18 @@ from phantomlink.cluster.messages import (
     AskIdle,
     Claim,
     Connection,
+    Digests,
     Drain,
     Evict,
     Failed,
+    GiveUp,
     Idle,
     Nodes,
     Ready,
     Reserved,
+    Standing,
     Start,
+    Synced,
     Taken,
     ToWorker,
 )
@@ -66,7 +71,7 @@ class Worker:
         self._start = start
         # Written by the parent's process, which started this one.
         self._settings: Settings = pickle.loads(start.settings)
-        self._links = Links(channel, start.node)
+        self._links = Links(channel, start.node, has_nodes=start.has_nodes)
         self._connections_send, self._connections = trio.open_memory_channel[
             tuple[Connection, socket.socket]
         ](float("inf"))
@@ -79,6 +84,7 @@ class Worker:
         self._app.dispatch = WorkerDispatch(self._app.dispatch, self._links)
         self._server = Server(self._app, self._settings, self)
         self._takeover: Takeover | None = None
+        self._digests: tuple[str, ...] = ()
 
     async def run(self) -> None:
         """Serve until the parent says that it is over."""
@@ -131,7 +137,9 @@ class Worker:
             inner = (
                 None if connection.peer is None else InnerConnection(connection.peer, self._inner)
             )
-            nursery.start_soon(self._server.handle, stream, connection.received, inner)
+            nursery.start_soon(
+                self._server.handle, stream, connection.received, inner, connection.client
+            )
 
     async def _listen_to_parent(self) -> None:
         while (came := await self._channel.receive()) is not None:
@@ -142,8 +150,12 @@ class Worker:
                     if message.peer is None:
                         self._channel.send_nowait(Taken())
                     self._connections_send.send_nowait((message, sock))
-                case Reserved():
+                case Reserved() | Synced():
                     self._links.answered(message)
+                case Standing():
+                    self._stand(message)
+                case GiveUp(codes=codes, moved_to=moved_to):
+                    self._give_up(codes, moved_to)
                 case Nodes(names=names):
                     self._links.others = tuple(each for each in names if each != self._links.node)
                 case Claim(records=records):
@@ -157,6 +169,16 @@ class Worker:
                     self._is_drained.set()
         # The parent is gone, and the port with it.
         os._exit(0)
+
+    def _stand(self, standing: Standing) -> None:
+        self._links.standing = standing
+        if self._ownership.fence is not None:
+            self._ownership.fence.move(standing.plays_until_ns)
+
+    def _give_up(self, codes: Sequence[str], moved_to: str | None) -> None:
+        registry = self._app.get_service().registry
+        for code in codes:
+            registry.give_up(code, None if moved_to is None else f"{moved_to}/stream/{code}")
 
     def _say_idle(self, call: int) -> None:
         session = self._app.get_service().registry.oldest_idle()
@@ -173,7 +195,17 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             self._channel.send_nowait(Alive())
+            if self._start.has_nodes and self._takeover is not None:
+                self._say_digests()
             await trio.sleep(ALIVE_SECONDS)
+
+    def _say_digests(self) -> None:
+        """Once the digest of a file is known, sessions that play it can be taken over."""
+        digests = tuple(sorted(self._service().datasets.digests()))
+        if digests != self._digests:
+            self._digests = digests
+            self._channel.send_nowait(Digests(digests))
+            self._ownership.write_again()
 
 
 async def _run(sock: socket.socket) -> None:

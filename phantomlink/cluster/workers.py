@@ -11,6 +11,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -18,23 +19,31 @@ from phantomlink.cluster.child import Child
 from phantomlink.cluster.messages import (
     Claim,
     Connection,
+    Digests,
     Drain,
     Failed,
     Forget,
+    GiveUp,
     Idle,
     Nodes,
     Ready,
     Reserve,
     Reserved,
+    Standing,
+    Sync,
+    Synced,
     Taken,
     ToParent,
     Write,
 )
 from phantomlink.cluster.placing import Load, shares
 from phantomlink.cluster.room import RoomMaker
-from phantomlink.engine.directory import MemoryDirectory
+from phantomlink.engine.directory import MemoryDirectory, SessionRecord
 from phantomlink.errors import PhantomLinkError, SettingsError
 from phantomlink.settings import Settings
+
+if TYPE_CHECKING:
+    from phantomlink.cluster.membership import Membership
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +60,14 @@ class Workers:
         settings: of each.
         recording: path or dataset name; None for the one that the settings name.
         more: paths or names of further datasets.
-        n: how many.
+        names: of each; as many as there are to be.
         route: sends a connection on that a worker has given back.
         max_sessions: of all of them.
 
     Attributes:
         directory: who owns which session.
+        names: as given.
+        membership: this node's among others, once there is one.
     """
 
     def __init__(
@@ -64,20 +75,24 @@ class Workers:
         settings: Settings,
         recording: str | None,
         more: Sequence[str],
-        n: int,
+        names: Sequence[str],
         route: Callable[[Connection, socket.socket], None],
         max_sessions: int,
     ) -> None:
         self._settings = settings
         self._recording = recording
         self._more = tuple(more)
-        self._names = tuple(str(number) for number in range(n))
+        self.names = tuple(names)
         self._route = route
         self.directory = MemoryDirectory()
         self._room = RoomMaker(self.directory, max_sessions)
         self._ready: dict[str, Child] = {}
         self._changed = trio.Event()
         self._starts: deque[float] = deque()
+        self.membership: Membership | None = None
+        self._standing: Standing | None = None
+        self._remote: tuple[str, ...] = ()
+        self._digests: dict[str, tuple[str, ...]] = {}
         self._is_draining = False
         self._has_started = False
 
@@ -104,7 +119,7 @@ class Workers:
             PhantomLinkError: one cannot start, or too many have ended.
         """
         async with trio.open_nursery() as nursery:
-            for node in self._names:
+            for node in self.names:
                 # One by one: the first one makes the index of the recording for all.
                 await nursery.start(self._keep, node)
             self._has_started = True
@@ -122,8 +137,14 @@ class Workers:
         """Run one worker after another under this name."""
         while True:
             child = Child(node, self.directory.join(node))
-            says_what = not self._has_started and node == self._names[0]
-            child.start(self._settings, self._recording, self._more, says_what=says_what)
+            says_what = not self._has_started and node == self.names[0]
+            child.start(
+                self._settings,
+                self._recording,
+                self._more,
+                says_what=says_what,
+                has_nodes=self._settings.cluster_url is not None,
+            )
             try:
                 await self._listen_to(child, task_status)
             finally:
@@ -167,22 +188,85 @@ class Workers:
             case Reserve():
                 nursery.start_soon(self._reserve, child, message)
             case Write(record=record):
-                self.directory.write(child.node, child.epoch, record)
+                if self.directory.write(child.node, child.epoch, record):
+                    self._note(record)
             case Forget(code=code):
-                self.directory.forget(code, child.node)
+                if self.directory.find(code) == child.node:
+                    self.directory.forget(code, child.node)
+                    self._forget(code)
                 self._room.look()
+            case Digests(sha256=sha256):
+                self._digests[child.node] = sha256
+            case Sync(call=call):
+                nursery.start_soon(self._sync, child, call)
             case Idle():
                 self._room.answered(message)
             case Failed(text=text):
                 child.failure = text
 
     async def _reserve(self, child: Child, asked: Reserve) -> None:
-        reason = ""
-        if not self.directory.has(asked.code):
-            reason = await self._room.make(self._ready.values())
+        answer = await self._reserved(child, asked)
         child.n_promised = max(child.n_promised - 1, 0)
-        node = None if reason else self.directory.create(asked.code, child.node)
-        child.channel.send_nowait(Reserved(asked.call, node, reason))
+        child.channel.send_nowait(answer)
+
+    async def _reserved(self, child: Child, asked: Reserve) -> Reserved:
+        call, code = asked.call, asked.code
+        if not self.directory.has(code):
+            if reason := await self._room.make(self._ready.values()):
+                return Reserved(call, None, reason)
+            if self.membership is not None:
+                try:
+                    owner = await self.membership.reserve(code)
+                except PhantomLinkError as error:
+                    return Reserved(call, None, away=str(error))
+                if owner.node != self.membership.node.name:
+                    return Reserved(call, owner.node)
+        return Reserved(call, self.directory.create(code, child.node))
+
+    async def _sync(self, child: Child, call: int) -> None:
+        is_written = self.membership is None or await self.membership.written()
+        child.channel.send_nowait(Synced(call, is_written))
+
+    def _note(self, record: SessionRecord) -> None:
+        if self.membership is not None:
+            self.membership.note(record)
+
+    def _forget(self, code: str) -> None:
+        if self.membership is not None and not self._is_draining:
+            self.membership.forget(code)
+
+    @property
+    def digests(self) -> set[str]:
+        """SHA-256 of the datasets that all who can serve have open."""
+        known = [set(self._digests.get(node, ())) for node in self._ready]
+        return set.intersection(*known) if known else set()
+
+    def inherit(self, records: Sequence[SessionRecord]) -> None:
+        """Let sessions of another node go on here."""
+        for record in records:
+            self.directory.adopt(record)
+        self._find_heirs()
+
+    def give_up(self, codes: Sequence[str], moved_to: str | None) -> None:
+        """End sessions here that another node has; see `GiveUp`."""
+        of_child: dict[str, list[str]] = {}
+        for code in codes:
+            node = self.directory.drop(code)
+            if node is not None:
+                of_child.setdefault(node, []).append(code)
+        for node, its in of_child.items():
+            if node in self._ready:
+                self._ready[node].channel.send_nowait(GiveUp(tuple(its), moved_to))
+        self._room.look()
+
+    def stand(self, standing: Standing, remote: tuple[str, ...]) -> None:
+        """Tell all how this node stands, and which processes other nodes have."""
+        self._standing = standing
+        for child in self._ready.values():
+            child.channel.send_nowait(standing)
+        if remote != self._remote:
+            self._remote = remote
+            self._tell_all()
 
     async def _kill_when_silent(self, child: Child) -> None:
         await child.kill_when_silent()
@@ -191,6 +275,8 @@ class Workers:
     def _came(self, child: Child) -> None:
         child.is_ready = True
         self._ready[child.node] = child
+        if self._standing is not None:
+            child.channel.send_nowait(self._standing)
         if self._is_draining:
             child.channel.send_nowait(Drain())
         self._tell_all()
@@ -198,7 +284,9 @@ class Workers:
 
     def _gone(self, child: Child) -> None:
         self._ready.pop(child.node, None)
-        self.directory.leave(child.node)
+        for code in self.directory.leave(child.node):
+            self._forget(code)
+        self._digests.pop(child.node, None)
         for connection, sock in child.take_back():
             self._route(connection, sock)
         self._tell_all()
@@ -206,7 +294,7 @@ class Workers:
             self._find_heirs()
 
     def _tell_all(self) -> None:
-        names = tuple(self._ready)
+        names = (*self._ready, *self._remote)
         for child in self._ready.values():
             child.channel.send_nowait(Nodes(names))
         self._changed.set()

@@ -104,15 +104,18 @@ class MemoryDirectory:
         self._epochs[node] = self._latest_epoch
         return self._latest_epoch
 
-    def leave(self, node: str) -> None:
-        """A node is gone. Nobody owns its sessions; what it had only reserved is free."""
+    def leave(self, node: str) -> list[str]:
+        """A node is gone. Nobody owns its sessions; what it had only reserved is free: answered."""
         self._epochs.pop(node, None)
+        freed = []
         for code, entry in list(self._entries.items()):
             if entry.node == node:
                 if entry.record is None:
                     del self._entries[code]
+                    freed.append(code)
                 else:
                     entry.node = None
+        return freed
 
     def nodes(self) -> tuple[str, ...]:
         """Those that are there."""
@@ -170,6 +173,19 @@ class MemoryDirectory:
                 entry.node, entry.epoch = node, self._epochs[node]
                 claimed.append(entry.record)
         return claimed
+
+    def records(self) -> list[SessionRecord]:
+        """Of all sessions, owned or not."""
+        return [entry.record for entry in self._entries.values() if entry.record is not None]
+
+    def adopt(self, record: SessionRecord) -> None:
+        """A session has come that nobody owns here yet."""
+        self._entries[record.code] = _Entry(None, 0, record)
+
+    def drop(self, code: str) -> str | None:
+        """A session is no longer one of these; answers who owned it."""
+        entry = self._entries.pop(code, None)
+        return None if entry is None else entry.node
 
     @property
     def n_unowned(self) -> int:

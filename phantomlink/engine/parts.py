@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.fanout import Encoders
+from phantomlink.engine.fence import Fence
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.prefetch import BlockReader
 from phantomlink.recordings.bins import Bins
@@ -31,6 +32,7 @@ class EngineResources:
         loop: whether to start again after the last bin.
         has_records: whether other processes compute positions from the sessions' records: then a
             stall skips packets, where the deadlines would move otherwise.
+        fence: until when packets may leave; None: always.
     """
 
     clock: Clock
@@ -38,6 +40,7 @@ class EngineResources:
     collector: IdleGarbageCollector
     loop: bool
     has_records: bool = False
+    fence: Fence | None = None
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -54,6 +57,7 @@ class PlaybackParts:
         phases: who ticks when, in the whole server.
         collector: of garbage, offered the time after each tick.
         has_records: whether a stall skips packets, see `EngineResources`.
+        fence: until when packets may leave; None: always.
     """
 
     open_recording: OpenRecording
@@ -65,6 +69,7 @@ class PlaybackParts:
     phases: PhaseAllocator
     collector: IdleGarbageCollector
     has_records: bool = False
+    fence: Fence | None = None
 
     @property
     def bins(self) -> Bins:
@@ -97,6 +102,7 @@ def make_parts(
         phases=resources.phases,
         collector=resources.collector,
         has_records=resources.has_records,
+        fence=resources.fence,
     )
 
 

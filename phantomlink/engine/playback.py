@@ -26,6 +26,7 @@ from phantomlink.engine.anchors import Anchor
 from phantomlink.engine.builder import PacketBuilder
 from phantomlink.engine.fanout import Observer, Release, Sink
 from phantomlink.engine.faults import NO_FAULT, Delays, Line
+from phantomlink.engine.fence import Fence
 from phantomlink.engine.parts import PlaybackParts
 from phantomlink.engine.perturbed import AppliedPerturbation
 from phantomlink.engine.playback_state import PlaybackState
@@ -33,6 +34,7 @@ from phantomlink.engine.prefetch import BLOCKS_BUFFERED, prefetch
 from phantomlink.engine.selection import Playhead, Selection
 from phantomlink.engine.timing import EventKind, TimingEvent
 from phantomlink.recordings.bins import Block
+from phantomlink.scheduling.ticker import Tick
 from phantomlink.scheduling.timeline import Timeline
 
 # The CPU is yielded up to so many ticks a second of all playheads: with more, even what clients
@@ -259,9 +261,14 @@ class Playback(PlaybackState):
             until=self._until,
         )
         ticks = _Ticks(builder, float(self._rate_hz / self._parts.grid.rate_hz))
-        tick = partial(self._tick, ticks)
+        fence = self._parts.fence
+        tick: Tick = partial(self._tick, ticks)
+        if fence is not None:
+            tick = partial(_tick_within, fence, tick)
         while True:
             await builder.fill()
+            while fence is not None and clock.now_ns() > fence.until_ns:
+                await fence.moved()
             if not builder.built:
                 return True
             collector.offer()
@@ -398,3 +405,8 @@ class Playback(PlaybackState):
         for sink in dict.fromkeys(failed):
             self.discard(sink)
             sink.end(CLOSE_INTERNAL_ERROR, "internal error")
+
+
+def _tick_within(fence: Fence, tick: Tick, now_ns: int) -> int | None:
+    """A tick where others may have taken over what is played."""
+    return tick(now_ns) if now_ns <= fence.until_ns else None

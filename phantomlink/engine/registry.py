@@ -16,8 +16,11 @@ import trio
 from phantomlink.close_codes import (
     CLOSE_GOING_AWAY,
     CLOSE_INTERNAL_ERROR,
+    CLOSE_MOVED,
+    CLOSE_NOT_HERE,
     CLOSE_SESSION_GONE,
     CLOSE_TRY_AGAIN_LATER,
+    MAX_CLOSE_REASON_BYTES,
 )
 from phantomlink.engine.ledger import Ledger
 from phantomlink.engine.output import Output
@@ -159,6 +162,22 @@ class Registry:
             SessionNotFoundError: there is none.
         """
         self._end(self.get(code), CLOSE_SESSION_GONE, "session deleted")
+
+    def give_up(self, code: str, moved_to: str | None) -> None:
+        """End a session here that another node plays, or will; no matter whether it is here.
+
+        Args:
+            code: of it.
+            moved_to: URL of its stream there; None where that is not known.
+        """
+        session = self.find(code)
+        if session is None:
+            return
+        if moved_to is None:
+            self._end(session, CLOSE_NOT_HERE, "this node may no longer serve the session")
+        else:
+            fits = len(moved_to.encode()) <= MAX_CLOSE_REASON_BYTES
+            self._end(session, CLOSE_MOVED, moved_to if fits else "")
 
     def cleanup(self) -> int:
         """End the expired sessions; answers how many."""

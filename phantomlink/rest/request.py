@@ -129,6 +129,11 @@ class Request:
         server = head.server or (settings.host, settings.port)
         return client_base_url(head, head.scheme, server, trust_proxy=settings.trust_proxy)
 
+    @property
+    def stream_base_url(self) -> str:
+        """What URLs of streams begin with: this node where there are others, else as called."""
+        return stream_base_url(self.service.settings.node_url) or self.base_url
+
     def session(self, code: str) -> Session:
         """The session of this code.
 
@@ -137,6 +142,11 @@ class Request:
             InvalidParameterError: it is no code.
         """
         return self.service.registry.get(code)
+
+
+def stream_base_url(node_url: str | None) -> str | None:
+    """What URLs of a node's streams begin with; None where it is the only one."""
+    return None if node_url is None else node_url.replace("http", "ws", 1)
 
 
 def client_base_url(

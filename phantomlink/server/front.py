@@ -25,7 +25,7 @@ from phantomlink.outputs.websocket.client import serve_websocket_client
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
 from phantomlink.rest.metadata_message import MetadataMessages
-from phantomlink.rest.request import RequestHead
+from phantomlink.rest.request import RequestHead, stream_base_url
 from phantomlink.rest.response import error_response
 from phantomlink.scheduling.spreading import spread_seconds
 from phantomlink.server.exchange import Exchange
@@ -117,6 +117,7 @@ class Server:
         stream: trio.SocketStream,
         received: bytes = b"",
         inner: InnerConnection | None = None,
+        client: str | None = None,
     ) -> None:
         """Serve one connection; nothing that happens in it leaves this function.
 
@@ -124,10 +125,11 @@ class Server:
             stream: the connection.
             received: what another process has read from it, which has sent it here.
             inner: of a connection of another process, whom it is for.
+            client: of a connection that another node passes on, the client's address.
         """
         pending = self._app.get_access_policy().pending_connections
         try:
-            peer: str = inner.peer if inner else stream.socket.getpeername()[0]
+            peer: str = inner.peer if inner else client or stream.socket.getpeername()[0]
             with pending.counted(peer) as settle:
                 if settle is not None:
                     await self._serve(stream, received, peer, settle, inner)
@@ -247,7 +249,11 @@ class Server:
                 exchange.n_head,
                 session,
                 admission,
-                MetadataMessages(service, head.base_url(trust_proxy=policy.trusts_proxy)),
+                MetadataMessages(
+                    service,
+                    stream_base_url(self._settings.node_url)
+                    or head.base_url(trust_proxy=policy.trusts_proxy),
+                ),
                 self._limits,
             )
 

@@ -170,6 +170,12 @@ class Datasets:
         held = self._held.get(name)
         return None if held is None else held.opened
 
+    def digests(self) -> set[str]:
+        """SHA-256 of the files that are open, where it is known."""
+        opened = [self._default, *(held.opened for held in self._held.values())]
+        known = (None if each is None else each.sha256 for each in opened)
+        return {sha256 for sha256 in known if sha256 is not None}
+
     def state_of(self, dataset: Dataset) -> tuple[str, str | None]:
         """State of a dataset, as a card has it, and the reason."""
         if dataset.path is None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+from phantomlink.engine.fence import Fence
 from phantomlink.engine.session import Session
 
+NodeState = Literal["up", "static", "gone"]
+"""`static`: the directory is away for all; `gone`: for this node alone, others take over."""
 Keep = Callable[[Session], None]
 """Says that the session has been made, or was found."""
 
@@ -20,20 +23,28 @@ class NodeIdentity:
     Attributes:
         name: of the process.
         epoch: that it writes records of its sessions with; 0 where there are none.
+        state: how it and the directory of the nodes stand.
+        clock_offset_ns: time of all nodes less that of its machine.
     """
 
     name: str
     epoch: int
+    state: NodeState = "up"
+    clock_offset_ns: int = 0
 
 
 class Ownership(Protocol):
-    """Asked before a session is made.
+    """Asked before a session is made."""
 
-    Attributes:
-        node: this process.
-    """
+    @property
+    def fence(self) -> Fence | None:
+        """Until when packets may leave; None: always."""
+        ...
 
-    node: NodeIdentity
+    @property
+    def node(self) -> NodeIdentity:
+        """This process."""
+        ...
 
     def reserved(self, code: str) -> AbstractAsyncContextManager[Keep]:
         """Have a code for this process in here, and for good once a session of it is kept.
@@ -49,7 +60,12 @@ class Ownership(Protocol):
 class SoleOwnership:
     """That of a server of one process."""
 
-    node = NodeIdentity("0", 0)
+    fence = None
+
+    @property
+    def node(self) -> NodeIdentity:
+        """The only one."""
+        return NodeIdentity("0", 0)
 
     @asynccontextmanager
     async def reserved(self, code: str) -> AsyncIterator[Keep]:

@@ -39,7 +39,7 @@ from phantomlink.service.captures import captures_folder, make_captures
 from phantomlink.service.datasets import Datasets
 from phantomlink.service.fetches import Fetches
 from phantomlink.service.output_kinds import output_kinds
-from phantomlink.service.ownership import Ownership, SoleOwnership
+from phantomlink.service.ownership import NodeIdentity, Ownership, SoleOwnership
 from phantomlink.service.sessions import Sessions
 from phantomlink.settings import Settings
 from phantomlink.state.file import RecordingIdentity
@@ -74,6 +74,7 @@ class Service:
         ownership: Ownership | None = None,
     ) -> None:
         self.settings = settings
+        self._ownership: Ownership = ownership or SoleOwnership()
         self.policy = AccessPolicy(settings)
         self._wanted = recording
         self._more = tuple(more)
@@ -91,6 +92,7 @@ class Service:
                 self.collector,
                 settings.loop,
                 has_records=ownership is not None,
+                fence=self._ownership.fence,
             )
         )
         self.tuning: tuple[Tuning, ...] = ()
@@ -107,10 +109,8 @@ class Service:
             ModelStore(settings.models_dir or default_models_dir()), self._models_in_use
         )
         self.captures = make_captures(settings, self._look_for_datasets)
-        ownership = ownership or SoleOwnership()
-        self.node = ownership.node
         self.sessions = Sessions(
-            self.registry, self.outputs, self.rate_hz, self._parts_of, ownership
+            self.registry, self.outputs, self.rate_hz, self._parts_of, self._ownership
         )
         self.datasets = Datasets(
             self._find_datasets,
@@ -153,6 +153,11 @@ class Service:
             UnavailableError: it is not open.
         """
         return self._session_parts().bins
+
+    @property
+    def node(self) -> NodeIdentity:
+        """Which of the processes that serve sessions together this one is."""
+        return self._ownership.node
 
     @property
     def rate_hz(self) -> Fraction:

@@ -17,6 +17,8 @@ from phantomlink.settings.forms import (
     CPUS,
     DATASET,
     HOSTS,
+    NODE_NAME,
+    NODE_URL,
     OFFSET,
     ORIGINS,
     PROCESSES,
@@ -85,6 +87,34 @@ class Settings:
         1,
         PROCESSES,
         "processes of `phantomlink serve` that play sessions; one is enough for some 300",
+    )
+    cluster_url: str | None = _setting(
+        None,
+        REDIS,
+        "Valkey or Redis server where several nodes agree on who plays which session",
+        is_secret=True,
+    )
+    cluster_secret: str | None = _setting(
+        None, TOKEN, "by which the nodes know each other", is_secret=True
+    )
+    cluster_prefix: str = _setting(
+        "phantomlink", text("a word"), "beginning of all keys of the nodes in that server"
+    )
+    cluster_lease_seconds: float = _setting(
+        1.0,
+        number(0.5, 10),
+        "after which the sessions of a node that says nothing go to others",
+    )
+    cluster_grace_seconds: float = _setting(
+        10.0,
+        number(0, 600),
+        "that a node plays on which alone cannot reach that server",
+    )
+    node_name: str | None = _setting(
+        None, NODE_NAME, "of this node among the others; its host and port if not given"
+    )
+    node_url: str | None = _setting(
+        None, NODE_URL, "where the other nodes and clients reach this one"
     )
     max_sessions: int = _setting(10, whole(1, 10_000), "sessions at once", alias="max_connections")
     session_ttl_seconds: float = _setting(

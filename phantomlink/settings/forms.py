@@ -20,6 +20,7 @@ _SAMPLES = re.compile(r"samples@([0-9.eE+]+)\Z")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 # What may stand in a header and in a sub-protocol alike.
+_NODE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
 _TOKEN = re.compile(r"[A-Za-z0-9._~+-]{16,256}\Z", re.ASCII)
 
 
@@ -35,6 +36,23 @@ def _redis(raw: str) -> str:
     url = raw.strip()
     if urlsplit(url).scheme not in {"redis", "rediss"} or not urlsplit(url).hostname:
         raise ValueError(url)
+    return url
+
+
+def _node_name(raw: str) -> str:
+    name = raw.strip()
+    if not _NODE_NAME.match(name):
+        raise ValueError(raw)
+    return name
+
+
+def _node_url(raw: str) -> str:
+    url = raw.strip().rstrip("/")
+    parts = urlsplit(url)
+    is_plain = not (parts.path or parts.query or parts.fragment or parts.username)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not is_plain:
+        raise ValueError(raw)
+    _ = parts.port  # raises where it is no number
     return url
 
 
@@ -188,6 +206,8 @@ def _spike_time_unit(raw: str) -> str:
 
 
 REDIS = Form(_redis, "a URL like redis://127.0.0.1:6379, or rediss:// for TLS")
+NODE_NAME = Form(_node_name, "1 to 64 letters, digits, '-', '.' or '_'")
+NODE_URL = Form(_node_url, "a URL like http://10.0.0.5:8000, without a path")
 BOOLEAN = Form(_boolean, "true or false")
 SPIKE_TIME_UNIT = Form(_spike_time_unit, "s, ms, us, or samples@RATE (samples@30000)")
 OFFSET = number(-1e12, 1e12, "a number of seconds")

@@ -17,7 +17,7 @@ class Node(Record, frozen=True):
 
     name: Annotated[str, about("of the process", "0")]
     url: Annotated[str | None, about("where it is reached by itself; null: at the server's")]
-    state: Literal["up", "draining"]
+    state: Literal["up", "static", "draining", "gone"]
     epoch: Annotated[int, about("of the records that it writes; 0: it writes none", 1)]
     sessions: Annotated[int, about("that it plays", 12)]
     clients: Annotated[int, about("listeners of them", 12)]
@@ -45,15 +45,15 @@ async def nodes(request: Request) -> Nodes:
         [
             Node(
                 node.name,
-                None,
-                "up" if service.not_ready_reason is None else "draining",
+                service.settings.node_url,
+                node.state if service.not_ready_reason is None else "draining",
                 node.epoch,
                 len(sessions),
                 sum(session.n_listening for session in sessions),
                 max(service.settings.max_sessions - len(sessions), 0),
                 sorted(each.name for each in catalogue.values() if each.path is not None),
                 __version__,
-                0.0,
+                node.clock_offset_ns / 1e6,
             )
         ]
     )

@@ -249,7 +249,7 @@ async def create(request: Request, given: CreateSession) -> SessionCreated:
         test_trials=None if given.blind is None else given.blind.test_trials,
         dataset=given.dataset,
     )
-    return session_created(session, created=created, base_url=request.base_url)
+    return session_created(session, created=created, base_url=request.stream_base_url)
 
 
 @route("GET", "/api/sessions", TAG)

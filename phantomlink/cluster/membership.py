@@ -1,0 +1,303 @@
+"""A node's part in the shared directory: its lease, its records, and what it takes over.
+
+One task renews the lease and acts as `Lease` decides; another one writes the records that have
+changed, all that have gathered in one step. While the directory is away they wait: the newest one
+of each session.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Protocol
+
+import trio
+
+from phantomlink.cluster.common_time import CommonTime, TimeSample
+from phantomlink.cluster.lease import Lease, LeaseTimes, Standing
+from phantomlink.cluster.shared_directory import (
+    DirectoryAwayError,
+    LeaseRefusedError,
+    NodeNameTakenError,
+    NodeRecord,
+    Ownership,
+    SharedDirectory,
+    shifted,
+)
+from phantomlink.engine.directory import SessionRecord
+from phantomlink.errors import SettingsError
+
+logger = logging.getLogger(__name__)
+
+_NS = 1_000_000_000
+_JOIN_LEASES = 3
+_WRITTEN_SECONDS = 1.0
+
+
+class NodeSessions(Protocol):
+    """What a node has, whichever of its processes plays it. Anchors are on the machine's clock."""
+
+    def records(self) -> list[SessionRecord]:
+        """Of all its sessions."""
+        ...
+
+    def room(self) -> int:
+        """For how many more there is room."""
+        ...
+
+    def digests(self) -> Collection[str]:
+        """SHA-256 of the datasets that it can play at once."""
+        ...
+
+    def inherit(self, records: Sequence[SessionRecord]) -> None:
+        """Go on with sessions that are its own now."""
+        ...
+
+    def give_up(self, codes: Sequence[str], moved_to: str | None = None) -> None:
+        """End sessions here that others have."""
+        ...
+
+    def standing_changed(self) -> None:
+        """The lease goes on, or does not any more; or other nodes have come or gone."""
+        ...
+
+
+AskPeers = Callable[[Sequence[NodeRecord]], Awaitable[list[bool]]]
+"""Whether each peer that answers reaches the directory."""
+
+
+class Membership:
+    """Of one node.
+
+    Args:
+        node: what it tells of itself.
+        directory: that it shares.
+        times: of its lease.
+        ask_peers: asks the others.
+        now_ns: the machine's monotonic clock.
+
+    Attributes:
+        node: as given.
+        lease: of it.
+        common: time of all nodes.
+        epoch: that it writes with; 0 before it has joined.
+        peers: the other nodes, as last known.
+    """
+
+    def __init__(
+        self,
+        node: NodeRecord,
+        directory: SharedDirectory,
+        times: LeaseTimes,
+        ask_peers: AskPeers,
+        now_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.node = node
+        self.lease = Lease(times)
+        self.common = CommonTime()
+        self.epoch = 0
+        self.peers: tuple[NodeRecord, ...] = ()
+        self._directory = directory
+        self._times = times
+        self._ask_peers = ask_peers
+        self._now_ns = now_ns
+        self._sessions: NodeSessions | None = None
+        self._waiting: dict[str, SessionRecord | None] = {}
+        self._came = trio.Event()
+        self._all_written = trio.Event()
+        self._all_written.set()
+        self._has_left = False
+        self._has_ended = trio.Event()
+
+    async def join(self) -> None:
+        """Be one of the nodes.
+
+        Raises:
+            SettingsError: the directory cannot be reached, or another node has this name.
+        """
+        tries = _JOIN_LEASES * self._times.ttl_ns // self._times.renew_ns
+        for n in range(tries + 1):
+            try:
+                self.epoch = await self._directory.join(self.node, self.epoch)
+                break
+            except NodeNameTakenError as error:
+                # One that was killed leaves its lease behind for a while.
+                if n == tries:
+                    raise SettingsError(f"node_name: {error}; give each its own name") from None
+            except DirectoryAwayError as error:
+                raise SettingsError(f"cluster_url: {error}") from None
+            await trio.sleep(self._times.renew_ns / _NS)
+
+    async def run(self, sessions: NodeSessions) -> None:
+        """Renew and write until cancelled; it has joined."""
+        self._sessions = sessions
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write_always)
+            while not self._has_left:
+                sent_ns = self._now_ns()
+                await self._renew(sessions, sent_ns)
+                await self._settle(sessions)
+                sessions.standing_changed()
+                passed_ns = self._now_ns() - sent_ns
+                await trio.sleep(max(self._times.renew_ns - passed_ns, 0) / _NS)
+            self._has_ended.set()
+            nursery.cancel_scope.cancel()
+
+    async def leave(self) -> None:
+        """Let others have what this node plays."""
+        await self.written()
+        self._has_left = True
+        # A renewal behind it would be a lease that nobody gives up.
+        with trio.move_on_after(self._times.ttl_ns / _NS):
+            await self._has_ended.wait()
+        try:
+            await self._directory.leave(self.node.name, self.epoch)
+        except DirectoryAwayError as error:
+            logger.warning("The other nodes are not told that this one goes: %s", error)
+
+    @property
+    def may_change(self) -> bool:
+        """Whether sessions may be made and steered now."""
+        return not self._has_left and self.lease.may_change(self._now_ns())
+
+    @property
+    def sees_directory(self) -> bool:
+        """What this node answers to peers that ask."""
+        return self.may_change
+
+    def url_of(self, name: str) -> str | None:
+        """Where a peer is reached."""
+        return next((peer.url for peer in self.peers if peer.name == name), None)
+
+    def is_gone(self, url: str) -> bool:
+        """Whether no peer with a lease is reached there."""
+        return all(peer.url != url for peer in self.peers)
+
+    def note(self, record: SessionRecord) -> None:
+        """A session of this node is like this now."""
+        self._wait_for(record.code, record)
+
+    def forget(self, code: str) -> None:
+        """A session of this node has ended, or its reservation is given up."""
+        self._wait_for(code, None)
+
+    async def reserve(self, code: str) -> Ownership:
+        """Have a code for this node; answers who has it.
+
+        Raises:
+            DirectoryAwayError: nobody knows.
+        """
+        if not self.may_change:
+            raise DirectoryAwayError("the directory of the nodes cannot be reached: try again")
+        if code in self._waiting:
+            # A session that has just ended.
+            await self.written()
+        return await self._directory.create(code, self.node.name, self.epoch)
+
+    async def find(self, code: str) -> Ownership | None:
+        """Who has a session.
+
+        Raises:
+            DirectoryAwayError: nobody knows.
+        """
+        return await self._directory.find(code)
+
+    async def written(self) -> bool:
+        """Wait until what has been noted is in the directory; whether it is."""
+        with trio.move_on_after(_WRITTEN_SECONDS):
+            await self._all_written.wait()
+        return not self._waiting
+
+    def _wait_for(self, code: str, record: SessionRecord | None) -> None:
+        if not self._has_left:
+            self._waiting[code] = record
+            if self._all_written.is_set():
+                self._all_written = trio.Event()
+            self._came.set()
+
+    async def _renew(self, sessions: NodeSessions, sent_ns: int) -> None:
+        try:
+            renewal = await self._directory.renew(self.node, self.epoch)
+            self.common.answered(TimeSample(sent_ns, renewal.common_ns, self._now_ns()))
+            self.peers = tuple(each for each in renewal.nodes if each.name != self.node.name)
+            if renewal.had_lapsed:
+                await self._look_again(sessions)
+            self._renewed(sent_ns)
+            if self.lease.may_claim(self._now_ns()):
+                await self._claim(sessions)
+        except DirectoryAwayError as error:
+            if self.lease.may_change(self._now_ns()):
+                logger.warning("%s", error)
+            self.lease.missed()
+        except LeaseRefusedError as error:
+            logger.warning("%s: what this node plays is given up", error)
+            self.lease.refused()
+            sessions.give_up([record.code for record in sessions.records()])
+            await self.join()
+
+    def _renewed(self, sent_ns: int) -> None:
+        if self.lease.standing in {Standing.STATIC, Standing.CUT_OFF}:
+            logger.warning("The directory is back")
+        self.lease.renewed(sent_ns, self._now_ns())
+
+    async def _look_again(self, sessions: NodeSessions) -> None:
+        """Write all records anew where others may have claimed sessions, and give those up."""
+        records = sessions.records()
+        refused = await self._write(records)
+        logger.warning(
+            "The lease of this node had ended: of %d sessions, others have taken %d",
+            *(len(records), len(refused)),
+        )
+        sessions.give_up(refused)
+
+    async def _settle(self, sessions: NodeSessions) -> None:
+        """Where the directory is away, find out for whom."""
+        if self.lease.asks_peers(self._now_ns()):
+            with trio.move_on_after(self._times.renew_ns / _NS) as scope:
+                answers = await self._ask_peers(self.peers)
+            if scope.cancelled_caught:
+                answers = []
+            n_peers = len(self.peers)
+            self.lease.heard(self._now_ns(), n_peers=n_peers, see_directory=answers)
+            logger.warning("The directory is away; this node is %s", self.lease.standing.value)
+        if self.lease.is_over(self._now_ns()):
+            sessions.give_up([record.code for record in sessions.records()])
+
+    async def _claim(self, sessions: NodeSessions) -> None:
+        room = sessions.room()
+        if room > 0:
+            claimed = await self._directory.claim(
+                self.node.name, self.epoch, room, sessions.digests()
+            )
+            if claimed:
+                by_ns = -self.common.offset_ns
+                sessions.inherit([shifted(record, by_ns) for record in claimed])
+
+    async def _write(self, records: Sequence[SessionRecord]) -> list[str]:
+        if not records:
+            return []
+        shared = [shifted(record, self.common.offset_ns) for record in records]
+        return await self._directory.write(self.node.name, self.epoch, shared)
+
+    async def _write_always(self) -> None:
+        assert self._sessions is not None
+        while True:
+            await self._came.wait()
+            taken = dict(self._waiting)
+            records = [record for record in taken.values() if record is not None]
+            try:
+                refused = await self._write(records)
+                if ended := [code for code, record in taken.items() if record is None]:
+                    await self._directory.forget(self.node.name, ended)
+            except DirectoryAwayError:
+                await trio.sleep(self._times.renew_ns / _NS)
+                continue
+            if refused:
+                self._sessions.give_up(refused)
+            for code, record in taken.items():
+                if self._waiting.get(code) is record:
+                    self._waiting.pop(code, None)
+            if not self._waiting:
+                self._came = trio.Event()
+                self._all_written.set()

