@@ -33,7 +33,7 @@ def chromium_path() -> str:
     if found is not None:
         return found
     reason = "no Chromium is installed (Debian: apt-get install chromium)"
-    if os.environ.get("PHANTOM_TEST_CI"):
+    if os.environ.get("TESTS_ON_CI"):
         pytest.fail(reason)
     pytest.skip(reason)
 

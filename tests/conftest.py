@@ -18,11 +18,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # thousands takes a quarter of an hour. The tests, and the workers of pytest-xdist, look at a name
 # of their own.
 if ci := os.environ.pop("CI", ""):
-    os.environ["PHANTOM_TEST_CI"] = ci
+    os.environ["TESTS_ON_CI"] = ci
 
 # How long an example takes says how busy the machine is. A test's own time limit is in
 # pyproject.toml. CI takes the same examples each time.
-if os.environ.get("PHANTOM_TEST_CI"):
+if os.environ.get("TESTS_ON_CI"):
     settings.register_profile("phantomlink", deadline=None, derandomize=True, database=None)
 else:
     settings.register_profile("phantomlink", deadline=None)

@@ -94,7 +94,7 @@ def live_server(
     environment |= {"PHANTOM_DATA_DIR": str(recording.parent), "PHANTOM_DATASET": recording.stem}
     # Outlets would only make the tests of everything else slower, and seen by one another.
     environment["PHANTOM_LSL_ENABLED"] = "false"
-    if entry == "serve" and (processes := os.environ.get("PHANTOM_TEST_PROCESSES")):
+    if entry == "serve" and (processes := os.environ.get("TESTS_PROCESSES")):
         environment["PHANTOM_PROCESSES"] = processes
     environment |= dict(env or {})
     if entry == "serve":
