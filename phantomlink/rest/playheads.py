@@ -27,6 +27,24 @@ Stalls = Annotated[int, about("times a tick was too late to catch up, so the oth
 Overruns = Annotated[int, about("packets that were not ready when they were due", 0)]
 
 
+TrialsOnly = Annotated[
+    Annotated[int, about(minimum=0)] | None, about("only the bins of matching trials")
+]
+
+
+class WantedTrials(Record, frozen=True):
+    """Of which trials; what is null does not matter."""
+
+    trial_id: TrialsOnly = None
+    target_id: TrialsOnly = None
+    reach_id: TrialsOnly = None
+
+    @property
+    def filter(self) -> Filter:
+        """As a playhead takes it."""
+        return Filter(self.trial_id, self.target_id, self.reach_id)
+
+
 class PlayedFilter(Record, frozen=True):
     """What is null does not matter."""
 

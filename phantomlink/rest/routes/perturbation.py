@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from phantomlink.engine.session import Session
 from phantomlink.perturbation import NO_PERTURBATION, PRESETS
-from phantomlink.recordings.trials import Filter
 from phantomlink.rest.figures import DatasetName
-from phantomlink.rest.playheads import PlayedFilter, filter_of, perturbation_of
+from phantomlink.rest.playheads import PlayedFilter, WantedTrials, filter_of, perturbation_of
 from phantomlink.rest.records import (
     PerturbationId,
     PerturbationJson,
@@ -24,9 +23,6 @@ from phantomlink.rest.routes.sessions import OfSession
 
 TAG = "perturbation"
 PATH = "/api/sessions/{code}/perturbation"
-TrialsOnly = Annotated[
-    Annotated[int, about(minimum=0)] | None, about("only the bins of matching trials")
-]
 
 
 class PutPerturbation(Record, frozen=True):
@@ -56,7 +52,7 @@ class PerturbationChanged(Record, frozen=True):
     seed: Seed
 
 
-class DigestQuery(Record, frozen=True):
+class DigestQuery(WantedTrials, frozen=True):
     """Of which packets."""
 
     start: Annotated[int, about("first packet_id", minimum=0)] = 0
@@ -65,9 +61,6 @@ class DigestQuery(Record, frozen=True):
         about("the packet_id after the last one; the end"),
     ] = None
     loop: Annotated[int, about("of the playhead", minimum=0)] = 0
-    trial_id: TrialsOnly = None
-    target_id: TrialsOnly = None
-    reach_id: TrialsOnly = None
 
 
 class Digest(Record, frozen=True):
@@ -152,7 +145,7 @@ async def digest(request: Request, path: OfSession, query: DigestQuery) -> Diges
     """
     session = request.session(path.code)
     stop = session.grid.n_bins if query.stop is None else query.stop
-    wanted = Filter(query.trial_id, query.target_id, query.reach_id)
+    wanted = query.filter
     # What it is of: this may change while it is computed.
     perturbation = perturbation_of(session)
     sha256, num_packets = await request.service.sessions.digest(

@@ -8,23 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from phantomlink.errors import UpgradeRequiredError
+from phantomlink.rest.playheads import WantedTrials
 from phantomlink.rest.records import Record, SessionCode, about
 from phantomlink.rest.request import Request
 from phantomlink.rest.response import Response
 from phantomlink.rest.route import Handler, Route, route
-from phantomlink.rest.routes.perturbation import TrialsOnly
 from phantomlink.rest.routes.sessions import OfSession
 from phantomlink.rest.stream_metadata import StreamMetadata
 
 TAG = "streams"
 
 
-class PacketsQuery(Record, frozen=True):
+class PacketsQuery(WantedTrials, frozen=True):
     """Which packets, and what comes with them."""
 
-    trial_id: TrialsOnly = None
-    target_id: TrialsOnly = None
-    reach_id: TrialsOnly = None
     scores: Annotated[
         Literal["0", "1"] | None, about("1: a message with scores after each trial")
     ] = None

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from phantomlink.errors import UpgradeRequiredError
-from phantomlink.rest.records import Record, about
+from phantomlink.rest.playheads import WantedTrials
+from phantomlink.rest.records import about
 from phantomlink.rest.request import Request
 from phantomlink.rest.response import Response
 from phantomlink.rest.route import route
-from phantomlink.rest.routes.perturbation import TrialsOnly
 from phantomlink.rest.routes.sessions import OfSession
 
 TAG = "views"
 
 
-class ViewQuery(Record, frozen=True):
+class ViewQuery(WantedTrials, frozen=True):
     """What of a session is watched."""
 
     column_ms: Annotated[
@@ -23,9 +23,6 @@ class ViewQuery(Record, frozen=True):
         about("recording time of a column, in whole bins; 25 or a bin where it is not given"),
     ] = None
     units: Annotated[str | None, about("first and last row of the units", "0-63")] = None
-    trial_id: TrialsOnly = None
-    target_id: TrialsOnly = None
-    reach_id: TrialsOnly = None
 
 
 @route("GET", "/view/{code}", TAG, status=101, errors=(426, 429))
