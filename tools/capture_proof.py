@@ -173,6 +173,7 @@ def kill(folder: Path, times: int, seed: int) -> None:
                 assert verify_nwb_if_there(captures / f"{begun}.nwb", source, found)
                 assert len(list(captures.glob(f"{begun}*.plj*"))) == 1
                 missing += found["lost_packets"]
+                print(f"{n}: {found['packets']} packets recovered", flush=True)
                 rest.call("DELETE", f"{CAPTURES}/{begun}")
             if n == times:
                 break
