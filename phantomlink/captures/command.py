@@ -82,6 +82,8 @@ def verify_file(path: Path, named: Path | None) -> Verified:
     Raises:
         CaptureError: it is none of those that can be, or its source is not there.
     """
+    if not path.exists():
+        raise CaptureError(f"{path}: no such file")
     folders = source_folders()
     if path.suffix in _LOGS:
         log = ClientLog(path)

@@ -46,5 +46,8 @@ def _named(settings: Settings, wanted: str) -> Path:
 def _known_datasets(settings: Settings) -> str:
     names = sorted(path.stem for path in settings.data_directory.glob("*.nwb"))
     if not names:
-        return f"the data directory {settings.data_directory} has no recordings"
+        return (
+            f"the data directory {settings.data_directory} has no recordings; `phantomlink serve` "
+            "without a name plays a synthetic one"
+        )
     return f"the data directory {settings.data_directory} has {', '.join(names)}"

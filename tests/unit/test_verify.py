@@ -231,6 +231,8 @@ def test_what_cannot_be_checked_is_said(capture, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PHANTOM_DATA_DIR", str(tmp_path))
     assert main(["verify", str(capture)]) == CANNOT_BE_CHECKED
     assert "the source is not there" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path / "nothing.plj")]) == CANNOT_BE_CHECKED
+    assert capsys.readouterr().err.endswith("nothing.plj: no such file\n")
     other = tmp_path / "other.nwb"
     other.write_bytes(b"another")
     assert run_verify(capture, other, as_json=False, certificate=None) == CANNOT_BE_CHECKED
