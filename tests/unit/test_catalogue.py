@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import closing
 from fractions import Fraction
 
 import mlcroissant
@@ -174,7 +175,7 @@ def test_croissant_takes_our_cards(data, tmp_path):
 
 @pytest.fixture
 def readers():
-    with Readers() as readers:
+    with closing(Readers()) as readers:
         yield readers
 
 
@@ -250,7 +251,10 @@ def test_a_reader_that_hangs_is_ended_with_what_it_started(data, monkeypatch):
     monkeypatch.setattr(readers_module, "_PROGRAM", hang)
     path = recording(data / "a.nwb")
     said = r"a.nwb: opening it takes longer than 0.5 s"
-    with Readers(child_seconds=0.5) as readers, pytest.raises(RecordingError, match=said):
+    with (
+        closing(Readers(child_seconds=0.5)) as readers,
+        pytest.raises(RecordingError, match=said),
+    ):
         readers.read(path, SEARCH)
 
 

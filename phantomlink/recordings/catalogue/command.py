@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def run_datasets(data_dir: Path, *, as_json: bool = False, opens: bool = True) -
         sys.stderr.write(f"phantomlink: {error}\n")
         return 2
     cache = FactsCache()
-    with Readers() as readers:
+    with closing(Readers()) as readers:
         cards = [
             local_card(dataset, cache, readers if opens else None) for dataset in found.values()
         ]

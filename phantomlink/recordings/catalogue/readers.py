@@ -14,8 +14,6 @@ import threading
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.catalogue.facts import Facts, FactsCache
@@ -33,7 +31,7 @@ _PROGRAM = [
 
 
 class Readers:
-    """Processes that read files; close them, or use them in a `with`. For several threads.
+    """Processes that read files; close them in the end. For several threads.
 
     Args:
         child_seconds: longest that reading a file may take.
@@ -102,17 +100,6 @@ class Readers:
             idle, self._idle = self._idle, []
         for reader in idle:
             _killed(reader)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _taken(self) -> tuple[subprocess.Popen[bytes], bool]:
         with self._lock:
