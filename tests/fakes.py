@@ -165,6 +165,7 @@ def make_parts(
     recovery=None,
     recording=None,
     has_records=False,
+    fence=None,
 ):
     resources = EngineResources(
         clock or VirtualClock(),
@@ -172,6 +173,7 @@ def make_parts(
         IdleGarbageCollector(),
         loop,
         has_records,
+        fence,
     )
     opened = OpenRecording(recording or FakeRecording(), trio.CapacityLimiter(1), recovery)
     return make_engine_parts(opened, bins, resources)

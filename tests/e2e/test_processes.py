@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 
 from tests.clients import listening, receive
 from tests.commands import finish, start
+from tests.nodes import SECRET
 from tests.servers import live_server
 from tests.waiting import until
 
@@ -65,7 +66,9 @@ def test_the_process_that_listens_imports_nothing_that_plays():
     modules = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert not {"'numpy'", "'h5py'", "'quart'"} & set(modules.stdout.strip("[]\n").split(", "))
+    assert not {"'numpy'", "'h5py'", "'quart'", "'coredis'"} & set(
+        modules.stdout.strip("[]\n").split(", ")
+    )
 
 
 def test_with_one_process_nothing_of_it_is_imported():
@@ -210,6 +213,18 @@ def test_the_limit_of_sessions_is_that_of_all_processes(synthetic_recording):
         (["--processes", "0"], "--processes: got '0', takes a whole number from 1 to 64"),
         (["--processes", "2", "--state-dir", "x"], "state_dir: got x, takes none with processes"),
         (["--processes", "2", "/nowhere.nwb"], "/nowhere.nwb"),
+        (["--cluster-url", "redis://127.0.0.1:1"], "cluster_secret: got none"),
+        (
+            ["--cluster-url", "redis://example.invalid", "--cluster-secret", SECRET],
+            "cluster_url: got a server beyond this machine without a password",
+        ),
+        (
+            ["--cluster-url", "redis://127.0.0.1:1", "--cluster-secret", SECRET],
+            "cluster_url: the directory cannot be reached",
+        ),
+        (["--node-name", "a b"], "--node-name: got 'a b', takes 1 to 64 letters"),
+        (["--node-url", "ftp://a"], "--node-url: got 'ftp://a', takes a URL like"),
+        (["--node-url", "http://a/b"], "--node-url: got 'http://a/b', takes a URL like"),
     ],
 )
 def test_what_stops_the_start(arguments, said):
