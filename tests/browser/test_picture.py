@@ -282,6 +282,20 @@ def test_the_frozen_view_shows_what_was_and_the_session_goes_on(
     assert page.read()["packets"][-1] > first[-1]
 
 
+def test_a_hidden_tab_draws_nothing(visit: Callable[..., Visit], server: LiveServer) -> None:
+    page = played(visit, server, "hidden", 60)
+    hide = """(state) => {
+      Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.page.evaluate(hide, "hidden")
+    drawn = page.read()["packets"]
+    stepped(page, server, "hidden", 40)
+    assert page.read()["packets"] == drawn
+    page.page.evaluate(hide, "visible")
+    assert page.still()["packets"][-40:] == list(range(60, 100))
+
+
 def test_reduced_motion_sweeps(
     visit: Callable[..., Visit], server: LiveServer, truth: Truth
 ) -> None:

@@ -67,7 +67,7 @@ def test_decoders_stand_side_by_side_and_differ_by_trial(
     assert n >= N_TRIALS
     text = card.get_by_text("near better in").inner_text()
     assert f"near better in {n} of {n} trials" in text
-    assert f"Mean {-np.mean(2 * (np.arange(n) + 1)):.4g}," in text
+    assert f"Mean difference {-np.mean(2 * (np.arange(n) + 1)):.4g}," in text
     np.testing.assert_allclose(heights, (np.arange(n) + 1) / n, atol=1e-6)
     assert set(re.findall(r"V([-\d.e]+)", far_better)) == {str(CHART_BOTTOM)}
 

@@ -13,7 +13,8 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+
+from playwright.sync_api import CDPSession, Page
 
 from phantomlink.recordings.synthetic import synthesize
 from tests.servers import live_server
@@ -25,7 +26,7 @@ new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) window.longTasks.push(entry.duration);
 }).observe({ type: "longtask", buffered: true });
 """
-_HEAP = "performance.memory ? performance.memory.usedJSHeapSize / 1e6 : null"
+_HEAP = "performance.memory.usedJSHeapSize / 1e6"
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def main() -> None:
             page.wait_for_function("() => window.phantomlink.isLive.value")
             time.sleep(3)
             page.evaluate("window.longTasks.length = 0")
-            heap, before = page.evaluate(_HEAP), _metrics(devtools)
+            heap, before = _heap(page, devtools), _metrics(devtools)
             frames = []
             while len(frames) < options.seconds:
                 time.sleep(1)
@@ -72,10 +73,16 @@ def main() -> None:
             print(f"main thread {busy * 100:.1f} % of a core, longest task {longest:.0f} ms")
             print(f"draw ms {figures['draw_ms']}")
             print(f"stamp to pixel ms {figures['stamp_to_pixel_ms']}")
-            print(f"heap of the page {heap:.1f} MB, then {page.evaluate(_HEAP):.1f} MB")
+            print(f"heap of the page {heap:.1f} MB, then {_heap(page, devtools):.1f} MB")
 
 
-def _metrics(devtools: Any) -> dict[str, float]:
+def _heap(page: Page, devtools: CDPSession) -> float:
+    """MB that are left when all garbage is gone."""
+    devtools.send("HeapProfiler.collectGarbage")
+    return float(page.evaluate(_HEAP))
+
+
+def _metrics(devtools: CDPSession) -> dict[str, float]:
     return {
         each["name"]: each["value"] for each in devtools.send("Performance.getMetrics")["metrics"]
     }

@@ -11,6 +11,8 @@ const REPLAYS = [0.25, 0.5, 1, 2, 4];
 /** @param {{model: import("../live-model.js").LiveModel}} props */
 export function Transport({ model }) {
   const state = model.state.value;
+  // What would be asked of a server that is gone is not offered.
+  const isOff = !state || model.status.value.state !== "open";
   const isHeld = !state || state.is_paused || state.is_stopped;
   const run = (/** @type {string} */ action, /** @type {any} */ body) => () => void model.control(action, body);
   const back = () => {
@@ -22,20 +24,20 @@ export function Transport({ model }) {
     const seconds = parseClock(String(new FormData(event.target).get("place")));
     if (seconds !== null) void model.control("seek", { position_seconds: seconds });
   };
-  const noListener = state && !state.listeners && !state.is_paused;
+  const noListener = !isOff && !state.listeners && !state.is_paused;
   // Where nothing plays this is what to do first.
-  const playHere = html`<button class=${noListener ? "primary" : ""} title="Listens for you, so that the session plays" onClick=${() => model.post({ kind: "play", play: true })} disabled=${!state}>Play here</button>`;
+  const playHere = html`<button class=${noListener ? "primary" : ""} title="Listens for you, so that the session plays" onClick=${() => model.post({ kind: "play", play: true })} disabled=${isOff}>Play here</button>`;
   return html`<section class="card transport row" aria-label="The session, for everybody who listens">
     ${noListener && playHere}
-    <button class=${noListener ? "" : "primary"} onClick=${run(isHeld ? "resume" : "pause")} aria-keyshortcuts="Space" disabled=${!state}>${isHeld ? "Resume" : "Pause"}</button>
-    <button onClick=${run("stop")} disabled=${!state}>Stop</button>
-    <button onClick=${run("step", { packets: 1 })} disabled=${!state?.is_paused} title="One packet on; while paused">Step</button>
-    <button onClick=${() => model.seekTrial(-1)} disabled=${!state}>Trial −1</button>
-    <button onClick=${() => model.seekTrial(1)} disabled=${!state}>Trial +1</button>
-    <button onClick=${back} disabled=${!state}>Back 5 s</button>
-    <form class="row" onSubmit=${goTo}><label>Go to <input name="place" id="goto" size="6" placeholder="1:23.4" autocomplete="off" /></label><button>Go</button></form>
+    <button class=${noListener ? "" : "primary"} onClick=${run(isHeld ? "resume" : "pause")} aria-keyshortcuts="Space" disabled=${isOff}>${isHeld ? "Resume" : "Pause"}</button>
+    <button onClick=${run("stop")} disabled=${isOff}>Stop</button>
+    <button onClick=${run("step", { packets: 1 })} disabled=${isOff || !state.is_paused} title="One packet on; while paused">Step</button>
+    <button onClick=${() => model.seekTrial(-1)} disabled=${isOff}>Trial −1</button>
+    <button onClick=${() => model.seekTrial(1)} disabled=${isOff}>Trial +1</button>
+    <button onClick=${back} disabled=${isOff}>Back 5 s</button>
+    <form class="row" onSubmit=${goTo}><label>Go to <input name="place" id="goto" size="6" placeholder="1:23.4" autocomplete="off" /></label><button disabled=${isOff}>Go</button></form>
     <label>Speed
-      <select value=${String(state?.speed ?? 1)} onChange=${(/** @type {any} */ e) => void model.control("speed", { speed: Number(e.target.value) })}>
+      <select disabled=${isOff} value=${String(state?.speed ?? 1)} onChange=${(/** @type {any} */ e) => void model.control("speed", { speed: Number(e.target.value) })}>
         ${[...new Set([...SPEEDS, state?.speed ?? 1])].sort((a, b) => a - b).map((speed) => html`<option value=${String(speed)}>${number(speed, 2)}×</option>`)}
       </select>
     </label>

@@ -70,7 +70,7 @@ function Differences({ report: shown }) {
       <${Chart} label=${`Difference of RMSE, ${name}, ${trials.length} trials, mean ${number(pair.mean_difference, 2)}`} x=${trials.map((/** @type {any} */ _, /** @type {number} */ i) => i)} series=${[
         { name: `${pair.second} better`, values: trials.map((/** @type {any} */ each) => Math.max(0, each.difference)), kind: "bars" },
         { name: `${pair.first} better`, values: trials.map((/** @type {any} */ each) => Math.max(0, -each.difference)), kind: "steps" },
-      ]} xLabel="trial, in order" yLabel="size of the difference" />
-      <p>Mean ${number(pair.mean_difference, 2)}, 95 % [${number(pair.ci95[0], 2)}, ${number(pair.ci95[1], 2)}], p ${number(pair.p_holm ?? pair.p, 3)}; ${pair.first} better in ${pair.first_better_in} of ${pair.n_trials} trials.</p></section>`;
+      ]} ticks=${trials.length > 1 ? [["1", 0], [String(trials.length), trials.length - 1]] : [["1", 0]]} xLabel="trial, in order" yLabel="size of the difference" />
+      <p>Mean difference ${number(pair.mean_difference, 2)}, 95 % [${number(pair.ci95[0], 2)}, ${number(pair.ci95[1], 2)}], p ${number(pair.p_holm ?? pair.p, 3)}; ${pair.first} better in ${pair.first_better_in} of ${pair.n_trials} trials.</p></section>`;
   })}`;
 }

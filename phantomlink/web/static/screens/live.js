@@ -85,7 +85,7 @@ function Headline({ model }) {
     <h1>${model.code}</h1>
     <span class="live-dot ${model.isLive.value ? "on" : "off"}" data-test="live"><span class="shape" aria-hidden="true"></span>${model.isLive.value ? "live" : "not live"}</span>
     ${shown && html`<span data-test="state"><${StateBadge} state=${shown} withDetail=${true} /></span>`}
-    ${model.isPlayer.value && html`<span class="dim">plays because of you</span>`}
+    ${model.isPlayer.value && isOpen && html`<span class="dim">plays because of you</span>`}
     <span class="dim">${model.metadata.value?.dataset ?? ""}${model.metadata.value?.is_synthetic ? ", synthetic" : ""}</span>
     <${Lacks} missing=${model.metadata.value?.missing ?? []} />
     ${state?.viewers > 1 && html`<span class="dim">${state.viewers} views</span>`}
