@@ -196,6 +196,24 @@ def test_the_module_is_saved_and_imported_by_a_program(maze_server, tmp_path):
     assert seen == [[packet_id, 142] for packet_id in range(first, first + 5)]
 
 
+def test_what_the_page_asks_of_the_module_is_typed():
+    """TypeScript itself is no package of Python's: it was run by hand (--strict)."""
+    page = (ROOT / "docs/guide/browser.md").read_text(encoding="utf-8")
+    types = (ROOT / "phantomlink/web/static/phantomlink-client.d.ts").read_text(encoding="utf-8")
+    (union,) = re.findall(r"export type Status =(.*?});\n\n", types, re.DOTALL)
+    states = re.findall(r"\{ state: .*?\}", union)
+    assert len(states) == 4
+    asked = set(re.findall(r"\bstatus\.(\w+)", page))
+    assert asked == {"state", "meaning"}
+    assert [each for each in states if not all(name in each for name in asked)] == []
+    (counts,) = re.findall(r"export interface SpikeCounts [^{]*\{(.*?)\n\}", types, re.DOTALL)
+    called = set(re.findall(r"spikeCounts\(data\.spikes\)\.(\w+)", page))
+    assert called
+    assert all(re.search(rf"\b{name}\b", counts) for name in called)
+    imported = set(re.findall(r"\b(connect\w+|spikeCounts)\(", page))
+    assert all(f"export function {name}(" in types for name in imported)
+
+
 # --- docs/guide/ci.md
 
 
