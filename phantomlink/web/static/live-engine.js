@@ -26,7 +26,7 @@ export class LiveEngine {
     this.ring = null;
     this.machine = new TimeMachine();
     this.figures = new FrameFigures();
-    this.options = { window: 10, sort: "id", search: "", page: 0, pageSize: 0, sweep: false, unit: -1, align: "move_onset_time" };
+    this.options = { window: 10, sort: /** @type {"id" | "rate" | "direction"} */ ("id"), search: "", page: 0, pageSize: 0, sweep: false, unit: -1, align: "move_onset_time" };
     this.hello = /** @type {any} */ (null);
     this.state = /** @type {any} */ (null);
     this.trials = new Map();

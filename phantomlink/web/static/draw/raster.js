@@ -29,6 +29,8 @@ export class Raster {
       canvas.getContext("2d", { alpha: false })
     );
     this.scale = 1;
+    /** Where the columns are, with the width, height and scale of the canvas that this is of. */
+    this.area = { of: [0, 0, 0], plot: { left: 0, top: 0, width: 1, height: 1 } };
     this.theme = /** @type {"dark" | "light"} */ ("dark");
     this.maximum = 0;
     this.width = 0;
@@ -51,13 +53,17 @@ export class Raster {
 
   /** Where the columns are, in pixels of the canvas. */
   get plot() {
-    const { scale, canvas } = this;
+    const { scale, canvas, area } = this;
+    // Asked for many times a frame: made when the canvas changes.
+    if (area.of[0] === canvas.width && area.of[1] === canvas.height && area.of[2] === scale) return area.plot;
     const [left, top] = [Math.round(LEFT * scale), Math.round(TOP * scale)];
-    return {
+    area.of = [canvas.width, canvas.height, scale];
+    area.plot = {
       left, top,
       width: Math.max(1, canvas.width - left - Math.round(RIGHT * scale)),
       height: Math.max(1, canvas.height - top - Math.round((BOTTOM + STRIP + STRIP_GAP) * scale)),
     };
+    return area.plot;
   }
 
   /**
