@@ -25,6 +25,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -53,48 +54,62 @@ class Verdict:
 
 
 def judge(clients: Sequence[Client], oracle: Oracle, since: float, until: float) -> Verdict:
-    """Check every packet, and measure those between two times, monotonic s."""
+    """Check every packet, and measure those between two times, monotonic s.
+
+    A number may come twice to a client that has opened a second connection to the same owner; from
+    two owners, or twice on one connection, it is repeated.
+    """
     verdict = Verdict()
     for client in clients:
-        last = None
-        times = []
-        for _, at, message in client.messages():
+        owner, times = "", []
+        owners: dict[int, str] = {}
+        last: dict[int, int] = {}
+        for connection, at, message in client.messages():
             data = message["data"]
             if message["type"] != "data":
+                owner = _owner(client, connection, message)
                 continue
             number = data["sequence_number"]
             verdict.packets += 1
             verdict.wrong += not oracle.is_right(data)
-            if last is not None:
-                verdict.repeated += number <= last
-                if since <= at <= until:
-                    verdict.skipped += max(number - last - 1, 0)
-            last = number
+            before = last.get(connection)
+            verdict.repeated += before is not None and number <= before
+            verdict.repeated += owners.setdefault(number, owner) != owner
             if since <= at <= until:
+                verdict.skipped += 0 if before is None else max(number - before - 1, 0)
                 times.append(at)
+            last[connection] = number
+        verdict.after_heir += _after_heir(client)
         if len(times) > 1:
             verdict.intervals_ms += list(np.diff(times) * 1e3)
             verdict.rates_hz.append((len(times) - 1) / (times[-1] - times[0]))
     return verdict
 
 
-def after_heir(client: Client) -> int:
-    """Packets that came on a connection after the first one of a later connection had."""
-    first: dict[int, float] = {}
+def _owner(client: Client, connection: int, message: Any) -> str:
+    """Who sends: a node by its URL; of one server, whatever process a connection is at."""
+    url: str = message["session"]["url"]
+    return url if client.tries_others else str(connection)
+
+
+def _after_heir(client: Client) -> int:
+    """Packets of an owner that came after the first one of its successor."""
+    owners: dict[int, str] = {}
     times: dict[int, list[float]] = {}
     for number, at, message in client.messages():
         if message["type"] == "data":
-            first.setdefault(number, at)
             times.setdefault(number, []).append(at)
+        else:
+            owners[number] = _owner(client, number, message)
     late = 0
     for number, its in times.items():
-        later = min((at for other, at in first.items() if other > number), default=float("inf"))
-        late += sum(at > later for at in its)
+        heirs = [times[n][0] for n in times if n > number and owners[n] != owners[number]]
+        late += sum(at > min(heirs) for at in its) if heirs else 0
     return late
 
 
 def _clients(started: Sequence[Server], n: int) -> list[Client]:
-    clients = [Client(f"c{number}", number % len(started)) for number in range(n)]
+    clients = [Client(f"c{number}", number % len(started), len(started) > 1) for number in range(n)]
     for client in clients:
         started[client.at].create(client.code)
     return clients
@@ -155,7 +170,7 @@ def _hurt(started: Sequence[Server], oracle: Oracle, arguments: argparse.Namespa
                 "packets": verdict.packets,
                 "repeated": verdict.repeated,
                 "wrong": verdict.wrong,
-                "after_heir": sum(after_heir(client) for client in clients),
+                "after_heir": verdict.after_heir,
                 "others_interval_error_ms_p99": _p99(np.array(others)),
             }
         )

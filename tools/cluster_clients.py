@@ -57,11 +57,13 @@ class Client:
     Attributes:
         code: of the session.
         at: number of the address that it is at, or tries next.
+        tries_others: whether there are several addresses.
         connections: from the first to the last.
     """
 
     code: str
     at: int = 0
+    tries_others: bool = False
     connections: list[Connection] = field(default_factory=list)
 
     def connect(self, addresses: Sequence[tuple[str, int]]) -> Connection | None:
@@ -154,6 +156,11 @@ class Crowd:
         if connection is None:
             self._come_later(client)
         else:
+            for old in client.connections[:-1]:
+                # Nothing has come on it, and nothing is to.
+                if not old.chunks and old.sock.fileno() >= 0:
+                    self._selector.unregister(old.sock)
+                    old.sock.close()
             self._selector.register(connection.sock, selectors.EVENT_READ, (client, connection))
 
     def _come_later(self, client: Client) -> None:
