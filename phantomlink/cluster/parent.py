@@ -107,12 +107,13 @@ def check_settings(settings: Settings) -> None:
     """
     n = settings.processes
     if sys.platform != "linux":
-        raise SettingsError(f"processes: got {n}, takes 1: more need Linux")
+        told = f"processes: got {n}, takes 1" if n > 1 else "cluster_url: got one, takes none"
+        raise SettingsError(f"{told}: more than one process needs Linux")
     if settings.state_dir is not None:
+        among = f"processes = {n}" if n > 1 else "a cluster_url"
         raise SettingsError(
-            f"state_dir: got {settings.state_dir}, takes none with processes = {n}: sessions are "
-            "kept over a restart by one process only; leave PHANTOM_STATE_DIR away, or take "
-            "--processes 1"
+            f"state_dir: got {settings.state_dir}, takes none with {among}: sessions are kept "
+            "over a restart by one process only; leave PHANTOM_STATE_DIR away, or take one process"
         )
 
 

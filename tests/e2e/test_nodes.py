@@ -7,7 +7,7 @@ import pytest
 from websockets.exceptions import InvalidMessage, InvalidStatus
 
 from tests.clients import listening, receive
-from tests.nodes import nodes, valkey_at
+from tests.nodes import LONG_LEASE_SECONDS, nodes, valkey_at
 from tests.waiting import until
 from tools.cluster_oracle import Oracle
 
@@ -51,7 +51,8 @@ def are_right(oracle, got):
 
 
 def test_a_session_of_one_node_is_reached_at_the_other(synthetic_recording, valkey, oracle):
-    with nodes(synthetic_recording, "a", "b", valkey=valkey) as (a, b):
+    lease = LONG_LEASE_SECONDS
+    with nodes(synthetic_recording, "a", "b", valkey=valkey, lease_seconds=lease) as (a, b):
         answer = make(a, "s")
         assert answer["stream_url"] == f"{a.ws}/stream/s"
         again = b.create("s", perturbation=NOISE, seed=SEED)
@@ -124,7 +125,8 @@ def test_while_valkey_is_away_streams_go_on_and_nothing_is_changed(
 ):
     with valkey_at(tmp_path / "one") as first:
         port = first.port
-        with nodes(synthetic_recording, "a", "b", valkey=first) as (a, b):
+        lease = LONG_LEASE_SECONDS
+        with nodes(synthetic_recording, "a", "b", valkey=first, lease_seconds=lease) as (a, b):
             make(a, "s")
             with listening(a.ws + "/stream/s") as got:
                 until(lambda: len(got.packets) > 40, "packets")

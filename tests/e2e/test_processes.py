@@ -222,6 +222,10 @@ def test_the_limit_of_sessions_is_that_of_all_processes(synthetic_recording):
             ["--cluster-url", "redis://127.0.0.1:1", "--cluster-secret", SECRET],
             "cluster_url: the directory cannot be reached",
         ),
+        (
+            ["--cluster-url", "redis://127.0.0.1:1", "--state-dir", "x"],
+            "state_dir: got x, takes none with a cluster_url",
+        ),
         (["--node-name", "a b"], "--node-name: got 'a b', takes 1 to 64 letters"),
         (["--node-url", "ftp://a"], "--node-url: got 'ftp://a', takes a URL like"),
         (["--node-url", "http://a/b"], "--node-url: got 'http://a/b', takes a URL like"),
