@@ -43,8 +43,7 @@ class Alarm:
 
     def open(self) -> None:
         """Have a timer of the kernel, if there is one to be had now."""
-        now = trio.current_time()
-        if self._fd is not None or now < self._try_again_at:
+        if self._fd is not None or trio.current_time() < self._try_again_at:
             return
         try:
             self._fd = self._timer.create()
