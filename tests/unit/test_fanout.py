@@ -206,6 +206,21 @@ class TestRelease:
             # Made once: two listeners share it, and nobody pays for it twice.
             assert release.frame(form) is frame
 
+    def test_what_is_prepared_is_encoded_before_the_tick_and_not_in_it(self, packet):
+        encoded = []
+
+        class Counting(Encoders):
+            def encode(self, packet, wire_format):
+                encoded.append(wire_format)
+                return super().encode(packet, wire_format)
+
+        release = Release(packet, Counting(StreamHeader(2, 25.0)))
+        release.prepare(WireFormat.MSGPACK)
+        assert encoded == [WireFormat.MSGPACK]
+        release.stamp(1, 5.0)
+        release.frame(WireFormat.MSGPACK)
+        assert encoded == [WireFormat.MSGPACK]
+
     def test_preparing_it_again_keeps_what_was_made(self, release):
         release.prepare(WireFormat.JSON)
         release.stamp(1, 5.0)
