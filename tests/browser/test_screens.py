@@ -9,6 +9,7 @@ from pathlib import Path
 import msgpack
 import numpy as np
 import pytest
+from playwright.sync_api import Locator
 from websockets.sync.client import connect
 
 from tests.browser.pages import Visit
@@ -46,6 +47,21 @@ def answer_trials(server: LiveServer, code: str) -> None:
                 socket.send(msgpack.packb(prediction))
 
 
+def shows_whole(server: LiveServer, name: str, row: Locator) -> bool:
+    """Whether the row of a decoder has the scores over all trials that the server tells now."""
+    _, score = server.get(f"/api/sessions/compared/decoders/{name}/score")
+    whole = score["answered"]["whole"].get("velocity")
+    if whole is None:
+        return False
+    shown = row.get_by_role("cell").all_inner_texts()
+    return plain(whole["r2"]["both"], 3) in shown and plain(whole["rmse"], 2) in shown
+
+
+def plain(value: float, digits: int) -> str:
+    """As the page writes a number."""
+    return f"{value:.{digits}f}".rstrip("0").rstrip(".")
+
+
 def test_decoders_stand_side_by_side_and_differ_by_trial(
     visit: Callable[..., Visit], server: LiveServer
 ) -> None:
@@ -55,17 +71,21 @@ def test_decoders_stand_side_by_side_and_differ_by_trial(
         row = page.get_by_role("row", name=re.compile(f"^{name}"))
         row.get_by_text("client, not connected").wait_for()
         assert row.get_by_text("%").is_visible()
+        # The last packets are scored a while after they were sent.
+        while not shows_whole(server, name, row):
+            page.wait_for_timeout(200)
     card = page.get_by_label(re.compile("^near . far$")).filter(has_text="velocity")
-    card.get_by_text(re.compile("near better in [0-9]+ of [0-9]+ trials")).wait_for()
-    far_better, near_better = (
-        card.locator(f".series.{kind}").get_attribute("d") or "" for kind in ("bars", "steps")
+    card.get_by_text(re.compile(f"of ([{N_TRIALS}-9]|[0-9]{{2}}) trials")).wait_for()
+    # All at once: the page asks again every two seconds.
+    far_better, near_better, text = card.evaluate(
+        """(card) => [...["bars", "steps"].map((kind) => card.querySelector(`.series.${kind}`).getAttribute("d")),
+          card.textContent]"""
     )
     tops = [float(y) for y in re.findall(r"[ML][-\d.e]+ ([-\d.e]+)", near_better)]
     heights = (CHART_BOTTOM - np.array(tops)) / (CHART_BOTTOM - CHART_TOP)
     # Of the far one more is wrong in each trial; nowhere is the near one worse.
     n = len(heights)
     assert n >= N_TRIALS
-    text = card.get_by_text("near better in").inner_text()
     assert f"near better in {n} of {n} trials" in text
     assert f"Mean difference {-np.mean(2 * (np.arange(n) + 1)):.4g}," in text
     np.testing.assert_allclose(heights, (np.arange(n) + 1) / n, atol=1e-6)

@@ -15,6 +15,8 @@ const chosen = signal(new URL(location.href).searchParams.get("session") ?? "");
 /** null while unknown, false where the server does not score. */
 const decoders = signal(/** @type {any[] | null | false} */ (null));
 const report = signal(/** @type {any} */ (null));
+/** What the report is of. */
+let reported = "";
 const poll = new Poll(refresh, POLL_MS);
 
 /** @param {HTMLElement} root */
@@ -31,7 +33,11 @@ async function refresh() {
   const path = `api/sessions/${encodeURIComponent(chosen.value)}`;
   const answer = await apiIfThere(`${path}/decoders`);
   decoders.value = answer === null ? false : answer.decoders;
-  report.value = decoders.value && decoders.value.length > 1 ? await apiIfThere(`${path}/report?format=json`) : null;
+  // Comparing costs the server more than the list: asked for when somebody has answered since.
+  const key = [chosen.value, ...(answer?.decoders ?? []).map((/** @type {any} */ each) => `${each.decoder} ${each.closed}`)].join("/");
+  if (key === reported) return;
+  report.value = answer?.decoders.length ? await apiIfThere(`${path}/report?format=json`) : null;
+  reported = key;
 }
 
 function DecodersScreen() {
@@ -39,7 +45,7 @@ function DecodersScreen() {
   const list = decoders.value;
   const choose = (/** @type {any} */ event) => {
     chosen.value = event.target.value;
-    decoders.value = null;
+    decoders.value = report.value = null;
     void poll.run();
   };
   return html`<${Shell} current="decoders">
@@ -51,11 +57,16 @@ function DecodersScreen() {
           : list === false ? html`<${Empty} title="This server does not score decoders yet" />`
           : list !== null && list.length === 0 ? html`<${Empty} title="No decoder has answered">Send this on the socket of the stream, for each packet:
             <pre tabindex="0" role="region" aria-label="Example of a prediction"><code>${'{"type": "prediction",\n "data": {"packet_id": 1234, "vx": 12.3, "vy": -4.5, "decoder": "mine"}}'}</code></pre></${Empty}>`
-          : list && html`<${DecoderTable} decoders=${list} />`}
+          : list && html`<${DecoderTable} decoders=${list} whole=${wholeRuns(report.value)} />`}
       </section>
       ${report.value && html`<${Differences} report=${report.value} />`}
     </div>
   </${Shell}>`;
+}
+
+/** Scores over all trials, by decoder. @param {any} shown the report @returns {Map<string, any>} */
+function wholeRuns(shown) {
+  return new Map((shown?.runs[0]?.decoders ?? []).map((/** @type {any} */ each) => [each.decoder, each.scores.trials.answered.whole]));
 }
 
 /** Each two decoders, by trial: what their RMSE of velocity differs by. @param {{report: any}} props */
