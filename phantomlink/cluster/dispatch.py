@@ -26,6 +26,8 @@ _GATHER_SECONDS = 0.25
 _MODEL = "/api/models/"
 _OF_ONE = ("/api/captures", _MODEL)
 _RELAY_SECONDS = 30.0
+_RESCAN_PATH = "/api/datasets/rescan"
+_RESCAN = RequestHead("POST", _RESCAN_PATH, headers=[(b"host", b"inner")])
 _OK, _NOT_FOUND = 200, 404
 
 
@@ -60,12 +62,20 @@ class WorkerDispatch:
             response = await self._of_one(head, read_body)
         else:
             response = await self._own(head, read_body)
+            if (head.method, head.path, response.status) == ("POST", _RESCAN_PATH, _OK):
+                await self.rescan_others()
         if head.method not in {"GET", "HEAD", "OPTIONS"}:
             try:
                 await self._links.written()
             except UnavailableError as error:
                 return error_response(error)
         return response
+
+    async def rescan_others(self) -> None:
+        """Let the other workers look for datasets, too; returns when they have."""
+        for node, answer in (await self._ask_all(_RESCAN, _RELAY_SECONDS)).items():
+            if answer.status != _OK:
+                logger.warning("The datasets of process %s stay as they were", node)
 
     async def _gathered(self, head: RequestHead, own: Response) -> Response:
         if own.status != _OK or not isinstance(own.body, bytes):

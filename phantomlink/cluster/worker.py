@@ -81,7 +81,8 @@ class Worker:
             self._settings, start.recording, more=start.more, ownership=self._ownership
         )
         self._inner = InnerDispatch(self._app.dispatch, self._app)
-        self._app.dispatch = WorkerDispatch(self._app.dispatch, self._links)
+        self._dispatch = WorkerDispatch(self._app.dispatch, self._links)
+        self._app.dispatch = self._dispatch
         self._server = Server(self._app, self._settings, self)
         self._takeover: Takeover | None = None
         self._digests: tuple[str, ...] = ()
@@ -96,6 +97,7 @@ class Worker:
             self._app.nursery = nursery
             await nursery.start(self._app.run_service)
             await self._app.startup()
+            self._app.get_service().datasets.after_look = self._dispatch.rescan_others
             self._app.get_views().include(OtherLists(self._links).look)
             self._takeover = Takeover(self._app.get_service(), self._ownership, nursery)
             await nursery.start(self._server.run_with, self._accept)

@@ -13,7 +13,7 @@ HDF5 has one lock for the whole process: a read that hangs keeps those of other 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -97,6 +97,9 @@ class Datasets:
         sessions: all that there are.
         parts: of what is played.
         memory_mb: that recordings may take together, in MB.
+
+    Attributes:
+        after_look: awaited after `look_again`; None where no other process has to look, too.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class Datasets:
         self._children = trio.CapacityLimiter(_CHILDREN)
         self._default: OpenRecording | None = None
         self.facts_cache = FactsCache()
+        self.after_look: Callable[[], Awaitable[None]] | None = None
         self._readers = Readers()
 
     @property
@@ -155,6 +159,8 @@ class Datasets:
             await self.rescan()
         except (OSError, PhantomLinkError) as error:
             logger.warning("The list of datasets stays as it was: %s", error)
+        if self.after_look is not None:
+            await self.after_look()
 
     def sessions_of(self, name: str) -> int:
         """How many sessions play a dataset."""

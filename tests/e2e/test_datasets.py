@@ -273,6 +273,8 @@ def test_what_nobody_plays_is_let_go_when_room_is_needed(tmp_path):
         synthesize_named(tmp_path / f"d{number}.nwb", units=20, seconds=100)
     env = {
         "PHANTOM_DATA_DIR": str(tmp_path),
+        # Several processes share it.
+        "PHANTOM_PROCESSES": "1",
         "PHANTOM_RECORDINGS_MEMORY_MB": "6",
         "PHANTOM_LSL_ENABLED": "false",
         "XDG_CACHE_HOME": str(tmp_path / "cache"),

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from websockets.sync.client import connect
 
+from phantomlink.recordings.synthetic.named import synthesize_named
 from tests.clients import listening, receive
 from tests.commands import finish, start
 from tests.nodes import SECRET
@@ -205,6 +207,28 @@ def test_the_limit_of_sessions_is_that_of_all_processes(synthetic_recording):
                 assert last.result().close_code == 1001
         assert not psutil.wait_procs(workers, timeout=10)[1]
         assert "Traceback" not in server.log
+
+
+def test_files_and_captures_that_come_and_go_are_known_to_all_processes(tmp_path):
+    path = tmp_path / "first.nwb"
+    synthesize_named(path, units=6, seconds=20)
+    with live_server(path, env={"PHANTOM_PROCESSES": "2"}) as server:
+
+        def answers(name):
+            # One after the other is asked.
+            return {server.get(f"/api/trials?dataset={name}")[0] for _ in range(4)}
+
+        assert answers("late") == {404}
+        shutil.copy(path, tmp_path / "late.nwb")
+        assert server.post("/api/datasets/rescan")[0] == 200
+        assert answers("late") == {200}
+        with listening(server.ws + "/stream/captured") as client:
+            captured = server.post("/api/captures", {"session": "captured"})[1]["id"]
+            until(lambda: len(client.packets) > 20, "packets")
+            assert server.post(f"/api/captures/{captured}/stop")[0] == 200
+        until(lambda: answers(captured) == {200}, "a dataset of all processes")
+        assert server.request("DELETE", f"/api/captures/{captured}")[0] == 200
+        assert answers(captured) == {404}
 
 
 @pytest.mark.parametrize(
