@@ -27,6 +27,14 @@ class HeaderLookup(Protocol):
         ...
 
 
+class ViewGate(Protocol):
+    """Who may watch sessions."""
+
+    def enter(self, path: str, query: str) -> object:
+        """Let a viewer in; raises the PhantomLinkError why it may not come in."""
+        ...
+
+
 class RunningServer(Protocol):
     """What requests are answered from."""
 
@@ -36,6 +44,10 @@ class RunningServer(Protocol):
 
     def get_access_policy(self) -> AccessPolicy:
         """What lets requests in."""
+        ...
+
+    def get_views(self) -> ViewGate:
+        """Who may watch sessions; raises UnavailableError before the start."""
         ...
 
 

@@ -163,3 +163,22 @@ def test_figures_of_a_server_that_is_gone_are_old(
         page.evaluate("document.querySelector('[data-test=trouble] button')?.click()")
         banner.wait_for(state="detached")
         assert page.locator(".grid.stale").count() == 0
+
+
+def test_a_server_that_is_full_says_so(visit: Callable[..., Visit], reaches: Path) -> None:
+    with live_server(reaches, env={"PHANTOM_MAX_VIEWERS": "1"}) as full:
+        full.create("full")
+        first = visit(full, "/s/full")
+        first.until("window.phantomlink.state.value")
+        for path in ("/s/full", "/"):
+            banner = visit(full, path).page.locator("[data-test=trouble]")
+            banner.get_by_text("The server has no room, or is not ready").wait_for()
+            assert "PHANTOM_MAX_VIEWERS" in banner.inner_text()
+            assert "next try in" in banner.inner_text()
+    with live_server(reaches) as free:
+        free.create("free")
+        assert [free.get(path)[0] for path in ("/view/free", "/view", "/view/nobody")] == [
+            426,
+            426,
+            404,
+        ]

@@ -25,17 +25,18 @@ class ViewQuery(WantedTrials, frozen=True):
     units: Annotated[str | None, about("first and last row of the units", "0-63")] = None
 
 
-@route("GET", "/view/{code}", TAG, status=101, errors=(426, 429))
+@route("GET", "/view/{code}", TAG, status=101, errors=(426, 429, 503))
 async def session_view(request: Request, path: OfSession, query: ViewQuery) -> Response:
     """Watch a session without listening to it.
 
     A WebSocket upgrade; MessagePack messages of type hello, columns, state and stats. It makes,
-    starts and keeps no session, and what it is too slow for is merged.
+    starts and keeps no session, and what it is too slow for is merged. Without an upgrade the
+    answer is what the upgrade would be refused with, which a browser does not tell pages, or 426.
     """
     raise _upgrade_required(request)
 
 
-@route("GET", "/view", TAG, status=101, errors=(426, 503))
+@route("GET", "/view", TAG, status=101, errors=(426, 429, 503))
 async def list_view(request: Request) -> Response:
     """Watch the list of sessions.
 
@@ -46,6 +47,10 @@ async def list_view(request: Request) -> Response:
 
 
 def _upgrade_required(request: Request) -> UpgradeRequiredError:
+    policy = request.server.get_access_policy()
+    requester = request.head.identity(trust_proxy=policy.trusts_proxy)
+    policy.connection_limits.check(requester.address, None)
+    request.server.get_views().enter(request.head.path, request.head.query)
     return UpgradeRequiredError(
         f"{request.head.path} is a WebSocket: connect with ws://, not http://"
     )

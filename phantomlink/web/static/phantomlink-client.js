@@ -271,7 +271,8 @@ export class Connection {
     if (probe) {
       try {
         const answer = await (this.options.fetch ?? fetch)(probe, { headers, cache: "no-store" });
-        if (!answer.ok) {
+        // 426: nothing was in the way but the network.
+        if (!answer.ok && answer.status !== 426) {
           status = answer.status;
           retryAfter = Number(answer.headers.get("Retry-After")) || null;
           detail = (await answer.json()).detail ?? "";
@@ -354,9 +355,10 @@ export function socketUrl(base, path, query = {}) {
  */
 export function connectView(base, code, options) {
   const named = encodeURIComponent(code);
-  const probe = new URL(`api/sessions/${named}`, base).href;
   const subprotocols = [VIEW_PROTOCOL];
   const url = socketUrl(base, `view/${named}`, options.query);
+  // Asked without an upgrade, it says why there is none.
+  const probe = url.replace(/^ws/, "http");
   return new Connection(url, { probe, subprotocols, ...options });
 }
 
@@ -366,7 +368,7 @@ export function connectView(base, code, options) {
  * @param {any} options as those of `Connection`
  */
 export function connectSessions(base, options) {
-  const probe = new URL("api/stats", base).href;
+  const probe = new URL("view", base).href;
   return new Connection(socketUrl(base, "view"), { probe, subprotocols: [VIEW_PROTOCOL], ...options });
 }
 

@@ -37,7 +37,7 @@ export function connectionState(status, secondsLeft) {
     if (status.code === 1001) return { name: "leaving", label: "Server is going away", detail };
     if (status.code === 4412) return { name: "moved", label: "Session has moved", detail: "connecting again" };
     if (status.code === 429) return { name: "crowded", label: "Too many viewers", detail };
-    if (status.code === 503 || status.code === 1013) return { name: "unready", label: "Server is not ready", detail };
+    if (status.code === 503 || status.code === 1013) return { name: "unready", label: "The server has no room, or is not ready", detail };
     if (status.code === 1006) return { name: "network", label: "No connection", detail };
     return { name: "lost", label: "Connection lost", detail };
   }
