@@ -109,6 +109,14 @@ class FakeDirectory:
                 claimed.append(kept.record)
         return claimed
 
+    async def owned(self, node, epoch):
+        self._reach()
+        return [
+            kept.record
+            for kept in self.sessions.values()
+            if (kept.node, kept.epoch) == (node, epoch) and kept.record is not None
+        ]
+
     def _reach(self):
         if self.is_away:
             raise DirectoryAwayError("away")

@@ -107,6 +107,7 @@ class Membership:
         self._came = trio.Event()
         self._all_written = trio.Event()
         self._all_written.set()
+        self._may_have_claimed = False
         self._has_left = False
         self._has_ended = trio.Event()
 
@@ -193,7 +194,12 @@ class Membership:
         if code in self._waiting:
             # A session that has just ended.
             await self.written()
-        return await self._directory.create(code, self.node.name, self.epoch)
+        try:
+            return await self._directory.create(code, self.node.name, self.epoch)
+        except DirectoryAwayError:
+            # It may have been done.
+            self.forget(code)
+            raise
 
     async def find(self, code: str) -> Ownership | None:
         """Who has a session.
@@ -224,7 +230,7 @@ class Membership:
             if renewal.had_lapsed:
                 await self._look_again(sessions)
             self._renewed(sent_ns)
-            if self.lease.may_claim(self._now_ns()):
+            if not self._has_left and self.lease.may_claim(self._now_ns()):
                 await self._claim(sessions)
         except DirectoryAwayError as error:
             if self.lease.may_change(self._now_ns()):
@@ -266,13 +272,25 @@ class Membership:
 
     async def _claim(self, sessions: NodeSessions) -> None:
         room = sessions.room()
-        if room > 0:
-            claimed = await self._directory.claim(
-                self.node.name, self.epoch, room, sessions.digests()
-            )
-            if claimed:
-                by_ns = -self.common.offset_ns
-                sessions.inherit([shifted(record, by_ns) for record in claimed])
+        if room <= 0:
+            return
+        name, epoch = self.node.name, self.epoch
+        claimed: list[SessionRecord] = []
+        if self._may_have_claimed:
+            # The answer to a claim got lost, and with it what this node owns since then.
+            has = {record.code for record in sessions.records()} | set(self._waiting)
+            owned = await self._directory.owned(name, epoch)
+            claimed = [record for record in owned if record.code not in has]
+            self._may_have_claimed = False
+        self._may_have_claimed = True
+        claimed += await self._directory.claim(name, epoch, room, sessions.digests())
+        self._may_have_claimed = False
+        if claimed:
+            for record in claimed:
+                # That it ended here was of an earlier time: it would end it once more.
+                self._waiting.pop(record.code, None)
+            by_ns = -self.common.offset_ns
+            sessions.inherit([shifted(record, by_ns) for record in claimed])
 
     async def _write(self, records: Sequence[SessionRecord]) -> list[str]:
         if not records:

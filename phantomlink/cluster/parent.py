@@ -221,6 +221,12 @@ class Parent:
         self._nursery.start_soon(self._route_on, connection, sock)
 
     async def _route_on(self, connection: Connection, sock: socket.socket) -> None:
+        try:
+            await self._route_again(connection, sock)
+        except (OSError, trio.BrokenResourceError) as error:
+            logger.debug("A connection broke: %s", error)
+
+    async def _route_again(self, connection: Connection, sock: socket.socket) -> None:
         with sock:
             if connection.peer is not None:
                 await self._connect(connection, connection.peer, sock)

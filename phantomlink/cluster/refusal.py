@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from contextlib import suppress
 from http import HTTPStatus
 
 import trio
@@ -35,7 +36,7 @@ def refusal(detail: str, status: HTTPStatus = HTTPStatus.SERVICE_UNAVAILABLE) ->
 async def refuse(
     descriptor: int, detail: str, status: HTTPStatus = HTTPStatus.SERVICE_UNAVAILABLE
 ) -> None:
-    """Answer on a connection, and give the client a second to read it.
+    """Answer on a connection, and give the client a second to read it, if it is still there.
 
     Args:
         descriptor: of the connection; it stays open.
@@ -43,7 +44,7 @@ async def refuse(
         status: of the answer.
     """
     async with stream_of(descriptor) as stream:
-        with trio.move_on_after(_SECONDS):
+        with trio.move_on_after(_SECONDS), suppress(trio.BrokenResourceError):
             await stream.send_all(refusal(detail, status))
             await stream.send_eof()
             # Closing with unread bytes would reset the connection, and the answer with it.

@@ -135,6 +135,10 @@ class SharedDirectory(Protocol):
         """
         ...
 
+    async def owned(self, node: str, epoch: int) -> list[SessionRecord]:
+        """Records of the sessions that a node has."""
+        ...
+
 
 def encode_record(record: SessionRecord) -> bytes:
     """A record as the directory keeps it."""

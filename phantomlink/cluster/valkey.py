@@ -105,8 +105,11 @@ class ValkeyDirectory:
         claimed: list[bytes] = await self._run(
             scripts.CLAIM, node, str(epoch), str(room), str(FORMAT), *sorted(digests)
         )
-        records = (decode_record(data) for data in claimed)
-        return [record for record in records if record is not None]
+        return _records(claimed)
+
+    async def owned(self, node: str, epoch: int) -> list[SessionRecord]:
+        """As `SharedDirectory.owned`."""
+        return _records(await self._run(scripts.OWNED, node, str(epoch)))
 
     async def _run(self, script: str, *arguments: str | bytes) -> Any:
         """One step of the directory.
@@ -151,6 +154,11 @@ def _nodes(records: Sequence[bytes]) -> list[NodeRecord]:
         except msgspec.DecodeError:
             continue
     return nodes
+
+
+def _records(data: Sequence[bytes]) -> list[SessionRecord]:
+    records = (decode_record(each) for each in data)
+    return [record for record in records if record is not None]
 
 
 def _name(node: NodeRecord) -> str:

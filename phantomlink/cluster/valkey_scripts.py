@@ -161,3 +161,15 @@ end
 return claimed
 """
 )
+
+OWNED = (
+    _COMMON
+    + """
+local records = {}
+for _, code in ipairs(redis.call('SMEMBERS', P .. ':own:' .. ARGV[1] .. ' ' .. ARGV[2])) do
+  local record = redis.call('HGET', P .. ':s:' .. code, 'record')
+  if record then table.insert(records, record) end
+end
+return records
+"""
+)

@@ -188,7 +188,9 @@ class Workers:
             case Reserve():
                 nursery.start_soon(self._reserve, child, message)
             case Write(record=record):
-                if self.directory.write(child.node, child.epoch, record):
+                # What it has given up meanwhile must not come back.
+                has = self.directory.has(record.code)
+                if has and self.directory.write(child.node, child.epoch, record):
                     self._note(record)
             case Forget(code=code):
                 if self.directory.find(code) == child.node:

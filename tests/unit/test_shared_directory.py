@@ -42,6 +42,7 @@ def record(code, *, sha256="x", revision=1, form=FORMAT, due_ns=5):
         test_trials=(1, 2),
         is_paused=False,
         is_stopped=False,
+        was_stopped=False,
         outputs={"lsl": True},
         playheads=(
             PlayheadRecord(None, None, None, Anchor(7, 8, 1, due_ns), True),
@@ -126,6 +127,8 @@ async def test_sessions_of_a_node_that_is_gone_go_to_an_heir_and_the_old_owner_i
     rest = await directory.claim("b", its, 9, {"x"})
     assert sorted(first + rest, key=lambda each: each.code) == records
     assert await directory.find("s0") == Ownership("b")
+    assert await directory.owned("a", mine) == []
+    assert sorted(await directory.owned("b", its), key=lambda each: each.code) == records
     assert sorted(await directory.write("a", mine, records)) == ["s0", "s1", "s2"]
     await directory.forget("a", ["s0"])
     assert await directory.find("s0") == Ownership("b")

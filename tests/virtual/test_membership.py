@@ -258,6 +258,26 @@ async def test_a_cut_off_node_that_is_back_in_time_gives_up_what_another_has(
     assert a.has.given_up == ["s"]
 
 
+async def test_a_claim_whose_answer_got_lost_is_found_again(autojump_clock, cluster):
+    a, b = await cluster.start("a"), await cluster.start("b")
+    made = a.make("s")
+    await after(3)
+    claim = cluster.directory.claim
+
+    async def claimed_and_lost(*arguments):
+        if await claim(*arguments):
+            cluster.directory.claim = claim
+            raise DirectoryAwayError("the answer got lost")
+        return []
+
+    cluster.directory.claim = claimed_and_lost
+    a.scope.cancel()
+    while not b.has.by_code:
+        await after(0.01)
+    assert b.has.by_code == {"s": made}
+    assert await cluster.directory.find("s") == Ownership("b")
+
+
 async def test_anchors_are_the_same_moment_on_machines_whose_clocks_differ(autojump_clock, cluster):
     a = await cluster.start("a", skew_ns=400 * S)
     b = await cluster.start("b", skew_ns=-3 * S)
