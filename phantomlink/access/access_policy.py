@@ -42,6 +42,7 @@ class AccessPolicy:
     Attributes:
         origins: which pages may use the server.
         connection_limits: the WebSocket clients that there are.
+        rates: how often each address asks.
         pending_connections: those that have not been let in yet.
         trusts_proxy: whether addresses are those that a proxy tells.
         tickets: for downloads; None where there is no token that they could stand for.
@@ -63,7 +64,7 @@ class AccessPolicy:
             else settings.max_pending_connections_per_address,
         )
         self._max_head_bytes = settings.max_head_bytes
-        self._rates = RequestRates(settings.max_requests_per_second, settings.request_burst, now)
+        self.rates = RequestRates(settings.max_requests_per_second, settings.request_burst, now)
         self._is_exposed = may_be_exposed(settings.host)
         self._has_warned = False
         self._token = None if settings.api_token is None else TokenCheck(settings.api_token)
@@ -114,9 +115,9 @@ class AccessPolicy:
             OriginNotAllowedError: a page of a foreign origin wants to change something, or to
                 listen; or there are two origins.
         """
-        wait_seconds = self._rates.take(requester.address)
+        wait_seconds = self.rates.take(requester.address)
         if wait_seconds:
-            rates = self._rates
+            rates = self.rates
             raise TooManyRequestsError(
                 f"requests from {requester.address}: got more than {rates.per_second:g} a second "
                 f"after {rates.burst} at once, takes no more (PHANTOM_MAX_REQUESTS_PER_SECOND, "

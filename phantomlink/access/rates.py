@@ -20,6 +20,11 @@ class RequestRates:
         burst: requests that it may send at once before that counts.
         now: monotonic time, s.
         max_addresses: that are remembered.
+
+    Attributes:
+        per_second, burst: as given.
+        after_take: called with the address of a request that may pass; None where no other process
+            counts it, too.
     """
 
     def __init__(
@@ -31,6 +36,7 @@ class RequestRates:
     ) -> None:
         self.per_second = per_second
         self.burst = burst
+        self.after_take: Callable[[str], None] | None = None
         self._now = now
         self._max_addresses = max_addresses
         # Requests left, and when that was so; the longest silent first.
@@ -48,15 +54,26 @@ class RequestRates:
         if not self.per_second:
             return 0.0
         now = self._now()
+        left = self._left(address, now)
+        if left < 1:
+            self._keep(address, left, now)
+            return (1 - left) / self.per_second
+        self._keep(address, left - 1, now)
+        if self.after_take is not None:
+            self.after_take(address)
+        return 0.0
+
+    def taken_elsewhere(self, address: str) -> None:
+        """Count a request that another process has let pass."""
+        now = self._now()
+        self._keep(address, max(self._left(address, now) - 1, 0.0), now)
+
+    def _left(self, address: str, now: float) -> float:
         left, at = self._buckets.get(address, (float(self.burst), now))
-        left = min(float(self.burst), left + (now - at) * self.per_second)
-        wait_seconds = 0.0
-        if left >= 1:
-            left -= 1
-        else:
-            wait_seconds = (1 - left) / self.per_second
+        return min(float(self.burst), left + (now - at) * self.per_second)
+
+    def _keep(self, address: str, left: float, now: float) -> None:
         self._buckets[address] = (left, now)
         self._buckets.move_to_end(address)
         if len(self._buckets) > self._max_addresses:
             self._buckets.popitem(last=False)
-        return wait_seconds

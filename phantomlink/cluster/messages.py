@@ -183,8 +183,34 @@ class Evict(msgspec.Struct, tag=True, frozen=True):
     code: str
 
 
+class Passed(msgspec.Struct, tag=True, frozen=True):
+    """A worker has let a request of an address pass, which counts at the others, too."""
+
+    address: str
+
+
+class Clients(msgspec.Struct, tag=True, frozen=True):
+    """A worker has so many WebSocket clients from an address, which count at the others, too."""
+
+    node: str
+    address: str
+    n_clients: int
+
+
 ToParent = (
-    Ready | Failed | Alive | Connection | Taken | Reserve | Write | Forget | Idle | Digests | Sync
+    Ready
+    | Failed
+    | Alive
+    | Connection
+    | Taken
+    | Reserve
+    | Write
+    | Forget
+    | Idle
+    | Digests
+    | Sync
+    | Passed
+    | Clients
 )
 ToWorker = (
     Start
@@ -198,4 +224,6 @@ ToWorker = (
     | Standing
     | GiveUp
     | Synced
+    | Passed
+    | Clients
 )

@@ -24,6 +24,7 @@ from phantomlink.cluster.messages import (
     Alive,
     AskIdle,
     Claim,
+    Clients,
     Connection,
     Digests,
     Drain,
@@ -32,6 +33,7 @@ from phantomlink.cluster.messages import (
     GiveUp,
     Idle,
     Nodes,
+    Passed,
     Ready,
     Reserved,
     Standing,
@@ -97,6 +99,7 @@ class Worker:
             self._app.nursery = nursery
             await nursery.start(self._app.run_service)
             await self._app.startup()
+            self._share_counts()
             self._app.get_service().datasets.after_look = self._dispatch.rescan_others
             self._app.get_views().include(OtherLists(self._links).look)
             self._takeover = Takeover(self._app.get_service(), self._ownership, nursery)
@@ -109,6 +112,14 @@ class Worker:
             await self._server.say_goodbye()
             await self._app.shutdown()
             nursery.cancel_scope.cancel()
+
+    def _share_counts(self) -> None:
+        """Let requests and clients of an address count at the other workers, too."""
+        policy = self._service().policy
+        policy.rates.after_take = lambda address: self._channel.send_nowait(Passed(address))
+        policy.connection_limits.after_change = lambda address, n_clients: (
+            self._channel.send_nowait(Clients(self._links.node, address, n_clients))
+        )
 
     def _service(self) -> Service:
         return self._app.get_service()
@@ -160,6 +171,13 @@ class Worker:
                     self._give_up(codes, moved_to)
                 case Nodes(names=names):
                     self._links.others = tuple(each for each in names if each != self._links.node)
+                    self._service().policy.connection_limits.forget_elsewhere(names)
+                case Passed(address=address):
+                    self._service().policy.rates.taken_elsewhere(address)
+                case Clients(node=node, address=address, n_clients=n_clients):
+                    self._service().policy.connection_limits.count_elsewhere(
+                        node, address, n_clients
+                    )
                 case Claim(records=records):
                     assert self._takeover is not None
                     self._takeover.expect(records)

@@ -18,6 +18,7 @@ import trio
 from phantomlink.cluster.child import Child
 from phantomlink.cluster.messages import (
     Claim,
+    Clients,
     Connection,
     Digests,
     Drain,
@@ -26,6 +27,7 @@ from phantomlink.cluster.messages import (
     GiveUp,
     Idle,
     Nodes,
+    Passed,
     Ready,
     Reserve,
     Reserved,
@@ -93,6 +95,8 @@ class Workers:
         self._standing: Standing | None = None
         self._remote: tuple[str, ...] = ()
         self._digests: dict[str, tuple[str, ...]] = {}
+        # What each has said last of the clients of each address.
+        self._clients: dict[tuple[str, str], Clients] = {}
         self._is_draining = False
         self._has_started = False
 
@@ -201,10 +205,22 @@ class Workers:
                 self._digests[child.node] = sha256
             case Sync(call=call):
                 nursery.start_soon(self._sync, child, call)
+            case Passed():
+                self._tell_others(child, message)
+            case Clients(node=node, address=address, n_clients=n_clients):
+                self._clients[node, address] = message
+                if not n_clients:
+                    del self._clients[node, address]
+                self._tell_others(child, message)
             case Idle():
                 self._room.answered(message)
             case Failed(text=text):
                 child.failure = text
+
+    def _tell_others(self, child: Child, message: Passed | Clients) -> None:
+        for other in self._ready.values():
+            if other is not child:
+                other.channel.send_nowait(message)
 
     async def _reserve(self, child: Child, asked: Reserve) -> None:
         answer = await self._reserved(child, asked)
@@ -279,6 +295,8 @@ class Workers:
         self._ready[child.node] = child
         if self._standing is not None:
             child.channel.send_nowait(self._standing)
+        for clients in self._clients.values():
+            child.channel.send_nowait(clients)
         if self._is_draining:
             child.channel.send_nowait(Drain())
         self._tell_all()
@@ -289,6 +307,7 @@ class Workers:
         for code in self.directory.leave(child.node):
             self._forget(code)
         self._digests.pop(child.node, None)
+        self._clients = {key: each for key, each in self._clients.items() if key[0] != child.node}
         for connection, sock in child.take_back():
             self._route(connection, sock)
         self._tell_all()

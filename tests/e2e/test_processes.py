@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import msgpack
 import psutil
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from phantomlink.recordings.synthetic.named import synthesize_named
@@ -229,6 +231,39 @@ def test_files_and_captures_that_come_and_go_are_known_to_all_processes(tmp_path
         until(lambda: answers(captured) == {200}, "a dataset of all processes")
         assert server.request("DELETE", f"/api/captures/{captured}")[0] == 200
         assert answers(captured) == {404}
+
+
+def test_requests_and_clients_of_an_address_count_in_all_processes(synthetic_recording):
+    env = {
+        "PHANTOM_PROCESSES": "2",
+        "PHANTOM_TRUST_PROXY": "true",
+        "PHANTOM_MAX_CLIENTS_PER_ADDRESS": "2",
+        "PHANTOM_MAX_REQUESTS_PER_SECOND": "0.001",
+        "PHANTOM_REQUEST_BURST": "12",
+    }
+    with live_server(synthetic_recording, env=env) as server:
+
+        def status(who, method="GET", path="/livez", body=None):
+            headers = {"X-Forwarded-For": who, "Content-Type": "application/json"}
+            return server.request(method, path, body, headers)[0]
+
+        # One after the other is asked; each by itself would let 12 pass.
+        statuses = [status("192.0.2.1") for _ in range(20)]
+        assert (statuses[:12], statuses[-1]) == ([200] * 12, 429)
+        for code in ("a", "b"):
+            # Each where there is most room: one in each process.
+            create = "/api/sessions/create"
+            assert status("192.0.2.2", "POST", create, {"custom_code": code}) == 200
+        who = {"X-Forwarded-For": "192.0.2.2"}
+        with ExitStack() as held:
+            for code in ("a", "b"):
+                client = connect(f"{server.ws}/stream/{code}", additional_headers=who)
+                held.enter_context(client).recv(timeout=20)
+            for code in ("a", "b"):
+                with pytest.raises(InvalidStatus) as caught:
+                    connect(f"{server.ws}/stream/{code}", additional_headers=who)
+                assert caught.value.response.status_code == 429
+                assert b"there are 2 already" in caught.value.response.body
 
 
 @pytest.mark.parametrize(

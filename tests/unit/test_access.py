@@ -254,6 +254,24 @@ class TestCrowd:
         connection_limits.check("a", "s")
         assert connection_limits.n_clients == 0
 
+    def test_clients_of_other_processes_count(self):
+        connection_limits, told = ConnectionLimits(4, 2, 2), []
+        connection_limits.after_change = lambda *change: told.append(change)
+        connection_limits.count_elsewhere("1", "a", 1)
+        connection_limits.check("a", "s")
+        with connection_limits.counted("a", "s"):
+            with pytest.raises(TooManyClientsError, match="from a: there are 2"):
+                connection_limits.check("a", "t")
+            connection_limits.count_elsewhere("1", "b", 2)
+            with pytest.raises(TooManyClientsError, match="in all: there are 4"):
+                connection_limits.check("c", "t")
+            connection_limits.count_elsewhere("1", "b", 0)
+            connection_limits.check("c", "t")
+        assert told == [("a", 1), ("a", 0)]
+        connection_limits.count_elsewhere("1", "a", 2)
+        connection_limits.forget_elsewhere(["0", "2"])
+        connection_limits.check("a", "s")
+
     def test_the_limit_of_a_session(self):
         connection_limits = ConnectionLimits(100, 1, 100)
         with connection_limits.counted("a", "s"):

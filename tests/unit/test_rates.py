@@ -30,6 +30,19 @@ def test_a_burst_then_a_rate():
     assert [rates.take("a") == 0 for _ in range(6)] == [True] * 5 + [False]
 
 
+def test_requests_that_another_process_let_pass_count():
+    clock = Clock()
+    rates, passed = RequestRates(10, 3, clock), []
+    rates.after_take = passed.append
+    rates.taken_elsewhere("a")
+    assert [rates.take("a") for _ in range(2)] == [0, 0]
+    assert rates.take("a") == pytest.approx(0.1)
+    # One that is refused is not told; more than there were cost no more.
+    assert passed == ["a", "a"]
+    rates.taken_elsewhere("a")
+    assert rates.take("a") == pytest.approx(0.1)
+
+
 def test_without_a_limit_nothing_is_remembered():
     rates = RequestRates(0, 1)
     assert not any(rates.take("a") for _ in range(100))
