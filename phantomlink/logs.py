@@ -58,10 +58,14 @@ def without_secrets(text: str) -> str:
 
 
 class TextLines(logging.Formatter):
-    """A line for people."""
+    """A line for people.
 
-    def __init__(self) -> None:
-        super().__init__(TEXT_FORMAT)
+    Args:
+        node: which of several processes logs it; None where there is one.
+    """
+
+    def __init__(self, node: str | None = None) -> None:
+        super().__init__(TEXT_FORMAT if node is None else f"{TEXT_FORMAT} [process {node}]")
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, and the traceback below it."""
@@ -81,11 +85,17 @@ class JsonLines(JsonFormatter):
     """One JSON object: ts, level, logger, message, the bound ids, `exception` with a traceback.
 
     What is logged with `extra` becomes a member too. ts is ISO 8601 UTC.
+
+    Args:
+        node: which of several processes logs it, a member then; None where there is one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, node: str | None = None) -> None:
         names = {"levelname": "level", "name": "logger", "exc_info": "exception"}
-        super().__init__(["levelname", "name", "message"], rename_fields=names)
+        of_all = None if node is None else {"node": node}
+        super().__init__(
+            ["levelname", "name", "message"], rename_fields=names, static_fields=of_all
+        )
 
     def add_fields(
         self,
@@ -142,7 +152,7 @@ def limit_descriptor_lines() -> None:
             logger.addFilter(DescriptorLines())
 
 
-def set_up_logging(level: str, form: str) -> None:
+def set_up_logging(level: str, form: str, node: str | None = None) -> None:
     """Log to stderr from this level on, Python's warnings and errors that nobody caught included.
 
     What other packages log for their own debugging (h5py, hypercorn) is left out.
@@ -150,9 +160,10 @@ def set_up_logging(level: str, form: str) -> None:
     Args:
         level: as `logging` names it.
         form: "text" or "json".
+        node: which of several processes this is; None where there is one.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    handler.setFormatter(JsonLines(node) if form == "json" else TextLines(node))
     wanted = logging.getLevelNamesMapping()[level]
     logging.basicConfig(level=max(wanted, logging.INFO), handlers=[handler])
     logging.getLogger("phantomlink").setLevel(wanted)

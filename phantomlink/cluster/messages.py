@@ -18,7 +18,7 @@ class Start(msgspec.Struct, tag=True, frozen=True):
         settings: pickled by the parent, which is of the same version.
         recording: path or dataset name; None for the one that the settings name.
         more: paths or names of further datasets.
-        says_what: whether it logs what is played.
+        says_what: whether it logs what is played, and whether there is LSL.
         has_nodes: whether there are other nodes, and so a lease.
     """
 

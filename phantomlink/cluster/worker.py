@@ -6,6 +6,7 @@ been read of them. It ends at once when the parent does.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -58,6 +59,8 @@ from phantomlink.service.service import Service
 from phantomlink.settings import Settings
 
 ALIVE_SECONDS = 0.5
+# Whether there is LSL.
+_SAID_BY_THE_FIRST = "phantomlink.outputs.lsl.manager"
 
 
 class Worker:
@@ -236,7 +239,9 @@ async def _run(sock: socket.socket) -> None:
     start = came[0]
     assert isinstance(start, Start)
     settings: Settings = pickle.loads(start.settings)
-    set_up_logging(settings.log_level, settings.log_format)
+    set_up_logging(settings.log_level, settings.log_format, start.node)
+    if not start.says_what:
+        logging.getLogger(_SAID_BY_THE_FIRST).setLevel(logging.ERROR)
     try:
         await Worker(channel, start).run()
     except* (PhantomLinkError, OSError) as group:

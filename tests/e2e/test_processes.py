@@ -233,15 +233,22 @@ def test_files_and_captures_that_come_and_go_are_known_to_all_processes(tmp_path
         assert answers(captured) == {404}
 
 
-def test_requests_and_clients_of_an_address_count_in_all_processes(synthetic_recording):
+def test_limits_of_an_address_are_those_of_all_processes_and_what_is_played_is_said_once(
+    synthetic_recording,
+):
     env = {
         "PHANTOM_PROCESSES": "2",
         "PHANTOM_TRUST_PROXY": "true",
         "PHANTOM_MAX_CLIENTS_PER_ADDRESS": "2",
         "PHANTOM_MAX_REQUESTS_PER_SECOND": "0.001",
         "PHANTOM_REQUEST_BURST": "12",
+        "PHANTOM_LSL_ENABLED": "true",
+        "PYLSL_LIB": __file__,
     }
     with live_server(synthetic_recording, env=env) as server:
+        # What is about the whole is said once, by the first.
+        for said in ("Playing ", "There are no LSL streams"):
+            assert server.log.count(said) == 1
 
         def status(who, method="GET", path="/livez", body=None):
             headers = {"X-Forwarded-For": who, "Content-Type": "application/json"}

@@ -47,6 +47,13 @@ async def test_a_line_is_one_object():
     assert said["ts"].endswith("Z")
 
 
+def test_one_of_several_processes_says_which_it_is():
+    assert json.loads(JsonLines("1").format(record("odd")))["node"] == "1"
+    lines = TextLines("1").format(record("odd", exc_info=failed(ValueError("x")))).splitlines()
+    assert lines[0].endswith(" odd [process 1]")
+    assert lines[1].startswith("Traceback")
+
+
 def test_a_traceback_is_inside_the_line():
     error = ExceptionGroup("several", [ValueError("a\nb")])
     said = line_of(record("it failed", exc_info=failed(error)))
