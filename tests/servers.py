@@ -94,7 +94,10 @@ def live_server(
     environment |= {"PHANTOM_DATA_DIR": str(recording.parent), "PHANTOM_DATASET": recording.stem}
     # Outlets would only make the tests of everything else slower, and seen by one another.
     environment["PHANTOM_LSL_ENABLED"] = "false"
-    if entry == "serve" and (processes := os.environ.get("TESTS_PROCESSES")):
+    processes = os.environ.get("TESTS_PROCESSES")
+    # One process only keeps a state folder; workers know nothing of another command's application.
+    needs_one = "PHANTOM_STATE_DIR" in (env or {}) or command != "phantomlink"
+    if entry == "serve" and processes and not needs_one:
         environment["PHANTOM_PROCESSES"] = processes
     environment |= dict(env or {})
     if entry == "serve":

@@ -254,7 +254,8 @@ def test_every_line_of_the_log_is_an_object_with_ids(recording, tmp_path):
 def test_prometheus_is_answered_by_both_ways_in(recording):
     accept = {"Accept": "text/plain;version=0.0.4"}
     for entry in ("serve", "hypercorn"):
-        with live_server(recording, entry=entry) as server:
+        # Several processes label their samples.
+        with live_server(recording, entry=entry, env={"PHANTOM_PROCESSES": "1"}) as server:
             receive(f"{server.ws}/stream/a", 45)
 
             request = urllib.request.Request(f"{server.http}/metrics", headers=accept)
