@@ -97,6 +97,9 @@ class Settings:
     cluster_secret: str | None = _setting(
         None, TOKEN, "by which the nodes know each other", is_secret=True
     )
+    cluster_secret_file: Path | None = _setting(
+        None, path("a file"), "where that secret is read from, at the start"
+    )
     cluster_prefix: str = _setting(
         "phantomlink", text("a word"), "beginning of all keys of the nodes in that server"
     )

@@ -18,6 +18,7 @@ ENV_PREFIX = "PHANTOM_"
 # Read by tests and by clients, not by the server: they must not look like misspelt settings.
 _NOT_OURS = frozenset({"PHANTOM_TEST_RECORDINGS", "PHANTOM_URL"})
 _MAX_TOKEN_FILE_BYTES = 4096
+_ALSO_IN_A_FILE = ("api_token", "cluster_secret")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,12 @@ def load_settings(
             got = " and ".join(repr(raw) for _, raw in given)
             raise SettingsError(f"{sources}: got {got}, takes one value: they are one setting")
         values[f.name] = parsed[0]
-    if "api_token_file" in values:
-        if "api_token" in values:
-            raise SettingsError("api_token and api_token_file: got both, takes one of them")
-        values["api_token"] = read_token_file(values["api_token_file"])
+    for name in _ALSO_IN_A_FILE:
+        file = f"{name}_file"
+        if file in values:
+            if name in values:
+                raise SettingsError(f"{name} and {file}: got both, takes one of them")
+            values[name] = read_token_file(values[file])
     return Settings(**values)
 
 

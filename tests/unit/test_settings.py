@@ -99,6 +99,16 @@ class TestToken:
         assert settings.api_token == TOKEN
         assert TOKEN not in repr(settings)
 
+    def test_so_is_the_secret_of_nodes(self, tmp_path):
+        path = tmp_path / "secret"
+        path.write_text(f"{TOKEN}\n")
+        env = {"PHANTOM_CLUSTER_SECRET_FILE": str(path)}
+        settings = load_settings(env=env)
+        assert (settings.cluster_secret, settings.api_token) == (TOKEN, None)
+        assert TOKEN not in repr(settings)
+        with pytest.raises(SettingsError, match="cluster_secret_file: got both"):
+            load_settings({"cluster_secret": TOKEN}, env)
+
     def test_both_are_one_too_many(self, tmp_path):
         (tmp_path / "token").write_text(TOKEN)
         with pytest.raises(SettingsError, match="got both"):
