@@ -1,5 +1,6 @@
 """The synthetic recording of a first start: made by a child, while the server is imported."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import pytest
 
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.locate import locate_recording
+from phantomlink.recordings.synthetic import synthesize
 from phantomlink.recordings.synthetic_default import made_meanwhile
 from phantomlink.settings import Settings
 from tests.waiting import until
 
-# In place of `python -m phantomlink synth PATH --overwrite`.
+# In place of `python -m phantomlink.recordings.synthetic.child PATH`.
 MAKER = """#!{python}
 import sys, time
 from pathlib import Path
@@ -20,8 +22,8 @@ folder = Path({folder!r})
 (folder / "begun").touch()
 while not (folder / "go").exists():
     time.sleep(0.01)
-assert sys.argv[1:4] == ["-m", "phantomlink", "synth"]
-Path(sys.argv[4]).write_text("made")
+assert sys.argv[1:3] == ["-m", "phantomlink.recordings.synthetic.child"]
+Path(sys.argv[3]).write_text("made")
 """
 
 
@@ -83,3 +85,27 @@ def test_a_maker_that_fails_is_told(maker):
         made_meanwhile(Settings(), None),
     ):
         pass
+
+
+CHILD = """
+import sys
+from phantomlink.recordings.synthetic.child import main
+
+code = main(sys.argv[1:])
+assert sys.modules["scipy"] is None
+heavy = {"rich", "phantomlink.cli.arguments", "scipy.sparse"} & set(sys.modules)
+assert not heavy, heavy
+sys.exit(code)
+"""
+
+
+def test_the_child_makes_the_same_bytes_with_less(tmp_path):
+    out = tmp_path / "child.nwb"
+    out.write_text("an old one")
+    ended = subprocess.run(
+        [sys.executable, "-c", CHILD, out], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+    assert ended.stderr.startswith(f"{out}: synthetic recording, 142 units")
+    synthesize(tmp_path / "here.nwb")
+    assert out.read_bytes() == (tmp_path / "here.nwb").read_bytes()

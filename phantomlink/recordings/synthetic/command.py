@@ -75,29 +75,39 @@ def run_synth(
     Returns:
         Exit code: 0, or 2 after one line on stderr about what was wrong.
     """
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
 
-    console = Console(stderr=True)
+    def make(progress: Callable[[int, int], None] | None = None) -> None:
+        synthesize(
+            out,
+            units=units,
+            trials=trials,
+            seed=seed,
+            duration_seconds=duration,
+            overwrite=overwrite,
+            progress=progress,
+        )
+
     try:
-        # Into a file or a log rich would write an empty line in place of the bar.
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task("Making a synthetic recording", total=None)
-            synthesize(
-                out,
-                units=units,
-                trials=trials,
-                seed=seed,
-                duration_seconds=duration,
-                overwrite=overwrite,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
+        # rich takes time to import, and into a file or a log it would write an empty line.
+        if sys.stderr.isatty():
+            _with_bar(make)
+        else:
+            make()
     except (InvalidParameterError, RecordingError) as error:
         sys.stderr.write(f"phantomlink synth: {error}\n")
         return 2
     size_mb = out.stat().st_size / 1e6
     sys.stderr.write(f"{out}: synthetic recording, {units} units, {size_mb:.1f} MB\n")
     return 0
+
+
+def _with_bar(make: Callable[[Callable[[int, int], None]], None]) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Making a synthetic recording", total=None)
+        make(lambda done, total: bar.update(task, completed=done, total=total))
 
 
 @contextmanager
