@@ -162,7 +162,7 @@ def check_cluster(settings: Settings) -> None:
             "cluster_secret: got none, takes one where there is a cluster_url: that of all nodes"
         )
     parts = urlsplit(settings.cluster_url or "")
-    if parts.password is None and parts.scheme == "redis" and not _is_loopback(parts.hostname):
+    if not parts.password and parts.scheme == "redis" and not _is_loopback(parts.hostname):
         raise SettingsError(
             "cluster_url: got a server beyond this machine without a password: whoever reaches it "
             "could steer all nodes; give one, redis://:PASSWORD@HOST"

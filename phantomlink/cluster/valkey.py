@@ -25,7 +25,8 @@ from phantomlink.cluster.shared_directory import (
     encode_record,
 )
 from phantomlink.engine.directory import FORMAT, SessionRecord
-from phantomlink.errors import leaves
+from phantomlink.errors import SettingsError, leaves
+from phantomlink.settings.redis_url import redis_options
 
 if TYPE_CHECKING:
     from coredis import Redis
@@ -125,6 +126,8 @@ class ValkeyDirectory:
                 answer = await self._redis.eval(script, [self._prefix], list(arguments))
         except* (RedisError, OSError, trio.TooSlowError) as group:
             error = next(leaves(group))
+            # Of TLS and of a name that is not known only the cause tells.
+            error = error.__cause__ or error
             text = " ".join(str(error).split()) or type(error).__name__
             raise DirectoryAwayError(f"the directory cannot be reached: {text}") from None
         return answer
@@ -138,10 +141,17 @@ async def open_directory(url: str, prefix: str, ttl_ms: int) -> AsyncIterator[Va
         url: redis:// or rediss://.
         prefix: of all keys.
         ttl_ms: of leases.
+
+    Raises:
+        SettingsError: a file of TLS that the URL names cannot be read.
     """
     from coredis import Redis  # noqa: PLC0415 - takes 0.3 s
 
-    async with Redis.from_url(url, connect_timeout=ttl_ms / 1000) as redis:
+    try:
+        options = redis_options(url)
+    except OSError as error:
+        raise SettingsError(f"cluster_url: its TLS files: {error.strerror or error}") from error
+    async with Redis.from_url(url, connect_timeout=ttl_ms / 1000, **options) as redis:
         yield ValkeyDirectory(redis, prefix, ttl_ms)
 
 

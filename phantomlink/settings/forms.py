@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from phantomlink.settings.redis_url import parse_redis_url
 from phantomlink.settings.web_names import parse_host, parse_origin
 
 MAX_PROCESSES = 64
@@ -30,13 +31,6 @@ class Form:
 
     parse: Callable[[str], Any]
     takes: str
-
-
-def _redis(raw: str) -> str:
-    url = raw.strip()
-    if urlsplit(url).scheme not in {"redis", "rediss"} or not urlsplit(url).hostname:
-        raise ValueError(url)
-    return url
 
 
 def _node_name(raw: str) -> str:
@@ -205,7 +199,10 @@ def _spike_time_unit(raw: str) -> str:
     return unit
 
 
-REDIS = Form(_redis, "a URL like redis://127.0.0.1:6379, or rediss:// for TLS")
+REDIS = Form(
+    parse_redis_url,
+    "a URL like redis://127.0.0.1:6379, or rediss://HOST:6379?ssl_ca_certs=FILE for TLS",
+)
 NODE_NAME = Form(_node_name, "1 to 64 letters, digits, '-', '.' or '_'")
 NODE_URL = Form(_node_url, "a URL like http://10.0.0.5:8000, without a path")
 BOOLEAN = Form(_boolean, "true or false")

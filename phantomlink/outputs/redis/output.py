@@ -22,6 +22,7 @@ from phantomlink.errors import leaves
 from phantomlink.outputs.redis.brand_entries import STATE, EntryWriter, state_entry, stream_names
 from phantomlink.outputs.redis.sink import BRAND, BrandSink
 from phantomlink.settings import Settings
+from phantomlink.settings.redis_url import redis_options
 
 if TYPE_CHECKING:
     from coredis import Redis
@@ -117,7 +118,8 @@ class BrandOutput:
         url = self._settings.brand_url or ""
         while True:
             try:
-                async with Redis.from_url(url, connect_timeout=_ANSWER_SECONDS) as redis:
+                opening = Redis.from_url(url, connect_timeout=_ANSWER_SECONDS, **redis_options(url))
+                async with opening as redis:
                     await self._send(redis)
             except* (RedisError, OSError, trio.TooSlowError) as group:
                 self._failed(name, group)
@@ -159,9 +161,10 @@ class BrandOutput:
         from coredis import Redis  # noqa: PLC0415
         from coredis.exceptions import RedisError  # noqa: PLC0415
 
+        url = self._settings.brand_url or ""
         with trio.move_on_after(_FAREWELL_SECONDS, shield=True):
             try:
-                async with Redis.from_url(self._settings.brand_url or "") as redis:
+                async with Redis.from_url(url, **redis_options(url)) as redis:
                     await self._write(redis, [], ["done"])
             except* (RedisError, OSError, trio.TooSlowError) as group:
                 logger.warning("The end of BRAND streams could not be told: %s", _first(group))
