@@ -142,13 +142,28 @@ def with_observations(
     sums: Table,
     n_bins: int,
     lag: int,
+    *,
+    shrink: bool = False,
 ) -> KalmanParameters:
-    """Fit H and Q to states and the summed counts that tell of them, and settle the gain."""
+    """Fit H and Q to states and the summed counts that tell of them, and settle the gain.
+
+    Args:
+        transition: A, kept.
+        transition_noise: W, kept.
+        start: (k,) state before the first bin, kept.
+        states: (n, k).
+        sums: (n, n_units) counts that tell of them.
+        n_bins: counts are summed over.
+        lag: bins by which the hand follows the counts.
+        shrink: whether Q is shrunk, see `shrunk_covariance`: for few bins a unit.
+    """
     mean_state, mean_sums = states.mean(axis=0), sums.mean(axis=0)
     off, off_sums = states - mean_state, sums - mean_sums
     observation = np.linalg.lstsq(off, off_sums, rcond=None)[0].T
     residuals = off_sums - off @ observation.T
     noise = residuals.T @ residuals / len(residuals)
+    if shrink:
+        noise = shrunk_covariance(noise, len(residuals) / n_bins)
     variances = np.diag(noise)
     noise[np.diag_indices_from(noise)] += _SHRINKAGE * max(float(variances.mean()), _SHRINKAGE)
     return KalmanParameters(
@@ -161,6 +176,27 @@ def with_observations(
         n_bins,
         lag,
     )
+
+
+def shrunk_covariance(covariance: Table, n_independent: float) -> Table:
+    """A covariance whose entries off the diagonal are as much smaller as they are uncertain.
+
+    The share that is taken away minimises the expected squared error (Schaefer and Strimmer 2005,
+    Stat Appl Genet Mol Biol 4:32, target D), with the variances of its entries if the samples are
+    normal. Without it, the inverse of a covariance of few samples finds directions that seem to
+    have no noise.
+
+    Args:
+        covariance: (n, n) of samples.
+        n_independent: samples that it was taken from; overlapping windows are not independent.
+    """
+    variances = np.diag(covariance)
+    off_diagonal = ~np.eye(len(covariance), dtype=bool)
+    squares = covariance**2
+    uncertain = (np.outer(variances, variances) + squares)[off_diagonal].sum() / n_independent
+    correlated = squares[off_diagonal].sum()
+    kept = 1 - uncertain / correlated if correlated > uncertain else 0.0
+    return np.where(off_diagonal, kept * covariance, covariance)
 
 
 def steady_gain(transition: Table, noise: Table, observation: Table, counts_noise: Table) -> Table:

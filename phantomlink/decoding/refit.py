@@ -74,12 +74,15 @@ class RefitDecoder:
         return self._decoder.step(counts)
 
     def learn(self, kinematics: NDArray[np.float64], trial_id: int) -> None:
-        """The truth of the bin that was decoded last."""
+        """The truth of the bin that was decoded last.
+
+        Bins soon after a reset are left out: what was fired before it is not known.
+        """
         if trial_id != self._trial_id:
             self._end_trial()
             self._trial_id = trial_id
         state = np.asarray(kinematics, dtype=np.float64)[: len(self._parameters.start)]
-        if trial_id >= 0 and np.isfinite(state).all():
+        if trial_id >= 0 and self._window.is_full and np.isfinite(state).all():
             self._current[0].append(state.copy())
             self._current[1].append(self._window.sums.copy())
 
@@ -96,13 +99,23 @@ class RefitDecoder:
         return self._since >= self._parameters.every
 
     def refit(self) -> None:
-        """Fit H and Q to the last trials; some 10 ms."""
+        """Fit H and Q to the last trials; some 10 ms.
+
+        The first fit has the bins of `every` trials only, often fewer independent ones than units.
+        """
         self._since = 0
         states = np.array([row for trial in self._trials for row in trial[0]])
         sums = np.array([row for trial in self._trials for row in trial[1]])
         p = self._parameters
         self._decoder.use(
             with_observations(
-                p.transition, p.transition_noise, p.start, states, sums, p.n_bins, p.lag
+                p.transition,
+                p.transition_noise,
+                p.start,
+                states,
+                sums,
+                p.n_bins,
+                p.lag,
+                shrink=True,
             )
         )

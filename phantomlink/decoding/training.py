@@ -76,12 +76,19 @@ class SummedWindow:
         self._kept = np.zeros((n_bins + lag, n_units))
         self._lag = lag
         self._at = 0
+        self._n_pushed = 0
         self.sums = np.zeros(n_units)
 
     def reset(self) -> None:
         """Forget what was seen."""
         self._kept[:] = 0
         self.sums[:] = 0
+        self._n_pushed = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all bins that are summed have been seen since the last reset."""
+        return self._n_pushed >= len(self._kept)
 
     def push(self, counts: NDArray[np.integer]) -> Table:
         """The sums with one bin more; read them before the next call. Whole numbers: exact."""
@@ -91,6 +98,7 @@ class SummedWindow:
         oldest[:] = counts
         self.sums += self._kept[(self._at - self._lag) % length]
         self._at = (self._at + 1) % length
+        self._n_pushed += 1
         return self.sums
 
 

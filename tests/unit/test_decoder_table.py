@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from phantomlink.decoding import FitOptions, cross_validate, fit_model
+from phantomlink.evaluation.closed_loop import Task, figures, run_closed_loop
 from phantomlink.evaluation.feed import DecoderFeed
+from phantomlink.evaluation.simulated_user import SimulatedNeurons
 from phantomlink.evaluation.stream import score_decoders
 from phantomlink.evaluation.training import training_data
 from phantomlink.perturbation import NO_PERTURBATION, PRESETS
@@ -82,3 +84,23 @@ def test_to_fit_again_helps_on_the_next_day(bins):
         gained.append(r2["refit"] - r2["static"])
     assert np.mean(gained) >= 0.10
     assert min(gained) > 0
+
+
+def test_to_fit_again_in_closed_loop_makes_a_steadier_cursor(bins):
+    data = training_data(bins, NO_PERTURBATION, 0, range(50))
+    task = Task(bins.trials, bins.grid)
+    neurons = SimulatedNeurons.of(data, task.bin_seconds)
+    found = {}
+    for kind in ("kalman", "refit"):
+        model = fit_model(kind, data)
+        reaches = [
+            reach
+            for seed in (0, 1)
+            for reach in run_closed_loop(
+                task, neurons, DecoderFeed(kind, model.decoder()), None, n_trials=80, seed=seed
+            )
+        ]
+        found[kind] = figures(reaches, task.radius)
+    assert found["refit"]["reached"] >= 0.95 * 160
+    assert found["refit"]["dial_in_s"] < 0.7 * found["kalman"]["dial_in_s"]
+    assert found["refit"]["path_efficiency"] > found["kalman"]["path_efficiency"] + 0.05

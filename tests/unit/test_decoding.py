@@ -19,7 +19,7 @@ from phantomlink.decoding import (
     run_decoder,
     split_trials,
 )
-from phantomlink.decoding.kalman import fit_kalman, with_observations
+from phantomlink.decoding.kalman import fit_kalman, shrunk_covariance, with_observations
 from phantomlink.decoding.ridge import fit_ridge
 from phantomlink.decoding.rls import fit_rls
 from phantomlink.decoding.training import SummedWindow, summed_counts
@@ -231,10 +231,87 @@ def test_refit_is_the_fit_to_its_last_trials(data):
         summed_counts(data.counts, 4, 2)[10 * TRIAL_BINS : 16 * TRIAL_BINS],
         4,
         2,
+        shrink=True,
     )
     np.testing.assert_allclose(
         run_decoder(decoder, data.counts), run_decoder(expected.decoder(), data.counts), **CLOSE
     )
+
+
+def test_refit_leaves_out_bins_whose_counts_it_has_not_all_seen(data):
+    parameters = fit_model("refit", data.within(range(10)), FitOptions(every=6, last=6))
+    decoder = parameters.decoder()
+    seen = []
+    for trial in range(6):
+        decoder.reset()
+        for n, t in enumerate(range(trial * TRIAL_BINS, (trial + 1) * TRIAL_BINS)):
+            decoder.step(data.counts[t])
+            decoder.learn(data.kinematics[t], trial)
+            # Counts of 4 bins, 2 bins ago: the sixth bin is the first that has them.
+            if n >= 5 and np.isfinite(data.kinematics[t]).all():
+                seen.append(t)
+    decoder.reset()
+    assert decoder.is_due
+    decoder.refit()
+    p = parameters
+    expected = with_observations(
+        p.transition,
+        p.transition_noise,
+        p.start,
+        data.kinematics[seen, :2],
+        summed_counts(data.counts, 4, 2)[seen],
+        4,
+        2,
+        shrink=True,
+    )
+    np.testing.assert_allclose(
+        run_decoder(decoder, data.counts), run_decoder(expected.decoder(), data.counts), **CLOSE
+    )
+
+
+def test_refit_to_fewer_bins_than_its_units_need_is_still_a_decoder():
+    """150 units, 400 bins: Q of windows of 4 bins has fewer independent samples than rows."""
+    rng = np.random.default_rng(6)
+    n, n_units, n_again = 6000, 150, 400
+    velocity = np.zeros((n, 2))
+    for t in range(1, n):
+        velocity[t] = 0.95 * velocity[t - 1] + rng.normal(size=2)
+    tuning = rng.normal(size=(2, n_units)) * 0.05
+    counts = rng.poisson(np.clip(0.6 + np.roll(velocity, -2, axis=0) @ tuning, 0, None))
+    kinematics = np.column_stack((velocity, np.full((n, 2), np.nan)))
+    trial_ids = np.arange(n) // 40
+    known = TrainingData(counts.astype(np.uint16), kinematics, trial_ids, trial_ids < 100)
+    decoder = fit_model("refit", known, FitOptions(every=10, last=10)).decoder()
+    for t in range(n_again):
+        decoder.step(known.counts[t])
+        decoder.learn(kinematics[t], int(trial_ids[t]))
+    decoder.reset()
+    decoder.refit()
+    static = fit_model("kalman", known).decoder()
+    held_out = slice(4000, None)
+    errors = [
+        ((run_decoder(each, known.counts[held_out])[:, :2] - velocity[held_out]) ** 2).sum()
+        for each in (decoder, static)
+    ]
+    assert errors[0] < 1.1 * errors[1]
+
+
+def test_a_covariance_of_few_samples_is_shrunk_and_one_of_many_is_not():
+    rng = np.random.default_rng(7)
+    mixing = np.eye(30) + 0.1 * rng.normal(size=(30, 30))
+    truth = mixing @ mixing.T
+    for n, least, most in ((20, 0.0, 0.6), (300, 0.5, 0.97), (100_000, 0.995, 1.0)):
+        samples = rng.normal(size=(n, 30)) @ mixing.T
+        sampled = samples.T @ samples / n
+        shrunk = shrunk_covariance(sampled, n)
+        np.testing.assert_array_equal(np.diag(shrunk), np.diag(sampled))
+        kept = shrunk[np.triu_indices(30, 1)] / sampled[np.triu_indices(30, 1)]
+        np.testing.assert_allclose(kept, kept[0])
+        assert least <= kept[0] <= most
+        assert ((shrunk - truth) ** 2).sum() <= ((sampled - truth) ** 2).sum() * 1.001
+    # Nothing off the diagonal is certain, or there is nothing.
+    np.testing.assert_array_equal(shrunk_covariance(np.eye(3), 10.0), np.eye(3))
+    np.testing.assert_array_equal(shrunk_covariance(np.array([[2.0]]), 10.0), [[2.0]])
 
 
 def test_cross_validation_is_scikit_learns(data):
