@@ -1,8 +1,8 @@
 """`python -m phantomlink.recordings.synthetic.child FILE`: the child process of a first start.
 
 Makes what `phantomlink synth FILE --overwrite` makes, byte for byte, and leaves out what a process
-that makes one file and ends can do without: the arguments of all commands, the garbage collector
-(a fifth of the time that pynwb takes to import), and scipy.
+that makes one file and ends can do without: the arguments of all commands, the garbage collector,
+which works hardest while pynwb is imported, and scipy.
 """
 
 from __future__ import annotations
