@@ -11,7 +11,8 @@ from phantomlink.cluster.shared_directory import (
     Ownership,
     Renewal,
 )
-from phantomlink.engine.directory import FORMAT
+from phantomlink.engine.anchors import Anchor
+from phantomlink.engine.directory import FORMAT, PlayheadRecord, SessionRecord
 
 
 @dataclass
@@ -132,3 +133,28 @@ class FakeDirectory:
     def _owner(self, code):
         kept = self.sessions[code]
         return Ownership(kept.node if self._epoch_of(kept.node) == kept.epoch else None)
+
+
+def record(code, *, sha256="x", revision=1, form=FORMAT, due_ns=5):
+    """Of a session that plays."""
+    return SessionRecord(
+        format=form,
+        code=code,
+        created_at="2026-01-01T00:00:00+00:00",
+        dataset="small",
+        sha256=sha256,
+        rate_hz="40",
+        speed="1",
+        perturbation={"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]},
+        seed=3,
+        test_trials=(1, 2),
+        is_paused=False,
+        is_stopped=False,
+        was_stopped=False,
+        outputs={"lsl": True},
+        playheads=(
+            PlayheadRecord(None, None, None, Anchor(7, 8, 1, due_ns), True),
+            PlayheadRecord(2, None, None, Anchor(1, 2, 0, None), False),
+        ),
+        revision=revision,
+    )

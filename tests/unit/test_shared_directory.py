@@ -18,38 +18,13 @@ from phantomlink.cluster.shared_directory import (
     shifted,
 )
 from phantomlink.cluster.valkey import open_directory
-from phantomlink.engine.anchors import Anchor
-from phantomlink.engine.directory import FORMAT, PlayheadRecord, SessionRecord
-from tests.fake_directory import FakeDirectory
+from phantomlink.engine.directory import FORMAT
+from tests.fake_directory import FakeDirectory, record
 
 A = NodeRecord("a", "http://a:8000", ("a/0",), "1")
 B = NodeRecord("b", "http://b:8000", ("b/0", "b/1"), "1")
 # No test waits for the end of a lease: `expire` ends it.
 TTL_MS = 60_000
-
-
-def record(code, *, sha256="x", revision=1, form=FORMAT, due_ns=5):
-    return SessionRecord(
-        format=form,
-        code=code,
-        created_at="2026-01-01T00:00:00+00:00",
-        dataset="small",
-        sha256=sha256,
-        rate_hz="40",
-        speed="1",
-        perturbation={"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]},
-        seed=3,
-        test_trials=(1, 2),
-        is_paused=False,
-        is_stopped=False,
-        was_stopped=False,
-        outputs={"lsl": True},
-        playheads=(
-            PlayheadRecord(None, None, None, Anchor(7, 8, 1, due_ns), True),
-            PlayheadRecord(2, None, None, Anchor(1, 2, 0, None), False),
-        ),
-        revision=revision,
-    )
 
 
 @pytest.fixture(scope="module")
