@@ -112,7 +112,7 @@ def test_a_tick_comes_apart_into_its_stages() -> None:
         "return": 3,
         "stamp": 5,
         "hand over": 25,
-        "yield": 20,
+        "give way": 20,
         "bookkeeping": 10,
         "next": 12,
         "arm": 12,
@@ -168,7 +168,7 @@ def test_a_tick_behind_another_has_no_wake_up_and_waits_for_that_one_alone() -> 
         "return": 4,
         "stamp": 5,
         "hand over": 85,
-        "yield": 20,
+        "give way": 20,
         "bookkeeping": 10,
         "next": 1230 - (1084 + 90 + 30),
         "send": 80,
@@ -229,7 +229,7 @@ def test_a_wake_up_without_a_tick_is_counted_and_belongs_to_none() -> None:
 def test_a_tick_need_not_give_way() -> None:
     tick = [event for event in TICK if event[0] not in (E.YIELD_CPU, E.YIELDED_CPU)]
     found = profiled(*WAKE_UP, *turn(972, tick, ended=1075), cost=ProbeCost(inside=1, total=2))
-    assert found.durations["yield"].tolist() == [0]
+    assert found.durations["give way"].tolist() == [0]
     assert found.durations["bookkeeping"].tolist() == [30 - 2]
     # Of the tick with its write, and of the wake-up.
     assert found.probes == 4 + 3

@@ -14,7 +14,7 @@ from .records import PARTS, Fill, Found, Tick, pairs
 
 # In the order of time. Those up to `hand over` can make a packet late.
 PATH = ("loop busy", "kernel", "trio", "ticks before", "spin", "return", "stamp", "hand over")
-AFTERWARDS = ("yield", "bookkeeping", "next", "arm")
+AFTERWARDS = ("give way", "bookkeeping", "next", "arm")
 # Of the playbacks' own tasks, and of no tick.
 BUILDING = ("build", "collect")
 STAGES = (*PATH, *AFTERWARDS, *BUILDING)
@@ -161,7 +161,7 @@ def _take_apart(tick: Tick, cost: ProbeCost, held_up: float) -> dict[str, float]
     row["last byte"] = last_byte - deadline - taken
     row["lead"] = deadline - asked if tick.is_first and asked is not None else np.nan
     # In the middle of the bookkeeping, which it is not part of.
-    row["yield"] = tick.yielded_ns - extra["yield"]
+    row["give way"] = tick.yielded_ns - extra["give way"]
     row["bookkeeping"] = at[Event.RELEASED] - last_byte - tick.yielded_ns - extra["bookkeeping"]
     row["next"] = tick.end - at[Event.RELEASED] - extra["next"]
     row["arm"] = np.nan if tick.arm_ns is None else tick.arm_ns - cost.inside
@@ -187,7 +187,7 @@ def _probes_in(tick: Tick, cost: ProbeCost, held_up: float) -> dict[str, float]:
         "return": outside / 2 + max(total - tick.spin_ns, 0.0),
         "stamp": total / 2,
         "hand over": inside / 2 + len(tick.sends) * total - outside / 2,
-        "yield": inside,
+        "give way": inside,
         # The ends of the probes of the last write, the offer and the release, and what of the
         # one above is not inside.
         "bookkeeping": total + outside * (Event.YIELD_CPU in tick.at),
