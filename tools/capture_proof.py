@@ -271,7 +271,7 @@ def download(rest: Rest, capture_id: str, form: str, path: Path) -> None:
         until(lambda: rest.download(f"{CAPTURES}/{capture_id}/file", file, {"format": form}))
 
 
-def until(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 600.0) -> Any:
     """What it answers, as soon as that is true."""
     end = time.monotonic() + seconds
     while not (found := condition()):
