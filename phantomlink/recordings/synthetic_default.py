@@ -84,7 +84,7 @@ def _making(path: Path, stderr: int | None = None) -> Iterator[None]:
             f"{path.parent}: the synthetic recording cannot be kept here: {error.strerror}; "
             "name a recording, or set XDG_CACHE_HOME to a folder that can be written"
         ) from error
-    command = [sys.executable, "-m", "phantomlink.recordings.synthetic.child", str(path)]
+    command = [sys.executable, "-m", "phantomlink.cli.synthetic_child", str(path)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr) as maker:
         try:
             yield

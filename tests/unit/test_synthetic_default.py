@@ -13,7 +13,7 @@ from phantomlink.recordings.synthetic_default import made_meanwhile
 from phantomlink.settings import Settings
 from tests.waiting import until
 
-# In place of `python -m phantomlink.recordings.synthetic.child PATH`.
+# In place of `python -m phantomlink.cli.synthetic_child PATH`.
 MAKER = """#!{python}
 import sys, time
 from pathlib import Path
@@ -22,7 +22,7 @@ folder = Path({folder!r})
 (folder / "begun").touch()
 while not (folder / "go").exists():
     time.sleep(0.01)
-assert sys.argv[1:3] == ["-m", "phantomlink.recordings.synthetic.child"]
+assert sys.argv[1:3] == ["-m", "phantomlink.cli.synthetic_child"]
 Path(sys.argv[3]).write_text("made")
 """
 
@@ -89,7 +89,7 @@ def test_a_maker_that_fails_is_told(maker):
 
 CHILD = """
 import sys
-from phantomlink.recordings.synthetic.child import main
+from phantomlink.cli.synthetic_child import main
 
 code = main(sys.argv[1:])
 assert sys.modules["scipy"] is None
@@ -109,3 +109,24 @@ def test_the_child_makes_the_same_bytes_with_less(tmp_path):
     assert ended.stderr.startswith(f"{out}: synthetic recording, 142 units")
     synthesize(tmp_path / "here.nwb")
     assert out.read_bytes() == (tmp_path / "here.nwb").read_bytes()
+
+
+INTERRUPTED = """
+import signal, sys
+from phantomlink.cli.synthetic_child import main
+import phantomlink.recordings.synthetic.command as command
+
+command.draw_recording = lambda **_: signal.raise_signal(signal.SIGINT)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_an_interrupted_child_says_nothing_and_leaves_nothing(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, tmp_path / "child.nwb"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""`python -m phantomlink.recordings.synthetic.child FILE`: the child process of a first start.
+"""`python -m phantomlink.cli.synthetic_child FILE`: the child process of a first start.
 
 Makes what `phantomlink synth FILE --overwrite` makes, byte for byte, and leaves out what a process
 that makes one file and ends can do without: the arguments of all commands, the garbage collector,
@@ -8,8 +8,11 @@ which works hardest while pynwb is imported, and scipy.
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from pathlib import Path
+
+_INTERRUPTED = 130
 
 
 def main(argv: list[str]) -> int:
@@ -18,15 +21,22 @@ def main(argv: list[str]) -> int:
     Changes its process, so it is for a process of its own.
 
     Returns:
-        Exit code of `run_synth`.
+        Exit code of `run_synth`, or 130 interrupted.
     """
+    # A terminal interrupts its parent too, which has nothing to say either.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.disable()
     # hdmf takes only the type of sparse matrices from it, and does without where it is missing.
     sys.modules["scipy"] = None  # type: ignore[assignment]
-    from phantomlink.recordings.synthetic.command import run_synth  # noqa: PLC0415
+    from phantomlink.recordings.synthetic import run_synth  # noqa: PLC0415
 
     (out,) = argv
-    return run_synth(Path(out), overwrite=True)
+    try:
+        # From here on there is half a file to be removed.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return run_synth(Path(out), overwrite=True)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 if __name__ == "__main__":
