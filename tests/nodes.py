@@ -13,6 +13,8 @@ MAX_PENDING = 12
 SECRET = "a-secret-of-the-tests"
 # Longer than a busy machine keeps a process from running; tests whose nodes live need not wait for
 # the end of one.
+# By itself it has 10 s to start and 5 s to stop, which a busy machine may not give it.
+_VALKEY_SECONDS = 100
 LEASE_SECONDS, LONG_LEASE_SECONDS = 3, 10
 
 
@@ -49,9 +51,9 @@ def names_of(server):
 def valkey_at(folder, port=None):
     """A Valkey, which may be stopped before the block ends."""
     server = ValkeyServer(port=port, data_dir=folder)
-    server.start()
+    server.start(_VALKEY_SECONDS)
     try:
         yield server
     finally:
         if server.is_running():
-            server.stop()
+            server.stop(_VALKEY_SECONDS)

