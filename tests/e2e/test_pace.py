@@ -108,14 +108,18 @@ def test_a_session_that_exists_and_is_another_is_409(server):
 
 
 def test_a_thousand_packets_a_second(server):
-    server.create("fast", bin_size_ms=1)
-    got = receive(f"{server.ws}/stream/fast", 2000)
+    code = f"fast-{time.monotonic_ns()}"
+    server.create(code, bin_size_ms=1)
+    got = receive(f"{server.ws}/stream/{code}", 2000)
     assert not got.gaps
     # A machine so busy that this reader falls behind has it closed early.
     assert len(got.ids) == 2000 or got.close_code == 4408
     assert len(got.ids) > 100
     assert got.ids == list(range(len(got.ids)))
-    assert median_interval(got) == pytest.approx(0.001, rel=0.2)
+    # Some that are late on a busy machine leave one after the other; over all it is never faster.
+    assert median_interval(got) < 0.0012
+    stamps = [packet["timestamp"] for packet in got.packets]
+    assert stamps[-1] - stamps[0] > 0.0009 * (len(stamps) - 1)
 
 
 def test_the_timing_report_counts_what_was_sent(server):

