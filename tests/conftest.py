@@ -2,11 +2,13 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from phantomlink.recordings.recording import Recording, open_recording
 from phantomlink.recordings.synthetic import synthesize
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -48,3 +50,10 @@ def synthetic_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("synthetic") / "small.nwb"
     synthesize(path, units=12, trials=6)
     return path
+
+
+@pytest.fixture(scope="module")
+def recording(synthetic_recording: Path) -> Iterator[Recording]:
+    """That small recording, open; tests of other recordings have their own."""
+    with open_recording(synthetic_recording) as opened:
+        yield opened

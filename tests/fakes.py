@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
@@ -226,3 +227,13 @@ def listen(session, wanted=NO_FILTER, **kwargs):
     sink = ListSink(**kwargs)
     session.subscribe(wanted, session.playback(wanted), sink)
     return sink
+
+
+@asynccontextmanager
+async def playing(session):
+    """A session that runs, once all that it started waits; ended when the block is left."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(session.run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield session
+        session.close(1001, "test over")

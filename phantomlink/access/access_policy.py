@@ -27,7 +27,9 @@ from phantomlink.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Those that change nothing."""
+
 _SHOWN = 80
 _HEAD_TOO_LARGE = 431
 
@@ -144,7 +146,7 @@ class AccessPolicy:
             return
         if len(requester.origins) > 1:
             raise OriginNotAllowedError(f"origin: got {len(requester.origins)}, takes one")
-        if requester.method in _SAFE_METHODS and not requester.is_websocket:
+        if requester.method in SAFE_METHODS and not requester.is_websocket:
             return
         [origin] = requester.origins
         host = requester.hosts[-1] if requester.hosts else ""

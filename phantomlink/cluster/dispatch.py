@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import trio
 
+from phantomlink.access.access_policy import SAFE_METHODS
 from phantomlink.calibration.store import ModelInUseError
 from phantomlink.cluster.inner_request import ask
 from phantomlink.cluster.links import Links
@@ -49,26 +50,27 @@ class WorkerDispatch:
         Raises:
             SessionElsewhereError: another process has to answer it.
         """
-        if head.method not in {"GET", "HEAD", "OPTIONS"}:
-            try:
-                self._links.check_may_change()
-            except UnavailableError as error:
-                return error_response(error)
+        if head.method in SAFE_METHODS:
+            return await self._answer(head, read_body)
+        try:
+            self._links.check_may_change()
+            response = await self._answer(head, read_body)
+            await self._links.written()
+        except UnavailableError as error:
+            return error_response(error)
+        return response
+
+    async def _answer(self, head: RequestHead, read_body: ReadBody) -> Response:
+        """From this worker, others, or all of them, whichever knows."""
         if is_merged(head.method, head.path):
-            response = await self._gathered(head, await self._own(head, read_body))
-        elif head.method == "DELETE" and head.path.startswith(_MODEL):
-            response = await self._model_deleted(head, read_body)
-        elif head.path.startswith(_OF_ONE):
-            response = await self._of_one(head, read_body)
-        else:
-            response = await self._own(head, read_body)
-            if (head.method, head.path, response.status) == ("POST", _RESCAN_PATH, _OK):
-                await self.rescan_others()
-        if head.method not in {"GET", "HEAD", "OPTIONS"}:
-            try:
-                await self._links.written()
-            except UnavailableError as error:
-                return error_response(error)
+            return await self._gathered(head, await self._own(head, read_body))
+        if head.method == "DELETE" and head.path.startswith(_MODEL):
+            return await self._model_deleted(head, read_body)
+        if head.path.startswith(_OF_ONE):
+            return await self._of_one(head, read_body)
+        response = await self._own(head, read_body)
+        if (head.method, head.path, response.status) == ("POST", _RESCAN_PATH, _OK):
+            await self.rescan_others()
         return response
 
     async def rescan_others(self) -> None:

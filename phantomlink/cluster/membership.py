@@ -281,7 +281,6 @@ class Membership:
             has = {record.code for record in sessions.records()} | set(self._waiting)
             owned = await self._directory.owned(name, epoch)
             claimed = [record for record in owned if record.code not in has]
-            self._may_have_claimed = False
         self._may_have_claimed = True
         claimed += await self._directory.claim(name, epoch, room, sessions.digests())
         self._may_have_claimed = False

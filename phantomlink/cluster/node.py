@@ -12,12 +12,12 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import trio
 
 from phantomlink import __version__
+from phantomlink.access.exposure import may_be_exposed
 from phantomlink.cluster.lease import LeaseTimes
 from phantomlink.cluster.lease import Standing as Stands
 from phantomlink.cluster.membership import Membership
@@ -162,7 +162,7 @@ def check_cluster(settings: Settings) -> None:
             "cluster_secret: got none, takes one where there is a cluster_url: that of all nodes"
         )
     parts = urlsplit(settings.cluster_url or "")
-    if not parts.password and parts.scheme == "redis" and not _is_loopback(parts.hostname):
+    if not parts.password and parts.scheme == "redis" and may_be_exposed(parts.hostname or ""):
         raise SettingsError(
             "cluster_url: got a server beyond this machine without a password: whoever reaches it "
             "could steer all nodes; give one, redis://:PASSWORD@HOST"
@@ -227,12 +227,3 @@ async def run_node(
 def websocket_url(url: str) -> str:
     """What URLs of a node's streams begin with."""
     return url.replace("http", "ws", 1)
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host or "").is_loopback
-    except ValueError:
-        return False

@@ -20,12 +20,6 @@ from tests.captures import AT_40, header_of, sent_packets, write_journal
 
 
 @pytest.fixture(scope="module")
-def recording(synthetic_recording):
-    with open_recording(synthetic_recording) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def converted(recording, tmp_path_factory):
     """Records with a perturbation, a wrap, a seek and a gap; and the file made of them."""
     folder = tmp_path_factory.mktemp("converted")

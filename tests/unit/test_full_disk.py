@@ -22,7 +22,6 @@ from phantomlink.outputs.capture.infos import CaptureInfo, keep
 from phantomlink.recordings.catalogue.facts import FactsCache
 from phantomlink.recordings.identity import FileIdentity
 from phantomlink.recordings.options import SeriesOptions
-from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.synthetic import synthesize_named
 from phantomlink.server.ready_file import ReadyFile
 from phantomlink.state.file import RecordingIdentity, SessionState, write_state
@@ -31,12 +30,6 @@ from tests.full_disk import files_of_at_most
 
 IDENTITY = RecordingIdentity("d", 1, 2)
 N_PACKETS = 200
-
-
-@pytest.fixture(scope="module")
-def recording(synthetic_recording):
-    with open_recording(synthetic_recording) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -12,16 +12,9 @@ from phantomlink.captures.journal_reader import RECOVERED, Journal
 from phantomlink.captures.journal_writer import JournalWriter, is_being_written
 from phantomlink.captures.records import Answer, Control, End, Gap, Header, record_of
 from phantomlink.errors import CaptureError
-from phantomlink.recordings.recording import open_recording
 from tests.captures import header_of, sent_packets, write_journal
 
 END = End("complete", "stopped", 12, 0)
-
-
-@pytest.fixture(scope="module")
-def recording(synthetic_recording):
-    with open_recording(synthetic_recording) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -18,18 +18,11 @@ from phantomlink.cli import main
 from phantomlink.engine.perturbed import apply_perturbation
 from phantomlink.perturbation import PRESETS, parse_perturbation
 from phantomlink.recordings.identity import sha256_of
-from phantomlink.recordings.recording import open_recording
 from phantomlink.wire.packet import packet_data
 from tests.captures import AT_40, CLOCK, header_of, sent_packets, write_journal
 
 END = End("complete", "stopped", 0, 0)
 PERIOD_NS = 25_000_000
-
-
-@pytest.fixture(scope="module")
-def recording(synthetic_recording):
-    with open_recording(synthetic_recording) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,6 @@ from tests.captures import AT_40, header_of, sent_packets, streams_of, write_jou
 END = End("complete", "stopped", 0, 0)
 
 
-@pytest.fixture(scope="module")
-def recording(synthetic_recording):
-    with open_recording(synthetic_recording) as opened:
-        yield opened
-
-
 def records_of(recording, faults, n=900):
     """Packets of more than one chunk, with markers and a seek."""
     applied = None

@@ -27,7 +27,7 @@ from phantomlink.recordings.trials import Filter
 from phantomlink.settings import Settings
 from phantomlink.wire.packet import Intention, StreamHeader
 from tests.captures import AT_40, sent_packets
-from tests.fakes import TrioClock, VirtualClock, listen, make_parts
+from tests.fakes import TrioClock, VirtualClock, listen, make_parts, playing
 from tests.full_disk import files_of_at_most
 
 HELD_BACK = {"transforms": [{"kind": "jitter", "std_ms": 30}]}
@@ -92,23 +92,11 @@ def test_names_are_of_the_session_unless_it_is_private():
 # --- with sessions
 
 
-@pytest.fixture(scope="module")
-def recording(synthetic_recording):
-    with open_recording(synthetic_recording) as opened:
-        yield opened
-
-
-@asynccontextmanager
-async def running(recording, clock=None, hidden=None):
+def running(recording, clock=None, hidden=None):
     parts = make_parts(recording.at_rate(AT_40), recording=recording, clock=clock)
     if hidden is not None:
         parts = blind_parts(parts, hidden)
-    session = Session("test", parts)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(session.run)
-        await trio.testing.wait_all_tasks_blocked()
-        yield session
-        session.close(1001, "test over")
+    return playing(Session("test", parts))
 
 
 def begun(session, folder, wanted=NO_FILTER, limits=NO_LIMITS):

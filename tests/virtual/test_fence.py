@@ -1,7 +1,5 @@
 """A process whose lease ends sends nothing more until it is renewed, and then what is due."""
 
-from contextlib import asynccontextmanager
-
 import trio
 
 from phantomlink.close_codes import CLOSE_MOVED, CLOSE_NOT_HERE
@@ -9,21 +7,15 @@ from phantomlink.engine.fence import Fence
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.session import Session
 from phantomlink.perturbation import NO_PERTURBATION
-from tests.fakes import NamedBins, StallingClock, VirtualClock, listen, make_parts
+from tests.fakes import NamedBins, StallingClock, VirtualClock, listen, make_parts, playing
 
 S = 1_000_000_000
 
 
-@asynccontextmanager
-async def running(fence, clock=None):
+def running(fence, clock=None):
     clock = clock or VirtualClock()
     parts = make_parts(NamedBins(), has_records=True, fence=fence, clock=clock)
-    session = Session("test", parts)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(session.run)
-        await trio.testing.wait_all_tasks_blocked()
-        yield session
-        session.close(1001, "test over")
+    return playing(Session("test", parts))
 
 
 async def test_nothing_leaves_behind_the_fence_and_then_what_is_due(autojump_clock):

@@ -1,6 +1,5 @@
 """Sessions with a record: others compute where they are, so a stall must not move their grid."""
 
-from contextlib import asynccontextmanager
 from fractions import Fraction
 
 import pytest
@@ -8,19 +7,13 @@ import trio
 
 from phantomlink.engine.events import NO_FILTER, SessionEventKind
 from phantomlink.engine.session import Session
-from tests.fakes import NamedBins, StallingClock, listen, make_parts
+from tests.fakes import NamedBins, StallingClock, listen, make_parts, playing
 
 RATE = Fraction(40)
 
 
-@asynccontextmanager
-async def running(bins=None, **kwargs):
-    session = Session("test", make_parts(bins or NamedBins(), has_records=True, **kwargs))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(session.run)
-        await trio.testing.wait_all_tasks_blocked()
-        yield session
-        session.close(1001, "test over")
+def running(bins=None, **kwargs):
+    return playing(Session("test", make_parts(bins or NamedBins(), has_records=True, **kwargs)))
 
 
 async def test_a_stall_skips_what_was_due_and_keeps_the_grid(autojump_clock):

@@ -1,6 +1,5 @@
 """Sessions on virtual time: what is sent, and when, exactly."""
 
-from contextlib import asynccontextmanager
 from fractions import Fraction
 from itertools import pairwise
 
@@ -18,19 +17,14 @@ from tests.fakes import (
     listen,
     make_parts,
     make_trial,
+    playing,
 )
 
 PERIOD = 0.025
 
 
-@asynccontextmanager
-async def running(bins=None, **kwargs):
-    session = Session("test", make_parts(bins or NamedBins(), **kwargs))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(session.run)
-        await trio.testing.wait_all_tasks_blocked()
-        yield session
-        session.close(1001, "test over")
+def running(bins=None, **kwargs):
+    return playing(Session("test", make_parts(bins or NamedBins(), **kwargs)))
 
 
 @pytest.fixture
