@@ -7,7 +7,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from html.parser import HTMLParser
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -68,7 +67,8 @@ def outputs(maze_server, maze_recording, fitted, folder):
         "three_users.py": ("--seconds", "1"),
         "collect_training_data.py": ("--packets", str(N_COLLECTED)),
         "calibrate_by_trial.py": ("--trials", str(N_TRIALS)),
-        "kalman_client.py": ("--speed", "20", "--trials", "4"),
+        # Slow enough for a busy machine to miss no packet: it would miss the news of trials, too.
+        "kalman_client.py": ("--speed", "5", "--trials", "4"),
         "scikit_learn_client.py": ("--speed", "4", "--training", "12", "--trials", "2"),
         "record_decoder.py": ("--packets", "100", "--recording", str(maze_recording)),
         "validate_decoder.py": ("thousand-d.npz", "--packets", str(N_VALIDATED)),
@@ -200,8 +200,7 @@ def test_a_decoder_is_validated_on_what_it_has_not_seen(outputs, truth, folder):
 def test_decoders_that_answer_are_told_how_good_they_are(outputs, name):
     scores = re.findall(r"^trial (\d+): R2 .*?(-?\d\.\d{3})", outputs[name], re.MULTILINE)
     trials = [int(trial) for trial, _ in scores]
-    # The recording begins anew where a busy machine made it slow.
-    assert sum(after < before for before, after in pairwise(trials)) <= 1
+    assert trials == sorted(trials)
     # What they reach over many trials is 0.5 to 0.6.
     assert float(scores[-1][1]) > 0.3
     if name == "kalman_client.py":

@@ -462,7 +462,8 @@ async def test_decoders_are_refitted_one_at_a_time_while_scores_are_read(mock_cl
             nursery.start_soon(scores.read, lambda board: order.append("read"))
     steps = [what for what in order if what != "read"]
     assert len(steps) > 30
-    assert steps == ["step", "begin", "end"] * (len(steps) // 3)
+    # The last one may be on its way when the block is left.
+    assert steps == (["step", "begin", "end"] * len(steps))[: len(steps)]
 
 
 class FakeModel:
