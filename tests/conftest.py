@@ -34,14 +34,14 @@ _REAL = {Path(__file__).parent / name for name in ("e2e", "browser")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test of real processes, sockets and clocks a second chance, which is reported.
+    """Give each test of real processes, sockets and clocks two more chances, which are reported.
 
     A machine that others use too may stop it for seconds; of thousands, one then fails. What is
-    broken fails twice. Tests of pure code and of virtual time have no second chance.
+    broken fails each time. Tests of pure code and of virtual time have one chance.
     """
     for item in items:
         if _REAL.intersection(item.path.parents):
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 @pytest.fixture(scope="session")

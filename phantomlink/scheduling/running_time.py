@@ -56,6 +56,35 @@ class RunningTime:
         self._is_beating = False
 
 
+class StallGrace:
+    """Puts off what is judged by an ordinary clock until what waited at a stall had its chance.
+
+    Args:
+        seconds: that are put off by, from the end of a stall on.
+        running: running time, s.
+    """
+
+    def __init__(self, seconds: float, running: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._running = running
+        self._seen: tuple[float, float] | None = None
+        self._not_before = 0.0
+
+    def is_over(self, now: float) -> bool:
+        """Whether may be judged; ask regularly.
+
+        Args:
+            now: s, of a monotonic clock that runs always.
+        """
+        running = self._running()
+        if self._seen is not None:
+            seen, seen_running = self._seen
+            if now - seen - (running - seen_running) > MOST_SECONDS:
+                self._not_before = running + self._seconds
+        self._seen = now, running
+        return running >= self._not_before
+
+
 class RunningClock(trio.abc.Clock):
     """Running time as the clock of a trio run, in which `keep_running_time` runs."""
 

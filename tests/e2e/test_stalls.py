@@ -1,14 +1,16 @@
 """A server that is stopped and goes on: clients that read in time are not blamed for it."""
 
+import json
 import os
 import signal
 import time
 from contextlib import ExitStack
 
 import pytest
+from websockets.sync.client import connect
 
 from phantomlink.recordings.synthetic import synthesize_named
-from tests.clients import listening
+from tests.clients import decode, listening
 from tests.servers import ALL_ENTRIES, live_server
 from tests.waiting import until
 
@@ -47,3 +49,34 @@ def test_nobody_is_closed_for_a_stall_of_the_server(named, entry):
         stats = server.get("/api/stats/a")[1]
         assert stats["slow_clients_closed"] == 0
         assert stats["stalls"] >= 2
+
+
+@pytest.mark.parametrize("entry", ALL_ENTRIES)
+def test_answers_that_waited_at_a_stall_of_the_server_are_scored(named, entry):
+    """They are late, which is told; packets are closed only when those had their chance."""
+    with (
+        live_server(named, entry=entry) as server,
+        connect(f"{server.ws}/stream/a?format=json") as websocket,
+    ):
+        packets = []
+        while len(packets) < 60:
+            message = decode(websocket.recv(timeout=60))
+            if message["type"] == "data":
+                packets.append(message["data"])
+            if len(packets) == 1:
+                # From now on there is a scoreboard, which closes packets.
+                websocket.send(answer_to(packets[0]))
+        waiting = packets[-30:]
+        os.killpg(server.process.pid, signal.SIGSTOP)
+        for packet in waiting:
+            websocket.send(answer_to(packet))
+        time.sleep(3)
+        os.killpg(server.process.pid, signal.SIGCONT)
+        asked = lambda: server.get("/api/sessions/a/decoders")[1]["decoders"][0]  # noqa: E731
+        until(lambda: asked()["late"] + asked()["unknown"] >= len(waiting))
+        assert asked()["unknown"] == 0
+
+
+def answer_to(packet):
+    answer = {"packet_id": packet["packet_id"], "vx": 0.0, "vy": 0.0}
+    return json.dumps({"type": "prediction", "data": answer})

@@ -10,6 +10,7 @@ from phantomlink.scheduling.running_time import (
     MOST_SECONDS,
     RunningClock,
     RunningTime,
+    StallGrace,
     keep_running_time,
     running_seconds,
     sleep_until_running,
@@ -46,6 +47,25 @@ def test_a_stall_counts_as_no_more_than_a_late_beat():
     running.stop()
     wall.seconds += 3
     assert running.now() == pytest.approx(110.7 + MOST_SECONDS)
+
+
+def test_after_a_stall_nothing_is_judged_for_a_while():
+    wall, running = Wall(), Wall()
+    grace = StallGrace(2.0, running)
+
+    def passes(seconds, running_seconds):
+        wall.seconds += seconds
+        running.seconds += running_seconds
+        return grace.is_over(wall.seconds)
+
+    assert passes(0, 0)
+    assert passes(1, 1)
+    assert passes(1.4, 1)  # a busy loop
+    assert not passes(3, MOST_SECONDS)  # stopped
+    assert not passes(1, 1)
+    assert not passes(3, MOST_SECONDS)  # and again
+    assert not passes(1, 1)
+    assert passes(1, 1)
 
 
 class StallingClock(RunningClock):

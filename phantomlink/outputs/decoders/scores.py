@@ -34,7 +34,14 @@ from phantomlink.outputs.decoders.shared_scores import SharedScores
 from phantomlink.recordings.blind import BlindBins, hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.loop_budget import LoopBudget
-from phantomlink.scoring import MAX_DECODERS, Outcome, Scoreboard, ScoringRules
+from phantomlink.scheduling.running_time import StallGrace, running_seconds
+from phantomlink.scoring import (
+    MAX_DECODERS,
+    OPEN_SECONDS,
+    Outcome,
+    Scoreboard,
+    ScoringRules,
+)
 from phantomlink.wire.packet import Packet
 
 T = TypeVar("T")
@@ -89,6 +96,7 @@ class SessionScores:
         self._has_min_speed = trio.Event()
         # Who closes packets and decodes does it alone: it waits for threads in between.
         self._closing = trio.Lock()
+        self._stall_grace = StallGrace(OPEN_SECONDS, running_seconds)
         self._clients: dict[ClientInput, None] = {}
         self._answer_followers: dict[Callable[[GivenAnswer], None], None] = {}
         self._players = Players()
@@ -341,7 +349,9 @@ class SessionScores:
         self.sync()
         budget = LoopBudget()
         await self._decode(board, budget)
-        board.close(self.now_ns())
+        now_ns = self.now_ns()
+        if self._stall_grace.is_over(now_ns / 1e9):
+            board.close(now_ns)
         for key in playheads.gone():
             board.close_all(key)
         while board.work():
