@@ -1,16 +1,21 @@
 """Plays many sessions on several processes or nodes, kills and freezes them, checks every packet.
 
     python -m tools.cluster play --processes 2 --sessions 440
-    python -m tools.cluster kill --processes 2 --sessions 100 --times 20
-    python -m tools.cluster freeze --processes 2 --sessions 100 --times 10
-    python -m tools.cluster kill --nodes 4 --sessions 100 --times 20
-    python -m tools.cluster freeze --nodes 4 --sessions 100 --times 10
+    python -m tools.cluster capacity         # 440 sessions: two processes hold them, one does not
+    python -m tools.cluster cost             # 200 sessions: lateness and CPU of two and of one
+    python -m tools.cluster kill --processes 2 --times 20
+    python -m tools.cluster freeze --processes 2 --times 10
+    python -m tools.cluster kill --nodes 4 --times 20
+    python -m tools.cluster freeze --nodes 4 --times 10
 
 The clients run in one process beside the servers: one WebSocket a session, which comes back at once
 when it is cut off. Every packet is computed anew from the recording, the session's perturbation and
 its seed, and compared in all it says; a number may come once to a client. With nodes, a Valkey from
 a wheel is their directory; a whole node is killed and started again, or frozen for some seconds,
-and what comes from it after the heir's first packet is counted.
+and what comes from it after the heir's first packet is counted. A server with processes ends when
+more than five have ended within a minute, so it is a new one for each five.
+
+Each takes less than five minutes. Exit code 0: all of it holds; 1: something does not.
 """
 
 from __future__ import annotations
@@ -23,158 +28,179 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 
 from phantomlink.recordings.synthetic import synthesize
+from tools.bench.harness.text import Verdict as Criterion
 from tools.cluster_clients import Client, Crowd
+from tools.cluster_judge import Returns, Verdict, judge, returns
 from tools.cluster_oracle import RATE_HZ, Oracle
 from tools.cluster_servers import NOISE, SEED, Server, servers
 
 _SECONDS_BETWEEN = 6.0
 _FROZEN_SECONDS = 4.0
 _TRIALS = 60
+_MOST_AT_A_TIME = 5
+_SESSIONS = {"play": 100, "capacity": 440, "cost": 200, "kill": 100, "freeze": 100}
+# What has to hold.
+_RATE_ERROR_HZ = 0.05
+_MORE_LATENESS_MS = 1.0
+_CPU_RATIO = 1.1
+_BACK_SECONDS = {"processes": 1.0, "nodes": 2.0}
+_OTHERS_LATE_MS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """Figures of sessions that played for a while."""
+
+    processes: int
+    sessions: int
+    silent: int
+    rate_hz_mean: float
+    rate_hz_min: float
+    rate_hz_max: float
+    skipped: int
+    repeated: int
+    wrong: int
+    lateness_ms_p50: float | None
+    lateness_ms_p99: float | None
+    cpu_percent: float
+    clients_cpu_percent: float
+
+    @property
+    def keeps_rate(self) -> bool:
+        """Whether every session plays at its rate, with no gap."""
+        within = all(
+            abs(rate - RATE_HZ) <= _RATE_ERROR_HZ for rate in (self.rate_hz_min, self.rate_hz_max)
+        )
+        return within and not self.skipped and not self.silent
+
+    def __str__(self) -> str:
+        return (
+            f"{self.processes} process{'es' * (self.processes > 1)}: {self.rate_hz_mean:.3f} Hz "
+            f"({self.rate_hz_min:.3f} to {self.rate_hz_max:.3f}), {self.skipped} skipped, "
+            f"{self.silent} silent"
+        )
 
 
 @dataclass
-class Verdict:
-    """What all clients got."""
+class Hurt:
+    """Figures of all blows."""
 
-    packets: int = 0
-    repeated: int = 0
-    wrong: int = 0
-    skipped: int = 0
-    after_heir: int = 0
-    intervals_ms: list[float] = field(default_factory=list)
-    rates_hz: list[float] = field(default_factory=list)
+    verdict: Verdict = field(default_factory=Verdict)
+    returns: Returns = field(default_factory=Returns)
+    blows: int = 0
+
+    def add(self, verdict: Verdict, found: Returns, blows: int) -> None:
+        """Those of one server."""
+        self.blows += blows
+        for name in ("packets", "repeated", "wrong", "after_heir"):
+            setattr(self.verdict, name, getattr(self.verdict, name) + getattr(verdict, name))
+        self.returns.back_s += found.back_s
+        self.returns.others_late_ms += found.others_late_ms
+        self.returns.not_back += found.not_back
 
 
-def judge(clients: Sequence[Client], oracle: Oracle, since: float, until: float) -> Verdict:
-    """Check every packet, and measure those between two times, monotonic s.
+class Bench:
+    """A recording, what its packets are, and servers that play it.
 
-    A number may come twice to a client that has opened a second connection to the same owner; from
-    two owners, or twice on one connection, it is repeated.
+    Args:
+        folder: for all files.
+        arguments: of the command.
     """
-    verdict = Verdict()
-    for client in clients:
-        owner, times = "", []
-        owners: dict[int, str] = {}
-        last: dict[int, int] = {}
-        for connection, at, message in client.messages():
-            data = message["data"]
-            if message["type"] != "data":
-                owner = _owner(client, connection, message)
-                continue
-            number = data["sequence_number"]
-            verdict.packets += 1
-            verdict.wrong += not oracle.is_right(data)
-            before = last.get(connection)
-            verdict.repeated += before is not None and number <= before
-            verdict.repeated += owners.setdefault(number, owner) != owner
-            if since <= at <= until:
-                verdict.skipped += 0 if before is None else max(number - before - 1, 0)
-                times.append(at)
-            last[connection] = number
-        verdict.after_heir += _after_heir(client)
-        if len(times) > 1:
-            verdict.intervals_ms += list(np.diff(times) * 1e3)
-            verdict.rates_hz.append((len(times) - 1) / (times[-1] - times[0]))
-    return verdict
+
+    def __init__(self, folder: Path, arguments: argparse.Namespace) -> None:
+        self._folder = folder
+        self._recording = folder / "recording.nwb"
+        synthesize(self._recording, trials=_TRIALS)
+        self._oracle = Oracle(self._recording, NOISE, SEED)
+        self._arguments = arguments
+
+    def play(self, processes: int) -> Played:
+        """Play for a while on a new server, and see what came."""
+        told = self._arguments
+        clock = time.time() - time.monotonic()
+        with servers(
+            self._recording,
+            self._folder,
+            nodes=told.nodes,
+            processes=processes,
+            sessions=told.sessions,
+        ) as started:
+            clients, crowd = _connected(started, told)
+            since, cpu = time.monotonic(), sum(server.cpu_seconds() for server in started)
+            own = time.process_time()
+            crowd.collect(told.seconds)
+            until = time.monotonic()
+            used = sum(server.cpu_seconds() for server in started) - cpu
+            own = time.process_time() - own
+            # What left before the end is still to be read.
+            crowd.collect(0.3)
+        verdict = judge(clients, self._oracle, since + clock, until + clock)
+        rates = np.array(verdict.rates_hz or [0.0])
+        return Played(
+            processes,
+            told.sessions,
+            verdict.silent,
+            round(float(rates.mean()), 3),
+            round(float(rates.min()), 3),
+            round(float(rates.max()), 3),
+            verdict.skipped,
+            verdict.repeated,
+            verdict.wrong,
+            _percentile(verdict.lateness_ms, 50),
+            _percentile(verdict.lateness_ms, 99),
+            round(100 * used / (until - since), 1),
+            round(100 * own / (until - since), 1),
+        )
+
+    def hurt(self) -> Hurt:
+        """Kill or freeze workers or nodes in turn, and see when streams are back."""
+        told, hurt = self._arguments, Hurt()
+        most = told.times if told.nodes > 1 else _MOST_AT_A_TIME
+        for first in range(0, told.times, most):
+            self._hurt_one_server(hurt, first, min(told.times - first, most))
+        return hurt
+
+    def _hurt_one_server(self, hurt: Hurt, first: int, times: int) -> None:
+        told = self._arguments
+        blows: list[float] = []
+        with servers(
+            self._recording,
+            self._folder,
+            nodes=told.nodes,
+            processes=told.processes,
+            sessions=told.sessions,
+        ) as started:
+            clients, crowd = _connected(started, told)
+            for n in range(times):
+                blows.append(time.monotonic())
+                if len(started) > 1:
+                    _hit_node(started[n % len(started)], crowd, told.what)
+                else:
+                    _hit_worker(started[0], crowd, told.what)
+                print(f"{told.what} {first + n + 1} of {told.times}", file=sys.stderr)
+            end = time.monotonic()
+        found = returns(clients, blows, end)
+        hurt.add(judge(clients, self._oracle, 0, float("inf")), found, times)
 
 
-def _owner(client: Client, connection: int, message: Any) -> str:
-    """Who sends: a node by its URL; of one server, whatever process a connection is at."""
-    url: str = message["session"]["url"]
-    return url if client.tries_others else str(connection)
-
-
-def _after_heir(client: Client) -> int:
-    """Packets of an owner that came after the first one of its successor."""
-    owners: dict[int, str] = {}
-    times: dict[int, list[float]] = {}
-    for number, at, message in client.messages():
-        if message["type"] == "data":
-            times.setdefault(number, []).append(at)
-        else:
-            owners[number] = _owner(client, number, message)
-    late = 0
-    for number, its in times.items():
-        heirs = [times[n][0] for n in times if n > number and owners[n] != owners[number]]
-        late += sum(at > min(heirs) for at in its) if heirs else 0
-    return late
-
-
-def _clients(started: Sequence[Server], n: int) -> list[Client]:
+def _connected(
+    started: Sequence[Server], told: argparse.Namespace
+) -> tuple[Sequence[Client], Crowd]:
+    """A session and its client for each, as they are once all have been there for a while."""
+    n = told.sessions
     clients = [Client(f"c{number}", number % len(started), len(started) > 1) for number in range(n)]
     for client in clients:
         started[client.at].create(client.code)
-    return clients
-
-
-def _play(started: Sequence[Server], oracle: Oracle, arguments: argparse.Namespace) -> None:
-    clients = _clients(started, arguments.sessions)
     crowd = Crowd(clients, [server.address for server in started])
-    crowd.listen(arguments.warm_up + 0.01 * arguments.sessions)
-    since, cpu = time.monotonic(), sum(server.cpu_seconds() for server in started)
-    crowd.listen(arguments.seconds)
-    until, used = time.monotonic(), sum(server.cpu_seconds() for server in started) - cpu
-    verdict = judge(clients, oracle, since, until)
-    rates = np.array(verdict.rates_hz)
-    print(
-        json.dumps(
-            {
-                "processes": arguments.processes,
-                "sessions": len(rates),
-                "rate_hz_mean": round(float(rates.mean()), 3),
-                "rate_hz_min": round(float(rates.min()), 3),
-                "skipped": verdict.skipped,
-                "repeated": verdict.repeated,
-                "wrong": verdict.wrong,
-                "interval_error_ms_p99": _p99(np.abs(np.array(verdict.intervals_ms) - 25)),
-                "cpu_percent": round(100 * used / (until - since), 1),
-            }
-        )
-    )
-
-
-def _hurt(started: Sequence[Server], oracle: Oracle, arguments: argparse.Namespace) -> None:
-    """Kill or freeze workers or nodes in turn, and see when streams are back."""
-    clients = _clients(started, arguments.sessions)
-    crowd = Crowd(clients, [server.address for server in started])
-    blows: list[float] = []
-    crowd.listen(arguments.warm_up + 0.01 * arguments.sessions)
-    since = time.monotonic()
-    for n in range(arguments.times):
-        blows.append(time.monotonic())
-        if len(started) > 1:
-            _hit_node(started[n % len(started)], crowd, arguments.what)
-        else:
-            _hit_worker(started[0], crowd, arguments.what)
-        print(f"{arguments.what} {n + 1} of {arguments.times}", file=sys.stderr)
-    verdict = judge(clients, oracle, since, time.monotonic())
-    back, others = _returns(clients, blows)
-    print(
-        json.dumps(
-            {
-                "what": arguments.what,
-                "times": len(blows),
-                "sessions": len(clients),
-                "streams_cut_off": len(back),
-                "back_s_p50": round(float(np.median(back)), 3),
-                "back_s_p99": round(float(np.percentile(back, 99)), 3),
-                "back_s_max": round(max(back), 3),
-                "packets": verdict.packets,
-                "repeated": verdict.repeated,
-                "wrong": verdict.wrong,
-                "after_heir": verdict.after_heir,
-                "others_interval_error_ms_p99": _p99(np.array(others)),
-            }
-        )
-    )
+    crowd.listen(told.warm_up + 0.01 * n)
+    return clients, crowd
 
 
 def _hit_worker(server: Server, crowd: Crowd, what: str) -> None:
@@ -198,58 +224,123 @@ def _hit_node(server: Server, crowd: Crowd, what: str) -> None:
     crowd.listen(_SECONDS_BETWEEN)
 
 
-def _returns(clients: Sequence[Client], blows: Sequence[float]) -> tuple[list[float], list[float]]:
-    """How long after each blow the streams that it cut off were back, s; others' interval errors.
-
-    The others are those whose connection went on; their errors, ms, are of the second after it.
-    """
-    back, others = [], []
-    for client in clients:
-        first: dict[int, float] = {}
-        times = []
-        for connection, at, message in client.messages():
-            if message["type"] == "data":
-                first.setdefault(connection, at)
-                times.append(at)
-        all_times = np.array(times)
-        for blow, following in zip(blows, [*blows[1:], float("inf")], strict=True):
-            after = [at for at in first.values() if blow < at < following]
-            if after:
-                back.append(after[0] - blow)
-            else:
-                near = all_times[(all_times > blow) & (all_times < blow + 1)]
-                others += list(np.abs(np.diff(near) * 1e3 - 1e3 / RATE_HZ))
-    return back, others
+def play(bench: Bench, told: argparse.Namespace) -> list[Criterion]:
+    played = bench.play(told.processes)
+    _print(played)
+    return [
+        Criterion(f"{told.sessions} sessions: 40 Hz, no gap", str(played), played.keeps_rate),
+        _all_right(played),
+    ]
 
 
-def _p99(values: np.ndarray) -> float | None:
-    return round(float(np.percentile(values, 99)), 2) if len(values) else None
+def capacity(bench: Bench, told: argparse.Namespace) -> list[Criterion]:
+    """What two processes can do and one cannot."""
+    one, two = bench.play(1), bench.play(2)
+    _print(one, two)
+    return [
+        Criterion(f"{told.sessions} sessions: 40 Hz, no gap", str(two), two.keeps_rate),
+        Criterion("one process cannot do it", str(one), not one.keeps_rate),
+        _all_right(one, two),
+    ]
 
 
-def main() -> None:
+def cost(bench: Bench, told: argparse.Namespace) -> list[Criterion]:
+    """What two processes cost that one does not, in turns."""
+    played = [bench.play(processes) for _ in range(told.turns) for processes in (1, 2)]
+    _print(*played)
+    late = {
+        n: [each.lateness_ms_p99 or 0 for each in played if each.processes == n] for n in (1, 2)
+    }
+    cpu = {n: [each.cpu_percent for each in played if each.processes == n] for n in (1, 2)}
+    more_ms = float(np.median(late[2]) - np.median(late[1]))
+    ratio = float(np.median(cpu[2]) / np.median(cpu[1]))
+    return [
+        Criterion(
+            f"{told.sessions} sessions: lateness p99 at most {_MORE_LATENESS_MS:g} ms more",
+            f"{more_ms:+.2f} ms (one {late[1]} ms, two {late[2]} ms)",
+            more_ms <= _MORE_LATENESS_MS,
+        ),
+        Criterion(
+            f"CPU a session at most {_CPU_RATIO:g} times",
+            f"{ratio:.2f} times (one {cpu[1]} %, two {cpu[2]} % of a core)",
+            ratio <= _CPU_RATIO,
+        ),
+        Criterion(
+            "40 Hz, no gap", "; ".join(map(str, played)), all(each.keeps_rate for each in played)
+        ),
+        _all_right(*played),
+    ]
+
+
+def hurt(bench: Bench, told: argparse.Namespace) -> list[Criterion]:
+    """What the clients get when workers or nodes are killed or frozen."""
+    found = bench.hurt()
+    verdict, back, others = found.verdict, found.returns.back_s, found.returns.others_late_ms
+    limit_s = _BACK_SECONDS["nodes" if told.nodes > 1 else "processes"]
+    back_s, others_ms = _percentile(back, 99), _percentile(others, 99)
+    is_back = not found.returns.not_back and back_s is not None
+    criteria = [
+        Criterion(
+            f"{found.blows} times, {told.sessions} sessions: all streams are back"
+            + (f" within {limit_s:g} s at p99" if told.what == "kill" else ""),
+            f"{len(back)} cut off, {found.returns.not_back} not back; "
+            f"p50 {_percentile(back, 50)} s, p99 {back_s} s, latest {_percentile(back, 100)} s",
+            is_back and (told.what != "kill" or (back_s or 0) <= limit_s),
+        ),
+        Criterion(
+            "none repeated, none wrong, none of the old owner after the heir's first",
+            f"{verdict.repeated} repeated, {verdict.wrong} wrong, {verdict.after_heir} after, "
+            f"of {verdict.packets}",
+            not (verdict.repeated or verdict.wrong or verdict.after_heir),
+        ),
+    ]
+    if told.what == "kill":
+        criteria.append(
+            Criterion(
+                f"other clients not later than {_OTHERS_LATE_MS:g} ms at p99",
+                f"p50 {_percentile(others, 50)} ms, p99 {others_ms} ms, "
+                f"p99.9 {_percentile(others, 99.9)} ms, latest {_percentile(others, 100)} ms",
+                others_ms is not None and others_ms <= _OTHERS_LATE_MS,
+            )
+        )
+    return criteria
+
+
+def _all_right(*played: Played) -> Criterion:
+    repeated, wrong = sum(each.repeated for each in played), sum(each.wrong for each in played)
+    return Criterion("none wrong", f"{repeated} repeated, {wrong} wrong", not repeated + wrong)
+
+
+def _percentile(values: Sequence[float], share: float) -> float | None:
+    return round(float(np.percentile(values, share)), 3) if values else None
+
+
+def _print(*played: Played) -> None:
+    for each in played:
+        print(json.dumps(asdict(each)), flush=True)
+
+
+_RUNS = {"play": play, "capacity": capacity, "cost": cost, "kill": hurt, "freeze": hurt}
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=("play", "kill", "freeze"))
+    parser.add_argument("what", choices=_RUNS)
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1, help="of each node")
-    parser.add_argument("--sessions", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=15.0, help="that are measured")
+    parser.add_argument("--sessions", type=int, help=f"{_SESSIONS}")
+    parser.add_argument("--seconds", type=float, default=20.0, help="that are measured")
     parser.add_argument("--warm-up", type=float, default=4.0, help="seconds before")
-    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--times", type=int, default=3, help="of kill and freeze")
+    parser.add_argument("--turns", type=int, default=2, help="of cost")
     arguments = parser.parse_args()
+    arguments.sessions = arguments.sessions or _SESSIONS[arguments.what]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        recording = folder / "recording.nwb"
-        synthesize(recording, trials=_TRIALS)
-        oracle = Oracle(recording, NOISE, SEED)
-        with servers(
-            recording,
-            folder,
-            nodes=arguments.nodes,
-            processes=arguments.processes,
-            sessions=arguments.sessions,
-        ) as started:
-            (_play if arguments.what == "play" else _hurt)(started, oracle, arguments)
+        criteria = _RUNS[arguments.what](Bench(Path(name), arguments), arguments)
+    for each in criteria:
+        print(f"{'PASS' if each.passed else 'FAIL'}  {each.criterion}: {each.figure}", flush=True)
+    return 0 if all(each.passed for each in criteria) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,8 @@
-"""Clients of many sessions in one thread, which come back at once when they are cut off."""
+"""Clients of many sessions in one thread, which come back at once when they are cut off.
+
+What is read is kept as it came and decoded afterwards: the clients have to leave the cores to the
+servers.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,12 @@ import msgpack
 
 _AGAIN_SECONDS = 0.01
 _READ_SECONDS = 0.003
+# Of those who do not ask when a packet came: four packets of 40 Hz at once, a part at each look.
+_LOOKS = 20
+_LOOK_SECONDS = 0.005
 _SILENT_SECONDS = 0.5
+# Python makes room for as many, each time.
+_READ_BYTES = 8192
 _BINARY = 2
 
 
@@ -37,7 +46,7 @@ class Connection:
     def read(self) -> bool:
         """Take what has come; whether the connection goes on."""
         try:
-            data = self.sock.recv(65536)
+            data = self.sock.recv(_READ_BYTES)
         except BlockingIOError:
             return True
         except OSError:
@@ -150,6 +159,21 @@ class Crowd:
             if len(self.addresses) > 1 and now - looked > 0.1:
                 looked = now
                 self._leave_silent(now)
+
+    def collect(self, seconds: float) -> None:
+        """Read for so long as cheaply as can be: when something came is known to 0.1 s only.
+
+        Nobody comes back: what is cut off is missing in what is judged.
+        """
+        open_now = [key.data[1] for key in self._selector.get_map().values()]
+        parts = [open_now[n::_LOOKS] for n in range(_LOOKS)]
+        end, looks = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            time.sleep(_LOOK_SECONDS)
+            part = parts[looks % _LOOKS]
+            # An ended one has no descriptor any more.
+            part[:] = [connection for connection in part if connection.read()]
+            looks += 1
 
     def _come(self, client: Client) -> None:
         connection = client.connect(self.addresses)
