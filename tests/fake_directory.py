@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from phantomlink.cluster.shared_directory import (
@@ -55,8 +56,21 @@ class FakeDirectory:
             raise LeaseRefusedError(node.name)
         self.epoch = max(self.epoch, epoch)
         self._lease(node, epoch)
-        alive = [self.known[name] for name in sorted(self.known) if self._epoch_of(name)]
-        return Renewal(has is None, self.now_ns(), tuple(alive))
+        alive = [name for name in sorted(self.known) if self._epoch_of(name)]
+        ends = [self.leases[name][1] - self.now_ns() for name in alive if name != node.name]
+        owners = Counter((kept.node, kept.epoch) for kept in self.sessions.values())
+        return Renewal(
+            has is None,
+            self.now_ns(),
+            tuple(self.known[name] for name in alive),
+            {name: owners[name, self._epoch_of(name)] for name in alive},
+            {
+                f"{name} {epoch}": n
+                for (name, epoch), n in owners.items()
+                if self._epoch_of(name) != epoch
+            },
+            min(ends, default=None),
+        )
 
     async def leave(self, node, epoch):
         self._reach()
@@ -70,9 +84,9 @@ class FakeDirectory:
             self.sessions[code] = _Kept(node, epoch)
         return self._owner(code)
 
-    async def find(self, code):
+    async def find(self, codes):
         self._reach()
-        return self._owner(code) if code in self.sessions else None
+        return {code: self._owner(code) for code in codes if code in self.sessions}
 
     async def write(self, node, epoch, records):
         self._reach()
@@ -91,22 +105,24 @@ class FakeDirectory:
             if code in self.sessions and self.sessions[code].node == node:
                 del self.sessions[code]
 
-    async def claim(self, node, epoch, room, digests):
+    async def claim(self, node, epoch, most, digests):
         self._reach()
-        claimed = []
+        claimed, taken = [], Counter()
         if self._epoch_of(node) != epoch:
             return claimed
         for code, kept in list(self.sessions.items()):
-            if self._epoch_of(kept.node) == kept.epoch:
+            owner = f"{kept.node} {kept.epoch}"
+            if self._epoch_of(kept.node) == kept.epoch or owner not in most:
                 continue
             if kept.record is None:
                 del self.sessions[code]
             elif (
-                len(claimed) < room
+                taken[owner] < most[owner]
                 and kept.record.sha256 in digests
                 and kept.record.format <= FORMAT
             ):
                 kept.node, kept.epoch = node, epoch
+                taken[owner] += 1
                 claimed.append(kept.record)
         return claimed
 

@@ -15,13 +15,16 @@ from typing import Protocol
 import trio
 
 from phantomlink.cluster.common_time import CommonTime, TimeSample
+from phantomlink.cluster.heirs import Heirs
 from phantomlink.cluster.lease import Lease, LeaseTimes, Standing
+from phantomlink.cluster.lookup import OwnerLookup
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
     LeaseRefusedError,
     NodeNameTakenError,
     NodeRecord,
     Ownership,
+    Renewal,
     SharedDirectory,
     shifted,
 )
@@ -33,6 +36,8 @@ logger = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _JOIN_LEASES = 3
 _WRITTEN_SECONDS = 1.0
+# Directories tell what is left of a lease to a millisecond.
+_AFTER_END_NS = 2_000_000
 
 
 class NodeSessions(Protocol):
@@ -107,7 +112,10 @@ class Membership:
         self._came = trio.Event()
         self._all_written = trio.Event()
         self._all_written.set()
+        self._lookup = OwnerLookup(directory.find)
+        self._heirs = Heirs()
         self._may_have_claimed = False
+        self._next_end_ns: int | None = None
         self._has_left = False
         self._has_ended = trio.Event()
 
@@ -131,8 +139,13 @@ class Membership:
             await trio.sleep(self._times.renew_ns / _NS)
 
     async def run(self, sessions: NodeSessions) -> None:
-        """Renew and write until cancelled; it has joined."""
+        """Renew and write until it leaves, and find sessions until cancelled; it has joined."""
         self._sessions = sessions
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._lookup.run)
+            nursery.start_soon(self._be_member, sessions)
+
+    async def _be_member(self, sessions: NodeSessions) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write_always)
             while not self._has_left:
@@ -140,10 +153,16 @@ class Membership:
                 await self._renew(sessions, sent_ns)
                 await self._settle(sessions)
                 sessions.standing_changed()
-                passed_ns = self._now_ns() - sent_ns
-                await trio.sleep(max(self._times.renew_ns - passed_ns, 0) / _NS)
+                await trio.sleep(self._until_next_turn_ns(sent_ns) / _NS)
             self._has_ended.set()
             nursery.cancel_scope.cancel()
+
+    def _until_next_turn_ns(self, sent_ns: int) -> int:
+        """A part of the lease after the last renewal; at once when another node's lease ends."""
+        next_ns = self._times.renew_ns
+        if self._next_end_ns is not None:
+            next_ns = min(next_ns, self._next_end_ns + _AFTER_END_NS)
+        return max(sent_ns + next_ns - self._now_ns(), 0)
 
     async def leave(self) -> None:
         """Let others have what this node plays."""
@@ -207,7 +226,7 @@ class Membership:
         Raises:
             DirectoryAwayError: nobody knows.
         """
-        return await self._directory.find(code)
+        return await self._lookup.owner_of(code)
 
     async def written(self) -> bool:
         """Wait until what has been noted is in the directory; whether it is."""
@@ -223,15 +242,17 @@ class Membership:
             self._came.set()
 
     async def _renew(self, sessions: NodeSessions, sent_ns: int) -> None:
+        self._next_end_ns = None
         try:
             renewal = await self._directory.renew(self.node, self.epoch)
+            self._next_end_ns = renewal.next_end_ns
             self.common.answered(TimeSample(sent_ns, renewal.common_ns, self._now_ns()))
             self.peers = tuple(each for each in renewal.nodes if each.name != self.node.name)
             if renewal.had_lapsed:
                 await self._look_again(sessions)
             self._renewed(sent_ns)
             if not self._has_left and self.lease.may_claim(self._now_ns()):
-                await self._claim(sessions)
+                await self._claim(sessions, renewal)
         except DirectoryAwayError as error:
             if self.lease.may_change(self._now_ns()):
                 logger.warning("%s", error)
@@ -270,11 +291,14 @@ class Membership:
         if self.lease.is_over(self._now_ns()):
             sessions.give_up([record.code for record in sessions.records()])
 
-    async def _claim(self, sessions: NodeSessions) -> None:
-        room = sessions.room()
-        if room <= 0:
-            return
+    async def _claim(self, sessions: NodeSessions, renewal: Renewal) -> None:
         name, epoch = self.node.name, self.epoch
+        room = sessions.room()
+        if room <= 0 or not (renewal.waiting or self._may_have_claimed):
+            return
+        mine = renewal.loads.get(name, 0)
+        others = [n for other, n in renewal.loads.items() if other != name]
+        most = self._heirs.shares(renewal.waiting, mine, others, room)
         claimed: list[SessionRecord] = []
         if self._may_have_claimed:
             # The answer to a claim got lost, and with it what this node owns since then.
@@ -282,7 +306,7 @@ class Membership:
             owned = await self._directory.owned(name, epoch)
             claimed = [record for record in owned if record.code not in has]
         self._may_have_claimed = True
-        claimed += await self._directory.claim(name, epoch, room, sessions.digests())
+        claimed += await self._directory.claim(name, epoch, most, sessions.digests())
         self._may_have_claimed = False
         if claimed:
             for record in claimed:

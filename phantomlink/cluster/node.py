@@ -220,8 +220,6 @@ async def run_node(
         node = Node(membership, workers, relay, settings)
         task_status.started(node)
         await membership.run(node)
-        # It still asks who has taken over.
-        await trio.sleep_forever()
 
 
 def websocket_url(url: str) -> str:

@@ -6,7 +6,7 @@ its processes. Packets never go through it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -59,11 +59,17 @@ class Renewal:
         had_lapsed: whether there was no lease left: others may have claimed sessions.
         common_ns: the directory's clock.
         nodes: those that have a lease, this one too.
+        loads: how many sessions each of them has, by name.
+        waiting: how many sessions wait for heirs, by their former owner.
+        next_end_ns: how long until the first lease of another node ends; None where there is none.
     """
 
     had_lapsed: bool
     common_ns: int
     nodes: tuple[NodeRecord, ...]
+    loads: Mapping[str, int]
+    waiting: Mapping[str, int]
+    next_end_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +116,8 @@ class SharedDirectory(Protocol):
         """Reserve a code for a node; answers who has it now."""
         ...
 
-    async def find(self, code: str) -> Ownership | None:
-        """Who has a session; None where there is none."""
+    async def find(self, codes: Sequence[str]) -> dict[str, Ownership]:
+        """Who has which of these sessions; those that do not exist are left out."""
         ...
 
     async def write(self, node: str, epoch: int, records: Sequence[SessionRecord]) -> list[str]:
@@ -123,14 +129,14 @@ class SharedDirectory(Protocol):
         ...
 
     async def claim(
-        self, node: str, epoch: int, room: int, digests: Collection[str]
+        self, node: str, epoch: int, most: Mapping[str, int], digests: Collection[str]
     ) -> list[SessionRecord]:
         """Let a node have sessions whose owner is gone; answers their records.
 
         Args:
             node: that takes them over.
             epoch: of it.
-            room: how many at most.
+            most: how many at most, by former owner as in `Renewal.waiting`.
             digests: SHA-256 of the datasets that it has; those of others are left.
         """
         ...

@@ -59,7 +59,8 @@ class Takeover:
 
     async def _take_over(self, records: Sequence[SessionRecord]) -> None:
         budget, n_back = LoopBudget(), 0
-        for record in records:
+        # Somebody waits for those that are listened to.
+        for record in sorted(records, key=_is_unheard):
             n_back += await self._go_on(record)
             if budget.is_over:
                 await budget.end()
@@ -123,6 +124,10 @@ class Takeover:
         with following, trio.move_on_after(RETURN_SECONDS):
             await back.wait()
         session.unsubscribe(absent)
+
+
+def _is_unheard(record: SessionRecord) -> bool:
+    return not any(playhead.is_listened_to for playhead in record.playheads)
 
 
 def _tell_of_return(back: trio.Event, wanted: Filter, event: SessionEvent) -> None:

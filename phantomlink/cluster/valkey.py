@@ -6,7 +6,7 @@ Every call has one deadline, and every failure of the server or of the way there
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from phantomlink.settings.redis_url import redis_options
 if TYPE_CHECKING:
     from coredis import Redis
 
-_NS = 1_000_000_000
+_NS, _NS_PER_MS = 1_000_000_000, 1_000_000
 _REFUSED, _LAPSED = 0, 2
 
 
@@ -69,9 +69,19 @@ class ValkeyDirectory:
         )
         if state == _REFUSED:
             raise LeaseRefusedError(f"another node {node.name!r} has joined")
-        seconds, microseconds, *records = rest
-        common_ns = int(seconds) * _NS + int(microseconds) * 1000
-        return Renewal(state == _LAPSED, common_ns, tuple(sorted(_nodes(records), key=_name)))
+        seconds, microseconds, living, waiting = rest
+        names = [name.decode() for name in living[::4]]
+        ends_ms = [
+            left for name, left in zip(names, living[3::4], strict=True) if name != node.name
+        ]
+        return Renewal(
+            state == _LAPSED,
+            int(seconds) * _NS + int(microseconds) * 1000,
+            tuple(sorted(_nodes(living[1::4]), key=_name)),
+            dict(zip(names, living[2::4], strict=True)),
+            {had.decode(): n for had, n in zip(waiting[::2], waiting[1::2], strict=True)},
+            min(left_ms.values()) * _NS_PER_MS if left_ms else None,
+        )
 
     async def leave(self, node: str, epoch: int) -> None:
         """As `SharedDirectory.leave`."""
@@ -82,10 +92,14 @@ class ValkeyDirectory:
         owner: bytes = await self._run(scripts.CREATE, code, node, str(epoch))
         return Ownership(owner.decode() or None)
 
-    async def find(self, code: str) -> Ownership | None:
+    async def find(self, codes: Sequence[str]) -> dict[str, Ownership]:
         """As `SharedDirectory.find`."""
-        owner: bytes | None = await self._run(scripts.FIND, code)
-        return None if owner is None else Ownership(owner.decode() or None)
+        owners: list[bytes | None] = await self._run(scripts.FIND, *codes)
+        return {
+            code: Ownership(owner.decode() or None)
+            for code, owner in zip(codes, owners, strict=True)
+            if owner is not None
+        }
 
     async def write(self, node: str, epoch: int, records: Sequence[SessionRecord]) -> list[str]:
         """As `SharedDirectory.write`."""
@@ -100,11 +114,12 @@ class ValkeyDirectory:
         await self._run(scripts.FORGET, node, *codes)
 
     async def claim(
-        self, node: str, epoch: int, room: int, digests: Collection[str]
+        self, node: str, epoch: int, most: Mapping[str, int], digests: Collection[str]
     ) -> list[SessionRecord]:
         """As `SharedDirectory.claim`; records of a newer format are left for newer nodes."""
+        limits = [str(each) for had in most.items() for each in had]
         claimed: list[bytes] = await self._run(
-            scripts.CLAIM, node, str(epoch), str(room), str(FORMAT), *sorted(digests)
+            scripts.CLAIM, node, str(epoch), str(FORMAT), str(len(most)), *limits, *sorted(digests)
         )
         return _records(claimed)
 

@@ -59,14 +59,24 @@ raise(epoch)
 redis.call('SET', P .. ':lease:' .. node, epoch, 'PX', ttl)
 redis.call('HSET', P .. ':nodes', node, record)
 local now = redis.call('TIME')
-local answer = {has and 1 or 2, now[1], now[2]}
+local living, waiting = {}, {}
 local nodes = redis.call('HGETALL', P .. ':nodes')
 for n = 1, #nodes, 2 do
-  if redis.call('EXISTS', P .. ':lease:' .. nodes[n]) == 1 then
-    table.insert(answer, nodes[n + 1])
+  local its = redis.call('GET', P .. ':lease:' .. nodes[n])
+  if its then
+    local load = redis.call('SCARD', P .. ':own:' .. nodes[n] .. ' ' .. its)
+    local left = redis.call('PTTL', P .. ':lease:' .. nodes[n])
+    for _, part in ipairs({nodes[n], nodes[n + 1], load, left}) do table.insert(living, part) end
   end
 end
-return answer
+for _, had in ipairs(redis.call('SMEMBERS', P .. ':owners')) do
+  local name, its = string.match(had, '^(.*) (%d+)$')
+  if redis.call('GET', P .. ':lease:' .. name) ~= its then
+    table.insert(waiting, had)
+    table.insert(waiting, redis.call('SCARD', P .. ':own:' .. had))
+  end
+end
+return {has and 1 or 2, now[1], now[2], living, waiting}
 """
 )
 
@@ -94,7 +104,9 @@ return has
 FIND = (
     _COMMON
     + """
-return owner(ARGV[1])
+local owners = {}
+for n, code in ipairs(ARGV) do owners[n] = owner(code) end
+return owners
 """
 )
 
@@ -136,11 +148,12 @@ end
 CLAIM = (
     _COMMON
     + """
-local node, epoch, room, format = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local node, epoch, format, n_owners = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local digests, claimed = {}, {}
-for n = 5, #ARGV do digests[ARGV[n]] = true end
+for n = 5 + 2 * n_owners, #ARGV do digests[ARGV[n]] = true end
 if redis.call('GET', P .. ':lease:' .. node) ~= epoch then return claimed end
-for _, had in ipairs(redis.call('SMEMBERS', P .. ':owners')) do
+for n = 5, 3 + 2 * n_owners, 2 do
+  local had, most, taken = ARGV[n], tonumber(ARGV[n + 1]), 0
   local name, its = string.match(had, '^(.*) (%d+)$')
   if redis.call('GET', P .. ':lease:' .. name) ~= its then
     for _, code in ipairs(redis.call('SMEMBERS', P .. ':own:' .. had)) do
@@ -148,9 +161,10 @@ for _, had in ipairs(redis.call('SMEMBERS', P .. ':owners')) do
       if not has[2] then
         redis.call('SREM', P .. ':own:' .. had, code)
         redis.call('DEL', P .. ':s:' .. code)
-      elseif digests[has[1]] and tonumber(has[3]) <= format and #claimed < room then
+      elseif digests[has[1]] and tonumber(has[3]) <= format and taken < most then
         give(code, node, epoch)
         table.insert(claimed, has[2])
+        taken = taken + 1
       end
     end
     if redis.call('EXISTS', P .. ':own:' .. had) == 0 then

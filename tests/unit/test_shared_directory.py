@@ -62,10 +62,11 @@ async def test_a_renewal_tells_who_is_there_and_whether_it_came_late(kept):
     await directory.join(B, 0)
     first = await directory.renew(A, mine)
     assert (first.had_lapsed, first.nodes) == (False, (A, B))
+    assert 0 < first.next_end_ns <= TTL_MS * 1_000_000
     expire("a")
     expire("b")
     late = await directory.renew(A, mine)
-    assert (late.had_lapsed, late.nodes) == (True, (A,))
+    assert (late.had_lapsed, late.nodes, late.next_end_ns) == (True, (A,), None)
     assert late.common_ns >= first.common_ns > 0
     expire("a")
     await directory.join(A, 0)
@@ -73,17 +74,35 @@ async def test_a_renewal_tells_who_is_there_and_whether_it_came_late(kept):
         await directory.renew(A, mine)
 
 
+async def test_a_renewal_tells_what_each_has_and_what_waits(kept):
+    directory, expire = kept
+    mine, its = await directory.join(A, 0), await directory.join(B, 0)
+    await directory.write("a", mine, [record("s"), record("t")])
+    await directory.create("reserved", "b", its)
+    told = await directory.renew(A, mine)
+    assert (told.loads, told.waiting) == ({"a": 2, "b": 1}, {})
+    expire("a")
+    told = await directory.renew(B, its)
+    assert (told.loads, told.waiting) == ({"b": 1}, {f"a {mine}": 2})
+    again = await directory.join(A, 0)
+    told = await directory.renew(A, again)
+    assert (told.loads, told.waiting) == ({"a": 0, "b": 1}, {f"a {mine}": 2})
+    await directory.claim("b", its, told.waiting, {"x"})
+    told = await directory.renew(A, again)
+    assert (told.loads, told.waiting) == ({"a": 0, "b": 3}, {})
+
+
 async def test_a_code_is_of_one_node(kept):
     directory, expire = kept
     mine, its = await directory.join(A, 0), await directory.join(B, 0)
-    assert await directory.find("s") is None
+    assert await directory.find(["s"]) == {}
     assert await directory.create("s", "a", mine) == Ownership("a")
     assert await directory.create("s", "b", its) == Ownership("a")
-    assert await directory.find("s") == Ownership("a")
+    assert await directory.find(["s"]) == {"s": Ownership("a")}
     await directory.forget("b", ["s"])
-    assert await directory.find("s") == Ownership("a")
+    assert await directory.find(["s"]) == {"s": Ownership("a")}
     await directory.forget("a", ["s"])
-    assert await directory.find("s") is None
+    assert await directory.find(["s"]) == {}
     await directory.create("s", "a", mine)
     expire("a")
     assert await directory.create("s", "b", its) == Ownership(None)
@@ -94,19 +113,22 @@ async def test_sessions_of_a_node_that_is_gone_go_to_an_heir_and_the_old_owner_i
     mine, its = await directory.join(A, 0), await directory.join(B, 0)
     records = [record(f"s{n}") for n in range(3)]
     assert await directory.write("a", mine, records) == []
-    assert await directory.claim("b", its, 9, {"x"}) == []
+    gone = f"a {mine}"
+    assert await directory.claim("b", its, {gone: 9}, {"x"}) == []
     expire("a")
-    assert await directory.find("s0") == Ownership(None)
-    first = await directory.claim("b", its, 2, {"x", "y"})
+    assert await directory.find(["s0"]) == {"s0": Ownership(None)}
+    first = await directory.claim("b", its, {gone: 2}, {"x", "y"})
     assert len(first) == 2
-    rest = await directory.claim("b", its, 9, {"x"})
+    assert await directory.claim("b", its, {f"a {mine + 9}": 9}, {"x"}) == []
+    assert await directory.claim("b", its, {}, {"x"}) == []
+    rest = await directory.claim("b", its, {gone: 9}, {"x"})
     assert sorted(first + rest, key=lambda each: each.code) == records
-    assert await directory.find("s0") == Ownership("b")
+    assert await directory.find(["s0"]) == {"s0": Ownership("b")}
     assert await directory.owned("a", mine) == []
     assert sorted(await directory.owned("b", its), key=lambda each: each.code) == records
     assert sorted(await directory.write("a", mine, records)) == ["s0", "s1", "s2"]
     await directory.forget("a", ["s0"])
-    assert await directory.find("s0") == Ownership("b")
+    assert await directory.find(["s0"]) == {"s0": Ownership("b")}
     assert await directory.write("b", its, [replace(records[0], revision=2)]) == []
 
 
@@ -119,13 +141,14 @@ async def test_only_who_has_the_data_and_knows_the_format_takes_over(kept):
     await directory.write("a", mine, [record("newer", form=FORMAT + 1)])
     await directory.create("reserved", "a", mine)
     expire("a")
-    claimed = await directory.claim("b", its, 9, {"x"})
+    gone = f"a {mine}"
+    claimed = await directory.claim("b", its, {gone: 9}, {"x"})
     assert [each.code for each in claimed] == ["s"]
-    assert await directory.find("other") == Ownership(None)
-    assert await directory.find("newer") == Ownership(None)
-    assert await directory.find("reserved") is None
+    assert await directory.find(["other"]) == {"other": Ownership(None)}
+    assert await directory.find(["newer"]) == {"newer": Ownership(None)}
+    assert await directory.find(["reserved"]) == {}
     expire("b")
-    assert await directory.claim("b", its, 9, {"y"}) == []
+    assert await directory.claim("b", its, {gone: 9}, {"y"}) == []
 
 
 async def test_who_left_and_joined_again_may_claim_what_it_had(kept):
@@ -133,11 +156,11 @@ async def test_who_left_and_joined_again_may_claim_what_it_had(kept):
     mine = await directory.join(A, 0)
     await directory.write("a", mine, [record("s")])
     await directory.leave("a", mine + 1)
-    assert await directory.find("s") == Ownership("a")
+    assert await directory.find(["s"]) == {"s": Ownership("a")}
     await directory.leave("a", mine)
     again = await directory.join(A, 0)
-    assert await directory.find("s") == Ownership(None)
-    assert await directory.claim("a", again, 1, {"x"}) == [record("s")]
+    assert await directory.find(["s"]) == {"s": Ownership(None)}
+    assert await directory.claim("a", again, {f"a {mine}": 1}, {"x"}) == [record("s")]
 
 
 # The client leaves streams unclosed where it could not connect.
@@ -149,9 +172,9 @@ async def test_a_directory_that_is_away_is_said_in_one_way(valkey):
         for call in (
             directory.join(A, 0),
             directory.renew(A, 1),
-            directory.find("s"),
+            directory.find(["s"]),
             directory.write("a", 1, [record("s")]),
-            directory.claim("a", 1, 1, {"x"}),
+            directory.claim("a", 1, {"b 1": 1}, {"x"}),
         ):
             with pytest.raises(DirectoryAwayError, match="cannot be reached"):
                 await call
