@@ -71,9 +71,8 @@ class ValkeyDirectory:
             raise LeaseRefusedError(f"another node {node.name!r} has joined")
         seconds, microseconds, living, waiting = rest
         names = [name.decode() for name in living[::4]]
-        ends_ms = [
-            left for name, left in zip(names, living[3::4], strict=True) if name != node.name
-        ]
+        left_ms = dict(zip(names, living[3::4], strict=True))
+        left_ms.pop(node.name, None)
         return Renewal(
             state == _LAPSED,
             int(seconds) * _NS + int(microseconds) * 1000,
