@@ -105,6 +105,12 @@ class FakeDirectory:
             if code in self.sessions and self.sessions[code].node == node:
                 del self.sessions[code]
 
+    async def release(self, node, codes):
+        self._reach()
+        for code in codes:
+            if code in self.sessions and self.sessions[code].node == node:
+                self.sessions[code].node, self.sessions[code].epoch = "", 0
+
     async def claim(self, node, epoch, most, digests):
         self._reach()
         claimed, taken = [], Counter()

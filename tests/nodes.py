@@ -30,15 +30,15 @@ def node_env(name, valkey, lease_seconds):
 
 
 @contextmanager
-def nodes(recording, *names, valkey, lease_seconds=LEASE_SECONDS):
-    """Servers of these names that know each other, until left."""
+def nodes(recording, *names, valkey, lease_seconds=LEASE_SECONDS, n_more=0):
+    """Servers of these names that know each other, and so many more, until left."""
     with ExitStack() as stack:
         servers = [
             stack.enter_context(live_server(recording, env=node_env(name, valkey, lease_seconds)))
             for name in names
         ]
         for server in servers:
-            until(lambda server=server: len(names_of(server)) == len(names), "all nodes")
+            until(lambda server=server: len(names_of(server)) == len(names) + n_more, "all nodes")
         yield servers
 
 

@@ -14,6 +14,7 @@ from phantomlink.cluster.channel import Channel
 from phantomlink.cluster.messages import (
     Connection,
     Forget,
+    GiveBack,
     Reserve,
     Reserved,
     Standing,
@@ -110,6 +111,10 @@ class Links:
     def forget(self, code: str) -> None:
         """A session of this worker has ended, or was not made after all."""
         self._channel.send_nowait(Forget(code))
+
+    def give_back(self, code: str) -> None:
+        """A session that was given to this worker cannot be here."""
+        self._channel.send_nowait(GiveBack(code))
 
     async def written(self) -> None:
         """Wait until what has been said is with the parent, and in the directory of all nodes.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from enum import Enum
 from typing import Protocol
 
 import trio
@@ -40,6 +41,13 @@ _WRITTEN_SECONDS = 1.0
 _AFTER_END_NS = 2_000_000
 
 
+class _End(Enum):
+    """What became of a session that is not here any more."""
+
+    FOR_ALL = "ended"
+    HERE = "given back"
+
+
 class NodeSessions(Protocol):
     """What a node has, whichever of its processes plays it. Anchors are on the machine's clock."""
 
@@ -52,7 +60,7 @@ class NodeSessions(Protocol):
         ...
 
     def digests(self) -> Collection[str]:
-        """SHA-256 of the datasets that it can play at once."""
+        """SHA-256 of the datasets that it can play."""
         ...
 
     def inherit(self, records: Sequence[SessionRecord]) -> None:
@@ -108,7 +116,7 @@ class Membership:
         self._ask_peers = ask_peers
         self._now_ns = now_ns
         self._sessions: NodeSessions | None = None
-        self._waiting: dict[str, SessionRecord | None] = {}
+        self._waiting: dict[str, SessionRecord | _End] = {}
         self._came = trio.Event()
         self._all_written = trio.Event()
         self._all_written.set()
@@ -200,7 +208,11 @@ class Membership:
 
     def forget(self, code: str) -> None:
         """A session of this node has ended, or its reservation is given up."""
-        self._wait_for(code, None)
+        self._wait_for(code, _End.FOR_ALL)
+
+    def give_back(self, code: str) -> None:
+        """A session that was taken over cannot be here: others may have it."""
+        self._wait_for(code, _End.HERE)
 
     async def reserve(self, code: str) -> Ownership:
         """Have a code for this node; answers who has it.
@@ -234,9 +246,9 @@ class Membership:
             await self._all_written.wait()
         return not self._waiting
 
-    def _wait_for(self, code: str, record: SessionRecord | None) -> None:
+    def _wait_for(self, code: str, news: SessionRecord | _End) -> None:
         if not self._has_left:
-            self._waiting[code] = record
+            self._waiting[code] = news
             if self._all_written.is_set():
                 self._all_written = trio.Event()
             self._came.set()
@@ -326,18 +338,20 @@ class Membership:
         while True:
             await self._came.wait()
             taken = dict(self._waiting)
-            records = [record for record in taken.values() if record is not None]
+            records = [news for news in taken.values() if isinstance(news, SessionRecord)]
             try:
                 refused = await self._write(records)
-                if ended := [code for code, record in taken.items() if record is None]:
+                if ended := [code for code, news in taken.items() if news is _End.FOR_ALL]:
                     await self._directory.forget(self.node.name, ended)
+                if given_back := [code for code, news in taken.items() if news is _End.HERE]:
+                    await self._directory.release(self.node.name, given_back)
             except DirectoryAwayError:
                 await trio.sleep(self._times.renew_ns / _NS)
                 continue
             if refused:
                 self._sessions.give_up(refused)
-            for code, record in taken.items():
-                if self._waiting.get(code) is record:
+            for code, news in taken.items():
+                if self._waiting.get(code) is news:
                     self._waiting.pop(code, None)
             if not self._waiting:
                 self._came = trio.Event()

@@ -157,6 +157,12 @@ class Forget(msgspec.Struct, tag=True, frozen=True):
     code: str
 
 
+class GiveBack(msgspec.Struct, tag=True, frozen=True):
+    """A worker cannot have a session that it was given: another node may."""
+
+    code: str
+
+
 class Claim(msgspec.Struct, tag=True, frozen=True):
     """Sessions of a worker that is gone, for another one."""
 
@@ -206,6 +212,7 @@ ToParent = (
     | Reserve
     | Write
     | Forget
+    | GiveBack
     | Idle
     | Digests
     | Sync

@@ -324,6 +324,11 @@ class Parent:
             else:
                 return
         child = self.workers.ready.get(place) if isinstance(place, str) else None
+        if place is None and self._node is not None and self.workers.ready:
+            reason = (
+                "the node that had the session is gone, and no other one that has its recording "
+                "has taken it over yet: try again"
+            )
         if child is None:
             await refuse(descriptor, reason, status)
             return

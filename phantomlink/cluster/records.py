@@ -86,9 +86,9 @@ class WorkerOwnership:
             if kept.has_no_digest and session.open_recording.sha256 is not None:
                 self._write(session)
 
-    def give_up(self, code: str) -> None:
+    def give_back(self, record: SessionRecord) -> None:
         """A session that was to be here cannot be."""
-        self._links.forget(code)
+        self._links.give_back(record.code)
 
     def _follow(self, session: Session, event: SessionEvent) -> None:
         if event.kind is SessionEventKind.CLOSED:

@@ -128,6 +128,10 @@ class SharedDirectory(Protocol):
         """Sessions of the node have ended, or their reservations are given up."""
         ...
 
+    async def release(self, node: str, codes: Sequence[str]) -> None:
+        """Sessions of the node wait for other heirs."""
+        ...
+
     async def claim(
         self, node: str, epoch: int, most: Mapping[str, int], digests: Collection[str]
     ) -> list[SessionRecord]:

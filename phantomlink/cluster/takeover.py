@@ -1,4 +1,4 @@
-"""Goes on with the sessions of a worker that is gone, from their records.
+"""Goes on with the sessions of a worker or node that is gone, from their records.
 
 A playhead that was listened to counts as listened to until its first client is back, for
 `RETURN_SECONDS` at most: so that the client finds the packet that is due by then. Afterwards it
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 
 import trio
 
+from phantomlink.cluster.known_datasets import KnownDatasets
 from phantomlink.cluster.records import WorkerOwnership, filter_of, state_of
 from phantomlink.engine.directory import SessionRecord
 from phantomlink.engine.events import SessionEvent, SessionEventKind
@@ -23,11 +25,15 @@ from phantomlink.engine.silent_listener import SilentListener
 from phantomlink.errors import PhantomLinkError, UnavailableError
 from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.loop_budget import LoopBudget
+from phantomlink.service.datasets import DatasetBusyError
 from phantomlink.service.service import Service
+from phantomlink.state.file import SessionState
 
 logger = logging.getLogger(__name__)
 
 RETURN_SECONDS = 10.0
+# Each waits 10 s for a dataset that is being opened.
+_OPENING_TRIES = 6
 
 
 class Takeover:
@@ -37,19 +43,31 @@ class Takeover:
         service: of the worker.
         ownership: writes the records of what it has taken over.
         nursery: in which it waits for clients to come back.
+        known: datasets that sessions of other nodes may play here; None without other nodes.
     """
 
-    def __init__(self, service: Service, ownership: WorkerOwnership, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        service: Service,
+        ownership: WorkerOwnership,
+        nursery: trio.Nursery,
+        known: KnownDatasets | None,
+    ) -> None:
         self._service = service
+        self._known = known
         self._ownership = ownership
         self._nursery = nursery
         self._expected: dict[str, trio.Event] = {}
 
     def expect(self, records: Sequence[SessionRecord]) -> None:
         """These sessions are ours from now on: requests for them wait until they are here."""
+        by_data: dict[str | None, list[SessionRecord]] = {}
         for record in records:
             self._expected[record.code] = trio.Event()
-        self._nursery.start_soon(self._take_over, records)
+            by_data.setdefault(record.sha256, []).append(record)
+        # A dataset that has to be opened first keeps no sessions of others waiting.
+        for its in by_data.values():
+            self._nursery.start_soon(self._take_over, its)
 
     async def arrival(self, code: str) -> None:
         """Wait until a session is here, if it is on its way."""
@@ -64,15 +82,17 @@ class Takeover:
             n_back += await self._go_on(record)
             if budget.is_over:
                 await budget.end()
-        logger.warning("Sessions taken over from a process that has ended: %d", n_back)
+        logger.warning("Sessions that go on here, of a process that has ended: %d", n_back)
 
     async def _go_on(self, record: SessionRecord) -> bool:
         shown = shown_code(record.code)
         try:
             session = await self._made(record)
-        except PhantomLinkError as error:
-            logger.warning("Session %s is lost: %s", shown, error, extra={"session": shown})
-            self._ownership.give_up(record.code)
+        except (PhantomLinkError, OSError) as error:
+            logger.warning(
+                "Session %s cannot go on here: %s", shown, error, extra={"session": shown}
+            )
+            self._ownership.give_back(record)
             return False
         else:
             self._put_back(session, record)
@@ -82,15 +102,35 @@ class Takeover:
             self._expected.pop(record.code).set()
 
     async def _made(self, record: SessionRecord) -> Session:
-        service = self._service
+        service, known = self._service, self._known
+        if known is not None and record.sha256 is not None:
+            record = replace(record, dataset=known.name_of(record.sha256, record.dataset))
         state = state_of(record, service.recording.dataset)
-        session = await service.sessions.make_again(state)
-        found = session.open_recording.sha256
-        if None not in (found, record.sha256) and found != record.sha256:
+        session = await self._once_open(state)
+        try:
+            await self._check_content(session, record)
+        except (PhantomLinkError, OSError):
             service.registry.delete(record.code)
-            raise UnavailableError(f"dataset {record.dataset!r} has other content here")
+            raise
         session.created_at = state.created_at
         return session
+
+    async def _once_open(self, state: SessionState) -> Session:
+        """The session, made as soon as its dataset is open."""
+        for _ in range(_OPENING_TRIES - 1):
+            with suppress(DatasetBusyError):
+                return await self._service.sessions.make_again(state)
+        return await self._service.sessions.make_again(state)
+
+    async def _check_content(self, session: Session, record: SessionRecord) -> None:
+        """See that the dataset is what the session played; in another node it may be another."""
+        opened = session.open_recording
+        recording = opened.recording
+        if opened.sha256 is None and self._known is not None and record.sha256 is not None:
+            opened.sha256 = self._known.sha256_as(recording.dataset, recording.identity)
+            await opened.digest()
+        if None not in (opened.sha256, record.sha256) and opened.sha256 != record.sha256:
+            raise UnavailableError(f"dataset {record.dataset!r} has other content here")
 
     def _put_back(self, session: Session, record: SessionRecord) -> None:
         """Let the session be where it should be by now."""

@@ -112,6 +112,10 @@ class ValkeyDirectory:
         """As `SharedDirectory.forget`."""
         await self._run(scripts.FORGET, node, *codes)
 
+    async def release(self, node: str, codes: Sequence[str]) -> None:
+        """As `SharedDirectory.release`."""
+        await self._run(scripts.RELEASE, node, *codes)
+
     async def claim(
         self, node: str, epoch: int, most: Mapping[str, int], digests: Collection[str]
     ) -> list[SessionRecord]:

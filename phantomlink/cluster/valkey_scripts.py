@@ -6,7 +6,8 @@
 - `P:nodes`: record of each node, by name;
 - `P:lease:NODE`: its epoch, for as long as its lease lasts;
 - `P:owners`: NODE EPOCH of all that own sessions; `P:own:NODE EPOCH`: codes of these;
-- `P:s:CODE`: node and epoch of a session's owner; format, sha256 and the record itself.
+- `P:s:CODE`: node and epoch of a session's owner, or none and 0 where it was given back; format,
+  sha256 and the record itself.
 
 Each script gets `P` as its only key, so access lists can allow the keys by their pattern.
 """
@@ -141,6 +142,15 @@ for n = 2, #ARGV do
     redis.call('SREM', P .. ':own:' .. node .. ' ' .. has[2], ARGV[n])
     redis.call('DEL', P .. ':s:' .. ARGV[n])
   end
+end
+"""
+)
+
+RELEASE = (
+    _COMMON
+    + """
+for n = 2, #ARGV do
+  if redis.call('HGET', P .. ':s:' .. ARGV[n], 'node') == ARGV[1] then give(ARGV[n], '', '0') end
 end
 """
 )

@@ -19,6 +19,7 @@ import trio
 from phantomlink.app import PhantomLinkApp
 from phantomlink.cluster.channel import Channel
 from phantomlink.cluster.dispatch import WorkerDispatch
+from phantomlink.cluster.known_datasets import KnownDatasets
 from phantomlink.cluster.links import Links
 from phantomlink.cluster.lists import InnerDispatch, OtherLists
 from phantomlink.cluster.messages import (
@@ -90,6 +91,7 @@ class Worker:
         self._app.dispatch = self._dispatch
         self._server = Server(self._app, self._settings, self)
         self._takeover: Takeover | None = None
+        self._known: KnownDatasets | None = None
         self._digests: tuple[str, ...] = ()
 
     async def run(self) -> None:
@@ -105,7 +107,10 @@ class Worker:
             self._share_counts()
             self._app.get_service().datasets.after_look = self._dispatch.rescan_others
             self._app.get_views().include(OtherLists(self._links).look)
-            self._takeover = Takeover(self._app.get_service(), self._ownership, nursery)
+            if self._start.has_nodes:
+                self._known = KnownDatasets(self._service().datasets)
+                nursery.start_soon(self._known.run)
+            self._takeover = Takeover(self._service(), self._ownership, nursery, self._known)
             await nursery.start(self._server.run_with, self._accept)
             if self._start.says_what:
                 say_what(self._app.get_service())
@@ -218,17 +223,17 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             self._channel.send_nowait(Alive())
-            if self._start.has_nodes and self._takeover is not None:
-                self._say_digests()
+            if self._known is not None:
+                self._say_digests(self._known)
             await trio.sleep(ALIVE_SECONDS)
 
-    def _say_digests(self) -> None:
+    def _say_digests(self, known: KnownDatasets) -> None:
         """Once the digest of a file is known, sessions that play it can be taken over."""
-        digests = tuple(sorted(self._service().datasets.digests()))
+        digests = tuple(sorted(known.digests()))
         if digests != self._digests:
             self._digests = digests
             self._channel.send_nowait(Digests(digests))
-            self._ownership.write_again()
+        self._ownership.write_again()
 
 
 async def _run(sock: socket.socket) -> None:

@@ -24,6 +24,7 @@ from phantomlink.cluster.messages import (
     Drain,
     Failed,
     Forget,
+    GiveBack,
     GiveUp,
     Idle,
     Nodes,
@@ -53,6 +54,8 @@ MOST_STARTS = 5
 """Starts in place of others in `STARTS_SECONDS`; with more, the server ends."""
 STARTS_SECONDS = 60.0
 _RESTART_SECONDS = 1.0
+# Before a node claims sessions again of a dataset that it could not play.
+_FAILED_SECONDS = 30.0
 
 
 class Workers:
@@ -95,6 +98,7 @@ class Workers:
         self._standing: Standing | None = None
         self._remote: tuple[str, ...] = ()
         self._digests: dict[str, tuple[str, ...]] = {}
+        self._failed: dict[str, float] = {}
         # What each has said last of the clients of each address.
         self._clients: dict[tuple[str, str], Clients] = {}
         self._is_draining = False
@@ -201,6 +205,8 @@ class Workers:
                     self.directory.forget(code, child.node)
                     self._forget(code)
                 self._room.look()
+            case GiveBack(code=code):
+                self._take_back(child, code)
             case Digests(sha256=sha256):
                 self._digests[child.node] = sha256
             case Sync(call=call):
@@ -255,9 +261,23 @@ class Workers:
 
     @property
     def digests(self) -> set[str]:
-        """SHA-256 of the datasets that all who can serve have open."""
+        """SHA-256 of the datasets that all who can serve have, and that none has failed to play."""
+        now = trio.current_time()
+        self._failed = {sha256: until for sha256, until in self._failed.items() if until > now}
         known = [set(self._digests.get(node, ())) for node in self._ready]
-        return set.intersection(*known) if known else set()
+        return set.intersection(*known) - set(self._failed) if known else set()
+
+    def _take_back(self, child: Child, code: str) -> None:
+        """A worker cannot have a session that it was given."""
+        if self.directory.find(code) != child.node:
+            return
+        record = self.directory.record(code)
+        self.directory.forget(code, child.node)
+        self._room.look()
+        if self.membership is not None and not self._is_draining:
+            if record is not None and record.sha256 is not None:
+                self._failed[record.sha256] = trio.current_time() + _FAILED_SECONDS
+            self.membership.give_back(code)
 
     def inherit(self, records: Sequence[SessionRecord]) -> None:
         """Let sessions of another node go on here."""

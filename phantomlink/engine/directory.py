@@ -174,6 +174,11 @@ class MemoryDirectory:
                 claimed.append(entry.record)
         return claimed
 
+    def record(self, code: str) -> SessionRecord | None:
+        """Of one session; None where it is only reserved, or there is none."""
+        entry = self._entries.get(code)
+        return None if entry is None else entry.record
+
     def records(self) -> list[SessionRecord]:
         """Of all sessions, owned or not."""
         return [entry.record for entry in self._entries.values() if entry.record is not None]

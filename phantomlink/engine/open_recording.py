@@ -82,12 +82,22 @@ class OpenRecording:
                 self.recording.close, limiter=self.thread, abandon_on_cancel=True
             )
 
-    async def _hash_file(self) -> None:
-        """Without haste: a large file takes seconds."""
-        try:
+    async def digest(self) -> str:
+        """SHA-256 of its file, computed where it is not known; a large file takes seconds.
+
+        Raises:
+            OSError: the file cannot be read.
+            RecordingError: it is not any more what was opened.
+        """
+        if self.sha256 is None:
             self.sha256 = await trio.to_thread.run_sync(
                 _sha256, self.recording, abandon_on_cancel=True
             )
+        return self.sha256
+
+    async def _hash_file(self) -> None:
+        try:
+            await self.digest()
         except (OSError, RecordingError) as error:
             logger.warning("The SHA-256 of the recording is not known: %s", error)
 

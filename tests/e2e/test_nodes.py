@@ -5,11 +5,11 @@ import signal
 from contextlib import ExitStack
 
 import pytest
-from websockets.exceptions import InvalidMessage, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.clients import listening, receive
 from tests.nodes import LONG_LEASE_SECONDS, MAX_PENDING, nodes, valkey_at
+from tests.stream_again import are_right, back
 from tests.waiting import until
 from tools.cluster_oracle import Oracle
 
@@ -33,23 +33,6 @@ def make(server, code):
     # Once its file's digest is known, others may go on with it.
     until(lambda: server.get("/api/metadata")[1]["sha256"], "the digest")
     return answer
-
-
-def back(url, n):
-    """The first packets of a client that tries until it is let in."""
-
-    def attempt():
-        try:
-            return receive(url, n)
-        except (InvalidStatus, InvalidMessage, OSError):
-            return None
-
-    return until(attempt, "a stream")
-
-
-def are_right(oracle, got):
-    assert got.sequence == sorted(set(got.sequence))
-    return all(oracle.is_right(packet) for packet in got.packets)
 
 
 def test_a_session_of_one_node_is_reached_at_the_other(synthetic_recording, valkey, oracle):

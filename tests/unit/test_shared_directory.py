@@ -151,6 +151,22 @@ async def test_only_who_has_the_data_and_knows_the_format_takes_over(kept):
     assert await directory.claim("b", its, {gone: 9}, {"y"}) == []
 
 
+async def test_what_an_heir_gives_back_waits_for_another(kept):
+    directory, _ = kept
+    mine, its = await directory.join(A, 0), await directory.join(B, 0)
+    await directory.write("a", mine, [record("s"), record("t")])
+    await directory.release("b", ["s"])
+    assert await directory.find(["s"]) == {"s": Ownership("a")}
+    await directory.release("a", ["s", "nobody"])
+    assert await directory.find(["s", "t"]) == {"s": Ownership(None), "t": Ownership("a")}
+    assert await directory.create("s", "a", mine) == Ownership(None)
+    assert await directory.write("a", mine, [record("s")]) == ["s"]
+    told = await directory.renew(B, its)
+    assert (told.loads, list(told.waiting.values())) == ({"a": 1, "b": 0}, [1])
+    assert await directory.claim("b", its, told.waiting, {"x"}) == [record("s")]
+    assert (await directory.renew(B, its)).waiting == {}
+
+
 async def test_who_left_and_joined_again_may_claim_what_it_had(kept):
     directory, _ = kept
     mine = await directory.join(A, 0)

@@ -169,6 +169,25 @@ async def test_the_heirs_of_a_node_share_what_it_had(autojump_clock, cluster, ha
     assert trio.current_time() - killed <= (1.02 if has_data else 1.3)
 
 
+async def test_what_an_heir_cannot_play_another_takes_over(autojump_clock, cluster):
+    a, b = await cluster.start("a"), await cluster.start("b")
+    made = a.make("s")
+    await after(3)
+    a.scope.cancel()
+    while not b.has.by_code:
+        await after(0.01)
+    b.has.by_code.clear()
+    b.has.sha256 = set()
+    b.membership.give_back("s")
+    assert await b.membership.written()
+    await after(1)
+    assert await cluster.directory.find(["s"]) == {"s": Ownership(None)}
+    c = await cluster.start("c")
+    while not c.has.by_code:
+        await after(0.01)
+    assert c.has.by_code == {"s": made}
+
+
 async def test_who_has_just_come_claims_nothing_before_two_leases(autojump_clock, cluster):
     a = await cluster.start("a")
     a.make("s")
