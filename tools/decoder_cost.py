@@ -6,8 +6,8 @@
     python tools/decoder_cost.py step                # five seconds
 
 `fit`: 100 sessions play at 40 Hz; slices in which a Wiener filter of 8 bins is fitted to 142 units
-and slices in which nothing is, take turns. `answers`: each session has a second client, which
-answers every packet in one kind of slice and says nothing in the other. Lateness is how late
+and slices in which nothing is, take turns. `answers`: the client of each session answers every
+packet in one kind of slice and says nothing in the other. Lateness is how late
 packets left to the grid of each stream, by their stamps. `built-in`: ten models of three kinds play
 along with one session; told are gaps at a client, CPU a packet without and with them, and by how
 much their scores differ from those of `phantomlink score`. `step`: CPU of one bin of a decoder that
@@ -40,7 +40,7 @@ from phantomlink.cli import main as phantomlink
 from phantomlink.decoding import Decoder
 from phantomlink.decoding.kalman import KalmanParameters
 from phantomlink.decoding.ridge import RidgeParameters
-from tools.bench.alternation import costs_of
+from tools.bench.alternation import costs_of, receiver_of
 from tools.bench.harness.server import Server, StartedServer, UsageMeter, positive
 from tools.bench.harness.text import table
 from tools.prediction_cost import AnsweringClients
@@ -76,14 +76,13 @@ def main() -> int:
             return _built_in(server, folder, arguments.decoders, arguments.seconds)
         codes = [f"cost-{n}" for n in range(n_sessions)]
         if arguments.what == "fit":
+            hear = stack.enter_context(receiver_of(server, codes, folder))
             doing: Callable[[], Any] = lambda: _fitting(server)  # noqa: E731
         else:
             clients = AnsweringClients((server.host, server.port), codes)
             stack.enter_context(clients.running())
-            doing = clients.answering
-        rows = costs_of(
-            doing, server, codes, folder, _RATE_HZ, arguments.slices, arguments.slice_seconds
-        )
+            hear, doing = clients.hear, clients.answering
+        rows = costs_of(doing, server, hear, _RATE_HZ, arguments.slices, arguments.slice_seconds)
         print(table([f"{len(codes)} sessions, {arguments.what}", "median [95 % interval]"], rows))
         dropped = sum(server.must("GET", f"/api/stats/{code}")["dropped_packets"] for code in codes)
         print(f"packets dropped: {dropped}")
@@ -174,7 +173,7 @@ def _built_in(server: Server, folder: Path, n_decoders: int, seconds: float) -> 
             meter = UsageMeter(server.process)
             time.sleep(seconds)
             cpu, _ = meter.seconds()
-        return cpu, clients.numbers["ten"]
+        return cpu, clients.sequence("ten")
 
     cpu, packets = play(min(seconds, 20.0))
     alone = cpu / len(packets) * 1e6

@@ -23,19 +23,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
+import numpy as np
 import psutil
 import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tools.bench.harness.arrivals import Arrivals
 from tools.bench.harness.server import StartedServer
 
 # Connections, and packets a second of each.
@@ -148,6 +150,26 @@ def _prediction(packet_id: int) -> bytes:
     return head + _MASK + masked
 
 
+class _Heard(NamedTuple):
+    arrival_ns: int
+    sequence: int
+    packet_id: int
+    unix_seconds: float
+
+
+def _arrivals(heard: Sequence[_Heard], offset_ns: int) -> Arrivals:
+    """As columns; `offset_ns` is the wall clock's before CLOCK_MONOTONIC."""
+    columns = np.array([each[:3] for each in heard], dtype=np.int64).reshape(-1, 3)
+    seconds = np.array([each.unix_seconds for each in heard])
+    return Arrivals(
+        arrival_ns=columns[:, 0],
+        waited_ns=np.zeros(len(heard), dtype=np.int64),
+        sequence=columns[:, 1],
+        packet_id=columns[:, 2],
+        stamp_ns=np.rint(seconds * 1e9).astype(np.int64) - offset_ns,
+    )
+
+
 class AnsweringClients:
     """One client of each session, in a thread: they answer, or only listen.
 
@@ -155,15 +177,27 @@ class AnsweringClients:
         address: of the server.
         codes: of the sessions.
 
-    Attributes:
-        numbers: sequence numbers of the packets that came, by session.
     """
 
     def __init__(self, address: tuple[str, int], codes: list[str]) -> None:
         self._address = address
-        self.numbers: dict[str, list[int]] = {code: [] for code in codes}
+        self._heard: dict[str, list[_Heard]] = {code: [] for code in codes}
         self._is_over = False
         self._answers = False
+
+    def sequence(self, code: str) -> list[int]:
+        """Sequence numbers of the packets of a session that came so far."""
+        return [heard.sequence for heard in self._heard[code]]
+
+    def hear(self, end_ns: int) -> list[Arrivals]:
+        """What comes from now until `end_ns`, CLOCK_MONOTONIC, session by session."""
+        begins = [len(heard) for heard in self._heard.values()]
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        time.sleep(max(0.0, (end_ns - time.monotonic_ns()) / 1e9))
+        return [
+            _arrivals(heard[begin:], offset_ns)
+            for begin, heard in zip(begins, self._heard.values(), strict=True)
+        ]
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -187,15 +221,24 @@ class AnsweringClients:
 
     def _run(self) -> None:
         poll, clients = select.epoll(), {}
-        for code in self.numbers:
+        for code in self._heard:
             client = Client(self._address, code)
             clients[client.socket.fileno()] = code, client
             poll.register(client.socket, select.EPOLLIN)
         while not self._is_over:
             for number, _ in poll.poll(0.1):
                 code, client = clients[number]
-                for packet in client.packets():
-                    self.numbers[code].append(packet["sequence_number"])
+                packets = client.packets()
+                now_ns = time.monotonic_ns()
+                for packet in packets:
+                    self._heard[code].append(
+                        _Heard(
+                            now_ns,
+                            packet["sequence_number"],
+                            packet["packet_id"],
+                            packet["timestamp"],
+                        )
+                    )
                     if self._answers:
                         client.socket.sendall(_prediction(packet["packet_id"]))
         for _, client in clients.values():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
-from tools.bench.harness.arrivals import read_columns
+from tools.bench.harness.arrivals import Arrivals, read_columns
 from tools.bench.harness.children import Child
 from tools.bench.harness.server import Server, UsageMeter
 from tools.bench.harness.stats import paired_difference
@@ -20,11 +20,38 @@ _ANSWER_SECONDS = 60.0
 _SETTLE_SECONDS = 1.0
 
 
+Hear = Callable[[int], Sequence[Arrivals]]
+"""Listens until a time, CLOCK_MONOTONIC in ns: what came meanwhile, connection by connection."""
+
+
+@contextmanager
+def receiver_of(server: Server, codes: Sequence[str], folder: Path) -> Iterator[Hear]:
+    """A process with a client of each session, which only listens.
+
+    Args:
+        server: that is measured.
+        codes: of the sessions.
+        folder: for what the receiver writes.
+    """
+    paths = [f"/stream/{code}" for code in codes]
+    receiver = Child("harness.receiver", {"host": server.host, "port": server.port, "paths": paths})
+    out = folder / "columns.bin"
+
+    def hear(end_ns: int) -> Sequence[Arrivals]:
+        told = receiver.ask({"end_ns": end_ns, "out": str(out)}, _ANSWER_SECONDS)
+        return read_columns(out, told, wall_clock=True)
+
+    try:
+        receiver.read(_READY_SECONDS)
+        yield hear
+    finally:
+        receiver.stop()
+
+
 def costs_of(
     doing: Callable[[], AbstractContextManager[None]],
     server: Server,
-    codes: Sequence[str],
-    folder: Path,
+    hear: Hear,
     rate_hz: Fraction,
     slices: int,
     slice_seconds: float,
@@ -34,8 +61,7 @@ def costs_of(
     Args:
         doing: does it for as long as what it gives is entered.
         server: that is measured.
-        codes: of the sessions that are listened to.
-        folder: for what the receiver writes.
+        hear: its clients.
         rate_hz: packets a second of each session.
         slices: of each kind.
         slice_seconds: of one.
@@ -43,30 +69,24 @@ def costs_of(
     found: dict[str, dict[bool, list[float]]] = {
         name: {True: [], False: []} for name in ("p50", "p99", "cpu")
     }
-    paths = [f"/stream/{code}" for code in codes]
-    with ExitStack() as stack:
-        where = {"host": server.host, "port": server.port, "paths": paths}
-        receiver = Child("harness.receiver", where)
-        stack.callback(receiver.stop)
-        receiver.read(_READY_SECONDS)
-        for n in range(2 * slices):
-            is_done = bool(n % 2)
-            with ExitStack() as slice_stack:
-                if is_done:
-                    slice_stack.enter_context(doing())
-                time.sleep(_SETTLE_SECONDS)
-                meter = UsageMeter(server.process)
-                end_ns = time.monotonic_ns() + int(slice_seconds * 1e9)
-                out = folder / "columns.bin"
-                told = receiver.ask({"end_ns": end_ns, "out": str(out)}, _ANSWER_SECONDS)
-                cpu, lasted = meter.seconds()
-            slice_ = figures(read_columns(out, told, wall_clock=True), rate_hz)
-            for name, value in (
-                ("p50", slice_.release.p50),
-                ("p99", slice_.release.p99),
-                ("cpu", cpu / lasted / (float(rate_hz) * len(codes)) * 1e9),
-            ):
-                found[name][is_done].append(value)
+    gaps = 0
+    for n in range(2 * slices):
+        is_done = bool(n % 2)
+        with ExitStack() as stack:
+            if is_done:
+                stack.enter_context(doing())
+            time.sleep(_SETTLE_SECONDS)
+            meter = UsageMeter(server.process)
+            arrivals = hear(time.monotonic_ns() + int(slice_seconds * 1e9))
+            cpu, _ = meter.seconds()
+        slice_ = figures(arrivals, rate_hz)
+        gaps += slice_.gaps
+        for name, value in (
+            ("p50", slice_.release.p50),
+            ("p99", slice_.release.p99),
+            ("cpu", cpu / slice_.packets * 1e9),
+        ):
+            found[name][is_done].append(value)
     return [
         [label, with_interval(paired_difference(found[name][True], found[name][False]), us)]
         for label, name in (
@@ -74,4 +94,4 @@ def costs_of(
             ("lateness p99, more", "p99"),
             ("CPU of the process a packet, more", "cpu"),
         )
-    ]
+    ] + [["packets that are missing", str(gaps)]]
