@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from os import PathLike, fspath
 from types import TracebackType
 from typing import Any, Self
@@ -65,11 +65,10 @@ __all__ = [
     "load_perturbation",
 ]
 
-_PACKET_FIELDS = tuple(each.name for each in fields(Packet))
+_PACKET_FIELDS = Packet.__struct_fields__
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class PlayedPacket(Packet):
+class PlayedPacket(Packet, frozen=True, eq=False, kw_only=True):
     """A packet as a script has it: the record of the stream, and when it left.
 
     Attributes:
@@ -78,7 +77,7 @@ class PlayedPacket(Packet):
     """
 
     timestamp: float
-    header: StreamHeader = field(repr=False)
+    header: StreamHeader
 
     def data(self) -> dict[str, Any]:
         """The `data` of the message that a client of the server would receive."""

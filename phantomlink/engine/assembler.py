@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +16,23 @@ from phantomlink.wire.packet import NO_INTENTION, Intention, Packet, distance
 class Rows:
     """A block as Python's own numbers: turning a whole block costs little more than a row.
 
+    In columns: a list a row would be as many objects for the garbage collector to look at.
+
     Attributes:
         start: bin index of the first row.
         counts: (n, n_units) spikes per bin.
-        kinematics: vx, vy, x, y of each row; None where there is none.
+        vx, vy, x, y: of each row; None where there is none.
         trial_rows: of each row; -1 outside trials.
         observed: whether any of each row's time was observed; None: of all.
-        targets: x, y of the target of each row, None where not known; None: the trials say it.
+        targets: columns x and y of the target, None where not known; None: the trials say it.
     """
 
     start: int
     counts: NDArray[np.uint16]
-    kinematics: list[list[float | None]]
+    vx: list[float | None]
+    vy: list[float | None]
+    x: list[float | None]
+    y: list[float | None]
     trial_rows: list[int]
     observed: list[bool] | None = None
     targets: list[list[float | None]] | None = None
@@ -45,10 +50,14 @@ class PacketAssembler:
 
     def rows(self, block: Block) -> Rows:
         """The block, ready for `packet`."""
+        vx, vy, x, y = _known(block.kinematics)
         return Rows(
             block.start,
             block.counts,
-            _known(block.kinematics),
+            vx,
+            vy,
+            x,
+            y,
             block.trial_rows.tolist(),
             None if block.observed is None else block.observed.tolist(),
             None if block.targets is None else _known(block.targets),
@@ -75,7 +84,7 @@ class PacketAssembler:
             perturbation_id: what these come from.
         """
         bin_index = rows.start + row
-        vx, vy, x, y = rows.kinematics[row]
+        x, y = rows.x[row], rows.y[row]
         trial_row = rows.trial_rows[row]
         intention, trial_id, trial_time_ms = NO_INTENTION, None, None
         if trial_row >= 0:
@@ -83,28 +92,21 @@ class PacketAssembler:
             trial_id = trial.trial_id
             # Microseconds: what is below comes from subtracting two large doubles.
             trial_time_ms = round((self._grid.start_of(bin_index) - trial.start_time) * 1000.0, 3)
-            intention = Intention(
-                trial.target_id,
-                trial.target_x,
-                trial.target_y,
-                distance(x, y, trial.target_x, trial.target_y),
-                trial.reach_id,
+            intention = _intention(
+                trial.target_id, trial.target_x, trial.target_y, trial.reach_id, x, y
             )
         if rows.targets is not None:
-            target_x, target_y = rows.targets[row]
-            intention = replace(
-                intention,
-                target_x=target_x,
-                target_y=target_y,
-                distance_to_target=distance(x, y, target_x, target_y),
+            target_x, target_y = (column[row] for column in rows.targets)
+            intention = _intention(
+                intention.target_id, target_x, target_y, intention.reach_id, x, y
             )
         return Packet(
             packet_id=bin_index,
             sequence_number=sequence_number,
             loop=loop,
             spike_counts=rows.counts[row] if counts is None else counts,
-            vx=vx,
-            vy=vy,
+            vx=rows.vx[row],
+            vy=rows.vy[row],
             x=x,
             y=y,
             intention=intention,
@@ -115,6 +117,21 @@ class PacketAssembler:
         )
 
 
+def _intention(
+    target_id: int | None,
+    target_x: float | None,
+    target_y: float | None,
+    reach_id: int | None,
+    x: float | None,
+    y: float | None,
+) -> Intention:
+    """Towards a target, from where the cursor is."""
+    away = distance(x, y, target_x, target_y)
+    return Intention(target_id, target_x, target_y, away, reach_id)
+
+
 def _known(values: NDArray[np.float64]) -> list[list[float | None]]:
-    """The rows as lists, None in place of NaN."""
-    return [[None if math.isnan(value) else value for value in row] for row in values.tolist()]
+    """The columns as lists, None in place of NaN."""
+    return [
+        [None if math.isnan(value) else value for value in column] for column in values.T.tolist()
+    ]

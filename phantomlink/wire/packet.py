@@ -1,5 +1,8 @@
 """What a packet says: frozen records, and the message that a client receives.
 
+Each tick makes a packet and its intention: they are msgspec's structs, which are made in a fifth of
+a dataclass's time, and which the garbage collector need not look at, since they hold no cycles.
+
 The names and shapes of the message are the contract with clients that already exist.
 """
 
@@ -7,15 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class Intention:
+class Intention(Struct, frozen=True, gc=False):
     """What the subject was asked to reach for. None where nothing was, or it is not known.
 
     Attributes:
@@ -39,8 +43,7 @@ Velocity = tuple[float | None, float | None]
 """vx, vy in the recording's own units; None where a decoder has said nothing."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Packet:
+class Packet(Struct, frozen=True, eq=False, gc=False):
     """One bin of the recording, as one tick sends it.
 
     Attributes:
@@ -108,7 +111,7 @@ class StreamHeader:
 
     n_channels: int
     bin_size_ms: float
-    channel_ids: list[int] = field(init=False, compare=False)
+    channel_ids: list[int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         # Made once: it is part of every packet.

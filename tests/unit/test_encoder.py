@@ -1,12 +1,12 @@
 import json
 import struct
-from dataclasses import replace
 
 import msgpack
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from phantomlink.wire.encoder import (
     Frame,

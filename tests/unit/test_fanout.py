@@ -1,11 +1,12 @@
 """The order in which listeners have a packet, and what becomes of one that fails."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgpack
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
 from phantomlink.engine.fanout import Encoders, Fanout, Release

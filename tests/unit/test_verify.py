@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from fractions import Fraction
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -108,7 +109,7 @@ def changed(records, n, **changes):
     at = [i for i, record in enumerate(records) if isinstance(record, Sent)][n]
     sent, found = records[at], list(records)
     packet = {name: changes.pop(name) for name in list(changes) if hasattr(sent.packet, name)}
-    found[at] = replace(sent, packet=replace(sent.packet, **packet), **changes)
+    found[at] = replace(sent, packet=msgspec.structs.replace(sent.packet, **packet), **changes)
     return found, found[at]
 
 

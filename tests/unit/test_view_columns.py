@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgpack
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from phantomlink.errors import InvalidParameterError, NotFoundError
 from phantomlink.metrics import Histogram

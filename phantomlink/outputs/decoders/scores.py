@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import trio
+from msgspec.structs import replace
 
 from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
 from phantomlink.engine.session import Session
