@@ -13,12 +13,13 @@ ABANDONED_SECONDS = 3600.0
 
 
 @contextmanager
-def written_atomically(path: Path, *, overwrite: bool) -> Iterator[Path]:
+def written_atomically(path: Path, *, overwrite: bool, is_cache: bool = False) -> Iterator[Path]:
     """Write a file under another name beside it and rename it when it is whole and on disk.
 
     Args:
         path: where the file is to be; its folder must exist.
         overwrite: whether a file that is there may be replaced.
+        is_cache: whether it may be lost or cut by a loss of power: then the disk is not waited for.
 
     Yields:
         The path to write to, in the same folder; nothing is there yet.
@@ -33,12 +34,14 @@ def written_atomically(path: Path, *, overwrite: bool) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.part")
     try:
         yield part
-        _sync(part, os.O_RDWR)
+        if not is_cache:
+            _sync(part, os.O_RDWR)
         if overwrite:
             part.replace(path)
         else:
             _move_to_new(part, path)
-        sync_folder(path.parent)
+        if not is_cache:
+            sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
 

@@ -44,6 +44,12 @@ class Block:
     observed: NDArray[np.bool_] | None = None
     targets: NDArray[np.float64] | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """What the arrays take."""
+        arrays = (self.counts, self.kinematics, self.trial_rows, self.observed, self.targets)
+        return sum(array.nbytes for array in arrays if array is not None)
+
     def rows(self, first: int, last: int) -> Block:
         """Rows [first, last) of it; the arrays are views."""
         rows = slice(first, last)
@@ -142,6 +148,20 @@ class RecordedBins:
 
     Only then are they `in_memory`: a block is a slice. To count one, even of spikes that are in
     memory, grows with the block, and an event loop that ticks has no time for that.
+
+    Args:
+        grid: where the bins are.
+        unit_ids: labels of the units.
+        spikes: where counts come from.
+        behaviour: where kinematics come from.
+        trials: of the recording.
+        unit_labels: ids of the file as texts where `unit_ids` are rows.
+        observed: when the units were observed; None where the recording does not say.
+        targets: where the places of targets come from; None: the trials say it.
+        whole: all bins, where they were computed before; None: they are computed here.
+
+    Attributes:
+        whole: all bins; None where they are too many to be kept.
     """
 
     def __init__(
@@ -155,6 +175,7 @@ class RecordedBins:
         unit_labels: tuple[str, ...] | None = None,
         observed: ObservedTime | None = None,
         targets: TargetSource | None = None,
+        whole: Block | None = None,
     ) -> None:
         self.grid = grid
         self.unit_ids = unit_ids
@@ -167,13 +188,16 @@ class RecordedBins:
         bin_bytes = 2 * len(unit_ids) + 8 * len(KINEMATICS) + 4
         fits = grid.n_bins * bin_bytes <= WHOLE_BYTES
         self.in_memory = fits and spikes.in_memory and behaviour.in_memory
-        self.memory_bytes = grid.n_bins * bin_bytes if self.in_memory else 0
-        self._whole = self._compute(0, grid.n_bins) if self.in_memory else None
+        # What was computed before is kept by who gave it.
+        self.memory_bytes = grid.n_bins * bin_bytes if self.in_memory and whole is None else 0
+        if whole is None and self.in_memory:
+            whole = self._compute(0, grid.n_bins)
+        self.whole = whole
 
     def read(self, start: int, stop: int) -> Block:
         """Bins [start, stop); see `Bins.read`."""
         self.grid.check(start, stop)
-        whole = self._whole
+        whole = self.whole
         if whole is None:
             return self._compute(start, stop)
         return whole.rows(start, stop)

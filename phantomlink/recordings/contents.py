@@ -94,7 +94,11 @@ class UnitTable:
     def observed(self) -> ObservedTime | None:
         """When any unit was observed; None where the file does not say."""
         by_unit = self.observed_by_unit
-        return ObservedTime.of(None if by_unit is None else np.concatenate(by_unit), self.invalid)
+        if by_unit is None:
+            return ObservedTime.of(None, self.invalid)
+        # Units that were observed at the same times share them.
+        distinct = {id(each): each for each in by_unit}
+        return ObservedTime.of(np.concatenate([*distinct.values()]), self.invalid)
 
     @property
     def n_spikes(self) -> int:

@@ -61,15 +61,18 @@ def binned(samples: Samples, grid: BinGrid, start: int, stop: int) -> NDArray[np
     rows = grid.indices_of(samples.seconds) - start
     first, last = np.searchsorted(rows, (0, n_bins))
     rows = rows[first:last]
+    samples_a_bin = np.bincount(rows, minlength=n_bins)
     for column in range(values.shape[1]):
-        inside = values[first:last, column]
+        inside, mine, numbers = values[first:last, column], rows, samples_a_bin
         known = np.isfinite(inside)
+        if not known.all():
+            inside, mine = inside[known], rows[known]
+            numbers = np.bincount(mine, minlength=n_bins)
         # bincount adds each bin's samples alone: differences of a running sum would carry the
         # rounding of the whole recording into every bin.
-        totals = np.bincount(rows[known], weights=inside[known], minlength=n_bins)
-        numbers = np.bincount(rows[known], minlength=n_bins)
+        totals = np.bincount(mine, weights=inside, minlength=n_bins)
         np.divide(totals, numbers, out=result[:, column], where=numbers > 0)
-    empty = np.bincount(rows, minlength=n_bins) == 0
+    empty = samples_a_bin == 0
     if empty.any():
         bins = np.flatnonzero(empty)
         width = grid.rate_hz.denominator / grid.rate_hz.numerator

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import pickle
 import struct
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from phantomlink.recordings.anomalies import Anomaly
+from phantomlink.recordings.bins import Block
 from phantomlink.recordings.contents import BehaviourSource, Contents, RecordingInfo, UnitTable
 from phantomlink.recordings.identity import FileIdentity
 from phantomlink.recordings.spikes import SpikeSource
@@ -25,7 +30,11 @@ _LENGTH = struct.Struct("<Q")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadContents:
-    """What was read of a file that is closed; see `phantomlink.recordings.contents.Contents`."""
+    """What was read of a file that is closed; see `phantomlink.recordings.contents.Contents`.
+
+    Attributes:
+        blocks: all bins, by rate; what is played first is not to be computed by who plays it.
+    """
 
     identity: FileIdentity
     info: RecordingInfo
@@ -36,6 +45,7 @@ class ReadContents:
     spikes: SpikeSource
     anomalies: tuple[Anomaly, ...]
     linked_paths: tuple[Path, ...]
+    blocks: Mapping[Fraction, Block] = field(default_factory=dict)
 
     @classmethod
     def of(cls, contents: Contents) -> ReadContents | None:
@@ -89,9 +99,9 @@ def receive(stream: BinaryIO) -> Any:
     return pickle.loads(head, buffers=buffers)
 
 
-def _exactly(stream: BinaryIO, length: int) -> bytearray:
-    content = bytearray(length)
-    view = memoryview(content)
+def _exactly(stream: BinaryIO, length: int) -> memoryview:
+    # Not a bytearray: to clear it first would hold up the other threads, for megabytes.
+    content = view = np.empty(length, dtype=np.uint8).data
     while view:
         count = stream.readinto(view)  # type: ignore[attr-defined]
         if not count:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,9 +19,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from phantomlink.errors import RecordingError
+from phantomlink.errors import PhantomLinkError, RecordingError
 from phantomlink.recordings.absent import absent_parts
-from phantomlink.recordings.bins import Bins, RecordedBins
+from phantomlink.recordings.bins import Block, RecordedBins
 from phantomlink.recordings.clocks import Span
 from phantomlink.recordings.contents import Contents, OpenContents, OpenRequest
 from phantomlink.recordings.formats import format_of
@@ -56,9 +57,10 @@ class Recording:
     """
 
     def __init__(
-        self, request: OpenRequest, open_contents: OpenContents, read: Contents | None = None
+        self, request: OpenRequest, open_contents: OpenContents, read: ReadContents | None = None
     ) -> None:
-        contents = open_contents(request) if read is None else read
+        contents: Contents = open_contents(request) if read is None else read
+        self._blocks: Mapping[Fraction, Block] = {} if read is None else read.blocks
         self._open_contents = open_contents
         self._request = request
         self._contents = contents
@@ -98,24 +100,39 @@ class Recording:
         """The anomalies as lines."""
         return tuple(map(str, self.anomalies))
 
-    @property
-    def read_contents(self) -> ReadContents | None:
-        """All of it, for another process; None where some is still read from the file."""
-        return ReadContents.of(self._contents)
+    def read_contents(self, rates_hz: Sequence[Fraction]) -> ReadContents | None:
+        """All of it, for another process; None where some is still read from the file.
+
+        Args:
+            rates_hz: in bins of which rates, too; one that cannot be is left out.
+        """
+        contents = ReadContents.of(self._contents)
+        if contents is None:
+            return None
+        blocks = {}
+        for rate_hz in rates_hz:
+            with suppress(PhantomLinkError):
+                bins = self.at_rate(rate_hz)
+                if bins.whole is not None:
+                    blocks[rate_hz] = bins.whole
+        return replace(contents, blocks=blocks)
 
     @property
     def memory_bytes(self) -> int:
-        """What is kept of it in memory, bins aside; trials are guessed at."""
+        """What is kept of it in memory, with bins that came with it; trials are guessed at."""
         trials = sum(len(trial.columns) for trial in self.trials) * _BYTES_OF_A_VALUE
-        return self._spikes.memory_bytes + self._behaviour.memory_bytes + trials
+        blocks = sum(block.nbytes for block in self._blocks.values())
+        return self._spikes.memory_bytes + self._behaviour.memory_bytes + trials + blocks
 
     @property
     def linked_paths(self) -> tuple[Path, ...]:
         """Other files that are read because the recording links to them."""
         return self._contents.linked_paths
 
-    def at_rate(self, rate_hz: Fraction) -> Bins:
+    def at_rate(self, rate_hz: Fraction) -> RecordedBins:
         """The recording in bins of this rate; a small one is binned here and now.
+
+        Where it came in such bins, they are used.
 
         Raises:
             RecordingError: the rate makes no sense with this recording.
@@ -138,6 +155,7 @@ class Recording:
             unit_labels=self.units.labels,
             observed=self.observed,
             targets=self if self._behaviour.has_targets else None,
+            whole=self._blocks.get(rate_hz),
         )
 
     def counts(self, grid: BinGrid, start: int, stop: int) -> NDArray[np.uint16]:

@@ -2,10 +2,11 @@
 
 Theory of operation. The default dataset is opened by the service and never let go. Any other is
 opened once, by a task of the service, and whoever asks meanwhile waits for that opening. A child
-process reads the file and hands over what is in it: a damaged one may take HDF5 down, and reading
-keeps an interpreter busy that has packets to send. What is too large for memory is opened here
-too. What no session plays is closed, longest unused first, when the recordings together take more
-memory than they may. A file that was changed since is opened again when nobody plays it.
+process reads the file and hands over what is in it, counted in the bins that sessions usually have:
+a damaged one may take HDF5 down, and reading and counting keep an interpreter busy that has packets
+to send. What is too large for memory is opened here too. What no session plays is closed, longest
+unused first, when the recordings together take more memory than they may. A file that was changed
+since is opened again when nobody plays it.
 
 HDF5 has one lock for the whole process: a read that hangs keeps those of other datasets waiting.
 """
@@ -16,6 +17,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -97,6 +99,7 @@ class Datasets:
         sessions: all that there are.
         parts: of what is played.
         memory_mb: that recordings may take together, in MB.
+        rate_hz: bins a second of most sessions: readers count in those.
 
     Attributes:
         after_look: awaited after `look_again`; None where no other process has to look, too.
@@ -108,11 +111,13 @@ class Datasets:
         sessions: Iterable[Session],
         parts: PartsCache,
         memory_mb: int,
+        rate_hz: Fraction,
     ) -> None:
         self._find = find
         self._sessions = sessions
         self._parts = parts
         self._memory_bytes = memory_mb * _MB
+        self._rate_hz = rate_hz
         self._catalogue = Catalogue([])
         self._held: dict[str, _Held] = {}
         self._broken: dict[str, str] = {}
@@ -366,7 +371,7 @@ class Datasets:
         if not self._readers.has_idle and self.facts_cache.get(path, options) is not None:
             self._readers.start()
             return None
-        return self._readers.read(path, options).contents
+        return self._readers.read(path, options, [self._rate_hz]).contents
 
     def _facts(
         self, dataset: Dataset, path: Path, opened: OpenRecording | None

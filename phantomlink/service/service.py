@@ -117,6 +117,7 @@ class Service:
             self.registry,
             self._parts_cache,
             settings.recordings_memory_mb,
+            self.rate_hz,
         )
         self.fetches = Fetches(settings, self.datasets)
 

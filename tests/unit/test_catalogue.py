@@ -8,6 +8,7 @@ import signal
 import sys
 from contextlib import closing
 from fractions import Fraction
+from pathlib import Path
 
 import mlcroissant
 import numpy as np
@@ -206,15 +207,40 @@ def test_what_a_child_has_read_is_what_is_read_here(data, readers):
         assert (given.unit_ids, given.missing) == (here.unit_ids, here.missing)
         assert given.identity == here.identity
         assert [t.as_json() for t in given.trials] == [t.as_json() for t in here.trials]
-        blocks = []
-        for each in (given, here):
-            bins = each.at_rate(Fraction(40))
-            blocks.append(bins.read(0, bins.grid.n_bins))
-        for name in ("counts", "kinematics", "trial_rows"):
-            ours, theirs = (getattr(block, name) for block in blocks)
-            assert np.array_equal(ours, theirs, equal_nan=True)
+        for rate_hz in (Fraction(40), Fraction(50)):
+            blocks = []
+            for each in (given, here):
+                bins = each.at_rate(rate_hz)
+                blocks.append(bins.read(0, bins.grid.n_bins))
+            for name in ("counts", "kinematics", "trial_rows"):
+                ours, theirs = (getattr(block, name) for block in blocks)
+                assert np.array_equal(ours, theirs, equal_nan=True)
     given.check()
     given.close()
+
+
+def test_bins_that_a_child_has_counted_are_not_counted_again(data, readers):
+    path = recording(data / "a.nwb")
+    # Nothing has so many bins a second as the last one says: it costs only itself.
+    contents = readers.read(path, SEARCH, [Fraction(40), Fraction(100, 3), Fraction(-1)]).contents
+    assert list(contents.blocks) == [Fraction(40), Fraction(100, 3)]
+    given = read_recording(path, contents, SEARCH, "a")
+    for rate_hz, block in contents.blocks.items():
+        bins = given.at_rate(rate_hz)
+        assert bins.whole is block
+        assert bins.memory_bytes == 0
+        assert not block.counts.flags.writeable
+        assert np.array_equal(block.counts, open_and_count(path, rate_hz))
+    alone = read_recording(path, readers.read(path, SEARCH).contents, SEARCH, "a")
+    kept = sum(block.nbytes for block in contents.blocks.values())
+    assert given.memory_bytes == alone.memory_bytes + kept
+    assert alone.at_rate(Fraction(40)).memory_bytes > 0
+
+
+def open_and_count(path: Path, rate_hz: Fraction) -> np.ndarray:
+    with open_recording(path) as here:
+        bins = here.at_rate(rate_hz)
+        return bins.read(0, bins.grid.n_bins).counts
 
 
 def dying(how):

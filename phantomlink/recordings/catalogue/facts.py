@@ -96,7 +96,7 @@ class FactsCache:
         content = {"version": _VERSION, "identity": list(identity.content), "facts": facts}
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            with written_atomically(place, overwrite=True) as part:
+            with written_atomically(place, overwrite=True, is_cache=True) as part:
                 part.write_text(json.dumps(content), encoding="utf-8")
         except OSError:
             return

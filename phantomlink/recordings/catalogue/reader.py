@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -50,8 +51,14 @@ class Answer:
     refused: str | None = None
 
 
-def read_file(path: Path, options: SeriesOptions) -> Answer:
-    """Open a file, read all or a few bins everywhere, and keep its facts."""
+def read_file(path: Path, options: SeriesOptions, rates_hz: Sequence[Fraction] = ()) -> Answer:
+    """Open a file, read all or a few bins everywhere, and keep its facts.
+
+    Args:
+        path: of the file.
+        options: to open it with.
+        rates_hz: of bins that are wanted, too.
+    """
     try:
         with open_recording(path, options=options) as recording:
             if not recording.in_memory and options.counts_series is None:
@@ -61,7 +68,7 @@ def read_file(path: Path, options: SeriesOptions) -> Answer:
                     bins.read(first, min(first + _PROBE_BINS, bins.grid.n_bins))
             facts = facts_of(recording)
             FactsCache().put(path, options, recording.identity, facts)
-            return Answer(facts, recording.read_contents)
+            return Answer(facts, recording.read_contents(rates_hz))
     except PhantomLinkError as error:
         return Answer(refused=str(error))
 
@@ -99,8 +106,10 @@ def _line() -> bytes:
 
 
 def _answer(line: bytes) -> None:
-    path, options = json.loads(line)
-    answer = read_file(Path(os.fsdecode(bytes.fromhex(path))), SeriesOptions(**options))
+    path, options, rates = json.loads(line)
+    answer = read_file(
+        Path(os.fsdecode(bytes.fromhex(path))), SeriesOptions(**options), [*map(Fraction, rates)]
+    )
     send(answer, sys.stdout.buffer)
 
 

@@ -11,8 +11,10 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 
 from phantomlink.errors import RecordingError
@@ -54,13 +56,19 @@ class Readers:
         """Start one for the next file; does not wait until it is ready."""
         self._keep(_started())
 
-    def read(self, path: Path, options: SeriesOptions) -> Answer:
+    def read(self, path: Path, options: SeriesOptions, rates_hz: Sequence[Fraction] = ()) -> Answer:
         """What a process found in a file; blocks for as long as that takes.
+
+        Args:
+            path: of the file.
+            options: to open it with.
+            rates_hz: of bins that are wanted, too.
 
         Raises:
             RecordingError: the file is refused, or opening it took the process down, or too long.
         """
-        request = json.dumps([os.fsencode(path).hex(), asdict(options)]).encode() + b"\n"
+        asked = os.fsencode(path).hex(), asdict(options), [*map(str, rates_hz)]
+        request = json.dumps(asked).encode() + b"\n"
         while True:
             reader, was_idle = self._taken()
             timed_out = threading.Event()

@@ -105,8 +105,9 @@ class Series:
 
     def scaled(self, stored: NDArray[np.generic]) -> NDArray[np.float64]:
         """What is stored, in `unit`."""
-        values = stored.astype(np.float64)
-        # Multiplying by 1 and adding 0 changes nothing but costs a pass over the rows.
+        # Multiplying by 1 and adding 0 changes nothing but costs a pass over the rows, as a copy.
+        is_changed = self.conversion != 1 or self.offset != 0
+        values = stored.astype(np.float64, copy=is_changed)
         if self.conversion != 1:
             values *= self.conversion
         if self.offset != 0:

@@ -253,7 +253,7 @@ def _survey(series: Series, times: _Rows) -> tuple[NDArray[np.float64], float]:
 
 def _shifted(series: Series, stored: NDArray[np.generic]) -> NDArray[np.float64]:
     """(n,) s, recording clock, of timestamps as they are stored: (n,) or (n, 1)."""
-    seconds = stored.reshape(-1).astype(np.float64)
+    seconds = stored.reshape(-1).astype(np.float64, copy=False)
     # Adding 0 would change nothing but costs a pass over the rows.
     return seconds + series.shift_seconds if series.shift_seconds else seconds
 

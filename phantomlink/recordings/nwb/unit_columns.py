@@ -168,13 +168,17 @@ def _intervals_by_unit(
     if ends.size != n_units:
         raise RecordingError(f"{path}: is of {ends.size} units, the table has {n_units}")
     starts = np.concatenate(([0], ends[:-1]))
-    by_unit = [
-        _plausible(tree, path, values[start:end]) for start, end in zip(starts, ends, strict=True)
-    ]
+    # Most files have the same ones in each unit: those are kept, and looked at, once.
+    distinct: dict[bytes, NDArray[np.float64]] = {}
+    by_unit = []
+    for start, end in zip(starts, ends, strict=True):
+        plausible = _plausible(tree, path, values[start:end])
+        by_unit.append(distinct.setdefault(plausible.tobytes(), plausible))
     if not any(len(each) for each in by_unit):
         return None
-    union = merged(values)
-    differ = sum(not np.array_equal(merged(each), union) for each in by_unit)
+    union = merged(np.concatenate([*distinct.values()]))
+    differing = {key for key, each in distinct.items() if not np.array_equal(merged(each), union)}
+    differ = sum(each.tobytes() in differing for each in by_unit)
     if differ:
         tree.anomalies.add(
             path,

@@ -82,7 +82,7 @@ def read_spikes(
         RecordingError: a spike time that is NaN or infinite.
     """
     column = _spike_column(tree, units.path, "spike_times")
-    seconds = column[: units.n_spikes].reshape(-1).astype(np.float64)
+    seconds = column[: units.n_spikes].reshape(-1).astype(np.float64, copy=False)
     if seconds.size != units.n_spikes:
         raise RecordingError(
             f"{units.spike_times_path}: {seconds.size} of {units.n_spikes} spike times were read"
