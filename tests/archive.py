@@ -7,9 +7,10 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import SimpleQueue
 from typing import Any
 
 PATH = "sub-x/sub-x_desc-train.nwb"
@@ -27,6 +28,8 @@ class Archive:
         etags: of the answers, in turn; the last one stays.
         told_sha256, told_size: what the API says; None: what is right.
         length_added: to the Content-Length.
+        stall_at: places in the file at which an answer stops, until the client has gone, one each.
+        stalled: gets each of them when all before it was sent.
         asked: ranges that were asked for, as (first byte, sent bytes).
     """
 
@@ -38,6 +41,8 @@ class Archive:
     told_sha256: str | None = None
     told_size: int | None = None
     length_added: int = 0
+    stall_at: list[int] = field(default_factory=list)
+    stalled: SimpleQueue[int] = field(default_factory=SimpleQueue)
     asked: list[tuple[int, int]] = field(default_factory=list)
     url: str = ""
 
@@ -120,8 +125,16 @@ def running(archive: Archive) -> Iterator[Archive]:
             if archive.break_at:
                 body = body[: archive.break_at.pop(0)]
                 self.close_connection = True
+            stall = archive.stall_at.pop(0) if archive.stall_at else None
+            if stall is not None:
+                body = body[: stall - first]
+                self.close_connection = True
             archive.asked.append((first, len(body)))
             self.wfile.write(body)
+            if stall is not None:
+                archive.stalled.put(stall)
+                with suppress(ConnectionError):
+                    self.connection.recv(1)
             if archive.length_added:
                 self.close_connection = True
 

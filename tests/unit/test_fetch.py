@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
+import random
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +20,8 @@ from phantomlink.recordings.fetch.download import BLOCK_BYTES, Download
 from phantomlink.recordings.fetch.errors import FetchConflictError, FetchError, NoRoomError
 from phantomlink.recordings.fetch.http import check_address, new_session
 from tests.archive import PATH, Archive, running
+from tests.full_disk import files_of_at_most
+from tests.waiting import until
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB
 SOURCE = DandiSource("1", "2", PATH)
@@ -165,22 +167,6 @@ def test_no_room_is_said_before_anything_comes(tmp_path, monkeypatch):
         assert not (tmp_path / ".x.nwb.part").exists()
 
 
-def test_a_disk_that_fills_up_keeps_what_has_come(tmp_path, monkeypatch):
-    def full(self, part, block):
-        if part.tell() >= 2**20:
-            raise NoRoomError(f"{self.part}: {os.strerror(errno.ENOSPC)}; {self.how_to_go_on}")
-        part.write(block)
-        part.flush()
-
-    with running(Archive(CONTENT)) as archive:
-        with monkeypatch.context() as patch:
-            patch.setattr(Download, "_write", full)
-            with pytest.raises(NoRoomError, match=r"No space left on device; 1.0 MB are kept"):
-                fetched(archive, tmp_path)
-        fetched(archive, tmp_path)
-        assert archive.asked[1] == (2**20, len(CONTENT) - 2**20)
-
-
 @pytest.fixture
 def archive_and_catalogue(tmp_path, monkeypatch):
     with running(Archive(CONTENT)) as archive:
@@ -204,13 +190,25 @@ def test_the_command(tmp_path, archive_and_catalogue, capsys):
     assert "'y' is not in the catalogue; it has mc_maze_small" in capsys.readouterr().err
 
 
-def test_no_route_is_one_line(tmp_path, archive_and_catalogue, capsys, monkeypatch):
-    monkeypatch.setenv("PHANTOM_DANDI_API", "http://127.0.0.1:1/api")
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:1", "127.0.0.1:1: refuses connections, after 1 tries"),
+        # The system does not even try to connect to all machines at once.
+        ("https://255.255.255.255", "255.255.255.255: "),
+    ],
+)
+def test_no_route_is_one_line(tmp_path, capsys, monkeypatch, address, said):
+    (tmp_path / "catalog.toml").write_text(
+        f'[datasets.x]\nsource = {{ dandiset = "1", version = "2", path = "{PATH}" }}\n'
+    )
+    monkeypatch.setenv("PHANTOM_DANDI_API", f"{address}/api")
     monkeypatch.setattr(download_module, "TRIES", 1)
     assert run_fetch("x", tmp_path) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("phantomlink: 127.0.0.1:1: refuses connections, after 1 tries")
+    assert captured.err.startswith(f"phantomlink: {said}")
     assert captured.err.count("\n") == 1
+    assert names(tmp_path) == ["catalog.toml"]
 
 
 @pytest.mark.parametrize(
@@ -235,26 +233,69 @@ def test_a_wrong_checksum_and_a_full_disk_are_one_line_and_leave_nothing(
     assert names(tmp_path) == ["catalog.toml"]
 
 
-def test_killed_at_random_ten_times_it_ends_with_the_right_file(tmp_path, archive_and_catalogue):
-    """Nothing is asked for twice beyond what was on its way when the process was killed."""
-    archive = archive_and_catalogue
-    command = [sys.executable, "-m", "phantomlink", "fetch", "x", "--data-dir", str(tmp_path)]
-    part = tmp_path / ".x.nwb.part"
-    # An answer of 100 kB each: the archive breaks off, so that there is a time to be killed in.
-    archive.break_at = [100_000] * 10
-    killed = 0
-    while killed < 10 and not (tmp_path / "x.nwb").exists():
-        before = part.stat().st_size if part.exists() else 0
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-            while process.poll() is None:
-                if part.exists() and part.stat().st_size > before:
-                    process.kill()
-                    killed += 1
-                    break
+def fetch_command(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "phantomlink", "fetch", "x", "--data-dir", str(folder)]
+
+
+def one_line_of(command: list[str]) -> str:
+    """What a command says that fails in one line."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (tmp_path / "x.nwb").read_bytes() == CONTENT, done.stderr
-    assert killed >= 2
-    assert sent(archive) <= len(CONTENT) + (killed + 1) * 100_000
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert done.stderr.startswith("phantomlink: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_killed_ten_times_at_random_it_asks_for_nothing_that_it_has(
+    tmp_path, archive_and_catalogue
+):
+    archive = archive_and_catalogue
+    draw = random.Random(0)
+    places = sorted(draw.sample(range(1, len(CONTENT)), 10))
+    archive.stall_at = [*places]
+    part = tmp_path / ".x.nwb.part"
+    begins = [0]
+    for number, place in enumerate(places):
+        with subprocess.Popen(fetch_command(tmp_path), stderr=subprocess.DEVNULL) as process:
+            assert archive.stalled.get(timeout=60) == place
+            # Every second one is killed while it writes, the others when they wait for more.
+            if number % 2:
+                until(lambda place=place: size_of(part) > place - BLOCK_BYTES)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+        size = size_of(part)
+        if number % 2:
+            assert place - BLOCK_BYTES < size <= place
+        if size:
+            assert part.read_bytes() == CONTENT[:size]
+        begins.append(size)
+    subprocess.run(fetch_command(tmp_path), capture_output=True, check=True)
+    assert [first for first, _ in archive.asked] == begins
+    assert (tmp_path / "x.nwb").read_bytes() == CONTENT
+    assert names(tmp_path) == ["catalog.toml", "x.nwb"]
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def test_a_disk_that_fills_up_in_the_middle_keeps_what_has_come(tmp_path, archive_and_catalogue):
+    room = 2**20 + 1234
+    with files_of_at_most(room):
+        said = one_line_of(fetch_command(tmp_path))
+    assert ".x.nwb.part: cannot be written: File too large; 1.0 MB are kept; the same" in said
+    assert names(tmp_path) == [".x.nwb.part", ".x.nwb.part.json", "catalog.toml"]
+    subprocess.run(fetch_command(tmp_path), capture_output=True, check=True)
+    assert [first for first, _ in archive_and_catalogue.asked] == [0, room]
+    assert (tmp_path / "x.nwb").read_bytes() == CONTENT
+    assert names(tmp_path) == ["catalog.toml", "x.nwb"]
+
+
+def test_a_disk_without_room_for_what_it_keeps_says_so(tmp_path, archive_and_catalogue):
+    with files_of_at_most(10):
+        said = one_line_of(fetch_command(tmp_path))
+    assert "File too large" in said
+    assert names(tmp_path) == ["catalog.toml"]
 
 
 def test_a_catalogue_with_a_mistake_is_said(tmp_path, capsys):

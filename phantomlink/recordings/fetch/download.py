@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 import requests
 
@@ -70,6 +70,7 @@ class Download:
         self._target = target
         self.part = target.with_name(f".{target.name}.part")
         self._state_path = self.part.with_name(f"{self.part.name}.json")
+        self._new_state_path = self.part.with_name(f"{self.part.name}.json.new")
         self._session = session
         self._progress = progress
         self._sleep = sleep
@@ -150,7 +151,8 @@ class Download:
             raise TransientError(f"{remote.url}: broke off")
 
     def _receive(self, answer: requests.Response, have: int, total: int | None) -> None:
-        with self.part.open("r+b" if have else "wb") as part:
+        # Not buffered: what cannot be written now would be tried again, and fail again, at the end.
+        with self.part.open("r+b" if have else "wb", buffering=0) as part:
             part.seek(have)
             part.truncate()
             try:
@@ -163,10 +165,12 @@ class Download:
             except requests.RequestException as error:
                 raise TransientError(f"{answer.url}: {reason_of(error)}") from error
 
-    def _write(self, part: IO[bytes], block: bytes) -> None:
+    def _write(self, part: FileIO, block: bytes) -> None:
+        left = memoryview(block)
         try:
-            part.write(block)
-            part.flush()
+            while left:
+                # A disk that is nearly full takes some of it.
+                left = left[part.write(left) :]
         except OSError as error:
             raise NoRoomError(
                 f"{self.part}: cannot be written: {error.strerror}; {self.how_to_go_on}"
@@ -188,6 +192,7 @@ class Download:
             os.fsync(part.fileno())
         self.part.replace(self._target)
         self._state_path.unlink(missing_ok=True)
+        self._new_state_path.unlink(missing_ok=True)
 
     def _check_room(self, total: int | None, have: int) -> None:
         if total is None:
@@ -214,11 +219,18 @@ class Download:
         return state
 
     def _keep(self, state: _PartState) -> None:
-        self._state_path.write_text(json.dumps(asdict(state)), encoding="utf-8")
+        # Whole at any moment, since nobody knows what a part without it is of. A process that is
+        # killed here leaves a file that the next one, which has the lock, overwrites.
+        try:
+            self._new_state_path.write_text(json.dumps(asdict(state)), encoding="utf-8")
+            self._new_state_path.replace(self._state_path)
+        except OSError:
+            self._new_state_path.unlink(missing_ok=True)
+            raise
 
     def _throw_away(self) -> None:
-        self.part.unlink(missing_ok=True)
-        self._state_path.unlink(missing_ok=True)
+        for path in (self.part, self._state_path, self._new_state_path):
+            path.unlink(missing_ok=True)
 
     def _size(self) -> int:
         try:
