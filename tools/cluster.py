@@ -7,6 +7,7 @@
     python -m tools.cluster freeze --processes 2 --times 10
     python -m tools.cluster kill --nodes 4 --times 20
     python -m tools.cluster freeze --nodes 4 --times 10
+    python -m tools.cluster away             # and what else befalls nodes: tools/cluster_nodes.py
 
 The clients run in one process beside the servers: one WebSocket a session, which comes back at once
 when it is cut off. Every packet is computed anew from the recording, the session's perturbation and
@@ -38,7 +39,9 @@ from phantomlink.recordings.synthetic import synthesize
 from tools.bench.harness.text import Verdict as Criterion
 from tools.cluster_clients import Client, Crowd
 from tools.cluster_judge import Returns, Verdict, judge, returns
+from tools.cluster_nodes import NODE_RUNS
 from tools.cluster_oracle import RATE_HZ, Oracle
+from tools.cluster_scene import Material
 from tools.cluster_servers import NOISE, SEED, Server, servers
 
 _SECONDS_BETWEEN = 6.0
@@ -46,6 +49,10 @@ _FROZEN_SECONDS = 4.0
 _TRIALS = 60
 _MOST_AT_A_TIME = 5
 _SESSIONS = {"play": 100, "capacity": 440, "cost": 200, "kill": 100, "freeze": 100}
+_SESSIONS["takeover"] = 1000
+_NODE_SESSIONS = 40
+_SECONDS = {"away": 60.0}
+_USUAL_SECONDS, _USUAL_TIMES = 20.0, 3
 # What has to hold.
 _RATE_ERROR_HZ = 0.05
 _MORE_LATENESS_MS = 1.0
@@ -119,6 +126,7 @@ class Bench:
         self._recording = folder / "recording.nwb"
         synthesize(self._recording, trials=_TRIALS)
         self._oracle = Oracle(self._recording, NOISE, SEED)
+        self.material = Material(self._recording, folder, self._oracle)
         self._arguments = arguments
 
     def play(self, processes: int) -> Played:
@@ -325,18 +333,26 @@ _RUNS = {"play": play, "capacity": capacity, "cost": cost, "kill": hurt, "freeze
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=_RUNS)
+    parser.add_argument("what", choices=[*_RUNS, *NODE_RUNS])
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1, help="of each node")
     parser.add_argument("--sessions", type=int, help=f"{_SESSIONS}")
-    parser.add_argument("--seconds", type=float, default=20.0, help="that are measured")
+    parser.add_argument("--seconds", type=float, help="that are measured, or are away")
     parser.add_argument("--warm-up", type=float, default=4.0, help="seconds before")
-    parser.add_argument("--times", type=int, default=3, help="of kill and freeze")
+    parser.add_argument("--times", type=int, help="of kill, freeze (3) and takeover (1)")
+    parser.add_argument("--old", action="store_true", help="Valkey is not empty after away")
     parser.add_argument("--turns", type=int, default=2, help="of cost")
     arguments = parser.parse_args()
-    arguments.sessions = arguments.sessions or _SESSIONS[arguments.what]
+    what = arguments.what
+    arguments.sessions = arguments.sessions or _SESSIONS.get(what, _NODE_SESSIONS)
+    arguments.seconds = arguments.seconds or _SECONDS.get(what, _USUAL_SECONDS)
+    arguments.times = arguments.times or (1 if what in NODE_RUNS else _USUAL_TIMES)
     with tempfile.TemporaryDirectory() as name:
-        criteria = _RUNS[arguments.what](Bench(Path(name), arguments), arguments)
+        bench = Bench(Path(name), arguments)
+        if what in NODE_RUNS:
+            criteria = NODE_RUNS[what](bench.material, arguments)
+        else:
+            criteria = _RUNS[what](bench, arguments)
     for each in criteria:
         print(f"{'PASS' if each.passed else 'FAIL'}  {each.criterion}: {each.figure}", flush=True)
     return 0 if all(each.passed for each in criteria) else 1

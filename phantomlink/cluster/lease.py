@@ -4,12 +4,12 @@ Theory of operation. A node has one lease in the directory, and renews it every 
 length. It counts the lease from before each renewal was sent, the directory from when it arrived:
 so the node's end is never the later one, and nobody has claimed what it plays within its lease.
 
-When renewals fail, the node asks its peers before its lease ends. If none of them sees the
-directory either, the directory is what is away: the node is *static* and plays without limit, since
-nobody can claim. If a peer sees it, or no known peer answers, the node is *cut off*: others will
-claim what it has, so it plays on for a while without taking commands, and then no more. A node
-whose lease has ended before this was settled (it was frozen) plays nothing until it is, and has no
-such while.
+When renewals fail, or are not answered in time, the node asks its peers before its lease ends. If
+none of them sees the directory either, the directory is what is away: the node is *static* and
+plays without limit, since nobody can claim. If a peer sees it, or no known peer answers, the node
+is *cut off*: others will claim what it has, so it plays on for a while without taking commands, and
+then no more. A node whose lease has ended before this was settled (it was frozen) plays nothing
+until it is, and has no such while.
 
 A node claims only when it and the directory have been in touch for two leases without a break:
 after an outage the owners renew first.
@@ -113,6 +113,12 @@ class Lease:
     def refused(self) -> None:
         """The directory has another lease under this name."""
         self.standing, self._in_touch_since_ns = Standing.OUT, None
+
+    def answer_within_ns(self, now_ns: int) -> int:
+        """How long a renewal that is sent now may take: then the peers are asked in time."""
+        if self.standing is not Standing.HELD:
+            return self._times.ttl_ns
+        return max(self._end_ns - self._times.renew_ns - now_ns, self._times.renew_ns)
 
     def asks_peers(self, now_ns: int) -> bool:
         """Whether it is time to ask whether the directory is away for the peers too."""

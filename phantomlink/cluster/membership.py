@@ -256,7 +256,7 @@ class Membership:
     async def _renew(self, sessions: NodeSessions, sent_ns: int) -> None:
         self._next_end_ns = None
         try:
-            renewal = await self._directory.renew(self.node, self.epoch)
+            renewal = await self._answered(sent_ns)
             self._next_end_ns = renewal.next_end_ns
             self.common.answered(TimeSample(sent_ns, renewal.common_ns, self._now_ns()))
             self.peers = tuple(each for each in renewal.nodes if each.name != self.node.name)
@@ -274,6 +274,17 @@ class Membership:
             self.lease.refused()
             sessions.give_up([record.code for record in sessions.records()])
             await self.join()
+
+    async def _answered(self, sent_ns: int) -> Renewal:
+        """What the directory answers to a renewal.
+
+        Raises:
+            DirectoryAwayError: it cannot be reached, or says nothing while there is time.
+        """
+        within_ns = self.lease.answer_within_ns(sent_ns)
+        with trio.move_on_after(within_ns / _NS):
+            return await self._directory.renew(self.node, self.epoch)
+        raise DirectoryAwayError(f"the directory has not answered within {within_ns / _NS:.2g} s")
 
     def _renewed(self, sent_ns: int) -> None:
         if self.lease.standing in {Standing.STATIC, Standing.CUT_OFF}:

@@ -47,6 +47,17 @@ def test_it_asks_its_peers_before_it_ends():
     assert not lease.may_change(end - TTL // 4)
 
 
+def test_a_renewal_is_waited_for_until_the_peers_have_to_be_asked():
+    lease = Lease(TIMES)
+    assert lease.answer_within_ns(0) == TTL
+    lease.renewed(0, 0)
+    sent = TIMES.renew_ns
+    assert lease.answer_within_ns(sent) == TTL // 2
+    lease.missed()
+    assert lease.asks_peers(sent + lease.answer_within_ns(sent))
+    assert lease.answer_within_ns(TTL) == TIMES.renew_ns
+
+
 def settled(now, **heard):
     lease = held()
     lease.missed()

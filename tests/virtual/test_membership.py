@@ -32,6 +32,7 @@ class Way:
     def __init__(self, directory):
         self.directory = directory
         self.is_cut = False
+        self.is_silent = False
 
     def __getattr__(self, name):
         call = getattr(self.directory, name)
@@ -39,7 +40,10 @@ class Way:
         @functools.wraps(call)
         async def checked(*arguments):
             await trio.lowlevel.checkpoint()
-            if self.is_cut:
+            if self.is_silent:
+                # As a network that loses everything: the client gives up after a lease.
+                await trio.sleep(TIMES.ttl_ns / S)
+            if self.is_cut or self.is_silent:
                 raise DirectoryAwayError("the way to it is cut")
             return await call(*arguments)
 
@@ -220,6 +224,24 @@ async def test_a_frozen_node_finds_out_before_it_plays_again(autojump_clock, clu
     assert a.membership.lease.standing is Standing.HELD
 
 
+async def test_a_directory_that_only_takes_long_is_not_away(autojump_clock, cluster):
+    a, b = await cluster.start("a"), await cluster.start("b")
+    a.make("s")
+    await after(3)
+    renew = cluster.directory.renew
+
+    async def slowly(*arguments):
+        await trio.sleep(0.2)
+        return await renew(*arguments)
+
+    cluster.directory.renew = slowly
+    for _ in range(300):
+        await after(0.1)
+        assert a.membership.may_change
+        assert a.membership.lease.may_play(now_ns())
+    assert (a.has.given_up, b.has.by_code) == ([], {})
+
+
 async def test_while_the_directory_is_away_all_play_and_nothing_is_claimed(autojump_clock, cluster):
     a, b = await cluster.start("a"), await cluster.start("b")
     a.make("s")
@@ -263,13 +285,14 @@ async def test_an_empty_directory_gets_the_records_of_living_owners_again(autoju
     assert c.membership.epoch > max(epochs)
 
 
+@pytest.mark.parametrize("how", ["is_cut", "is_silent"])
 async def test_a_node_that_is_cut_off_alone_plays_on_for_a_while_and_has_one_successor(
-    autojump_clock, cluster
+    autojump_clock, cluster, how
 ):
     a, b = await cluster.start("a"), await cluster.start("b")
     a.make("s")
     await after(3)
-    a.way.is_cut = True
+    setattr(a.way, how, True)
     cut = trio.current_time()
     while not b.has.by_code:
         await after(0.01)
@@ -281,8 +304,8 @@ async def test_a_node_that_is_cut_off_alone_plays_on_for_a_while_and_has_one_suc
         await after(0.01)
     assert 10 <= trio.current_time() - cut <= 12
     assert not a.membership.lease.may_play(now_ns())
-    a.way.is_cut = False
-    await after(1)
+    setattr(a.way, how, False)
+    await after(2)
     assert a.membership.may_change
     assert list(b.has.by_code) == ["s"]
 
