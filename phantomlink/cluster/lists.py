@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import trio
 
-from phantomlink.app import PhantomLinkApp
+from phantomlink.application import Application
 from phantomlink.cluster.inner_request import ask
 from phantomlink.cluster.links import Links
 from phantomlink.cluster.merging import Json, read_json
@@ -30,7 +30,7 @@ class InnerDispatch:
         app: of this worker.
     """
 
-    def __init__(self, own: Answering, app: PhantomLinkApp) -> None:
+    def __init__(self, own: Answering, app: Application) -> None:
         self._own = own
         self._app = app
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import trio
 
-from phantomlink.app import PhantomLinkApp
+from phantomlink.application import Application
 from phantomlink.cluster.channel import Channel
 from phantomlink.cluster.dispatch import WorkerDispatch
 from phantomlink.cluster.known_datasets import KnownDatasets
@@ -83,7 +83,7 @@ class Worker:
         ](float("inf"))
         self._is_drained = trio.Event()
         self._ownership = WorkerOwnership(self._links, self._service, start.epoch)
-        self._app = PhantomLinkApp(
+        self._app = Application(
             self._settings, start.recording, more=start.more, ownership=self._ownership
         )
         self._inner = InnerDispatch(self._app.dispatch, self._app)
@@ -101,9 +101,7 @@ class Worker:
             nursery.start_soon(self._channel.run)
             nursery.start_soon(self._listen_to_parent)
             nursery.start_soon(self._beat)
-            self._app.nursery = nursery
             await nursery.start(self._app.run_service)
-            await self._app.startup()
             self._share_counts()
             self._app.get_service().datasets.after_look = self._dispatch.rescan_others
             self._app.get_views().include(OtherLists(self._links).look)
@@ -118,7 +116,7 @@ class Worker:
             await self._is_drained.wait()
             watch_grace(self._settings.grace_seconds, self._server.give_up)
             await self._server.say_goodbye()
-            await self._app.shutdown()
+            self._app.stop()
             nursery.cancel_scope.cancel()
 
     def _share_counts(self) -> None:

@@ -15,7 +15,7 @@ import h11
 import trio
 import wsproto.utilities
 
-from phantomlink.app import PhantomLinkApp
+from phantomlink.application import Application
 from phantomlink.errors import PhantomLinkError, SessionElsewhereError
 from phantomlink.outputs.view.entrance import answered_subprotocol
 from phantomlink.outputs.view.sockets import serve_trio_view
@@ -53,7 +53,7 @@ class Server:
     """
 
     def __init__(
-        self, app: PhantomLinkApp, settings: Settings, handover: Handover | None = None
+        self, app: Application, settings: Settings, handover: Handover | None = None
     ) -> None:
         self._app = app
         self._settings = settings

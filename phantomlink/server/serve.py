@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from phantomlink.app import PhantomLinkApp
+from phantomlink.application import Application
 from phantomlink.logs import limit_descriptor_lines
 from phantomlink.recordings.start_lines import start_lines
 from phantomlink.server.front import Server
@@ -49,11 +49,8 @@ async def serve(
             with signals.starting:
                 # The port first: that it is taken should not be learned after a minute of indexing.
                 listeners = await listen(settings)
-                app = PhantomLinkApp(settings, recording, more=more)
-                app.nursery = nursery
-                # Before the framework's own start, which would log a traceback for a missing file.
+                app = Application(settings, recording, more=more)
                 await nursery.start(app.run_service)
-                await app.startup()
                 server = Server(app, settings)
                 await nursery.start(server.run, listeners)
                 service = app.get_service()
@@ -65,7 +62,7 @@ async def serve(
                 ready.remove()
                 watch_grace(settings.grace_seconds, server.give_up, ready.remove)
                 await server.say_goodbye()
-                await app.shutdown()
+                app.stop()
             nursery.cancel_scope.cancel()
 
 

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import trio
 
-from phantomlink.app import PhantomLinkApp
+from phantomlink.application import Application
 from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.fanout import Release
 from phantomlink.server.front import Server
@@ -115,11 +115,9 @@ async def live(scenario: Scenario, recording: str | None) -> AsyncIterator[Live]
         lsl_enabled=False,
     )
     logging.disable(logging.INFO)
-    app = PhantomLinkApp(settings, recording)
+    app = Application(settings, recording)
     async with trio.open_nursery() as nursery:
-        app.nursery = nursery
         await nursery.start(app.run_service)
-        await app.startup()
         service = app.get_service()
         with trio.fail_after(_READY_SECONDS):
             # Its thread takes the interpreter now and then; there is no event for its end.
@@ -131,7 +129,7 @@ async def live(scenario: Scenario, recording: str | None) -> AsyncIterator[Live]
         with _reading(port, scenario.paths) as clients:
             await trio.to_thread.run_sync(clients.read, _READY_SECONDS)
             yield Live(service, scenario, f"ws://{_HOST}:{port}")
-        await app.shutdown()
+        app.stop()
         nursery.cancel_scope.cancel()
 
 
