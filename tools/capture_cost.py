@@ -58,7 +58,7 @@ def main() -> int:
                 n_bytes, seconds = n_bytes + ended["bytes"], seconds + ended["seconds"]
                 assert (ended["state"], ended["lost_packets"]) == ("running", 0), ended
 
-        hear = stack.enter_context(receiver_of(server, codes, folder))
+        hear = stack.enter_context(receiver_of(server, codes))
         rows = costs_of(
             capturing,
             server,

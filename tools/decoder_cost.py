@@ -76,7 +76,7 @@ def main() -> int:
             return _built_in(server, folder, arguments.decoders, arguments.seconds)
         codes = [f"cost-{n}" for n in range(n_sessions)]
         if arguments.what == "fit":
-            hear = stack.enter_context(receiver_of(server, codes, folder))
+            hear = stack.enter_context(receiver_of(server, codes))
             doing: Callable[[], Any] = lambda: _fitting(server)  # noqa: E731
         else:
             clients = AnsweringClients((server.host, server.port), codes)

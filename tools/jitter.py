@@ -12,22 +12,19 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 
-from websockets.exceptions import WebSocketException
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.bench.harness.children import ChildError
-from tools.bench.harness.frames import FrameError
+from tools.bench.harness.children import Child, ChildError
 from tools.bench.harness.host import HostWatch
-from tools.bench.harness.payloads import capture, save
 from tools.bench.harness.server import Server, StartedServer, add_arguments, chosen, positive
-from tools.bench.harness.text import Verdict
+from tools.bench.harness.text import table
 from tools.bench.jitter import contestants as who
 from tools.bench.jitter import criteria, report
 from tools.bench.jitter.compute import computing
@@ -35,12 +32,15 @@ from tools.bench.jitter.memory import FIRST, FURTHER, measure_lsl_share, measure
 from tools.bench.jitter.plot import Picture
 from tools.bench.jitter.raw import RawSlices
 from tools.bench.jitter.routes import measure_routes
-from tools.bench.jitter.run import Observer, measure_all
+from tools.bench.jitter.run import measure_all
 from tools.bench.jitter.scenarios import SCENARIOS, Scenario
-from tools.bench.jitter.slices import Measured, Results
+from tools.bench.jitter.slices import Measured
 
 _QUICK_SLICES, _QUICK_SECONDS = 3, 3.0
 _MEMORY = "memory"
+_ANSWER_SECONDS = 60.0
+# Enough that no alternative sends the same bytes again and again.
+_PACKETS_SECONDS, _MOST_PACKETS = 2.0, 80
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return _run(arguments)
-    except (ChildError, FrameError, OSError, WebSocketException) as error:
+    except (ChildError, OSError) as error:
         print(f"jitter: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -59,24 +59,22 @@ def _run(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jitter-")))
         if arguments.scenario == _MEMORY:
-            return _run_memory(arguments, folder, stack)
+            return _run_memory(arguments, folder)
         return _run_scenario(_scenario(arguments), arguments, folder, stack)
 
 
 def _run_scenario(
     scenario: Scenario, arguments: argparse.Namespace, folder: Path, stack: ExitStack
 ) -> int:
-    observers: list[Observer] = []
     picture = Picture(scenario.rate_hz) if arguments.plot else None
     raw = RawSlices() if arguments.json else None
-    observers += [observer for observer in (picture, raw) if observer is not None]
     n_sessions = scenario.sessions + scenario.other_sessions
     server = chosen(arguments, scenario.rate_hz, n_sessions, folder, lsl=scenario.lsl)
     stack.callback(server.stop)
-    load = _load(scenario, arguments, server, folder)
+    load = who.Load(scenario, _packets(server), folder, int(arguments.floor_margin_us * 1000))
     host = HostWatch(probe=not arguments.no_probe)
     stack.callback(host.stop)
-    started, absent = _start(scenario, server, load, stack)
+    started, absent = _start(server, load, stack)
     stack.enter_context(computing(scenario.computing * len(os.sched_getaffinity(0))))
 
     def say(name: str, index: int, measured: Measured, _arrivals: object) -> None:
@@ -84,7 +82,8 @@ def _run_scenario(
         print(line, file=sys.stderr, flush=True)
 
     print(f"{scenario.name}: {scenario.about}; {_size(scenario)}", flush=True)
-    results = measure_all(started, load, scenario.slices, host, [say, *observers])
+    observers = [say, *(each for each in (picture, raw) if each is not None)]
+    results = measure_all(started, scenario, host, observers)
     results.not_measured |= absent
     found = scenario.verdicts(results)
     if scenario.name == "churn":
@@ -92,45 +91,41 @@ def _run_scenario(
     print("\n" + report.text(results, not_permitted=host.not_permitted))
     print("\n" + report.verdicts(found, indication=arguments.quick))
     if raw is not None:
-        about = report.environment() | {
-            "criteria": [asdict(verdict) for verdict in found],
-            "not_measured": results.not_measured,
+        about = {
             "scenario": scenario.name,
-            "rate_hz": str(load.rate_hz),
+            "rate_hz": str(scenario.rate_hz),
             "sessions": scenario.sessions,
             "clients": scenario.clients,
             "quick": arguments.quick,
             "recording": server.metadata["dataset"],
             "probe_not_permitted": host.not_permitted,
         }
-        raw.write(arguments.json, about)
+        raw.write(arguments.json, report.about(found, results.not_measured) | about)
     if picture is not None:
         picture.draw(arguments.plot, results)
-    return _exit_code(found, results)
+    if who.PHANTOMLINK in results.not_measured:
+        return 2
+    return int(any(verdict.passed is False for verdict in found))
 
 
-def _run_memory(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
+def _run_memory(arguments: argparse.Namespace, folder: Path) -> int:
     if arguments.url:
         raise ChildError("--scenario memory needs a server of its own; leave out --url")
-    server = StartedServer(arguments.recording, Fraction(40), FIRST + FURTHER, folder)
-    stack.callback(server.stop)
-    lines, found, figures = measure_memory(server)
-    print(lines)
-    with_lsl = StartedServer(arguments.recording, Fraction(40), FIRST, folder, lsl=True)
-    stack.callback(with_lsl.stop)
-    lines, share = measure_lsl_share(with_lsl, figures)
-    print(lines)
-    figures |= share
+    absent: dict[str, str] = {}
+    with StartedServer(arguments.recording, Fraction(40), FIRST + FURTHER, folder) as server:
+        figures = measure_memory(server)
+    with StartedServer(arguments.recording, Fraction(40), FIRST, folder, lsl=True) as with_lsl:
+        try:
+            figures |= measure_lsl_share(with_lsl)
+        except ChildError as error:
+            absent["lsl"] = str(error)
+    found = criteria.memory(figures["rss_first"], figures["uss_further_each"])
+    print(table(["", "bytes"], [[name, f"{value:,.0f}"] for name, value in figures.items()]))
     print("\n" + report.verdicts(found, indication=False))
     if arguments.json:
-        about = report.environment() | {
-            "criteria": [asdict(verdict) for verdict in found],
-            "not_measured": {},
-            "scenario": _MEMORY,
-            "bytes": figures,
-        }
-        RawSlices().write(arguments.json, about)
-    return 0 if all(v.passed for v in found) else 1
+        about = {"scenario": _MEMORY, "bytes": figures}
+        RawSlices().write(arguments.json, report.about(found, absent) | about)
+    return int(not all(verdict.passed for verdict in found))
 
 
 def _scenario(arguments: argparse.Namespace) -> Scenario:
@@ -138,44 +133,29 @@ def _scenario(arguments: argparse.Namespace) -> Scenario:
     scenario = SCENARIOS[arguments.scenario]
     if arguments.quick:
         scenario = replace(scenario, slices=_QUICK_SLICES, slice_seconds=_QUICK_SECONDS)
-    told = {
-        "slices": arguments.slices,
-        "slice_seconds": arguments.slice_seconds,
-        "sessions": arguments.sessions,
-        "clients": arguments.clients,
-        "rate_hz": arguments.rate,
-        "contestants": arguments.contestants,
-    }
+    told = {field.name: vars(arguments).get(field.name) for field in fields(Scenario)}
     return replace(scenario, **{name: value for name, value in told.items() if value is not None})
 
 
-def _load(
-    scenario: Scenario, arguments: argparse.Namespace, server: Server, folder: Path
-) -> who.Load:
-    packets = folder / "packets.bin"
+def _packets(server: Server) -> list[bytes]:
+    """The first of a session, as they came, to be sent again by what it is compared with."""
     code = f"jitter-capture-{os.getpid()}"
-    save(capture(server.host, server.port, code), packets)
+    config = {"paths": [f"/stream/binary/{code}"], "keeps": True}
+    with Child("harness.receiver", server.address | config) as receiver:
+        receiver.read(_ANSWER_SECONDS)
+        end_ns = time.monotonic_ns() + int(_PACKETS_SECONDS * 1e9)
+        packets: list[bytes] = receiver.ask({"end_ns": end_ns}, _ANSWER_SECONDS)["payloads"][0]
     server.call("DELETE", f"/api/sessions/{code}")
-    return who.Load(
-        rate_hz=scenario.rate_hz,
-        sessions=scenario.sessions,
-        clients=scenario.clients,
-        packets=packets,
-        folder=folder,
-        floor_margin_ns=int(arguments.floor_margin_us * 1000),
-        seam=scenario.seam,
-        slice_seconds=scenario.slice_seconds,
-        lsl=scenario.lsl,
-    )
+    return packets[:_MOST_PACKETS]
 
 
 def _start(
-    scenario: Scenario, server: Server, load: who.Load, stack: ExitStack
+    server: Server, load: who.Load, stack: ExitStack
 ) -> tuple[list[who.Contestant], dict[str, str]]:
     """Those that can be had here, and why the others cannot."""
     started: list[who.Contestant] = []
     absent: dict[str, str] = {}
-    for name in scenario.contestants:
+    for name in load.scenario.contestants:
         try:
             contestant = who.STARTS[name](server, load)
         except ChildError as error:
@@ -184,12 +164,6 @@ def _start(
         stack.callback(contestant.stop)
         started.append(contestant)
     return started, absent
-
-
-def _exit_code(found: list[Verdict], results: Results) -> int:
-    if who.PHANTOMLINK in results.not_measured:
-        return 2
-    return 1 if any(v.passed is False for v in found) else 0
 
 
 def _size(scenario: Scenario) -> str:
@@ -234,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--slice-seconds", type=positive(float), help="length of each slice")
     parser.add_argument("--sessions", type=positive(int), help="sessions at once")
     parser.add_argument("--clients", type=positive(int), help="clients of each session")
-    parser.add_argument("--rate", type=positive(Fraction), help="packets a second")
+    parser.add_argument("--rate", dest="rate_hz", type=positive(Fraction), help="packets a second")
     parser.add_argument(
         "--contestants", type=_names, help="who is measured, in this order, joined by commas"
     )

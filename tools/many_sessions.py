@@ -34,7 +34,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.bench.harness.arrivals import Arrivals, read_columns
+from tools.bench.harness.arrivals import Arrivals, arrivals
 from tools.bench.harness.children import Child, ChildError, Message
 from tools.bench.harness.frames import masked_frame, upgrade_request
 from tools.bench.harness.server import StartedServer, positive
@@ -65,14 +65,13 @@ class Sessions:
 
     Args:
         n: how many.
-        folder: for the server's log and what the clients write.
+        folder: for the server's log.
     """
 
     def __init__(self, n: int, folder: Path) -> None:
         self.n = n
         self.server = StartedServer(None, _RATE_HZ, n, folder)
         self.codes = [f"many-{k}" for k in range(n)]
-        self._columns = folder / "columns.bin"
         self._clients: Child | None = None
 
     def __enter__(self) -> Sessions:
@@ -104,11 +103,11 @@ class Sessions:
         clients = self._clients
         assert clients is not None
         end_ns = time.monotonic_ns() + int(1e9 * seconds)
-        clients.say({"end_ns": end_ns, "out": str(self._columns)})
+        clients.say({"end_ns": end_ns})
 
         def result() -> tuple[list[Arrivals], Message]:
             told = clients.read(seconds + _ANSWER_SECONDS)
-            return read_columns(self._columns, told, wall_clock=True), told
+            return arrivals(told), told
 
         yield result
 

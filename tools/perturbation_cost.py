@@ -24,12 +24,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
+from numpy.typing import NDArray
+
 from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.perturbed import AppliedPerturbation, SentRows, apply_perturbation
 from phantomlink.perturbation import PRESETS, Perturbation, parse_perturbation
 from phantomlink.recordings.bins import Bins, Block
 from tools.bench.harness.offline import opened_bins, read_arguments
-from tools.bench.harness.text import table
+from tools.bench.harness.text import numbers, table
 
 FOUR = ("light", "moderate", "intense", "extreme")
 # One of each kind, with what the scripts give it where one does.
@@ -74,18 +77,14 @@ def measure(bins: Bins, n_blocks: int, rounds: int) -> dict[str, Any]:
     costs: dict[str, list[float]] = {name: [] for name in (*presets, *transforms)}
     gc.disable()
     for applied in (presets | transforms).values():
-        us_a_packet(assembler, blocks, applied)  # what is made when first needed
+        us_of_packets(assembler, blocks, applied)  # what is made when first needed
     for round_number in range(rounds):
         for name, applied in (presets | transforms).items():
-            if round_number % 2:
-                clean = us_a_packet(assembler, blocks, None)
-                perturbed = us_a_packet(assembler, blocks, applied)
-            else:
-                perturbed = us_a_packet(assembler, blocks, applied)
-                clean = us_a_packet(assembler, blocks, None)
-            clean_us.append(clean)
-            costs[name].append(perturbed - clean)
-            longest[name] += longest_us(assembler, blocks, applied)
+            turns = (None, applied) if round_number % 2 else (applied, None)
+            us = {each: us_of_packets(assembler, blocks, each) for each in turns}
+            clean_us.append(us[None].mean())
+            costs[name].append(us[applied].mean() - us[None].mean())
+            longest[name] += us[applied].max(axis=1).tolist()
     gc.enable()
 
     def medians(
@@ -128,47 +127,25 @@ def compiled(perturbation: Perturbation, bins: Bins) -> AppliedPerturbation:
     return applied
 
 
-def us_a_packet(
+def us_of_packets(
     assembler: PacketAssembler, blocks: list[Block], applied: AppliedPerturbation | None
-) -> float:
-    """CPU time of this thread for each packet of the blocks."""
-    start_ns = time.thread_time_ns()
+) -> NDArray[np.float64]:
+    """(blocks, bins of each) CPU time of this thread for each packet."""
+    now, found = time.thread_time_ns, []
     for block in blocks:
         rows = SentRows(assembler, block, 0, applied)
-        for row in range(len(rows)):
+        at_ns = [now()]
+        for row in range(_BLOCK_BINS):
             rows.packet(row, row)
             rows.fault(row)
-    return (time.thread_time_ns() - start_ns) / 1e3 / len(blocks) / _BLOCK_BINS
-
-
-def longest_us(
-    assembler: PacketAssembler, blocks: list[Block], applied: AppliedPerturbation
-) -> list[float]:
-    """CPU time of this thread for the packet of each block that takes longest."""
-    longest = []
-    for block in blocks:
-        rows = SentRows(assembler, block, 0, applied)
-        most_ns = 0
-        for row in range(len(rows)):
-            start_ns = time.thread_time_ns()
-            rows.packet(row, row)
-            rows.fault(row)
-            most_ns = max(most_ns, time.thread_time_ns() - start_ns)
-        longest.append(most_ns / 1e3)
-    return longest
+            at_ns.append(now())
+        found.append(np.diff(at_ns) / 1e3)
+    return np.array(found)
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """For a person."""
-    costs = result["presets_us"] | result["transforms_us"]
-    rows = [[name, f"{us:.1f}", f"{result['longest_us'][name]:.0f}"] for name, us in costs.items()]
-    rows.append(["light to extreme together", f"{result['four_presets_us']:.1f}", ""])
-    rows.append(["all presets together", f"{result['all_presets_us']:.1f}", ""])
-    about = (
-        f"{result['units']} units, {result['rounds']} rounds of {result['packets']} packets; "
-        f"making a packet that is left as it is: {result['clean_us']:.1f} us"
-    )
-    return f"{about}\n\n{table(['', 'us more a packet', 'longest, us'], rows)}"
+    """For a person: every figure by its name in the JSON."""
+    return table(["", ""], [[name, f"{value:.4g}"] for name, value in numbers(result)])
 
 
 if __name__ == "__main__":

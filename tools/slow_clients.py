@@ -17,180 +17,160 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from fractions import Fraction
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.bench.harness.arrivals import Ns, read_columns
-from tools.bench.harness.children import Child
-from tools.bench.harness.server import StartedServer, positive
-from tools.bench.harness.stats import Estimate, paired_difference, paired_ratio, quantiles
+from tools.bench.harness.host import HostWatch
+from tools.bench.harness.server import Server, StartedServer, positive
+from tools.bench.harness.text import numbers, table
+from tools.bench.jitter.contestants import Load, Phantomlink, Plan
+from tools.bench.jitter.run import measure_all
+from tools.bench.jitter.scenarios import Scenario
+from tools.bench.jitter.slices import Measured, Results, ServerReport
 
 _MAX_GROWTH_MB = 50
 _SESSIONS = 4
-_CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 60.0
 # Of those that are not timed: what they do must not keep the others from reading.
 _NICE = 19
-_KINDS = ("stopped", "reading", "alone")
+_STOPPED, _READING, _ALONE = "stopped", "reading", "alone"
+_COUNTED = ("slow_clients", "slow_clients_closed", "dropped_packets")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Slice:
-    """What the clients that read have seen of one slice; latencies in ns."""
+class Beside(Phantomlink):
+    """The server with clients that are timed, beside such of another kind.
 
-    latencies: Ns
-    gaps: int
-    rss_mb: float = math.nan
+    Args:
+        name: of that kind.
+        server: running.
+        load: what is asked of it.
+        arguments: of the command line.
 
+    Attributes:
+        rss_mb: at the end of each slice.
+        found: codes, by those who had stopped.
+        counted: by the server, of them.
+    """
 
-class Run:
-    """One run, with a server and the clients that are timed."""
-
-    def __init__(self, arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
+    def __init__(
+        self, name: str, server: Server, load: Load, arguments: argparse.Namespace
+    ) -> None:
+        super().__init__(server, load)
+        self.name = name
         self._arguments = arguments
-        self._columns = folder / "columns.bin"
-        self._server = StartedServer(None, Fraction(arguments.rate_hz), _SESSIONS, folder)
-        stack.callback(self._server.stop)
-        self._readers = self._start("receiver", arguments.readers, {})
-        stack.callback(self._readers.stop)
-        self._codes: Counter[int] = Counter()
+        self.rss_mb: list[float] = []
+        self.found, self.counted = Counter[int](), Counter[str]()
 
-    def measure(self) -> dict[str, Any]:
-        """Run it all; the figures."""
-        arguments, process = self._arguments, self._server.process
-        assert process is not None
-        slices: dict[str, list[Slice]] = {name: [] for name in _KINDS}
-        self._read(arguments.slice_seconds)  # what is made once, is made
-        n = max(1, round(arguments.minutes * 60 / arguments.slice_seconds))
-        base_mb = process.memory_info().rss / 1e6
-        for index in range(n):
-            for name in _KINDS[:: 1 if index % 2 else -1]:
-                slices[name].append(self._slice(name))
-            shown = f"{slices['stopped'][-1].rss_mb:.1f} MB, codes {dict(self._codes)}"
-            print(f"{index + 1} of {n}: {shown}", file=sys.stderr)
-        stats = [self._server.must("GET", f"/api/stats/s{k}") for k in range(_SESSIONS)]
-        every = [each for kind in slices.values() for each in kind]
-        return {
-            "minutes_with_stopped_clients": n * arguments.slice_seconds / 60,
-            "stopped": arguments.stopped,
-            "readers": arguments.readers,
-            "rss_before_mb": base_mb,
-            "rss_most_mb": max(each.rss_mb for each in every),
-            "rss_at_the_end_mb": slices["alone"][-1].rss_mb,
-            "descriptors_at_the_end": process.num_fds(),
-            "close_codes": {str(code): count for code, count in sorted(self._codes.items())},
-            **{
-                name: sum(each[name] for each in stats)
-                for name in ("slow_clients", "slow_clients_closed", "dropped_packets")
-            },
-            "packets_timed": sum(len(each.latencies) for each in every),
-            "gaps_of_readers": sum(each.gaps for each in every),
-            "latency": {
-                name: compare(slices[name], slices["alone"]) for name in ("stopped", "reading")
-            },
-        }
+    def plan(self, index: int) -> Plan:
+        plan = super().plan(index)
+        for code in self.codes:
+            self.create(code)
+        return replace(plan, paths=self._paths(self._arguments.readers))
 
-    def _slice(self, name: str) -> Slice:
-        """Beside such clients."""
-        arguments, others = self._arguments, None
-        if name != "alone":
-            hold = arguments.hold_seconds
-            config = {"nice": _NICE, "n": arguments.stopped, "seconds": [hold, 1.5 * hold]}
-            module = "stopped" if name == "stopped" else "receiver"
-            others = self._start(module, arguments.stopped, config)
-            self._read(_CONNECT_SECONDS)
-        if name == "reading":
-            assert others is not None
-            others.say({"end_ns": time.monotonic_ns() + int(3600e9)})
-        found = self._read(arguments.slice_seconds)
-        assert self._server.process is not None
-        rss_mb = self._server.process.memory_info().rss / 1e6
-        if others is not None:
-            if name == "stopped":
-                self._codes.update(dict(others.ask({}, _ANSWER_SECONDS)["codes"]))
-            others.stop()
-        return Slice(found.latencies, found.gaps, rss_mb)
+    def begin(self) -> None:
+        hold, n = self._arguments.hold_seconds, self._arguments.stopped
+        config = self.server.address | {"nice": _NICE, "paths": self._paths(n)}
+        if self.name == _STOPPED:
+            config |= {"n": n, "seconds": [hold, 1.5 * hold]}
+            self._others, _ = self._start("harness.stopped", config)
+        elif self.name == _READING:
+            self._others, _ = self._start("harness.receiver", config)
+            self._others.say({"end_ns": time.monotonic_ns() + int(3600e9)})
 
-    def _start(self, module: str, n: int, config: dict[str, Any]) -> Child:
-        """A process with so many clients, spread over the sessions."""
-        paths = [f"/stream/s{k % _SESSIONS}" for k in range(n)]
-        where = {"host": self._server.host, "port": self._server.port, "paths": paths}
-        child = Child(f"harness.{module}", where | config)
-        child.read(_ANSWER_SECONDS)
-        return child
+    def end(self) -> tuple[ServerReport, dict[str, float]]:
+        assert self.process is not None
+        self.rss_mb.append(self.process.memory_info().rss / 1e6)
+        if self.name == _STOPPED:
+            self.found.update(dict(self._others.ask({}, _ANSWER_SECONDS)["codes"]))
+        self.stop()
+        for code in self.codes:
+            stats = self.server.must("GET", f"/api/stats/{code}")
+            self.counted.update({name: stats[name] for name in _COUNTED})
+        return super().end()
 
-    def _read(self, seconds: float) -> Slice:
-        """Have the clients that are timed read for a while."""
-        end_ns = time.monotonic_ns() + int(seconds * 1e9)
-        asked = {"end_ns": end_ns, "out": str(self._columns)}
-        told = self._readers.ask(asked, seconds + _ANSWER_SECONDS)
-        if closed := [reason for reason in told["closed"] if reason]:
-            raise SystemExit(f"the server closed a client that reads: {closed[0]}")
-        arrivals = read_columns(self._columns, told, wall_clock=True)
-        latencies = np.concatenate([each.arrival_ns - each.stamp_ns for each in arrivals])
-        return Slice(latencies, told["n_gaps"])
+    def _paths(self, n: int) -> list[str]:
+        """Of so many clients, spread over the sessions."""
+        return [f"/stream/{self.codes[k % _SESSIONS]}" for k in range(n)]
 
 
-def compare(beside: list[Slice], alone: list[Slice]) -> dict[str, Any]:
-    """Percentiles beside other clients and without them, slice by slice."""
-    result = {}
-    for name in ("p50", "p99"):
-        with_us, without_us = (
-            [getattr(quantiles(each.latencies), name) / 1e3 for each in slices]
-            for slices in (beside, alone)
-        )
-        result[name] = {
-            "with_us": float(np.median(with_us)),
-            "without_us": float(np.median(without_us)),
-            "ratio": _json(paired_ratio(with_us, without_us)),
-            "difference_us": _json(paired_difference(with_us, without_us)),
-        }
-    return result
+def measure(arguments: argparse.Namespace, server: Server, folder: Path) -> dict[str, Any]:
+    """Run it all; the figures."""
+    n = max(1, round(arguments.minutes * 60 / arguments.slice_seconds))
+    scenario = Scenario(
+        *("slow clients", "", ()),
+        sessions=_SESSIONS,
+        rate_hz=server.rate_hz,
+        slices=n,
+        slice_seconds=arguments.slice_seconds,
+    )
+    load = Load(scenario, [], folder, 0)
+    stopped, _, alone = kinds = [
+        Beside(name, server, load, arguments) for name in (_STOPPED, _READING, _ALONE)
+    ]
+
+    def say(name: str, index: int, _measured: Measured, _arrivals: object) -> None:
+        rss_mb = [round(each) for kind in kinds for each in kind.rss_mb[-1:]]
+        shown = f"{name}: {rss_mb} MB, codes {dict(stopped.found)}"
+        print(f"{index + 1} of {n}, {shown}", file=sys.stderr)
+
+    host = HostWatch(probe=False)
+    measure_all([alone], replace(scenario, slices=1), host, [])  # what is made once, is made
+    base_mb = alone.rss_mb.pop()
+    results = measure_all(kinds, scenario, host, [say])
+    for reason in results.not_measured.values():
+        raise SystemExit(reason)
+    if closed := [reason for each in results.everything for reason in each.closed]:
+        raise SystemExit(f"the server closed a client that reads: {closed[0]}")
+    assert server.process is not None
+    return {
+        "minutes_with_stopped_clients": n * arguments.slice_seconds / 60,
+        "stopped": arguments.stopped,
+        "readers": arguments.readers,
+        "rss_before_mb": base_mb,
+        "rss_most_mb": max(mb for kind in kinds for mb in kind.rss_mb),
+        "rss_at_the_end_mb": alone.rss_mb[-1],
+        "descriptors_at_the_end": server.process.num_fds(),
+        "close_codes": {str(code): count for code, count in sorted(stopped.found.items())},
+        **{name: sum(kind.counted[name] for kind in kinds) for name in _COUNTED},
+        "packets_timed": sum(each.raw.packets for each in results.everything),
+        "gaps_of_readers": sum(each.raw.gaps for each in results.everything),
+        "latency": {
+            kind: {p: _compared(results, kind, f"transit.{p}") for p in ("p50", "p99")}
+            for kind in (_STOPPED, _READING)
+        },
+    }
 
 
-def _json(estimate: Estimate) -> dict[str, float]:
-    return {name: value for name, value in asdict(estimate).items() if name != "n"}
+def _compared(results: Results, kind: str, figure: str) -> dict[str, Any]:
+    """From stamp to client, beside such clients and without them, slice by slice."""
+    pick = attrgetter(figure)
+    ratio, difference = (
+        {"median": each.median, "low": each.low, "high": each.high}
+        for each in (results.ratio(kind, _ALONE, pick), results.difference(kind, _ALONE, pick))
+    )
+    return {
+        "with_us": results.counting(kind, pick).median / 1e3,
+        "without_us": results.counting(_ALONE, pick).median / 1e3,
+        "ratio": ratio,
+        "difference_us": {name: ns / 1e3 for name, ns in difference.items()},
+    }
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """For a person."""
+    """For a person: every figure by its name in the JSON."""
     growth = result["rss_most_mb"] - result["rss_before_mb"]
     verdict = "holds" if growth < _MAX_GROWTH_MB else "fails"
-    lines = [
-        f"{result['stopped']} stopped clients for {result['minutes_with_stopped_clients']:.1f} "
-        f"minutes, beside {result['readers']} that read",
-        f"memory: {result['rss_before_mb']:.1f} MB before, {result['rss_most_mb']:.1f} at most, "
-        f"{result['rss_at_the_end_mb']:.1f} at the end: {growth:+.1f} MB "
-        f"(under {_MAX_GROWTH_MB}: {verdict})",
-        f"stopped clients were closed {result['slow_clients_closed']} times, lost "
-        f"{result['dropped_packets']} packets that waited, and read the codes "
-        f"{result['close_codes']}",
-        f"those that read: {result['packets_timed']} packets timed, "
-        f"{result['gaps_of_readers']} gaps",
-    ]
-    for kind, said in (("stopped", "that stopped"), ("reading", "that read too")):
-        lines.append(f"  from stamp to client, beside {result['stopped']} {said}:")
-        for name, found in result["latency"][kind].items():
-            ratio, difference = found["ratio"], found["difference_us"]
-            lines.append(
-                f"    {name}: {found['with_us']:.0f} us, {found['without_us']:.0f} without; "
-                f"ratio {ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}], difference"
-                f" {difference['median']:+.0f} us [{difference['low']:+.0f}, "
-                f"{difference['high']:+.0f}]"
-            )
-    return "\n".join(lines)
+    rows = [[name, f"{value:.5g}"] for name, value in numbers(result)]
+    return f"{growth:+.1f} MB (under {_MAX_GROWTH_MB}: {verdict})\n\n{table(['', ''], rows)}"
 
 
 def main() -> int:
@@ -207,9 +187,10 @@ def main() -> int:
     add("--rate-hz", type=whole, default=40, help="packets a second (%(default)s)")
     add("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        result = Run(arguments, folder, stack).measure()
+    with tempfile.TemporaryDirectory() as folder:
+        rate_hz = Fraction(arguments.rate_hz)
+        with StartedServer(None, rate_hz, _SESSIONS, Path(folder)) as server:
+            result = measure(arguments, server, Path(folder))
     print(json.dumps(result) if arguments.json else as_text(result))
     growth = result["rss_most_mb"] - result["rss_before_mb"]
     return int(growth >= _MAX_GROWTH_MB or result["gaps_of_readers"] > 0)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 import time
@@ -32,6 +31,7 @@ from tools.bench.harness import stopped
 from tools.bench.harness.children import Child, ChildError, Message
 from tools.bench.harness.disturbance import HOSTILE, OPERATIONS, REQUESTS
 from tools.bench.harness.server import Server, add_arguments, chosen, positive
+from tools.bench.harness.text import numbers
 from tools.bench.soak.prometheus import Lateness, lateness, total
 from tools.bench.soak.verdicts import (
     Heard,
@@ -72,11 +72,6 @@ class Soak:
         self._stack = stack
         run = uuid.uuid4().hex[:6]
         self._codes = [f"soak-{run}-{n}" for n in range(arguments.sessions)]
-        self._where = {
-            "host": server.host,
-            "port": server.port,
-            "paths": [f"/stream/binary/{code}" for code in self._codes],
-        }
         self._began = 0.0
         self.heard = Heard([0] * arguments.sessions)
         self.samples: list[Sample] = []
@@ -90,19 +85,17 @@ class Soak:
         # With everything loaded that a first connection loads.
         time.sleep(_SETTLE_SECONDS)
         before = self._sample()
-        listeners = self._start("receiver", self._where)
+        listeners = self._start("receiver", {})
         listening_since = time.monotonic()
-        load: Message = {
-            "code": self._codes[0],
-            "n_trials": min(_MOST_TRIALS, self._server.metadata["num_trials"]),
-            "per_second": {
-                OPERATIONS: arguments.churn,
-                REQUESTS: arguments.requests,
-                HOSTILE: arguments.hostile,
-            },
+        per_second = {
+            OPERATIONS: arguments.churn,
+            REQUESTS: arguments.requests,
+            HOSTILE: arguments.hostile,
         }
-        trouble = self._start("disturbance", self._where | load)
-        slow = self._start("stopped", self._where | {"n": arguments.slow, "seconds": _SLOW_SECONDS})
+        n_trials = min(_MOST_TRIALS, self._server.metadata["num_trials"])
+        load = {"code": self._codes[0], "n_trials": n_trials, "per_second": per_second}
+        trouble = self._start("disturbance", load)
+        slow = self._start("stopped", {"n": arguments.slow, "seconds": _SLOW_SECONDS})
         self._began = heard_at = time.monotonic()
         first = latest = lateness(self._metrics())
         print(f"{len(self._codes)} sessions, {seconds:g} s of load", flush=True)
@@ -113,7 +106,7 @@ class Soak:
             self.heard.add(told)
             latest = self._look(trouble.ask({}, _ANSWER_SECONDS)["calls"], latest)
         calls = trouble.ask({"stop": True}, _ANSWER_SECONDS)["calls"]
-        done = {"calls": calls, "slow_clients": _endings(slow.ask({"stop": True}, _ANSWER_SECONDS))}
+        endings = _endings(slow.ask({"stop": True}, _ANSWER_SECONDS))
         n_slow = total(self._metrics(), _SLOW_CLIENTS) - slow_before
         for child in (listeners, trouble, slow):
             child.stop()
@@ -122,8 +115,10 @@ class Soak:
         warm_up = warm_up_seconds(seconds)
         verdicts = judge(self.heard, expected, self.samples, warm_up, left_behind, calls)
         everything = latest.since(first)
-        print(f"\n{everything.ticks} ticks, {_late(everything)}")
-        print(slow_clients(done["slow_clients"], n_slow))
+        late_us = ", ".join(f"{1e6 * everything.quantile(share):.0f}" for share in (0.5, 0.99))
+        print(f"\n{everything.ticks} ticks, late p50, p99 at most {late_us} us")
+        shown = ", ".join(f"{name} {n}" for name, n in endings.items())
+        print(f"slow clients: {shown}; {n_slow:.0f} lost packets or were closed, says the server")
         print(text(verdicts))
         about = {
             "seconds": heard_at - self._began,
@@ -131,22 +126,22 @@ class Soak:
             "ticks": everything.ticks,
             "lateness": asdict(everything),
             "lines": self.lines,
-            "done": done,
+            "done": {"calls": calls, "slow_clients": endings},
             "slow_for_server": n_slow,
             "left_behind": left_behind,
         }
         return exit_code(verdicts), about | as_json(verdicts, self.samples)
 
     def _start(self, name: str, config: Message) -> Child:
-        child = Child(f"harness.{name}", config)
-        self._stack.callback(child.stop)
-        child.read(_READY_SECONDS)
+        paths = {"paths": [f"/stream/binary/{code}" for code in self._codes]}
+        child = Child(f"harness.{name}", self._server.address | paths | config)
+        self._stack.enter_context(child).read(_READY_SECONDS)
         return child
 
     def _look(self, calls: Message, before: Lateness) -> Lateness:
         metrics = self._metrics()
-        now = lateness(metrics)
-        since, sample = now.since(before), self._sample()
+        now, sample = lateness(metrics), self._sample()
+        since = now.since(before)
         self.samples.append(sample)
         line = {
             "seconds": sample.seconds,
@@ -160,21 +155,15 @@ class Soak:
             "calls": calls,
         }
         self.lines.append(line)
-        print(
-            f"{sample.seconds:6.0f} s  {since.ticks:6d} ticks  {self.heard.n_gaps} gaps  "
-            f"{_late(since)}  rss {sample.rss_mb:.1f} uss {sample.uss_mb:.1f} MB  "
-            f"{sample.descriptors:.0f} fds  {sample.threads:.0f} threads  "
-            f"{line['dropped_for_slow']:.0f} dropped for slow clients  "
-            f"{line['stalls']:.0f} stalls",
-            flush=True,
-        )
+        shown = numbers(line | asdict(sample))
+        print("  ".join(f"{name} {value:.6g}" for name, value in shown), flush=True)
         return now
 
     def _sample(self) -> Sample:
         seconds = time.monotonic() - self._began if self._began else 0.0
         process = self._server.process
         if process is None:
-            return Sample(seconds, math.nan, math.nan, math.nan, math.nan)
+            return Sample(seconds)
         memory = process.memory_full_info()
         return Sample(
             seconds, memory.rss / 1e6, memory.uss / 1e6, process.num_fds(), process.num_threads()
@@ -185,19 +174,17 @@ class Soak:
         # A visit of the churn may have been cut off in its middle.
         for code in self._sessions() - sessions_before:
             self._server.call("DELETE", f"/api/sessions/{code}")
-        if math.isnan(before.descriptors):
-            return {}
+        left: dict[str, float] = {}
         until = time.monotonic() + _QUIET_SECONDS
-        while True:
+        while self._server.process is not None:
             self._server.disconnect()
             time.sleep(1.0)
             after = self._sample()
-            left = {
-                "descriptors": after.descriptors - before.descriptors,
-                "threads": after.threads - before.threads,
-            }
-            if time.monotonic() > until or not any(more > 0 for more in left.values()):
-                return left
+            left["descriptors"] = after.descriptors - before.descriptors
+            left["threads"] = after.threads - before.threads
+            if time.monotonic() > until or max(left.values()) <= 0:
+                break
+        return left
 
     def _sessions(self) -> set[str]:
         return set(self._server.must("GET", "/api/sessions")["sessions"])
@@ -206,21 +193,6 @@ class Soak:
         metrics = self._server.call("GET", "/metrics", headers={"Accept": "text/plain"})[1]
         self._server.disconnect()
         return str(metrics)
-
-
-def slow_clients(endings: dict[str, int], for_server: float) -> str:
-    """What became of the clients that did not read, for people.
-
-    Args:
-        endings: how many came, and what those that have gone found.
-        for_server: how many clients the server counts that lost packets or were closed for it.
-    """
-    return (
-        f"slow clients: {endings['came']}, closed by the server as too slow (4408): "
-        f"{endings['too_slow']}, with another code: {endings['closed']}, cut off: "
-        f"{endings['cut_off']}, let stay: {endings['stayed']}, not let in: {endings['refused']}; "
-        f"the server counts {for_server:.0f} that lost packets or were closed for it"
-    )
 
 
 def _endings(done: Message) -> dict[str, int]:
@@ -235,11 +207,6 @@ def _endings(done: Message) -> dict[str, int]:
     for code, n in done["codes"]:
         found[names.get(code, "closed")] += n
     return found
-
-
-def _late(ticks: Lateness) -> str:
-    p50, p99 = (1e6 * ticks.quantile(share) for share in (0.5, 0.99))
-    return f"late p50 <= {p50:.0f} us, p99 <= {p99:.0f} us"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

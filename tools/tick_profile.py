@@ -22,6 +22,7 @@ import trio
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.bench.harness.host import HostWatch
+from tools.bench.harness.server import positive
 from tools.bench.ticks.live import SCENARIOS
 from tools.bench.ticks.rounds import Round, measure_round
 from tools.bench.ticks.summary import summarize
@@ -45,12 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=list(SCENARIOS),
         help="sessions x clients of each, @ packets a second; may be repeated (default: all)",
     )
-    parser.add_argument("--rounds", type=int, default=3, help="of all scenarios in turn")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each slice of a round")
+    parser.add_argument("--rounds", type=positive(int), default=3, help="of all scenarios in turn")
+    parser.add_argument("--seconds", type=positive(float), default=2.0, help="of a slice")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args(arguments)
-    if options.rounds < 1 or options.seconds <= 0:
-        parser.error("a run takes at least one round, and slices longer than 0 s")
     if (reason := can_profile()) is not None:
         print(reason, file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ def children() -> list[psutil.Process]:
     return [
         process
         for process in psutil.Process(os.getpid()).children()
-        if "tools.bench.jitter.compute" in " ".join(process.cmdline())
+        if "jitter.compute" in process.cmdline()
     ]
 
 

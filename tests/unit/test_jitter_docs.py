@@ -1,8 +1,11 @@
-"""docs/internals/benchmark.md describes the benchmark that there is."""
+"""docs/internals/benchmark.md describes the benchmark that there is, soak.md the soak."""
 
 import re
 from pathlib import Path
 
+import pytest
+
+from tools import soak
 from tools.bench.jitter.contestants import (
     ASYNCIO_DEADLINE,
     ASYNCIO_SLEEP,
@@ -14,16 +17,18 @@ from tools.bench.jitter.contestants import (
 from tools.bench.jitter.scenarios import SCENARIOS
 from tools.jitter import _parser
 
-PAGE = (Path(__file__).parents[2] / "docs/internals/benchmark.md").read_text(encoding="utf-8")
+PAGES = Path(__file__).parents[2] / "docs/internals"
+PAGE = (PAGES / "benchmark.md").read_text(encoding="utf-8")
 # Flags of the page that are the server's.
 OF_THE_SERVER = {"--port"}
 
 
-def test_every_flag_is_described_and_every_flag_described_is_one() -> None:
-    flags = {flag for action in _parser()._actions for flag in action.option_strings}
-    described = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", PAGE))
-    assert flags - {"-h", "--help"} - described == set()
-    assert described - flags - OF_THE_SERVER == set()
+@pytest.mark.parametrize(("page", "parser"), [("benchmark", _parser), ("soak", soak.parser)])
+def test_every_flag_is_described_and_every_flag_described_is_one(page, parser) -> None:
+    flags = {flag for action in parser()._actions for flag in action.option_strings}
+    text = (PAGES / f"{page}.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+    assert described - OF_THE_SERVER == flags - {"-h", "--help"}
 
 
 def test_every_scenario_has_its_row() -> None:

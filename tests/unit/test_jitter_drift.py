@@ -26,7 +26,7 @@ def arrivals(lateness_ns, sequence=None, period=Fraction(PERIOD), start=10**15):
 def test_the_envelope_is_the_best_line_below_all_points(steps) -> None:
     times = np.cumsum([step for step, _ in steps]).astype(float)
     heights = np.array([height for _, height in steps], dtype=float)
-    found = lower_envelope(list(times), list(heights))
+    found = lower_envelope(times, heights)
     below = found.offset_ns + found.slope * (times - times[0])
     assert np.all(below <= heights + 1e-6)
     # The optimum of a linear programme lies at a vertex: at a line through two of the points.
@@ -56,7 +56,7 @@ def test_lateness_does_not_look_like_drift() -> None:
 
 def test_two_points_are_needed() -> None:
     with pytest.raises(ValueError, match="two points, got 1"):
-        lower_envelope([0.0], [0.0])
+        lower_envelope(np.zeros(1), np.zeros(1))
 
 
 def test_a_lost_packet_leaves_its_place_in_the_grid() -> None:

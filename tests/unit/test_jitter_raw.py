@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.unit.test_jitter_series import connection
 from tests.unit.test_jitter_slices import a_slice
+from tools import jitter, soak, tick_profile
 from tools.bench.jitter.raw import RawSlices, finite, pack, unpack
-from tools.jitter import main
 
 
 @given(st.lists(st.integers(-(2**62), 2**62), max_size=50))
@@ -47,34 +47,36 @@ def test_a_run_is_kept_whole(tmp_path: Path) -> None:
     assert kept["measured"]["report"]["lateness_p50_ns"] is None
 
 
-def test_a_server_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--url", "http://127.0.0.1:1", "--quick"]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("jitter: no server at 127.0.0.1:1")
+@pytest.mark.parametrize("tool", [jitter, soak])
+def test_a_server_that_is_not_there_is_one_line(tool, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool.main(["--url", "http://127.0.0.1:1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    name = tool.__name__.rpartition(".")[2]
+    assert line.startswith(f"{name}: no server at 127.0.0.1:1")
 
 
 def test_a_picture_without_matplotlib_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert main(["--quick", "--plot", str(tmp_path / "out.png")]) == 2
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert jitter.main(["--quick", "--plot", str(tmp_path / "out.png")]) == 2
     assert capsys.readouterr().err == ("jitter: --plot needs matplotlib: pip install matplotlib\n")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("tool", "arguments", "words"),
     [
-        (["--contestants", "floor,nobody"], "got nobody, takes"),
-        (["--slices", "0"], "invalid positive int value: '0'"),
-        (["--scenario", "unheard"], "invalid choice: 'unheard'"),
-        (["--rate", "fast"], "invalid positive Fraction value: 'fast'"),
+        (jitter, ["--contestants", "floor,nobody"], "got nobody, takes"),
+        (jitter, ["--slices", "0"], "invalid positive int value: '0'"),
+        (jitter, ["--scenario", "unheard"], "invalid choice: 'unheard'"),
+        (jitter, ["--rate", "fast"], "invalid positive Fraction value: 'fast'"),
+        (tick_profile, ["--rounds", "0"], "invalid positive int value: '0'"),
     ],
 )
 def test_wrong_arguments_say_what_is_taken(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+    tool, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(arguments)
+        tool.main(arguments)
     assert caught.value.code == 2
     assert words in capsys.readouterr().err

@@ -5,17 +5,15 @@ import struct
 import threading
 import time
 from contextlib import contextmanager, suppress
-from fractions import Fraction
-from pathlib import Path
 
 import msgpack
 import numpy as np
 import pytest
-from websockets.sync.server import ServerConnection, serve
 
+from phantomlink.wire.encoder import frame_message as frame
+from tools.bench.harness.arrivals import arrivals
 from tools.bench.harness.children import Child, ChildError
-from tools.bench.harness.frames import FrameError, PacketTemplate, frame_head
-from tools.bench.harness.payloads import capture, load, save
+from tools.bench.harness.frames import FrameError
 from tools.bench.harness.receiver import Stream, receive_many, receive_one
 
 UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
@@ -24,10 +22,6 @@ UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 def message(n: int) -> bytes:
     data = {"packet_id": n % 4, "sequence_number": n, "timestamp": n / 8, "filling": "x" * n}
     return msgpack.packb({"type": "data", "data": data})
-
-
-def frame(payload: bytes) -> bytes:
-    return frame_head(len(payload)) + payload
 
 
 METADATA = frame(msgpack.packb({"type": "metadata", "data": {"packet_id": 0}}))
@@ -65,9 +59,10 @@ def test_packets_are_read_whatever_pieces_they_come_in(size: int) -> None:
     whole = UPGRADED + METADATA + b"".join(frame(message(n)) for n in range(200))
     pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
     with server(*pieces) as port:
-        stream = Stream("127.0.0.1", port, "/stream/binary/a")
+        stream = Stream("127.0.0.1", port, "/stream/binary/a", keeps=True)
         receive_one(stream, never)
         stream.socket.close()
+    assert stream.payloads == [message(n) for n in range(200)]
     assert stream.sequence.tolist() == list(range(200))
     assert stream.packet_id.tolist() == [n % 4 for n in range(200)]
     assert stream.timestamp.tolist() == [n / 8 for n in range(200)]
@@ -113,78 +108,42 @@ def test_a_refusal_is_told_with_the_servers_words() -> None:
         stream.socket.close()
 
 
-def test_packets_are_captured_kept_and_loaded(tmp_path: Path) -> None:
-    packets = [message(n) for n in range(10)]
-    metadata = msgpack.packb({"type": "metadata", "data": {"packet_id": 0}})
-
-    def send(client: ServerConnection) -> None:
-        for each in (metadata, *packets):
-            client.send(each)
-
-    with serve(send, "127.0.0.1", 0) as listening:
-        thread = threading.Thread(target=listening.serve_forever)
-        thread.start()
-        captured = capture(*listening.socket.getsockname(), "a", n_packets=7)
-        listening.shutdown()
-        thread.join()
-    assert captured == packets[:7]
-    save(captured, tmp_path / "packets.bin")
-    assert load(tmp_path / "packets.bin") == captured
-
-
 @pytest.mark.parametrize("n_connections", [1, 3])
-def test_the_bare_loop_and_the_receiver_lose_nothing(tmp_path: Path, n_connections: int) -> None:
-    packets = tmp_path / "packets.bin"
-    save([message(n) for n in range(5)], packets)
-    config = {"packets": str(packets), "rate_hz": str(Fraction(400)), "margin_ns": 200_000}
+def test_the_bare_loop_and_the_receiver_lose_nothing(n_connections: int) -> None:
+    packets = [message(n) for n in range(5)]
+    config = {"packets": packets, "rate_hz": "400", "margin_ns": 200_000}
     config["connections"] = n_connections
-    floor = Child("jitter.floor", config)
-    out = tmp_path / "out.bin"
-    try:
-        port = floor.read(20)["port"]
-        paths = [None] * n_connections
-        address = {"host": "127.0.0.1", "port": port, "paths": paths}
-        receiver = Child("harness.receiver", address)
-        try:
-            assert receiver.read(20)["ready"]
+    with Child("jitter.floor", config) as floor:
+        address = {"host": "127.0.0.1", "paths": [None] * n_connections} | floor.read(20)
+        with Child("harness.receiver", address) as receiver:
+            assert len(receiver.read(20)["first_packet_ns"]) == n_connections
             # Long enough that each has had some.
-            end_ns = time.monotonic_ns() + 50_000_000
-            written = receiver.ask({"end_ns": end_ns, "out": str(out)}, 20)
-            again = receiver.ask({"end_ns": time.monotonic_ns() + 50_000_000}, 20)
-        finally:
-            receiver.stop()
-    finally:
-        floor.stop()
+            told, again = (
+                receiver.ask({"end_ns": time.monotonic_ns() + 50_000_000}, 20) for _ in range(2)
+            )
     # The next slice is told without what came before, and nothing is lost in between.
-    assert min(again["rows"]) > 0
-    assert (written["n_gaps"], again["n_gaps"]) == (0, 0)
-    columns = np.fromfile(out, dtype=np.int64)
-    first_stamps = []
-    for n in written["rows"]:
-        mine, columns = columns[: 5 * n].reshape(5, n), columns[5 * n :]
+    assert all(each.sequence.size for each in arrivals(again))
+    assert (told["n_gaps"], again["n_gaps"]) == (0, 0)
+    found = arrivals(told, wall_clock=False)
+    for each in found:
+        n = len(each.sequence)
         assert n >= 2
-        assert mine[2].tolist() == list(range(n))
-        assert mine[3].tolist() == [i % 5 for i in range(n)]
+        assert each.sequence.tolist() == list(range(n))
+        assert each.packet_id.tolist() == [i % 5 for i in range(n)]
         # The bare loop stamps CLOCK_MONOTONIC before it writes, the receiver after it has read.
-        stamps = mine[4].view(np.float64)
-        assert np.all(stamps * 1e9 <= mine[0])
-        first_stamps.append(stamps[0])
-    assert not len(columns)
+        assert np.all(each.stamp_ns <= each.arrival_ns)
     # One after another, a part of the period apart: none of them in the same tick.
+    first_stamps = [each.stamp_ns[0] for each in found]
     assert first_stamps == sorted(set(first_stamps))
-    assert written["closed"] == [None] * n_connections
+    assert told["closed"] == [None] * n_connections
 
 
 def test_a_child_that_fails_says_why() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    receiver = Child("harness.receiver", {"host": "127.0.0.1", "port": port, "paths": [None]})
-    try:
-        with pytest.raises(ChildError, match=r"receiver: .*refused"):
-            receiver.read(20)
-    finally:
-        receiver.stop()
-
-
-def test_a_template_is_made_of_any_packet() -> None:
-    assert len(PacketTemplate(message(3)).frame) == len(frame(message(3))) + 8
+    config = {"host": "127.0.0.1", "port": port, "paths": [None]}
+    with (
+        Child("harness.receiver", config) as receiver,
+        pytest.raises(ChildError, match=r"receiver: .*refused"),
+    ):
+        receiver.read(20)

@@ -56,14 +56,13 @@ def test_connections_are_pooled_and_the_worst_rates_show() -> None:
     slow = connection(np.arange(41) * 25_000)  # 0.1 % slow
     found = figures([connection([0] * 41), slow], RATE)
     assert found.interval.count == 80
-    assert found.rate_max == 40.0
-    assert found.rate_min == pytest.approx(40 / 1.001)
+    assert found.rates == (40.0, pytest.approx(40 / 1.001))
     assert found.drift_ppm == pytest.approx(1000)
 
 
 def test_one_that_heard_nothing_does_not_hide_behind_the_others() -> None:
     silent = connection([])
-    assert figures([connection([0] * 41), silent], RATE).rate_min == 0
+    assert figures([connection([0] * 41), silent], RATE).rates == (40.0, 0)
     nothing = figures([silent], RATE)
     assert (nothing.packets, nothing.rates) == (0, (0.0,))
     assert math.isnan(nothing.interval.p50)

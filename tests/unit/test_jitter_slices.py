@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from tools.bench.harness.host import Lost, within
@@ -15,24 +14,11 @@ EMPTY = Quantiles(0, math.nan, math.nan, math.nan, math.nan)
 
 
 def a_figure(p50: float) -> Figures:
-    interval = Quantiles(100, p50, p50, p50, p50)
-    return Figures(
-        connections=1,
-        packets=101,
-        kept=1.0,
-        rates=(40.0,),
-        gaps=0,
-        interval=interval,
-        grid=interval,
-        release=interval,
-        transit=interval,
-        waited=interval,
-        spread=EMPTY,
-        last=EMPTY,
-        drift_ppm=0.0,
-        drift_resolution_ppm=0.1,
-        reanchors=0,
-    )
+    alike = ("interval", "grid", "release", "transit", "waited")
+    quantiles = dict.fromkeys(alike, Quantiles(100, p50, p50, p50, p50))
+    counts = {"connections": 1, "packets": 101, "gaps": 0, "reanchors": 0, "kept": 1.0}
+    drift = {"drift_ppm": 0.0, "drift_resolution_ppm": 0.1}
+    return Figures(rates=(40.0,), spread=EMPTY, last=EMPTY, **quantiles, **counts, **drift)
 
 
 def lost(fraction: float, *, probe: bool = True) -> Lost:
@@ -57,17 +43,13 @@ def p50(figures: Figures) -> float:
 
 
 def results(**slices: list[Measured]) -> Results:
-    found = Results()
-    for name, measured in slices.items():
-        for one in measured:
-            found.add(name, one)
-    return found
+    return Results(slices)
 
 
 def test_raw_counts_until_more_than_a_tenth_is_lost() -> None:
     found = results(a=[a_slice(10, 5, MAX_LOST), a_slice(20, 6, 0.11)])
     assert found.counting("a", p50).median == 8
-    assert (found.n_lost, found.n_slices) == (1, 2)
+    assert [each.was_lost for each in found.everything] == [False, True]
 
 
 def test_both_sides_of_a_pair_are_treated_alike() -> None:
@@ -105,8 +87,3 @@ def test_stalls_are_cut_to_the_slice() -> None:
     stalls = [(0, 5), (8, 12), (15, 30), (40, 50)]
     assert within(stalls, 10, 20) == [(10, 12), (15, 20)]
     assert within([], 0, 1) == []
-
-
-def test_figures_know_their_slowest_and_fastest() -> None:
-    found = replace(a_figure(1), rates=(40.1, np.nan, 39.9))
-    assert (found.rate_min, found.rate_max) == (39.9, 40.1)

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from fractions import Fraction
-from pathlib import Path
 
-from tools.bench.harness.arrivals import Arrivals, read_columns
+from tools.bench.harness.arrivals import Arrivals, arrivals
 from tools.bench.harness.children import Child
 from tools.bench.harness.server import Server, UsageMeter
 from tools.bench.harness.stats import paired_difference
@@ -25,27 +24,17 @@ Hear = Callable[[int], Sequence[Arrivals]]
 
 
 @contextmanager
-def receiver_of(server: Server, codes: Sequence[str], folder: Path) -> Iterator[Hear]:
+def receiver_of(server: Server, codes: Sequence[str]) -> Iterator[Hear]:
     """A process with a client of each session, which only listens.
 
     Args:
         server: that is measured.
         codes: of the sessions.
-        folder: for what the receiver writes.
     """
-    paths = [f"/stream/{code}" for code in codes]
-    receiver = Child("harness.receiver", {"host": server.host, "port": server.port, "paths": paths})
-    out = folder / "columns.bin"
-
-    def hear(end_ns: int) -> Sequence[Arrivals]:
-        told = receiver.ask({"end_ns": end_ns, "out": str(out)}, _ANSWER_SECONDS)
-        return read_columns(out, told, wall_clock=True)
-
-    try:
+    paths = {"paths": [f"/stream/{code}" for code in codes]}
+    with Child("harness.receiver", server.address | paths) as receiver:
         receiver.read(_READY_SECONDS)
-        yield hear
-    finally:
-        receiver.stop()
+        yield lambda end_ns: arrivals(receiver.ask({"end_ns": end_ns}, _ANSWER_SECONDS))
 
 
 def costs_of(
@@ -77,9 +66,9 @@ def costs_of(
                 stack.enter_context(doing())
             time.sleep(_SETTLE_SECONDS)
             meter = UsageMeter(server.process)
-            arrivals = hear(time.monotonic_ns() + int(slice_seconds * 1e9))
+            arrived = hear(time.monotonic_ns() + int(slice_seconds * 1e9))
             cpu, _ = meter.seconds()
-        slice_ = figures(arrivals, rate_hz)
+        slice_ = figures(arrived, rate_hz)
         gaps += slice_.gaps
         for name, value in (
             ("p50", slice_.release.p50),

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgpack
 import numpy as np
 
-from tools.bench.harness.arrivals import read_columns
+from tools.bench.harness.arrivals import arrivals
 from tools.bench.harness.children import Child
 from tools.bench.harness.server import Server, StartedServer
 from tools.bench.harness.text import Verdict, us
@@ -48,14 +48,13 @@ def measure(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> li
     for code, name in zip(codes, names, strict=True):
         create(server, code, name)
     expected = {path.stem: expected_from(server, path) for path in played}
-    payloads = folder / "payloads"
     receiver = Child(
         "harness.receiver",
         {
             "host": server.host,
             "port": server.port,
             "paths": [f"/stream/{code}" for code in codes],
-            "payloads": str(payloads),
+            "keeps": True,
         },
     )
     stack.callback(receiver.stop)
@@ -68,21 +67,17 @@ def measure(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> li
     gaps = 0
     for n in range(arguments.slices):
         opens = bool(n % 2)
-        columns = folder / "columns.bin"
-        asked = {
-            "end_ns": time.monotonic_ns() + int(arguments.slice_seconds * 1e9),
-            "out": str(columns),
-        }
-        receiver.say(asked)
+        end_ns = time.monotonic_ns() + int(arguments.slice_seconds * 1e9)
+        receiver.say({"end_ns": end_ns})
         if opens:
-            opener.open_until(asked["end_ns"])
+            opener.open_until(end_ns)
         told = receiver.read(arguments.slice_seconds + _ANSWER_SECONDS)
         gaps += told["n_gaps"]
-        arrivals = read_columns(columns, told, wall_clock=True)
-        slices[opens].append(figures(arrivals, Fraction(RATE)))
+        arrived = arrivals(told)
+        slices[opens].append(figures(arrived, Fraction(RATE)))
         # By stamps: what came between two slices arrives at the beginning of the next.
-        rates += [(len(a.stamp_ns) - 1) * 1e9 / float(np.ptp(a.stamp_ns)) for a in arrivals]
-        for name, packets in zip(names, msgpack.unpackb(payloads.read_bytes()), strict=True):
+        rates += [(len(a.stamp_ns) - 1) * 1e9 / float(np.ptp(a.stamp_ns)) for a in arrived]
+        for name, packets in zip(names, told["payloads"], strict=True):
             for packet in packets:
                 checked[name] += 1
                 problem = expected[name].differs(msgpack.unpackb(packet)["data"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,33 +36,24 @@ class Arrivals:
     def within(self, start_ns: int, end_ns: int) -> Arrivals:
         """Those that arrived in [start, end)."""
         part = slice(*np.searchsorted(self.arrival_ns, (start_ns, end_ns)))
-        return Arrivals(
-            self.arrival_ns[part],
-            self.waited_ns[part],
-            self.sequence[part],
-            self.packet_id[part],
-            self.stamp_ns[part],
-        )
+        columns = (self.waited_ns, self.sequence, self.packet_id, self.stamp_ns)
+        return Arrivals(self.arrival_ns[part], *(column[part] for column in columns))
 
 
-def read_columns(file: Path, message: Message, *, wall_clock: bool) -> list[Arrivals]:
-    """What a receiver wrote, connection by connection; the file goes.
+def arrivals(told: Message, *, wall_clock: bool = True) -> list[Arrivals]:
+    """What a receiver told of a slice, connection by connection.
 
     Args:
-        file: of its columns.
-        message: in which it told of them.
+        told: by it.
         wall_clock: whether the sender's stamps are Unix time.
     """
-    data = np.fromfile(file, dtype=np.int64)
-    file.unlink()
-    found, at = [], 0
-    for n in message["rows"]:
-        columns = data[at : at + 5 * n].reshape(5, n)
-        at += 5 * n
-        stamp_ns = np.rint(columns[4].view(np.float64) * _NS).astype(np.int64)
+    found = []
+    for *columns, stamps in told["columns"]:
+        arrival_ns, *others = (np.array(column, dtype=np.int64) for column in columns)
+        stamp_ns = np.rint(np.array(stamps) * _NS).astype(np.int64)
         if wall_clock:
-            stamp_ns -= wall_offset_ns(columns[0], message["wall_offsets"])
-        found.append(Arrivals(columns[0], columns[1], columns[2], columns[3], stamp_ns))
+            stamp_ns -= wall_offset_ns(arrival_ns, told["wall_offsets"])
+        found.append(Arrivals(arrival_ns, *others, stamp_ns))
     return found
 
 

@@ -1,9 +1,9 @@
 """Process: disturbs a server: other sessions come, are filtered, sought and go; REST is polled;
 hostile connections come.
 
-Talk: hears where and how much; tells `{"ready": true}`; then, for every line that it hears, tells
+Talk: hears where and how much; tells `{"ready": True}`; then, for every line that it hears, tells
 for how long it has disturbed, and by what was done how often, and how often it failed.
-`{"stop": true}` ends the disturbance.
+`{"stop": True}` ends the disturbance.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from http.client import HTTPException
 
-from .children import Message, enter, hear, tell
+from tests.e2e.hostile import Case, corpus, play
+
+from .children import Message, hear, tell
 from .frames import upgrade_request
-from .hostile import hostilities
 from .server import Server
 
 Action = Callable[[], bool]  # whether it succeeded
@@ -56,53 +57,49 @@ class Pace:
             due = max(due + self._period, time.monotonic())
 
 
-class Visit:
-    """A session that comes, is listened to with a filter, sought, and goes."""
-
-    def __init__(self, server: Server, trial_id: int | None) -> None:
-        self._server = server
-        self._query = "" if trial_id is None else f"?trial_id={trial_id}"
-        self._code = f"churn-{uuid.uuid4().hex[:8]}"
-        self._listener: socket.socket | None = None
-
-    def come(self) -> bool:
-        return self._ok("POST", "/api/sessions/create", {"custom_code": self._code})
-
-    def listen(self) -> bool:
-        address = self._server.host, self._server.port
-        self._listener = socket.create_connection(address, timeout=10)
-        path = f"/stream/binary/{self._code}{self._query}"
-        self._listener.sendall(upgrade_request(*address, path))
-        return b" 101" in self._listener.recv(4096).split(b"\r\n", 1)[0]
-
-    def seek(self) -> bool:
-        return self._ok("POST", f"/api/control/{self._code}/seek", {"packet_id": 100})
-
-    def go(self) -> bool:
-        gone = self._ok("DELETE", f"/api/sessions/{self._code}")
-        if self._listener is not None:
-            self._listener.close()
-        return gone
-
-    def _ok(self, method: str, path: str, body: dict[str, object] | None = None) -> bool:
-        return self._server.call(method, path, body)[0] == 200
-
-
 def operations(server: Server, n_trials: int) -> Iterator[Action]:
-    """Visit after visit, step by step; with filters for so many trials, of 0 without."""
+    """Sessions that come, are listened to, are sought and go, step by step.
+
+    Args:
+        server: where.
+        n_trials: for so many there are listeners with a filter; 0: there is none with one.
+    """
     for n in itertools.count():
-        visit = Visit(server, n % n_trials if n_trials else None)
-        yield from (visit.come, visit.listen, visit.seek, visit.go)
+        code = f"churn-{uuid.uuid4().hex[:8]}"
+        query = f"?trial_id={n % n_trials}" if n_trials else ""
+        yield partial(_ok, server, "POST", "/api/sessions/create", {"custom_code": code})
+        with socket.socket() as listener:
+            listener.settimeout(10)
+            yield partial(_listen, listener, server, f"/stream/binary/{code}{query}")
+            yield partial(_ok, server, "POST", f"/api/control/{code}/seek", {"packet_id": 100})
+            yield partial(_ok, server, "DELETE", f"/api/sessions/{code}")
+
+
+def _listen(listener: socket.socket, server: Server, path: str) -> bool:
+    listener.connect((server.host, server.port))
+    listener.sendall(upgrade_request(server.host, server.port, path))
+    return b" 101" in listener.recv(4096).split(b"\r\n", 1)[0]
+
+
+def _ok(server: Server, method: str, path: str, body: dict[str, object] | None = None) -> bool:
+    return server.call(method, path, body)[0] == 200
 
 
 def requests(server: Server, code: str) -> Iterator[Action]:
     """Ask the routes that are polled, in turn."""
-
-    def ask(path: str) -> bool:
-        return server.call("GET", path)[0] == 200
-
     for path in itertools.cycle(polled_routes(code)):
-        yield partial(ask, path)
+        yield partial(_ok, server, "GET", path)
+
+
+def hostilities(server: Server) -> Iterator[Action]:
+    """Connections that mean no good: those that the tests try, again and again."""
+
+    def act(case: Case) -> bool:
+        play(f"{server.host}:{server.port}", case)
+        return True
+
+    for case in itertools.cycle(corpus().values()):
+        yield partial(act, case)
 
 
 def polled_routes(code: str) -> list[str]:
@@ -119,11 +116,12 @@ def polled_routes(code: str) -> list[str]:
 
 def run(config: Message) -> None:
     """Disturb until told to stop."""
-    host, port = config["host"], config["port"]
-    kinds: dict[str, Iterator[Action]] = {
-        OPERATIONS: operations(Server(f"{host}:{port}", None), config["n_trials"]),
-        REQUESTS: requests(Server(f"{host}:{port}", None), config["code"]),
-        HOSTILE: hostilities(host, port),
+    # A thread each, and a connection each.
+    servers = [Server(f"{config['host']}:{config['port']}", None) for _ in range(3)]
+    kinds = {
+        OPERATIONS: operations(servers[0], config["n_trials"]),
+        REQUESTS: requests(servers[1], config["code"]),
+        HOSTILE: hostilities(servers[2]),
     }
     wanted = {kind: rate for kind, rate in config["per_second"].items() if rate}
     paces = {kind: Pace(rate, kinds[kind]) for kind, rate in wanted.items()}
@@ -138,7 +136,3 @@ def run(config: Message) -> None:
                 pace.stop()
         calls = {kind: (pace.done, pace.failed) for kind, pace in paces.items()}
         tell({"seconds": seconds, "calls": calls})
-
-
-if __name__ == "__main__":
-    enter(run, OSError)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from .children import Child, ChildError
 
@@ -61,8 +63,14 @@ class HostWatch:
         self.not_permitted: str | None = None if probe else "switched off by --no-probe"
         self._probes: list[Child] = []
         self._before = _times()
-        if probe:
-            self._start_probes()
+        try:
+            for cpu in sorted(os.sched_getaffinity(0)) if probe else ():
+                config = {"cpu": cpu, "period_ns": _PERIOD_NS, "threshold_ns": THRESHOLD_NS}
+                self._probes.append(Child("harness.probe", config))
+                self._probes[-1].read(_TALK_SECONDS)
+        except ChildError as error:
+            self.not_permitted = str(error)
+            self.stop()
 
     def begin(self) -> None:
         """A slice begins."""
@@ -70,25 +78,18 @@ class HostWatch:
 
     def end(self, start_ns: int, end_ns: int) -> Lost:
         """The slice from `start_ns` to `end_ns` is over."""
-        spent = [
-            (steal - steal_before, busy - busy_before)
-            for (steal, busy), (steal_before, busy_before) in zip(
-                _times(), self._before, strict=True
-            )
-        ]
+        spent = _times() - self._before
         by_cpu = [
             within(child.ask({}, _TALK_SECONDS)["stalls"], start_ns, end_ns)
             for child in self._probes
         ]
-        has_probes = bool(self._probes)
+        stalled = tuple(sum(woken - due for due, woken in cpu) / 1e9 for cpu in by_cpu)
         return Lost(
             seconds=(end_ns - start_ns) / 1e9,
-            steal_seconds=tuple(steal for steal, _ in spent),
-            busy_seconds=sum(busy for _, busy in spent),
-            stalls=tuple(sorted(s for cpu in by_cpu for s in cpu)) if has_probes else None,
-            stalled_seconds=tuple(sum(woken - due for due, woken in cpu) / 1e9 for cpu in by_cpu)
-            if has_probes
-            else None,
+            steal_seconds=tuple(spent[:, 0].tolist()),
+            busy_seconds=float(spent[:, 1].sum()),
+            stalls=tuple(sorted(s for cpu in by_cpu for s in cpu)) if by_cpu else None,
+            stalled_seconds=stalled or None,
         )
 
     def stop(self) -> None:
@@ -97,21 +98,12 @@ class HostWatch:
             child.stop()
         self._probes.clear()
 
-    def _start_probes(self) -> None:
-        try:
-            for cpu in sorted(os.sched_getaffinity(0)):
-                config = {"cpu": cpu, "period_ns": _PERIOD_NS, "threshold_ns": THRESHOLD_NS}
-                child = Child("harness.probe", config)
-                self._probes.append(child)
-                child.read(_TALK_SECONDS)
-        except ChildError as error:
-            self.not_permitted = str(error)
-            self.stop()
 
-
-def _times() -> list[tuple[float, float]]:
-    """Steal and busy time of each CPU since the machine started, s."""
-    return [
-        (getattr(cpu, "steal", 0.0), cpu.user + cpu.nice + cpu.system + cpu.irq + cpu.softirq)
-        for cpu in psutil.cpu_times(percpu=True)
-    ]
+def _times() -> NDArray[np.float64]:
+    """(CPUs, 2) steal and busy time of each since the machine started, s."""
+    return np.array(
+        [
+            (getattr(cpu, "steal", 0.0), cpu.user + cpu.nice + cpu.system + cpu.irq + cpu.softirq)
+            for cpu in psutil.cpu_times(percpu=True)
+        ]
+    )

@@ -4,7 +4,7 @@ Bound to one CPU with a real-time priority it sleeps for 2 ms at a time; nothing
 machine may run before it when its time has come. What it still waits for is the host (or the
 kernel with interrupts off). What its wake-ups cost, they cost all that is measured alike.
 
-Talk: hears a config, tells `{"ready": true}` or why it may not; then hears `{}` and tells the
+Talk: hears a config, tells `{"ready": True}` or why it may not; then hears `{}` and tells the
 stalls since the last time, [due, woken] in CLOCK_MONOTONIC ns.
 """
 
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
-from .children import Message, enter, fail, hear, tell
+from .children import Message, fail, hear, tell
 
 _PRIORITY = 80
 _NS = 1_000_000_000
@@ -43,28 +43,16 @@ def probe(cpu: int, period_ns: int, threshold_ns: int, stalls: list[tuple[int, i
 def run(config: Message) -> None:
     """Probe in a thread, and talk."""
     stalls: list[tuple[int, int]] = []
-    failure: list[OSError] = []
-
-    def probe_or_fail() -> None:
-        try:
-            probe(config["cpu"], config["period_ns"], config["threshold_ns"], stalls)
-        except OSError as error:
-            failure.append(error)
-
     gc.disable()
-    thread = threading.Thread(target=probe_or_fail, daemon=True)
-    thread.start()
-    # Not permitted shows at once; what is permitted never returns.
-    thread.join(0.2)
-    if failure:
-        fail(f"SCHED_FIFO on CPU {config['cpu']}: {failure[0].strerror}")
-    tell({"ready": True})
-    while True:
-        hear()
-        n_seen = len(stalls)  # the probe goes on appending
-        tell({"stalls": stalls[:n_seen]})
-        del stalls[:n_seen]
-
-
-if __name__ == "__main__":
-    enter(run)
+    with ThreadPoolExecutor(1) as pool:
+        probing = pool.submit(probe, stalls=stalls, **config)
+        # Not permitted shows at once; what is permitted never returns.
+        wait([probing], 0.2)
+        if probing.done():
+            fail(f"SCHED_FIFO on CPU {config['cpu']}: {probing.exception()}")
+        tell({"ready": True})
+        while True:
+            hear()
+            n_seen = len(stalls)  # the probe goes on appending
+            tell({"stalls": stalls[:n_seen]})
+            del stalls[:n_seen]

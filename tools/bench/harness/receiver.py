@@ -5,10 +5,9 @@ right behind it. Several: one `epoll`, and every ready socket is read and stampe
 their bytes are looked at. Frames are parsed afterwards, in the slack, and only three numbers of
 a packet are looked for; everything else is worked out in another process, after the run.
 
-Talk: hears its config; tells `{"ready": ...}` when every connection has had a packet; then, for
-each `{"end_ns": t, "out": file}` that it hears, receives until then and tells what came. Without
-`out` the columns are not written. With `payloads` (a file) in its config, each slice writes there
-whole packets, as MessagePack: a list for each connection. Times are CLOCK_MONOTONIC ns.
+Talk: tells `first_packet_ns` when every connection has had a packet; then, for each `end_ns` that
+it hears, receives until then and tells what came. With `keeps` in its config it tells whole
+packets too, a list for each connection. Times are CLOCK_MONOTONIC ns.
 """
 
 from __future__ import annotations
@@ -22,9 +21,7 @@ import time
 from array import array
 from collections.abc import Callable
 
-import msgpack
-
-from .children import Message, enter, fail, hear, tell
+from .children import Message, fail, hear, tell
 from .frames import (
     CLOSE,
     PING,
@@ -55,40 +52,53 @@ class Stream:
         host, port: where to.
         path: of the stream; None where packets come without a handshake (the bare loop).
         keeps: whether packets are kept whole.
+        buffer_bytes: for what has come and is not read; None: as the kernel has it.
     """
 
-    def __init__(self, host: str, port: int, path: str | None, *, keeps: bool = False) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        path: str | None,
+        *,
+        keeps: bool = False,
+        buffer_bytes: int | None = None,
+    ) -> None:
         self.path = path
         self._keeps = keeps
         self.clear()
+        self.n_bytes = 0
         self._last: int | None = None
         self.closed: str | None = None
+        self.close_code: int | None = None
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._used = 0
         self._upgraded = path is None
         self.connect_ns = _now_ns()
-        self.socket = socket.create_connection((host, port), timeout=10)
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.socket.settimeout(10)
+        if buffer_bytes is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        try:
+            self.socket.connect((host, port))
+            if path is not None:
+                self.socket.sendall(upgrade_request(host, port, path))
+        except OSError:
+            self.socket.close()
+            raise
         self.socket.settimeout(None)
-        seconds, fraction = divmod(_SILENCE_SECONDS, 1)
-        self.socket.setsockopt(
-            socket.SOL_SOCKET,
-            socket.SO_RCVTIMEO,
-            struct.pack("ll", int(seconds), int(fraction * 1e6)),
-        )
+        silence = struct.pack("ll", 0, int(_SILENCE_SECONDS * 1e6))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, silence)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if path is not None:
-            self.socket.sendall(upgrade_request(host, port, path))
 
     def clear(self) -> None:
         """Forget what came so far."""
-        self.arrival_ns = array("q")
-        self.waited_ns = array("q")
-        self.sequence = array("q")
-        self.packet_id = array("q")
-        self.timestamp = array("d")
+        self.columns = (array("q"), array("q"), array("q"), array("q"), array("d"))
+        self.arrival_ns, self.waited_ns, self.sequence, self.packet_id, self.timestamp = (
+            self.columns
+        )
         self.payloads: list[bytes] = []
-        self.n_bytes = 0
 
     def gaps(self) -> list[str]:
         """Where a number does not follow the one before it, also that before `clear`."""
@@ -126,15 +136,19 @@ class Stream:
                     if self._keeps:
                         self.payloads.append(bytes(buffer[first:start]))
             elif opcode == PING:
-                self.socket.sendall(masked_frame(PONG, bytes(buffer[first:start])))
+                self.answer(bytes(buffer[first:start]))
             elif opcode == CLOSE:
-                code = close_code(buffer[first:start])
-                self.closed = f"the server closed the stream with {code}"
+                self.close_code = close_code(buffer[first:start])
+                self.closed = f"the server closed the stream with {self.close_code}"
         if start < end:
             buffer[: end - start] = buffer[start:end]
         self._used = end - start
         if self._used == len(buffer):
             raise FrameError(f"a frame of more than {len(buffer)} bytes")
+
+    def answer(self, ping: bytes) -> None:
+        """Say that somebody is there."""
+        self.socket.sendall(masked_frame(PONG, ping))
 
 
 def receive_one(stream: Stream, until: Callable[[int], bool]) -> None:
@@ -184,31 +198,34 @@ def receive_many(streams: list[Stream], until: Callable[[int], bool]) -> None:
                 return
 
 
-def wall_offset_ns() -> int:
-    """CLOCK_REALTIME minus CLOCK_MONOTONIC, from the tightest of some pairs of readings."""
-    best: tuple[int, int] | None = None
-    for _ in range(20):
-        before, wall, after = _now_ns(), time.time_ns(), _now_ns()
-        if best is None or after - before < best[0]:
-            best = (after - before, wall - (before + after) // 2)
-    assert best is not None
-    return best[1]
+class Usage:
+    """CPU of this process in a slice, and how its clocks lay to each other before and after."""
+
+    def __init__(self) -> None:
+        self._offset = _wall_offset_ns()
+        self._cpu_seconds = time.process_time()
+
+    def end(self) -> Message:
+        """The slice is over: what of it is told."""
+        return {
+            "cpu_seconds": time.process_time() - self._cpu_seconds,
+            "wall_offsets": [self._offset, _wall_offset_ns()],
+        }
 
 
-def write_columns(path: str, columns: list[array[int] | array[float]]) -> None:
-    """One column after the other, native 8 bytes."""
-    with open(path, "wb") as out:
-        for column in columns:
-            column.tofile(out)
+def _wall_offset_ns() -> tuple[int, int]:
+    """When, and CLOCK_REALTIME minus CLOCK_MONOTONIC: from the tightest of some readings."""
+    readings = [(_now_ns(), time.time_ns(), _now_ns()) for _ in range(20)]
+    before, wall, after = min(readings, key=lambda each: each[2] - each[0])
+    return before, wall - (before + after) // 2
 
 
 def run(config: Message) -> None:
     """Connect, wait for the first packets, receive for as long as told, again and again."""
     os.nice(config.get("nice", 0))
-    payloads = config.get("payloads")
+    keeps = config.get("keeps", False)
     streams = [
-        Stream(config["host"], config["port"], path, keeps=payloads is not None)
-        for path in config["paths"]
+        Stream(config["host"], config["port"], path, keeps=keeps) for path in config["paths"]
     ]
     # Nothing here makes cycles, and a collection must not fall between a packet and its stamp.
     gc.disable()
@@ -224,49 +241,24 @@ def run(config: Message) -> None:
     for stream in streams:
         if not stream.arrival_ns:
             fail(stream.closed or f"no packet within {_FIRST_PACKET_SECONDS:g} s")
-    tell({"ready": True, "first_packet_ns": [s.arrival_ns[0] - s.connect_ns for s in streams]})
+    tell({"first_packet_ns": [s.arrival_ns[0] - s.connect_ns for s in streams]})
     while True:
-        slice_(streams, receive, hear(), payloads)
-
-
-def slice_(
-    streams: list[Stream],
-    receive: Callable[[Callable[[int], bool]], None],
-    asked: Message,
-    payloads: str | None,
-) -> None:
-    """Receive for a while, and tell."""
-    end_ns = int(asked["end_ns"])
-    offsets, cpu_seconds = [(_now_ns(), wall_offset_ns())], time.process_time()
-    n_bytes = [stream.n_bytes for stream in streams]
-    receive(lambda now_ns: now_ns >= end_ns)
-    cpu_seconds = time.process_time() - cpu_seconds
-    offsets.append((_now_ns(), wall_offset_ns()))
-    gaps = [gap for stream in streams for gap in stream.gaps()]
-    if "out" in asked:
-        columns = [
-            column
-            for s in streams
-            for column in (s.arrival_ns, s.waited_ns, s.sequence, s.packet_id, s.timestamp)
-        ]
-        write_columns(asked["out"], columns)
-    if payloads is not None:
-        with open(payloads, "wb") as out:
-            out.write(msgpack.packb([stream.payloads for stream in streams]))
-    tell(
-        {
-            "rows": [len(stream.arrival_ns) for stream in streams],
-            "bytes": [s.n_bytes - before for s, before in zip(streams, n_bytes, strict=True)],
-            "closed": [stream.closed for stream in streams],
-            "cpu_seconds": cpu_seconds,
-            "wall_offsets": offsets,
-            "n_gaps": len(gaps),
-            "gaps": gaps[:_GAPS_KEPT],
-        }
-    )
-    for stream in streams:
-        stream.clear()
-
-
-if __name__ == "__main__":
-    enter(run, OSError, FrameError)
+        end_ns = hear()["end_ns"]
+        n_bytes = sum(stream.n_bytes for stream in streams)
+        usage = Usage()
+        receive(lambda now_ns: now_ns >= end_ns)  # noqa: B023
+        told = usage.end()
+        gaps = [gap for stream in streams for gap in stream.gaps()]
+        tell(
+            told
+            | {
+                "columns": [stream.columns for stream in streams],
+                "payloads": [stream.payloads for stream in streams],
+                "bytes": sum(stream.n_bytes for stream in streams) - n_bytes,
+                "closed": [stream.closed for stream in streams],
+                "n_gaps": len(gaps),
+                "gaps": gaps[:_GAPS_KEPT],
+            }
+        )
+        for stream in streams:
+            stream.clear()

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -16,17 +15,16 @@ import uuid
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import psutil
 
-from .children import ChildError
+from .children import ChildError, end
 from .lsl_configuration import write_configuration
 
 _ANSWER_SECONDS = 20.0
 _START_SECONDS = 120.0
-_STOP_SECONDS = 20.0
 _LISTENING = re.compile(r"Listening on (http://\S+)")
 # What a tool decides for the server; other settings of the environment reach it as they are.
 _OURS = (
@@ -38,6 +36,14 @@ _OURS = (
     "PHANTOM_API_TOKEN",
     "PHANTOM_API_TOKEN_FILE",
 )
+# All clients of a benchmark come from one address.
+_NO_LIMITS: dict[str, object] = dict.fromkeys(
+    (
+        *("max-clients", "max-clients-per-session", "max-clients-per-address"),
+        *("max-pending-connections", "max-pending-connections-per-address"),
+    ),
+    10_000,
+) | {"port": 0, "max-requests-per-second": 0}
 
 
 class Server:
@@ -48,6 +54,7 @@ class Server:
         process: of it; None when it is not known, and then what it uses is not either.
 
     Attributes:
+        address: host and port, as receivers take it.
         lsl_env: variables with which a receiver finds its LSL streams.
     """
 
@@ -56,9 +63,16 @@ class Server:
         if not parts.hostname:
             raise ChildError(f"expected a URL like http://127.0.0.1:8000, got {url!r}")
         self.host, self.port = parts.hostname, parts.port or 80
+        self.address = {"host": self.host, "port": self.port}
         self.process = process
         self.lsl_env: dict[str, str] = {}
         self._connection = http.client.HTTPConnection(self.host, self.port, timeout=_ANSWER_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def call(
         self,
@@ -75,16 +89,18 @@ class Server:
         data = None if body is None else json.dumps(body).encode()
         sent = dict(headers or {}) | ({} if data is None else {"Content-Type": "application/json"})
         try:
-            self._connection.request(method, path, data, sent)
-            response = self._connection.getresponse()
+            response = self._ask(method, path, data, sent)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
             # The server may close a connection that was idle for a slice; once is no failure.
-            self._connection.close()
-            self._connection.request(method, path, data, sent)
-            response = self._connection.getresponse()
+            self.disconnect()
+            response = self._ask(method, path, data, sent)
         raw = response.read()
         is_json = "json" in (response.getheader("Content-Type") or "")
         return response.status, json.loads(raw) if is_json else raw.decode("utf-8", "replace")
+
+    def _ask(self, *request: Any) -> http.client.HTTPResponse:
+        self._connection.request(*request)
+        return self._connection.getresponse()
 
     def must(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """The answer of a call that has to succeed.
@@ -153,13 +169,9 @@ class StartedServer(Server):
         if lsl:
             lsl_env = write_configuration(folder / "server_lsl_api.cfg", f"jitter-{uuid.uuid4()}")
             environment |= lsl_env
-        command = [sys.executable, "-m", "phantomlink", "serve", "--port", "0"]
-        command += ["--stream-frequency-hz", str(rate_hz), "--max-connections", str(max_sessions)]
-        # All clients of a benchmark come from one address.
-        command += ["--max-clients", "10000", "--max-clients-per-session", "10000"]
-        command += ["--max-clients-per-address", "10000", "--max-requests-per-second", "0"]
-        command += ["--max-pending-connections", "10000"]
-        command += ["--max-pending-connections-per-address", "10000"]
+        options = _NO_LIMITS | {"stream-frequency-hz": rate_hz, "max-connections": max_sessions}
+        command = [sys.executable, "-m", "phantomlink", "serve"]
+        command += [f"--{name}={value}" for name, value in options.items()]
         if recording is not None:
             command += [str(path.resolve()) for path in (recording, *more)]
         self._log = folder / f"server-{uuid.uuid4().hex[:8]}.log"
@@ -171,8 +183,7 @@ class StartedServer(Server):
             super().__init__(self._wait_for_url(), psutil.Process(self._popen.pid))
             self.lsl_env = lsl_env
         except BaseException:
-            self._popen.kill()
-            self._popen.wait()
+            end(self._popen)
             raise
 
     def stop(self) -> None:
@@ -185,12 +196,7 @@ class StartedServer(Server):
         code = self._popen.poll()
         if code is not None:
             raise ChildError(f"the server ended with exit code {code}:\n{self._log.read_text()}")
-        self._popen.send_signal(signal.SIGTERM)
-        try:
-            self._popen.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            self._popen.wait()
+        end(self._popen)
 
     def _wait_for_url(self) -> str:
         until = time.monotonic() + _START_SECONDS
@@ -268,17 +274,15 @@ class UsageMeter:
 
     def memory_bytes(self) -> tuple[float, float]:
         """Resident, and what only it has. Reading it holds the process up."""
-        if self._process is None:
-            return math.nan, math.nan
-        memory = [p.memory_full_info() for p in _family(self._process)]
-        return sum(m.rss for m in memory), sum(m.uss for m in memory)
+        memory = [each.memory_full_info() for each in self._family()]
+        return (
+            sum(each.rss for each in memory) or math.nan,
+            sum(each.uss for each in memory) or math.nan,
+        )
 
     def _cpu_seconds(self) -> float:
-        if self._process is None:
-            return math.nan
-        times = [p.cpu_times() for p in _family(self._process)]
-        return float(sum(t.user + t.system for t in times))
+        times = [each.cpu_times() for each in self._family()]
+        return float(sum(each.user + each.system for each in times)) if times else math.nan
 
-
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    return [process, *process.children(recursive=True)]
+    def _family(self) -> list[psutil.Process]:
+        return [self._process, *self._process.children(recursive=True)] if self._process else []

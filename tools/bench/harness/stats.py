@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import bootstrap
 
 _RESAMPLES = 10_000
 _SEED = 20_240_117
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,14 @@ def quantiles(values: NDArray[np.float64] | NDArray[np.int64]) -> Quantiles:
 def median_over_slices(values: Sequence[float]) -> Estimate:
     """The median and its percentile-bootstrap interval; NaN values are left out."""
     found = np.asarray([value for value in values if not np.isnan(value)], dtype=np.float64)
-    if not found.size:
-        return Estimate(np.nan, np.nan, np.nan, 0)
+    middle = float(np.median(found)) if found.size else np.nan
+    if found.size < 2:
+        return Estimate(middle, middle, middle, found.size)
     # A seed of its own: the same raw figures give the same interval.
-    rng = np.random.default_rng(_SEED)
-    drawn = rng.integers(0, found.size, size=(_RESAMPLES, found.size))
-    medians = np.median(found[drawn], axis=1)
-    tail = (1 - _CONFIDENCE) / 2
-    low, high = np.quantile(medians, (tail, 1 - tail))
-    return Estimate(float(np.median(found)), float(low), float(high), int(found.size))
+    interval = bootstrap(
+        (found,), np.median, n_resamples=_RESAMPLES, method="percentile", random_state=_SEED
+    ).confidence_interval
+    return Estimate(middle, float(interval.low), float(interval.high), found.size)
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float]) -> Estimate:

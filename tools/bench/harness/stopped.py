@@ -4,8 +4,8 @@ A client that does not read has no room for anything, so that it does not learn 
 neither a close frame nor the end of the connection. So each reads before it goes, until it finds
 an end, or a packet that has just left: then it was let stay.
 
-Talk: hears where, how many and for how long; tells `{"ready": true}`; then, for every line that it
-hears, how many came and the codes that those found that have gone. `{"stop": true}` lets all go.
+Talk: hears where, how many and for how long; tells `{"ready": True}`; then, for every line that it
+hears, how many came and the codes that those found that have gone. `{"stop": True}` lets all go.
 """
 
 from __future__ import annotations
@@ -18,60 +18,47 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from .children import Message, enter, hear, tell
-from .frames import (
-    CLOSE,
-    FrameError,
-    after_answer,
-    close_code,
-    packet_fields,
-    parse_frame,
-    upgrade_request,
-)
+from .children import Message, hear, tell
+from .frames import FrameError
+from .receiver import Stream, receive_one
 
 STAYED, CUT_OFF, REFUSED = 0, 1006, 503
 """Not codes that a server sends: still open; ended without a close frame; not let in."""
 
 # So small that a client which does not read is soon one whose frames wait in the server.
 _RECEIVE_BUFFER_BYTES = 4096
-_REST_BUFFER_BYTES, _READ_BYTES = 1 << 20, 1 << 16
+_REST_BUFFER_BYTES = 1 << 20
 # What waits for a client is read in a tenth of this.
 _REST_SECONDS = 5.0
 _FRESH_SECONDS = 0.25
 _AGAIN_SECONDS = 0.5
 
 
-def read_rest(connection: socket.socket) -> int:
-    """Read what has come, to its end or to what is sent just now; the close code, or as above.
+class StoppedStream(Stream):
+    """A client that has asked for a stream, and reads nothing of it yet."""
 
-    Args:
-        connection: that asked for a stream, and of which nothing has been read.
-    """
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _REST_BUFFER_BYTES)
-    received, at = bytearray(), 0
-    until = time.monotonic() + _REST_SECONDS
-    try:
-        while (left := until - time.monotonic()) > 0:
-            connection.settimeout(left)
-            data = connection.recv(_READ_BYTES)
-            if not data:
-                return CUT_OFF
-            received += data
-            at = at or after_answer(received, len(received))
-            while at and (frame := parse_frame(received, at, len(received))) is not None:
-                opcode, first, at = frame
-                if opcode == CLOSE:
-                    return close_code(received[first:at])
-                fields = packet_fields(received, first, at) if opcode < CLOSE else None
-                if fields is not None and time.time() - fields[2] < _FRESH_SECONDS:
-                    return STAYED
-    except FrameError:
-        return REFUSED
-    except TimeoutError:
-        pass
-    except OSError:
-        return CUT_OFF
-    return STAYED
+    def __init__(self, host: str, port: int, path: str) -> None:
+        super().__init__(host, port, path, buffer_bytes=_RECEIVE_BUFFER_BYTES)
+
+    def answer(self, ping: bytes) -> None:
+        """It is too late: who asked may have gone, and what it said last is still to be read."""
+
+    def read_rest(self) -> int:
+        """Read what has come, to its end or to what is sent just now; the close code, or above."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _REST_BUFFER_BYTES)
+        until_ns = time.monotonic_ns() + int(_REST_SECONDS * 1e9)
+
+        def is_over(now_ns: int) -> bool:
+            is_fresh = self.timestamp and time.time() - self.timestamp[-1] < _FRESH_SECONDS
+            return bool(is_fresh) or now_ns > until_ns
+
+        try:
+            receive_one(self, is_over)
+        except FrameError:
+            return REFUSED
+        except OSError:
+            return CUT_OFF
+        return STAYED if self.closed is None else self.close_code or CUT_OFF
 
 
 class StoppedClients:
@@ -113,30 +100,19 @@ class StoppedClients:
     def _run(self, chance: random.Random) -> None:
         while not self._stop.is_set():
             try:
-                with self._come(chance.choice(self._paths)) as connection:
-                    self._stop.wait(chance.uniform(*self._seconds))
-                    code = read_rest(connection)
+                stream = StoppedStream(*self._address, chance.choice(self._paths))
             except OSError:
                 self._stop.wait(_AGAIN_SECONDS)
                 continue
             with self._lock:
+                self._came += 1
+            with stream.socket:
+                self._stop.wait(chance.uniform(*self._seconds))
+                code = stream.read_rest()
+            with self._lock:
                 self._codes[code] += 1
             if code == REFUSED:
                 self._stop.wait(_AGAIN_SECONDS)
-
-    def _come(self, path: str) -> socket.socket:
-        connection = socket.socket()
-        connection.settimeout(10)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-        try:
-            connection.connect(self._address)
-            connection.sendall(upgrade_request(*self._address, path))
-        except OSError:
-            connection.close()
-            raise
-        with self._lock:
-            self._came += 1
-        return connection
 
 
 def run(config: Message) -> None:
@@ -149,7 +125,3 @@ def run(config: Message) -> None:
         tell(clients.done())
     clients.stop()
     tell(clients.done())
-
-
-if __name__ == "__main__":
-    enter(run)

@@ -12,15 +12,13 @@ import contextlib
 import time
 from fractions import Fraction
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import msgpack
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from ..harness.children import Message, end_with_parent, enter, tell
-from ..harness.payloads import load
+from ..harness.children import Message, end_with_parent, tell
 
 
 async def play(
@@ -44,7 +42,7 @@ async def play(
 
 async def serve_all(config: Message) -> None:
     """Tell the port, then serve until the process ends."""
-    packets = [msgpack.unpackb(payload) for payload in load(Path(config["packets"]))]
+    packets = [msgpack.unpackb(payload) for payload in config["packets"]]
     period, drifts = float(1 / Fraction(config["rate_hz"])), config["loop"] == "sleep"
     async with serve(
         lambda client: play(client, packets, period, drifts), "127.0.0.1", 0
@@ -57,7 +55,3 @@ def run(config: Message) -> None:
     """Serve."""
     end_with_parent()
     asyncio.run(serve_all(config))
-
-
-if __name__ == "__main__":
-    enter(run)

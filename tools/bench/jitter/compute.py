@@ -1,6 +1,6 @@
 """Process: computes and does nothing else, as the training of a decoder beside the server does.
 
-Talk: hears a config; tells `{"ready": true}`; computes until the parent closes stdin.
+Talk: hears a config; tells `{"ready": True}`; computes until the parent ends.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from ..harness.children import Child, Message, end_with_parent, enter, tell
+from ..harness.children import Child, Message, end_with_parent, tell
 
 _START_SECONDS = 30.0
 
@@ -22,9 +22,7 @@ def computing(n: int) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for _ in range(n):
-            child = Child("jitter.compute", {})
-            stack.callback(child.stop)
-            child.read(_START_SECONDS)
+            stack.enter_context(Child("jitter.compute", {})).read(_START_SECONDS)
         yield
 
 
@@ -34,7 +32,3 @@ def run(_config: Message) -> None:
     tell({"ready": True})
     while True:
         pass
-
-
-if __name__ == "__main__":
-    enter(run)

@@ -10,19 +10,22 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from ..harness.children import Child, ChildError
+from ..harness.children import Child, ChildError, Message
 from ..harness.disturbance import OPERATIONS, REQUESTS
 from ..harness.lsl_configuration import write_configuration
 from ..harness.server import Server
 from .slices import ServerReport
+
+if TYPE_CHECKING:
+    from .scenarios import Scenario
 
 FLOOR = "floor"
 FLOOR_LOADED = "floor-loaded"
@@ -44,31 +47,21 @@ class Load:
     """What is asked of every contestant of a run.
 
     Attributes:
-        rate_hz: packets a second.
-        sessions: at once.
-        clients: of each session.
-        packets: file of packets that senders send.
+        scenario: its rate, sessions and clients.
+        packets: that senders send.
         folder: for files of the run.
         floor_margin_ns: how early the bare loop stops sleeping.
-        seam: whether sessions start just before the end of the recording.
-        slice_seconds: length of a slice.
-        lsl: whether the server has LSL, so that sessions without have to ask for it.
     """
 
-    rate_hz: Fraction
-    sessions: int
-    clients: int
-    packets: Path
+    scenario: Scenario
+    packets: list[bytes]
     folder: Path
     floor_margin_ns: int
-    seam: bool
-    slice_seconds: float
-    lsl: bool = False
 
     @property
     def connections(self) -> int:
         """Connections that are measured."""
-        return self.sessions * self.clients
+        return self.scenario.sessions * self.scenario.clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +73,8 @@ class Plan:
         address: host and port of the sender, or how else it is found.
         paths: of the connections: one each, None without a handshake.
         shared: whether the connections get the same packets.
-        wall_clock: whether stamps are Unix time; else CLOCK_MONOTONIC, s.
-        seams: whether a packet id that falls back means that a recording began again.
+        of_server: whether the server sends: its stamps are Unix time and not CLOCK_MONOTONIC, and
+            where a packet id falls back a recording began again.
         env: variables of the receivers.
     """
 
@@ -89,12 +82,52 @@ class Plan:
     address: dict[str, Any]
     paths: Sequence[str | None] = (None,)
     shared: bool = False
-    wall_clock: bool = False
-    seams: bool = False
+    of_server: bool = False
     env: dict[str, str] = field(default_factory=dict)
 
 
-class Phantomlink:
+class Contestant:
+    """One of them. What it is measured with beside the packets is for it to say.
+
+    Attributes:
+        name: of it.
+        process: that sends; None where it is not known.
+    """
+
+    name = ""
+    process: psutil.Process | None = None
+
+    def __init__(self) -> None:
+        self._children = ExitStack()
+
+    def plan(self, index: int) -> Plan:
+        """Get ready for a slice."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        """The receivers have had their first packets; the slice begins soon."""
+
+    def end(self) -> tuple[ServerReport, dict[str, float]]:
+        """The slice is over: what the server says of it, and other figures by name."""
+        return ServerReport(), {}
+
+    def stop(self) -> None:
+        """End what was started, also should a slice have failed."""
+        self._children.close()
+
+    def _start(
+        self, module: str, config: Message, env: dict[str, str] | None = None
+    ) -> tuple[Child, Message]:
+        """A process that runs until `stop`, and what it said first."""
+        child = self._children.enter_context(Child(module, config, env))
+        try:
+            return child, child.read(_START_SECONDS)
+        except ChildError:
+            self.stop()
+            raise
+
+
+class Phantomlink(Contestant):
     """The server over WebSocket, MessagePack.
 
     Args:
@@ -106,78 +139,60 @@ class Phantomlink:
     wants_lsl = False
 
     def __init__(self, server: Server, load: Load) -> None:
+        super().__init__()
         self.server = server
         self.load = load
         self.process = server.process
         self.codes: list[str] = []
         self._run = uuid.uuid4().hex[:8]
-        self._beside: Child | None = None
 
     def plan(self, index: int) -> Plan:
         """Get ready for a slice: new sessions, so that what the server says is of it alone."""
-        load = self.load
-        self.codes = [f"jitter-{self._run}-{index}-{n}" for n in range(load.sessions)]
-        if load.lsl and not self.wants_lsl:
+        scenario = self.load.scenario
+        self.codes = [f"jitter-{self._run}-{index}-{n}" for n in range(scenario.sessions)]
+        if scenario.lsl and not self.wants_lsl:
             for code in self.codes:
-                self.server.must(
-                    "POST", "/api/sessions/create", {"custom_code": code, "lsl": False}
-                )
-        if load.seam:
-            before_seam = min(load.slice_seconds / 2, 20.0)
+                self.create(code, lsl=False)
+        if scenario.seam:
+            before_seam = min(scenario.slice_seconds / 2, 20.0)
             last = self.server.metadata["total_packets"] - 1
+            packet_id = max(last - int(before_seam * scenario.rate_hz), 0)
             for code in self.codes:
-                packet_id = max(last - int(before_seam * load.rate_hz), 0)
-                self.server.must("POST", "/api/sessions/create", {"custom_code": code})
+                self.create(code)
                 self.server.must("POST", f"/api/control/{code}/seek", {"packet_id": packet_id})
         return Plan(
             "harness.receiver",
-            {"host": self.server.host, "port": self.server.port},
-            [f"/stream/binary/{code}" for code in self.codes for _ in range(load.clients)],
-            shared=load.clients > 1 and load.sessions == 1,
-            wall_clock=True,
-            seams=True,
+            self.server.address,
+            [f"/stream/binary/{code}" for code in self.codes for _ in range(scenario.clients)],
+            shared=scenario.clients > 1 and scenario.sessions == 1,
+            of_server=True,
         )
 
-    def begin(self) -> None:
-        """The receivers have had their first packets; the slice begins soon."""
+    def create(self, code: str, **asked: Any) -> Message:
+        """A session; what the server says of it."""
+        body = {"custom_code": code, **asked}
+        answer: Message = self.server.must("POST", "/api/sessions/create", body)
+        return answer
 
     def end(self) -> tuple[ServerReport, dict[str, float]]:
-        """The slice is over: what the server says of it, and other figures by name."""
         report = server_report(self.server, self.codes)
         for code in self.codes:
             self.server.call("DELETE", f"/api/sessions/{code}")
         return report, {}
-
-    def stop(self) -> None:
-        """End what was started, also should a slice have failed."""
-        if self._beside is not None:
-            self._beside.stop()
 
 
 class Churned(Phantomlink):
     """The same while other sessions come and go, and REST is polled."""
 
     name = CHURNED
-    OPERATIONS_PER_SECOND = 10
-    REQUESTS_PER_SECOND = 50
+    PER_SECOND = {OPERATIONS: 10, REQUESTS: 50}  # noqa: RUF012
 
     def begin(self) -> None:
-        config = {
-            "host": self.server.host,
-            "port": self.server.port,
-            "code": self.codes[0],
-            "n_trials": _TRIALS,
-            "per_second": {
-                OPERATIONS: self.OPERATIONS_PER_SECOND,
-                REQUESTS: self.REQUESTS_PER_SECOND,
-            },
-        }
-        self._beside = Child("harness.disturbance", config)
-        self._beside.read(_START_SECONDS)
+        asked = {"code": self.codes[0], "n_trials": _TRIALS, "per_second": self.PER_SECOND}
+        self._disturbance, _ = self._start("harness.disturbance", self.server.address | asked)
 
     def end(self) -> tuple[ServerReport, dict[str, float]]:
-        assert self._beside is not None
-        done = self._beside.ask({"stop": True}, _START_SECONDS)
+        done = self._disturbance.ask({"stop": True}, _START_SECONDS)
         self.stop()
         notes = {"seconds": done["seconds"]}
         for kind, name in ((OPERATIONS, "operations"), (REQUESTS, "requests")):
@@ -203,12 +218,11 @@ class OverLsl(Phantomlink):
         """
         found: list[str] = []
         for code in self.codes:
-            answer = self.server.must("POST", "/api/sessions/create", {"custom_code": code})
-            said = answer["lsl"] or {}
+            said = self.create(code)["lsl"] or {}
             if not said.get("streams"):
                 raise ChildError(f"session {code} has no LSL streams: {said.get('reason')}")
             found += [stream["source_id"] for stream in said["streams"]]
-        numbering = {"numbered": False, "rate_hz": str(self.load.rate_hz)}
+        numbering = {"numbered": False, "rate_hz": str(self.load.scenario.rate_hz)}
         return {"source_id": found[0], "beside": found[1:]} | numbering
 
 
@@ -225,10 +239,8 @@ class BesideLsl(OverLsl):
 
     def begin(self) -> None:
         """Connect the inlets; they listen until they are stopped."""
-        self._beside = Child("jitter.lsl_receiver", self.listening, self.server.lsl_env)
-        self._beside.read(_START_SECONDS)
-        out = str(self.load.folder / "beside.bin")
-        self._beside.say({"end_ns": time.monotonic_ns() + int(3600e9), "out": out})
+        inlets, _ = self._start("jitter.lsl_receiver", self.listening, self.server.lsl_env)
+        inlets.say({"end_ns": time.monotonic_ns() + int(3600e9)})
 
     def end(self) -> tuple[ServerReport, dict[str, float]]:
         self.stop()
@@ -245,12 +257,12 @@ class Perturbed(Phantomlink):
         plan = super().plan(index)
         wanted = {"perturbation": self.PERTURBATION, "seed": index}
         for code in self.codes:
-            self.server.must("POST", "/api/sessions/create", {"custom_code": code})
+            self.create(code)
             self.server.must("PUT", f"/api/sessions/{code}/perturbation", wanted)
         return plan
 
 
-class Sender:
+class Sender(Contestant):
     """A process of these tools that sends.
 
     Args:
@@ -259,66 +271,32 @@ class Sender:
         config: beside the packets and the rate.
         load: what is asked of it.
         plan: of every slice; the port that the sender tells is added to its address.
-        env: variables of the process.
 
     Raises:
         ChildError: it cannot be had on this machine.
     """
 
-    def __init__(
-        self,
-        name: str,
-        module: str,
-        config: dict[str, Any],
-        load: Load,
-        plan: Plan,
-        env: dict[str, str] | None = None,
-    ) -> None:
+    def __init__(self, name: str, module: str, config: Message, load: Load, plan: Plan) -> None:
+        super().__init__()
         self.name = name
         self._plan = plan
-        packets = {"packets": str(load.packets), "rate_hz": str(load.rate_hz)}
-        self._child = Child(module, config | packets, env)
-        try:
-            plan.address.update(self._child.read(_START_SECONDS))
-        except ChildError:
-            self._child.stop()
-            raise
-        self.process = psutil.Process(self._child.pid)
+        packets = {"packets": load.packets, "rate_hz": str(load.scenario.rate_hz)}
+        child, said = self._start(module, config | packets, plan.env)
+        plan.address.update(said)
+        self.process = psutil.Process(child.pid)
 
     def plan(self, index: int) -> Plan:
         """The same in every slice."""
         return self._plan
-
-    def begin(self) -> None:
-        """Nothing is to be done."""
-
-    def end(self) -> tuple[ServerReport, dict[str, float]]:
-        """It says nothing."""
-        return ServerReport(), {}
-
-    def stop(self) -> None:
-        """End the process."""
-        self._child.stop()
-
-
-Contestant = Phantomlink | Sender
 
 
 def _over_tcp(paths: Sequence[str | None]) -> Plan:
     return Plan("harness.receiver", {"host": "127.0.0.1"}, paths)
 
 
-def _floor(_server: Server, load: Load) -> Sender:
-    # One connection, whatever is asked of the others: the floor of a machine, not of a load.
-    config = {"connections": 1, "margin_ns": load.floor_margin_ns}
-    return Sender(FLOOR, "jitter.floor", config, load, _over_tcp([None]))
-
-
-def _floor_loaded(_server: Server, load: Load) -> Sender:
-    # And what the machine allows the same loop when it has as much to send as the others.
-    n = load.connections
+def _floor(name: str, load: Load, n: int) -> Sender:
     config = {"connections": n, "margin_ns": load.floor_margin_ns // n}
-    return Sender(FLOOR_LOADED, "jitter.floor", config, load, _over_tcp([None] * n))
+    return Sender(name, "jitter.floor", config, load, _over_tcp([None] * n))
 
 
 def _asyncio(loop: str) -> Callable[[Server, Load], Sender]:
@@ -331,16 +309,18 @@ def _asyncio(loop: str) -> Callable[[Server, Load], Sender]:
 
 def _pylsl(_server: Server, load: Load) -> Sender:
     source_id = f"jitter-{uuid.uuid4().hex}"
-    env = write_configuration(load.folder / "lsl_api.cfg", source_id)
-    plan = Plan("jitter.lsl_receiver", {}, env=env)
-    config = {"source_id": source_id}
-    return Sender(PYLSL_DEADLINE, "jitter.lsl_sender", config, load, plan, env)
+    plan = Plan(
+        "jitter.lsl_receiver", {}, env=write_configuration(load.folder / "lsl_api.cfg", source_id)
+    )
+    return Sender(PYLSL_DEADLINE, "jitter.lsl_sender", {"source_id": source_id}, load, plan)
 
 
 STARTS: dict[str, Callable[[Server, Load], Contestant]] = {
     **{kind.name: kind for kind in (Phantomlink, Churned, Perturbed, OverLsl, BesideLsl)},
-    FLOOR: _floor,
-    FLOOR_LOADED: _floor_loaded,
+    # One connection, whatever is asked of the others: the floor of a machine, not of a load.
+    FLOOR: lambda _, load: _floor(FLOOR, load, 1),
+    # And what the machine allows the same loop when it has as much to send as the others.
+    FLOOR_LOADED: lambda _, load: _floor(FLOOR_LOADED, load, load.connections),
     ASYNCIO_SLEEP: _asyncio("sleep"),
     ASYNCIO_DEADLINE: _asyncio("deadline"),
     PYLSL_DEADLINE: _pylsl,
@@ -353,14 +333,14 @@ def server_report(server: Server, codes: Sequence[str]) -> ServerReport:
     route = "/api/sessions/{code}/timing"
     playheads = [server.must("GET", route.format(code=code))["playheads"][0] for code in codes]
 
-    def us(name: str, percentile: str) -> list[float]:
+    def ns(name: str, percentile: str) -> list[float]:
         values = [playhead[name][percentile] for playhead in playheads]
         return [value * 1e3 for value in values if value is not None] or [float("nan")]
 
     return ServerReport(
-        median(us("lateness_us", "p50")),
-        max(us("lateness_us", "p99")),
-        max(us("handover_us", "p50")),
+        median(ns("lateness_us", "p50")),
+        max(ns("lateness_us", "p99")),
+        max(ns("handover_us", "p50")),
         float(sum(playhead["stalls"] for playhead in playheads)),
         float(sum(playhead["overruns"] for playhead in playheads)),
         f"GET {route}",

@@ -6,7 +6,11 @@ A criterion takes the results of a run; its verdict is None where nothing was me
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+
+import numpy as np
 
 from ..harness.stats import Estimate
 from ..harness.text import UNKNOWN, Verdict, megabytes, number, percent, us, with_interval
@@ -20,17 +24,19 @@ from .contestants import (
     PHANTOMLINK_LSL,
     PYLSL_DEADLINE,
 )
-from .series import Figures
 from .slices import Pick, Results
 
 Criterion = Callable[[Results], Verdict]
-Measure = Callable[[Results], Estimate]
-Form = Callable[[float], str]
 
 _US = 1e3
 _RATIO = number(".2f")
 # What two slices of the same differ by at the least on a quiet machine; less is not later.
 _NO_LATER_US = 10
+INTERVAL_P50: Pick = attrgetter("interval.p50")
+INTERVAL_P99: Pick = attrgetter("interval.p99")
+RELEASE_P50: Pick = attrgetter("release.p50")
+RELEASE_P99: Pick = attrgetter("release.p99")
+TRANSIT_P50: Pick = attrgetter("transit.p50")
 
 
 def judged(
@@ -40,163 +46,154 @@ def judged(
     return Verdict(criterion, figure, None if math.isnan(value) else holds(value))
 
 
-def at_most(criterion: str, measure: Measure, limit: float, form: Form = us) -> Criterion:
+def bounded(
+    criterion: str,
+    measure: Callable[[Results], Estimate],
+    limit: float,
+    form: Callable[[float], str] = us,
+    is_within: Callable[[float, float], bool] = operator.le,
+) -> Criterion:
     """A median that has a limit."""
 
     def judge(results: Results) -> Verdict:
         found = measure(results)
-        return judged(criterion, with_interval(found, form), found.median, lambda v: v <= limit)
+        figure = with_interval(found, form)
+        return judged(criterion, figure, found.median, lambda value: is_within(value, limit))
 
     return judge
 
 
-def ratio(a: str, b: str, pick: Pick) -> Measure:
-    """Of two contestants."""
-    return lambda results: results.ratio(a, b, pick)
+def ratio(criterion: str, a: str, b: str, pick: Pick, limit: float) -> Criterion:
+    """Of two contestants, at most."""
+    return bounded(criterion, lambda results: results.ratio(a, b, pick), limit, _RATIO)
 
 
-def difference(a: str, b: str, pick: Pick) -> Measure:
-    """Of two contestants."""
-    return lambda results: results.difference(a, b, pick)
-
-
-def interval_p50(figures: Figures) -> float:
-    """Of the interval error."""
-    return figures.interval.p50
-
-
-def interval_p99(figures: Figures) -> float:
-    """Of the interval error."""
-    return figures.interval.p99
-
-
-def asyncio_is_worse(results: Results) -> Verdict:
-    """By how much."""
-    against = results.ratio(ASYNCIO_DEADLINE, PHANTOMLINK, interval_p50)
-    return judged(
-        "interval error p50 at least 5x below the asyncio deadline loop's",
-        with_interval(against, _RATIO),
-        against.median,
-        lambda times: times >= 5,
-    )
-
-
-FLOOR_P50 = at_most(
-    "interval error p50 within 2x of the floor's",
-    ratio(PHANTOMLINK, FLOOR, interval_p50),
-    2,
-    _RATIO,
-)
-MANY_P99 = at_most(
-    "lateness p99 at most the floor's plus 500 us (from the stamps of both)",
-    difference(PHANTOMLINK, FLOOR, lambda f: f.release.p99),
-    500 * _US,
-)
-TRANSIT_P50 = at_most(
-    "from stamp to client within 2 ms at p50",
-    lambda results: results.counting(PHANTOMLINK, lambda f: f.transit.p50),
-    2e6,
-)
-CHURNED_P99 = at_most(
-    "interval error p99 at most triple of the undisturbed session's",
-    ratio(CHURNED, PHANTOMLINK, interval_p99),
-    3,
-    _RATIO,
-)
-LSL_P99 = at_most(
-    "over LSL, interval error p99 within 2x of the bare pylsl deadline loop's",
-    ratio(PHANTOMLINK_LSL, PYLSL_DEADLINE, interval_p99),
-    2,
-    _RATIO,
-)
-PERTURBED_P50 = at_most(
-    "lateness p50 at most 10 us above that of clean packets (from stamps)",
-    difference(PERTURBED, PHANTOMLINK, lambda f: f.release.p50),
-    10 * _US,
-)
-PERTURBED_P99 = at_most(
-    "lateness p99 at most 100 us above that of clean packets (from stamps)",
-    difference(PERTURBED, PHANTOMLINK, lambda f: f.release.p99),
-    100 * _US,
-)
+def more(criterion: str, a: str, b: str, pick: Pick, limit_us: float) -> Criterion:
+    """By how much a figure of one is above that of another, at most."""
+    return bounded(criterion, lambda results: results.difference(a, b, pick), limit_us * _US)
 
 
 def floor_p99(above_us: float) -> Criterion:
     """So far above the floor."""
-    return at_most(
-        f"interval error p99 at most the floor's plus {above_us:g} us",
-        difference(PHANTOMLINK, FLOOR, interval_p99),
-        above_us * _US,
-    )
+    criterion = f"interval error p99 at most the floor's plus {above_us:g} us"
+    return more(criterion, PHANTOMLINK, FLOOR, INTERVAL_P99, above_us)
+
+
+FLOOR_P50 = ratio(
+    "interval error p50 within 2x of the floor's", PHANTOMLINK, FLOOR, INTERVAL_P50, 2
+)
+ASYNCIO_P50 = bounded(
+    "interval error p50 at least 5x below the asyncio deadline loop's",
+    lambda results: results.ratio(ASYNCIO_DEADLINE, PHANTOMLINK, INTERVAL_P50),
+    5,
+    _RATIO,
+    operator.ge,
+)
+MANY_P99 = more(
+    "lateness p99 at most the floor's plus 500 us (from the stamps of both)",
+    PHANTOMLINK,
+    FLOOR,
+    RELEASE_P99,
+    500,
+)
+SOON = bounded(
+    "from stamp to client within 2 ms at p50",
+    lambda results: results.counting(PHANTOMLINK, TRANSIT_P50),
+    2e6,
+)
+CHURNED_P99 = ratio(
+    "interval error p99 at most triple of the undisturbed session's",
+    CHURNED,
+    PHANTOMLINK,
+    INTERVAL_P99,
+    3,
+)
+LSL_P99 = ratio(
+    "over LSL, interval error p99 within 2x of the bare pylsl deadline loop's",
+    PHANTOMLINK_LSL,
+    PYLSL_DEADLINE,
+    INTERVAL_P99,
+    2,
+)
+PERTURBED_P50 = more(
+    "lateness p50 at most 10 us above that of clean packets (from stamps)",
+    PERTURBED,
+    PHANTOMLINK,
+    RELEASE_P50,
+    10,
+)
+PERTURBED_P99 = more(
+    "lateness p99 at most 100 us above that of clean packets (from stamps)",
+    PERTURBED,
+    PHANTOMLINK,
+    RELEASE_P99,
+    100,
+)
+LAST_WRITE = bounded(
+    "last accepted write within 3 ms of the tick at p50 (the server says)",
+    lambda results: results.median(PHANTOMLINK, attrgetter("report.last_write_p50_ns")),
+    3e6,
+)
 
 
 def server_p50(limit_us: float) -> Criterion:
     """What the server says of its lateness."""
-
-    def judge(results: Results) -> Verdict:
-        said = results.median(PHANTOMLINK, lambda m: m.report.lateness_p50_ns)
-        source = next((m.report.source for m in results.of(PHANTOMLINK)), "")
-        figure = f"{with_interval(said, us)} ({source})"
-        criterion = f"server lateness p50 under {limit_us:g} us"
-        return judged(criterion, figure, said.median, lambda ns: ns < limit_us * _US)
-
-    return judge
+    return bounded(
+        f"server lateness p50 under {limit_us:g} us (the server says)",
+        lambda results: results.median(PHANTOMLINK, attrgetter("report.lateness_p50_ns")),
+        limit_us * _US,
+        is_within=operator.lt,
+    )
 
 
 def cpu_under(share: float, words: str) -> Criterion:
     """Of a core."""
-
-    def judge(results: Results) -> Verdict:
-        cpu = results.median(PHANTOMLINK, lambda m: m.usage.cpu).median
-        return judged(f"server CPU under {words}", percent(cpu), cpu, lambda c: c < share)
-
-    return judge
+    return bounded(
+        f"server CPU under {words}",
+        lambda results: results.median(PHANTOMLINK, attrgetter("usage.cpu")),
+        share,
+        percent,
+        operator.lt,
+    )
 
 
 def rates(low: float, high: float) -> Criterion:
     """Of each client, over all slices: in one of 15 s, a stall of 8 ms at its end is 0.02 Hz."""
 
     def judge(results: Results) -> Verdict:
-        counting = [m.counting(lost=m.was_lost) for m in results.of(PHANTOMLINK)]
-        of_clients = [_mean(of_one) for of_one in zip(*(f.rates for f in counting), strict=True)]
-        slowest, fastest = min(of_clients, default=math.nan), max(of_clients, default=math.nan)
-        worst = min((f.rate_min for f in counting), default=math.nan)
-        best = max((f.rate_max for f in counting), default=math.nan)
-        hz = number(".4f")
-        return judged(
-            f"every client within {low:g} to {high:g} Hz",
-            f"{hz(slowest)} to {hz(fastest)} Hz over all slices "
-            f"(in a single one {hz(worst)} to {hz(best)})",
-            slowest + fastest,
-            lambda _: low <= slowest and fastest <= high,
+        criterion = f"every client within {low:g} to {high:g} Hz"
+        found = [m.counting().rates for m in results.of(PHANTOMLINK)]
+        known = np.ma.masked_invalid(np.atleast_2d(found))
+        if not known.count():
+            return Verdict(criterion, UNKNOWN, None)
+        of_clients = known.mean(axis=0)
+        slowest, fastest = of_clients.min(), of_clients.max()
+        return Verdict(
+            criterion,
+            f"{slowest:.4f} to {fastest:.4f} Hz over all slices "
+            f"(in a single one {known.min():.4f} to {known.max():.4f})",
+            bool(low <= slowest and fastest <= high),
         )
 
     return judge
 
 
-def no_gap(results: Results) -> Verdict:
+def no_gap(criterion: str, contestant: str) -> Criterion:
     """Over every packet of every slice."""
-    measured = results.of(PHANTOMLINK)
-    gaps, closed = sum(m.raw.gaps for m in measured), sum(len(m.closed) for m in measured)
-    packets, seconds = sum(m.raw.packets for m in measured), sum(m.lost.seconds for m in measured)
-    return judged(
-        "no gap",
-        f"{gaps} missing in {packets} packets, {seconds:g} s"
-        + (f", {closed} connections ended" if closed else ""),
-        0.0 if measured else math.nan,
-        lambda _: not gaps and not closed,
-    )
 
+    def judge(results: Results) -> Verdict:
+        measured = results.of(contestant)
+        gaps, closed = sum(m.raw.gaps for m in measured), sum(len(m.closed) for m in measured)
+        packets = sum(m.raw.packets for m in measured)
+        return judged(
+            criterion,
+            f"{gaps} missing in {packets} packets, {sum(m.lost.seconds for m in measured):g} s"
+            + (f", {closed} connections ended" if closed else ""),
+            1.0 if measured else math.nan,
+            lambda _: packets > 0 and not gaps and not closed,
+        )
 
-def last_write(results: Results) -> Verdict:
-    """To the last of many clients."""
-    last = results.median(PHANTOMLINK, lambda m: m.report.last_write_p50_ns)
-    return judged(
-        "last accepted write within 3 ms of the tick at p50",
-        f"{with_interval(last, us)} (the server says)",
-        last.median,
-        lambda ns: ns <= 3e6,
-    )
+    return judge
 
 
 def disturbance(results: Results) -> Verdict:
@@ -207,24 +204,11 @@ def disturbance(results: Results) -> Verdict:
     operations, requests = (
         sum(notes[name] for notes in done) / seconds for name in ("operations", "requests")
     )
-    per_second = number(".1f")
     return judged(
         "the disturbance was 10 operations and 50 requests a second, none refused",
-        f"{per_second(operations)} and {per_second(requests)} a second, {failed:.0f} failed",
+        f"{operations:.1f} and {requests:.1f} a second, {failed:.0f} failed",
         min(operations / 10, requests / 50),
         lambda share: share > 0.95 and not failed,
-    )
-
-
-def lsl_is_whole(results: Results) -> Verdict:
-    """Every sample is there."""
-    gaps = sum(m.raw.gaps for m in results.of(PHANTOMLINK_LSL))
-    received = sum(m.raw.packets for m in results.of(PHANTOMLINK_LSL))
-    return judged(
-        "over LSL, no sample missing from the grid of timestamps",
-        f"{gaps} missing in {received} samples",
-        0.0 if received else math.nan,
-        lambda _: not gaps,
     )
 
 
@@ -232,13 +216,13 @@ def no_later(what: str, pick: Pick) -> Criterion:
     """Whether clients over WebSocket are as punctual with inlets beside them as without."""
 
     def judge(results: Results) -> Verdict:
-        more = results.difference(BESIDE_LSL, PHANTOMLINK, pick)
+        found = results.difference(BESIDE_LSL, PHANTOMLINK, pick)
         return judged(
             f"WebSocket clients no later with LSL inlets than without: {what}",
-            f"{with_interval(more, us)} more; no later: the interval reaches 0, or the median is "
+            f"{with_interval(found, us)} more; no later: the interval reaches 0, or the median is "
             f"under {_NO_LATER_US} us",
-            more.median,
-            lambda ns: more.low <= 0 or ns < _NO_LATER_US * _US,
+            found.median,
+            lambda ns: found.low <= 0 or ns < _NO_LATER_US * _US,
         )
 
     return judge
@@ -246,7 +230,7 @@ def no_later(what: str, pick: Pick) -> Criterion:
 
 def drift(results: Results) -> Verdict:
     """Of the slice with the largest."""
-    measured = [m.counting(lost=m.was_lost) for m in results.of(PHANTOMLINK)]
+    measured = [m.counting() for m in results.of(PHANTOMLINK)]
     known = [f for f in measured if not math.isnan(f.drift_ppm)]
     worst = max(known, key=lambda f: abs(f.drift_ppm), default=None)
     criterion = "drift under 1 ppm against CLOCK_MONOTONIC, between re-anchors"
@@ -264,7 +248,7 @@ def drift(results: Results) -> Verdict:
 def seam(results: Results) -> Verdict:
     """Where the recording began again."""
     found = [
-        (seam, m.counting(lost=m.was_lost).interval.p999)
+        (seam, m.counting().interval.p999)
         for m in results.of(PHANTOMLINK)
         for seam in m.seams
         if not (m.was_lost and seam.stalled)
@@ -296,8 +280,3 @@ def memory(rss_bytes: float, further_bytes: float) -> list[Verdict]:
         judged("under 120 MB with 10 sessions", resident, rss_bytes, lambda b: b < 120e6),
         judged("under 100 KB for each further session", each, further_bytes, lambda b: b < 100e3),
     ]
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan

@@ -2,8 +2,7 @@
 
 Arrivals are late by many things and early by none, so a grid lies below them: its drift is the
 slope of the line that lies below all points (arrival minus ideal, against time) and as close to
-them as any: the lower envelope. That linear programme has a solution one can see: its line is the
-edge of the lower convex hull above which the mean of the times lies.
+them as any: the lower envelope, a linear programme.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
+from scipy.optimize import linprog
 
 from ..harness.arrivals import Ns
 
@@ -41,34 +41,32 @@ class Envelope:
     resolution: float
 
 
-def lower_envelope(times_ns: Sequence[float], heights_ns: Sequence[float]) -> Envelope:
+def lower_envelope(times_ns: Ns, heights_ns: Ns) -> Envelope:
     """The lower envelope of points.
 
     Args:
-        times_ns: increasing.
-        heights_ns: one each.
+        times_ns: (n,) increasing.
+        heights_ns: (n,).
 
     Raises:
         ValueError: there are fewer than two points.
     """
     if len(times_ns) < 2:
         raise ValueError(f"an envelope needs two points, got {len(times_ns)}")
-    first = times_ns[0]
-    points = [(t - first, h) for t, h in zip(times_ns, heights_ns, strict=True)]
-    hull: list[tuple[float, float]] = []
-    for point in points:
-        while len(hull) > 1 and _turns_down(hull[-2], hull[-1], point):
-            hull.pop()
-        hull.append(point)
-    mean = sum(t for t, _ in points) / len(points)
-    at = 1
-    while at < len(hull) - 1 and hull[at][0] < mean:
-        at += 1
-    (t0, h0), (t1, h1) = hull[at - 1], hull[at]
-    slope = (h1 - h0) / (t1 - t0)
-    offset = h0 - slope * t0
-    above = np.median([h - offset - slope * t for t, h in points])
-    return Envelope(slope, offset, float(above) / points[-1][0])
+    times = times_ns - times_ns[0]
+    # Of the order of 1, as solvers like it.
+    span, height = float(times[-1]), max(float(np.abs(heights_ns).max()), 1.0)
+    scaled = times / span
+    # As high as can be at the mean of the times, and so as close to all points together.
+    found = linprog(
+        [-scaled.mean(), -1],
+        A_ub=np.column_stack([scaled, np.ones_like(scaled)]),
+        b_ub=heights_ns / height,
+        bounds=(None, None),
+    )
+    slope, offset = found.x[0] * height / span, found.x[1] * height
+    above = np.median(heights_ns - offset - slope * times)
+    return Envelope(float(slope), float(offset), float(above) / span)
 
 
 def residuals(arrival_ns: Ns, sequence: Ns, rate_hz: Fraction) -> Ns:
@@ -117,9 +115,4 @@ def drift(arrival_ns: Ns, residual_ns: Ns, parts: Sequence[slice]) -> Envelope |
     if longest is None or longest.stop - longest.start < 2:
         return None
     times = arrival_ns[longest] - residual_ns[longest]  # ideal times, which only increase
-    return lower_envelope((times - times[0]).tolist(), residual_ns[longest].tolist())
-
-
-def _turns_down(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
-    """Whether b lies on or above the line from a to c, and so not on the lower hull."""
-    return (b[0] - a[0]) * (c[1] - a[1]) <= (c[0] - a[0]) * (b[1] - a[1])
+    return lower_envelope(times, residual_ns[longest])

@@ -1,30 +1,34 @@
 """Process: the floor. What this machine allows a Python program that does nothing else.
 
-A bare loop sleeps to a margin before each deadline, spins up to it, and writes the same bytes as
-the server to one TCP socket, or to several whose deadlines are spread over a period. There is no
-event loop, nothing is encoded, nobody else is served: the difference between a server and this is
-what the server costs.
+A bare loop makes the next frame, sleeps to a margin before its deadline, spins up to it, and writes
+the same bytes as the server to one TCP socket, or to several whose deadlines are spread over a
+period. There is no event loop and nobody else is served: the difference between a server and this
+is what the server costs.
 """
 
 from __future__ import annotations
 
 import gc
 import socket
+import struct
 import time
 from contextlib import ExitStack
 from fractions import Fraction
-from pathlib import Path
+from typing import Any
 
-from ..harness.children import Message, end_with_parent, enter, tell
-from ..harness.frames import PacketTemplate
-from ..harness.payloads import load
+import msgpack
+
+from phantomlink.wire.encoder import frame_message
+
+from ..harness.children import Message, end_with_parent, tell
 
 _NS = 1_000_000_000
+_TIMESTAMP = msgpack.packb("timestamp")
 
 
 def play(
     connections: list[socket.socket],
-    packets: list[PacketTemplate],
+    packets: list[dict[str, Any]],
     rate_hz: Fraction,
     margin_ns: int,
 ) -> None:
@@ -46,16 +50,18 @@ def play(
     while True:
         n = tick // n_connections
         packet = packets[n % len(packets)]
-        packet.number(n % len(packets), n)
+        packet["data"] |= {"packet_id": n % len(packets), "sequence_number": n, "timestamp": 0.0}
+        frame = bytearray(frame_message(msgpack.packb(packet)))
+        stamp_at = frame.index(_TIMESTAMP) + len(_TIMESTAMP) + 1
         deadline_ns = anchor_ns + tick * period_num // period_den
         left_ns = deadline_ns - margin_ns - now()
         if left_ns > 0:
             sleep(left_ns / _NS)
         while (now_ns := now()) < deadline_ns:
             pass
-        packet.stamp(now_ns / _NS)
+        struct.pack_into(">d", frame, stamp_at, now_ns / _NS)
         try:
-            connections[tick % n_connections].sendall(packet.frame)
+            connections[tick % n_connections].sendall(frame)
         except (BrokenPipeError, ConnectionResetError):
             return
         tick += 1
@@ -64,7 +70,7 @@ def play(
 def run(config: Message) -> None:
     """Tell the port, then serve so many connections, again and again."""
     end_with_parent()
-    packets = [PacketTemplate(payload) for payload in load(Path(config["packets"]))]
+    packets = [msgpack.unpackb(payload) for payload in config["packets"]]
     gc.disable()
     n_connections = config["connections"]
     with socket.create_server(("127.0.0.1", 0), backlog=n_connections) as listener:
@@ -75,7 +81,3 @@ def run(config: Message) -> None:
                     stack.enter_context(listener.accept()[0]) for _ in range(n_connections)
                 ]
                 play(connections, packets, Fraction(config["rate_hz"]), int(config["margin_ns"]))
-
-
-if __name__ == "__main__":
-    enter(run)

@@ -16,8 +16,8 @@ from array import array
 from fractions import Fraction
 from typing import Any
 
-from ..harness.children import Message, enter, fail, hear, tell
-from ..harness.receiver import wall_offset_ns, write_columns
+from ..harness.children import Message, fail, hear, tell
+from ..harness.receiver import Usage
 
 _RESOLVE_SECONDS = 5.0
 _FIRST_SAMPLE_SECONDS = 10.0
@@ -26,10 +26,8 @@ _SILENCE_SECONDS = 0.25
 
 def run(config: Message) -> None:
     """Find the stream, wait for its first sample, receive for as long as told."""
-    try:
-        import pylsl  # noqa: PLC0415
-    except (ImportError, RuntimeError) as error:
-        fail(f"LSL is not available: {error}")
+    import pylsl  # noqa: PLC0415  # without liblsl its import fails, which the parent is told
+
     now = time.monotonic_ns
     started_ns = now()
     inlet = _open(pylsl, config["source_id"])
@@ -56,27 +54,23 @@ def run(config: Message) -> None:
     receive(None)
     if not arrival_ns:
         fail(f"no LSL sample within {_FIRST_SAMPLE_SECONDS:g} s")
-    tell({"ready": True, "first_packet_ns": [arrival_ns[0] - started_ns]})
-    asked = hear()
-    n_before, cpu_seconds = len(arrival_ns), time.process_time()
-    offsets = [(now(), wall_offset_ns())]
-    receive(int(asked["end_ns"]))
-    cpu_seconds = time.process_time() - cpu_seconds
-    offsets.append((now(), wall_offset_ns()))
+    tell({"first_packet_ns": [arrival_ns[0] - started_ns]})
+    end_ns = hear()["end_ns"]
+    n_before, usage = len(arrival_ns), Usage()
+    receive(end_ns)
+    told = usage.end()
     for each in (inlet, *beside):
         each.close_stream()
     if not is_numbered:
         sequence = numbers(stamp, float(Fraction(config["rate_hz"])))
     # Waiting inside liblsl is not seen from here, and a sample has no packet id.
     nothing = array("q", bytes(8 * len(arrival_ns)))
-    write_columns(asked["out"], [arrival_ns, nothing, sequence, nothing, stamp])
     tell(
-        {
-            "rows": [len(arrival_ns)],
-            "bytes": [(len(arrival_ns) - n_before) * 4 * inlet.channel_count],
+        told
+        | {
+            "columns": [(arrival_ns, nothing, sequence, nothing, stamp)],
+            "bytes": (len(arrival_ns) - n_before) * 4 * inlet.channel_count,
             "closed": [None],
-            "cpu_seconds": cpu_seconds,
-            "wall_offsets": offsets,
         }
     )
 
@@ -93,7 +87,3 @@ def _open(pylsl: Any, source_id: str) -> Any:
     inlet = pylsl.StreamInlet(found[0], max_buflen=5, recover=False)
     inlet.open_stream(timeout=_FIRST_SAMPLE_SECONDS)
     return inlet
-
-
-if __name__ == "__main__":
-    enter(run, OSError, RuntimeError, TimeoutError)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from fractions import Fraction
 from itertools import count
-from pathlib import Path
 
 import msgpack
 
-from ..harness.children import Message, end_with_parent, enter, fail, tell
-from ..harness.payloads import load
+from ..harness.children import Message, end_with_parent, tell
 
 # Asked once a second or so: the outlet does not tell when an inlet leaves.
 _LOOK_SECONDS = 1.0
@@ -32,14 +30,12 @@ def play(outlet, samples, rate_hz: Fraction, local_clock) -> None:  # type: igno
 
 def run(config: Message) -> None:
     """Tell the outlet's source id, then serve one inlet after another."""
-    try:
-        import pylsl  # noqa: PLC0415
-    except (ImportError, RuntimeError) as error:
-        fail(f"LSL is not available: {error}")
+    import pylsl  # noqa: PLC0415  # without liblsl its import fails, which the parent is told
+
     end_with_parent()
     samples = [
         list(msgpack.unpackb(payload)["data"]["spikes"]["spike_counts"])
-        for payload in load(Path(config["packets"]))
+        for payload in config["packets"]
     ]
     rate_hz = Fraction(config["rate_hz"])
     info = pylsl.StreamInfo(
@@ -50,7 +46,3 @@ def run(config: Message) -> None:
     while True:
         if outlet.wait_for_consumers(_LOOK_SECONDS):
             play(outlet, samples, rate_hz, pylsl.local_clock)
-
-
-if __name__ == "__main__":
-    enter(run)

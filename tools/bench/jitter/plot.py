@@ -4,36 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..harness.arrivals import Arrivals
 from ..harness.children import ChildError
-from .drift import grid_errors, residuals, segments
+from .series import Line
 from .slices import Measured, Results
 
 _PER_SLICE = 20_000  # points of a curve; more cannot be seen
-
-
-def load_matplotlib() -> ModuleType:
-    """pyplot, drawing into files.
-
-    Raises:
-        ChildError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: PLC0415
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot  # noqa: PLC0415
-    except ImportError as error:
-        raise ChildError("--plot needs matplotlib: pip install matplotlib") from error
-    found: ModuleType = pyplot
-    return found
 
 
 class Picture:
@@ -41,10 +23,16 @@ class Picture:
 
     Args:
         rate_hz: packets a second.
+
+    Raises:
+        ChildError: matplotlib is not installed.
     """
 
     def __init__(self, rate_hz: Fraction) -> None:
-        self._pyplot: Any = load_matplotlib()
+        try:
+            self._figure = import_module("matplotlib.figure").Figure((18, 5.5), layout="tight")
+        except ImportError as error:
+            raise ChildError("--plot needs matplotlib: pip install matplotlib") from error
         self._rate_hz = rate_hz
         self._errors: dict[str, list[NDArray[np.int64]]] = {}
         self._late: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
@@ -53,22 +41,14 @@ class Picture:
         self, name: str, index: int, measured: Measured, arrivals: Sequence[Arrivals]
     ) -> None:
         """A slice more."""
-        period_ns = round(1_000_000_000 / self._rate_hz)
-        for connection in arrivals:
-            if len(connection.arrival_ns) < 2:
-                continue
-            consecutive = np.diff(connection.sequence) == 1
-            error = np.abs(np.diff(connection.arrival_ns) - period_ns)[consecutive]
-            self._errors.setdefault(name, []).append(error[:_PER_SLICE])
-        if name not in self._late and arrivals and len(arrivals[0].arrival_ns) > 1:
-            first = arrivals[0]
-            residual = residuals(first.arrival_ns, first.sequence, self._rate_hz)
-            late = grid_errors(residual, segments(residual, self._rate_hz))
-            self._late[name] = (first.arrival_ns - first.arrival_ns[0], late)
+        for line in (Line(each, self._rate_hz) for each in arrivals if len(each.arrival_ns) > 1):
+            self._errors.setdefault(name, []).append(line.interval[line.consecutive][:_PER_SLICE])
+            at_ns = line.of.arrival_ns - line.of.arrival_ns[0]
+            self._late.setdefault(name, (at_ns, line.late))
 
     def draw(self, path: Path, results: Results) -> None:
         """Write the picture: three panels."""
-        figure, (tail, when, pairs) = self._pyplot.subplots(1, 3, figsize=(18, 5.5))
+        tail, when, pairs = self._figure.subplots(1, 3)
         for name, errors in self._errors.items():
             ordered = np.sort(np.concatenate(errors)) / 1e3
             above = 1 - np.arange(len(ordered)) / len(ordered)
@@ -88,6 +68,4 @@ class Picture:
         for panel in (tail, when, pairs):
             panel.grid(visible=True, which="both", alpha=0.2)
             panel.legend(fontsize="small")
-        figure.tight_layout()
-        figure.savefig(path, dpi=110)
-        self._pyplot.close(figure)
+        self._figure.savefig(path, dpi=110)

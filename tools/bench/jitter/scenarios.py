@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ..harness.text import Verdict
+from . import criteria as c
 from .contestants import (
     ASYNCIO_DEADLINE,
     ASYNCIO_SLEEP,
@@ -18,32 +19,10 @@ from .contestants import (
     PHANTOMLINK_LSL,
     PYLSL_DEADLINE,
 )
-from .criteria import (
-    CHURNED_P99,
-    FLOOR_P50,
-    LSL_P99,
-    MANY_P99,
-    PERTURBED_P50,
-    PERTURBED_P99,
-    TRANSIT_P50,
-    Criterion,
-    asyncio_is_worse,
-    cpu_under,
-    disturbance,
-    drift,
-    floor_p99,
-    interval_p99,
-    last_write,
-    lsl_is_whole,
-    no_gap,
-    no_later,
-    rates,
-    seam,
-    server_p50,
-)
 from .slices import Results
 
-_AT_40_HZ = (rates(39.98, 40.02), no_gap)
+_NO_GAP = c.no_gap("no gap", PHANTOMLINK)
+_AT_40_HZ = (c.rates(39.98, 40.02), _NO_GAP)
 _EVERYBODY = (FLOOR, PHANTOMLINK, ASYNCIO_DEADLINE, ASYNCIO_SLEEP, PYLSL_DEADLINE)
 
 
@@ -69,7 +48,7 @@ class Scenario:
 
     name: str
     about: str
-    criteria: tuple[Criterion, ...]
+    criteria: tuple[c.Criterion, ...]
     sessions: int = 1
     clients: int = 1
     rate_hz: Fraction = Fraction(40)
@@ -92,28 +71,28 @@ SCENARIOS = {
         Scenario(
             "single",
             "one session with one client, against everything else",
-            (FLOOR_P50, floor_p99(150), asyncio_is_worse, server_p50(20)),
+            (c.FLOOR_P50, c.floor_p99(150), c.ASYNCIO_P50, c.server_p50(20)),
             contestants=_EVERYBODY,
         ),
         Scenario(
             "ten",
             "ten sessions with a client each, against the asyncio loop with ten",
-            (*_AT_40_HZ, server_p50(60)),
+            (*_AT_40_HZ, c.server_p50(60)),
             sessions=10,
             contestants=(FLOOR, PHANTOMLINK, ASYNCIO_DEADLINE),
         ),
         Scenario(
             "many",
             "100 sessions with a client each",
-            (*_AT_40_HZ, server_p50(60), MANY_P99, cpu_under(1, "one core")),
+            (*_AT_40_HZ, c.server_p50(60), c.MANY_P99, c.cpu_under(1, "one core")),
             sessions=100,
             contestants=(FLOOR, FLOOR_LOADED, PHANTOMLINK, ASYNCIO_DEADLINE),
         ),
-        Scenario("crowd", "one session with 200 clients", (*_AT_40_HZ, last_write), clients=200),
+        Scenario("crowd", "one session with 200 clients", (*_AT_40_HZ, c.LAST_WRITE), clients=200),
         Scenario(
             "busy",
             "one session with 30 clients beside programs that compute, two for each CPU",
-            (*_AT_40_HZ, TRANSIT_P50),
+            (*_AT_40_HZ, c.SOON),
             clients=30,
             contestants=(FLOOR, PHANTOMLINK, ASYNCIO_DEADLINE),
             computing=2,
@@ -122,8 +101,8 @@ SCENARIOS = {
             "fast",
             "one session at 1000 packets a second",
             (
-                *(rates(999.9, 1000.1), no_gap, FLOOR_P50, floor_p99(200)),
-                cpu_under(0.4, "40 % of a core"),
+                *(c.rates(999.9, 1000.1), _NO_GAP, c.FLOOR_P50, c.floor_p99(200)),
+                c.cpu_under(0.4, "40 % of a core"),
             ),
             rate_hz=Fraction(1000),
             contestants=(FLOOR, PHANTOMLINK, PYLSL_DEADLINE),
@@ -131,7 +110,7 @@ SCENARIOS = {
         Scenario(
             "long",
             "ten minutes of one session: drift, and the seam of the loop",
-            (*_AT_40_HZ, drift, seam),
+            (*_AT_40_HZ, c.drift, c.seam),
             contestants=(PHANTOMLINK,),
             slices=1,
             slice_seconds=600.0,
@@ -140,18 +119,18 @@ SCENARIOS = {
         Scenario(
             "churn",
             "one session while others come and go and REST is polled",
-            (CHURNED_P99, disturbance),
+            (c.CHURNED_P99, c.disturbance),
             contestants=(FLOOR, PHANTOMLINK, CHURNED),
         ),
         Scenario(
             "lsl",
             "one session over LSL, and over WebSocket with and without LSL inlets beside",
             (
-                LSL_P99,
-                lsl_is_whole,
-                no_later("interval error p99", interval_p99),
-                no_later("from stamp to client p50", lambda f: f.transit.p50),
-                no_later("left late (stamps) p99", lambda f: f.release.p99),
+                c.LSL_P99,
+                c.no_gap("over LSL, no sample missing from the timestamps' grid", PHANTOMLINK_LSL),
+                c.no_later("interval error p99", c.INTERVAL_P99),
+                c.no_later("from stamp to client p50", c.TRANSIT_P50),
+                c.no_later("left late (stamps) p99", c.RELEASE_P99),
             ),
             contestants=(PYLSL_DEADLINE, PHANTOMLINK_LSL, PHANTOMLINK, BESIDE_LSL),
             lsl=True,
@@ -159,7 +138,7 @@ SCENARIOS = {
         Scenario(
             "perturbed",
             "ten sessions with a client each, as recorded and perturbed",
-            (PERTURBED_P50, PERTURBED_P99),
+            (c.PERTURBED_P50, c.PERTURBED_P99),
             sessions=10,
             contestants=(FLOOR, PHANTOMLINK, PERTURBED),
         ),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -62,33 +61,6 @@ class Figures:
     drift_resolution_ppm: float
     reanchors: int
 
-    @property
-    def rate_min(self) -> float:
-        """Of the slowest connection, Hz; NaN when none has a rate."""
-        return min(filter(math.isfinite, self.rates), default=math.nan)
-
-    @property
-    def rate_max(self) -> float:
-        """Of the fastest connection, Hz; NaN when none has a rate."""
-        return max(filter(math.isfinite, self.rates), default=math.nan)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Lines:
-    """One connection, line by line: the parts that are pooled."""
-
-    kept: Mask
-    kept_intervals: Mask
-    interval: Ns
-    grid: Ns
-    release: Ns
-    transit: Ns
-    rate_hz: float
-    gaps: int
-    drift_ppm: float
-    drift_resolution_ppm: float
-    reanchors: int
-
 
 def touched(arrival_ns: Ns, late_ns: Ns, period_ns: int, stalls: Sequence[tuple[int, int]]) -> Mask:
     """(n,) whether a stall overlaps the way of each packet.
@@ -138,29 +110,31 @@ def figures(
             intervals before and after those.
         shared: whether the connections got the same packets.
     """
-    by_connection = [
-        _lines(connection, rate_hz, stalls) if len(connection.arrival_ns) > 1 else None
-        for connection in connections
-    ]
-    lines = [line for line in by_connection if line is not None]
-    heard = [c for c, line in zip(connections, by_connection, strict=True) if line is not None]
-    worst = max(lines, key=lambda line: abs(line.drift_ppm), default=None)
-    spread, last = _over_connections(heard, lines) if shared else (_NONE, _NONE)
+    heard = [c for c in connections if len(c.arrival_ns) > 1]
+    lines = [Line(c, rate_hz, stalls) for c in heard]
+    rates = iter([line.rate_hz for line in lines])
+    drifts = [line.drift for line in lines if line.drift is not None]
+    worst = max(drifts, key=lambda each: abs(each.slope), default=None)
+    spread, last = _over_connections(lines) if shared and lines else (_NONE, _NONE)
+
+    def pooled(parts: Iterable[Ns]) -> Quantiles:
+        return quantiles(np.concatenate([_NONE, *parts]))
+
     return Figures(
         connections=len(connections),
         packets=sum(len(c.arrival_ns) for c in connections),
-        kept=_share([line.kept_intervals for line in lines]),
-        rates=tuple(0.0 if line is None else line.rate_hz for line in by_connection),
-        gaps=sum(line.gaps for line in lines),
-        interval=quantiles(_pool([line.interval for line in lines])),
-        grid=quantiles(_pool([line.grid for line in lines])),
-        release=quantiles(_pool([line.release for line in lines])),
-        transit=quantiles(_pool([line.transit for line in lines])),
-        waited=quantiles(_pool([connection.waited_ns for connection in heard])),
+        kept=float(np.concatenate([line.kept_intervals for line in lines]).mean()) if lines else 0,
+        rates=tuple(next(rates) if len(c.arrival_ns) > 1 else 0.0 for c in connections),
+        gaps=sum(count_gaps(c.sequence) for c in heard),
+        interval=pooled(line.interval[line.kept_intervals & line.consecutive] for line in lines),
+        grid=pooled(line.late[line.kept] for line in lines),
+        release=pooled(line.release[line.kept] for line in lines),
+        transit=pooled((line.of.arrival_ns - line.of.stamp_ns)[line.kept] for line in lines),
+        waited=pooled(c.waited_ns for c in heard),
         spread=quantiles(spread),
         last=quantiles(last),
-        drift_ppm=worst.drift_ppm if worst else np.nan,
-        drift_resolution_ppm=worst.drift_resolution_ppm if worst else np.nan,
+        drift_ppm=worst.slope * 1e6 if worst else np.nan,
+        drift_resolution_ppm=worst.resolution * 1e6 if worst else np.nan,
         reanchors=sum(line.reanchors for line in lines),
     )
 
@@ -186,86 +160,70 @@ def seams(
     """The intervals across which `packet_id` fell back."""
     if len(arrivals.arrival_ns) < 2:
         return []
-    lines = _lines(arrivals, rate_hz, stalls)
-    error, consecutive = _interval_errors(arrivals, rate_hz)
-    found = np.flatnonzero((np.diff(arrivals.packet_id) < 0) & consecutive)
+    line = Line(arrivals, rate_hz, stalls)
     start = arrivals.arrival_ns[0]
     return [
         Seam(
-            int(error[i]),
+            int(line.interval[i]),
             float(arrivals.arrival_ns[i + 1] - start) / _NS,
-            not lines.kept_intervals[i],
+            not line.kept_intervals[i],
         )
-        for i in found
+        for i in np.flatnonzero((np.diff(arrivals.packet_id) < 0) & line.consecutive)
     ]
 
 
 _NONE = np.empty(0, dtype=np.int64)
 
 
-def _pool(parts: Sequence[Ns]) -> Ns:
-    return np.concatenate(parts) if parts else _NONE
+class Line:
+    """What one connection received, packet by packet and interval by interval.
+
+    Args:
+        of: at least two packets.
+        rate_hz: packets a second that were asked for.
+        stalls: packets that they touched are not kept, nor the intervals before and after.
+    """
+
+    def __init__(
+        self, of: Arrivals, rate_hz: Fraction, stalls: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        period_ns = round(_NS / rate_hz)
+        residual = residuals(of.arrival_ns, of.sequence, rate_hz)
+        parts = segments(residual, rate_hz)
+        self.of = of
+        self.interval = np.abs(np.diff(of.arrival_ns) - period_ns)
+        self.consecutive = np.diff(of.sequence) == 1
+        self.late = grid_errors(residual, parts)
+        self.kept = ~touched(of.arrival_ns, self.late, period_ns, stalls)
+        self.kept_intervals = self.kept[1:] & self.kept[:-1]
+        left = residuals(of.stamp_ns, of.sequence, rate_hz)
+        self.release = grid_errors(left, segments(left, rate_hz))
+        self.drift = drift(of.arrival_ns, residual, parts)
+        self.reanchors = len(parts) - 1
+
+    @property
+    def rate_hz(self) -> float:
+        """From the first packet that counts to the last one; NaN when they are not two."""
+        ends = np.flatnonzero(self.kept)[[0, -1]] if self.kept.any() else [0, 0]
+        (steps,), (ns,) = np.diff(self.of.sequence[ends]), np.diff(self.of.arrival_ns[ends])
+        return float(steps * _NS / ns) if ns > 0 else np.nan
 
 
-def _share(parts: Sequence[Mask]) -> float:
-    return float(np.concatenate(parts).mean()) if parts else 0.0
-
-
-def _interval_errors(arrivals: Arrivals, rate_hz: Fraction) -> tuple[Ns, Mask]:
-    """(n - 1,) |interval - period|, and whether the interval is of consecutive packets."""
-    period_ns = round(_NS / rate_hz)
-    return (
-        np.abs(np.diff(arrivals.arrival_ns) - period_ns),
-        np.diff(arrivals.sequence) == 1,
-    )
-
-
-def _lines(arrivals: Arrivals, rate_hz: Fraction, stalls: Sequence[tuple[int, int]]) -> _Lines:
-    interval, consecutive = _interval_errors(arrivals, rate_hz)
-    residual = residuals(arrivals.arrival_ns, arrivals.sequence, rate_hz)
-    parts = segments(residual, rate_hz)
-    late = grid_errors(residual, parts)
-    kept = ~touched(arrivals.arrival_ns, late, round(_NS / rate_hz), stalls)
-    kept_intervals = kept[1:] & kept[:-1]
-    left = residuals(arrivals.stamp_ns, arrivals.sequence, rate_hz)
-    envelope = drift(arrivals.arrival_ns, residual, parts)
-    at = np.flatnonzero(kept)
-    ends = at[[0, -1]] if at.size else np.zeros(2, dtype=np.int64)
-    steps = np.diff(arrivals.sequence[ends])[0]
-    seconds = np.diff(arrivals.arrival_ns[ends])[0] / _NS
-    return _Lines(
-        kept=kept,
-        kept_intervals=kept_intervals,
-        interval=interval[kept_intervals & consecutive],
-        grid=late[kept],
-        release=grid_errors(left, segments(left, rate_hz))[kept],
-        transit=(arrivals.arrival_ns - arrivals.stamp_ns)[kept],
-        rate_hz=float(steps / seconds) if seconds > 0 else np.nan,
-        gaps=count_gaps(arrivals.sequence),
-        drift_ppm=envelope.slope * 1e6 if envelope else np.nan,
-        drift_resolution_ppm=envelope.resolution * 1e6 if envelope else np.nan,
-        reanchors=len(parts) - 1,
-    )
-
-
-def _over_connections(connections: Sequence[Arrivals], lines: Sequence[_Lines]) -> tuple[Ns, Ns]:
+def _over_connections(lines: Sequence[Line]) -> tuple[Ns, Ns]:
     """Last minus first arrival, and last arrival minus stamp, of packets that all have."""
-    if not connections:
-        return _NONE, _NONE
-    first = max(int(c.sequence[0]) for c in connections)
-    stop = min(int(c.sequence[-1]) for c in connections) + 1
-    n = max(stop - first, 0)
-    earliest = np.full(n, np.iinfo(np.int64).max)
-    latest = np.full(n, np.iinfo(np.int64).min)
-    heard = np.zeros(n, dtype=np.int64)
-    stamp = np.zeros(n, dtype=np.int64)
-    for connection, line in zip(connections, lines, strict=True):
-        inside = line.kept & (connection.sequence >= first) & (connection.sequence < stop)
-        at = connection.sequence[inside] - first
-        arrival = connection.arrival_ns[inside]
-        earliest[at] = np.minimum(earliest[at], arrival)
-        latest[at] = np.maximum(latest[at], arrival)
-        stamp[at] = connection.stamp_ns[inside]
-        heard[at] += 1
-    by_all = heard == len(connections)
-    return (latest - earliest)[by_all], (latest - stamp)[by_all]
+    numbers, arrival_ns, stamp_ns = (
+        np.concatenate([column[line.kept] for line, column in zip(lines, columns, strict=True)])
+        for columns in zip(
+            *((each.of.sequence, each.of.arrival_ns, each.of.stamp_ns) for each in lines),
+            strict=True,
+        )
+    )
+    # By packet, of each from the first arrival to the last.
+    order = np.lexsort((arrival_ns, numbers))
+    _, first, heard = np.unique(numbers[order], return_index=True, return_counts=True)
+    first = first[heard == len(lines)]
+    earliest, latest = order[first], order[first + len(lines) - 1]
+    return (
+        arrival_ns[latest] - arrival_ns[earliest],
+        arrival_ns[latest] - stamp_ns[latest],
+    )

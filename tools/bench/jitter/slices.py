@@ -92,21 +92,23 @@ class Measured:
         """Whether the host took more of this slice than a raw figure can bear."""
         return self.lost.fraction > MAX_LOST
 
-    def counting(self, *, lost: bool) -> Figures:
-        """The figures that count, when that much was lost."""
-        return self.clean if lost and self.clean is not None else self.raw
+    def counting(self, *, lost: bool | None = None) -> Figures:
+        """The figures that count, when that much was lost; None: as it was in this slice."""
+        is_lost = self.was_lost if lost is None else lost
+        return self.clean if is_lost and self.clean is not None else self.raw
 
 
+@dataclass(slots=True)
 class Results:
-    """All slices of a run: one list a contestant, slice i of each measured beside the others."""
+    """All slices of a run.
 
-    def __init__(self) -> None:
-        self.slices: dict[str, list[Measured]] = {}
-        self.not_measured: dict[str, str] = {}
+    Attributes:
+        slices: by contestant; slice i of each was measured beside the others'.
+        not_measured: why, by contestant.
+    """
 
-    def add(self, contestant: str, measured: Measured) -> None:
-        """A slice more."""
-        self.slices.setdefault(contestant, []).append(measured)
+    slices: dict[str, list[Measured]] = field(default_factory=dict)
+    not_measured: dict[str, str] = field(default_factory=dict)
 
     def of(self, contestant: str) -> list[Measured]:
         """Slices of a contestant; none when it was not measured."""
@@ -118,7 +120,7 @@ class Results:
 
     def counting(self, contestant: str, pick: Pick) -> Estimate:
         """The same of a figure, raw or clean as the rule says."""
-        return self.median(contestant, lambda m: pick(m.counting(lost=m.was_lost)))
+        return self.median(contestant, lambda m: pick(m.counting()))
 
     def ratio(self, a: str, b: str, pick: Pick) -> Estimate:
         """Median of a / b over the pairs of slices."""
@@ -139,11 +141,6 @@ class Results:
         return sides
 
     @property
-    def n_lost(self) -> int:
-        """Slices of which the host took more than a tenth."""
-        return sum(m.was_lost for slices in self.slices.values() for m in slices)
-
-    @property
-    def n_slices(self) -> int:
-        """Slices, of all contestants."""
-        return sum(len(slices) for slices in self.slices.values())
+    def everything(self) -> list[Measured]:
+        """Slices of all contestants."""
+        return [measured for slices in self.slices.values() for measured in slices]

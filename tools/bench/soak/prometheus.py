@@ -45,11 +45,9 @@ class Lateness:
 
 def lateness(metrics: str) -> Lateness:
     """The lateness of all ticks, from the metrics as text for Prometheus."""
-    buckets = [
-        (float(sample.labels["le"]), sample.value)
-        for sample in _samples(metrics, "phantomlink_tick_lateness_seconds_bucket")
-    ]
-    return Lateness(tuple(e for e, _ in buckets), tuple(n for _, n in buckets))
+    buckets = _samples(metrics, "phantomlink_tick_lateness_seconds_bucket")
+    by_edge = {float(sample.labels["le"]): sample.value for sample in buckets}
+    return Lateness(tuple(by_edge), tuple(by_edge.values()))
 
 
 def total(metrics: str, name: str) -> float:

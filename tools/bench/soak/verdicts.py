@@ -10,14 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from scipy.stats import theilslopes
 
-MEMORY_MB_AN_HOUR = 1.0
-DESCRIPTORS_AN_HOUR = 6.0
-THREADS_AN_HOUR = 6.0
+from ..harness.text import finite
+
+# By figure of a sample: what it is called, how much more an hour is still none, and its unit.
+LIMITS = {
+    "rss_mb": ("resident memory", 1.0, " MB"),
+    "uss_mb": ("memory of its own", 1.0, " MB"),
+    "descriptors": ("descriptors", 6.0, ""),
+    "threads": ("threads", 6.0, ""),
+}
 # One connection of the tool's own may be open at either look.
 LEFT_BEHIND = 2
 FEWEST_PACKETS = 0.9
@@ -25,14 +31,12 @@ FEWEST_PACKETS = 0.9
 FAILED_CALLS = 0.01
 MOST_WARM_UP_SECONDS = 300.0
 WARM_UP_SHARE = 0.25
-
-
 SECONDS_AN_HOUR = 3600.0
 FEWEST_SAMPLES = 5
 _GAPS_KEPT = 10
 
 
-class Finding(Enum):
+class Finding(StrEnum):
     """What was found about a criterion."""
 
     HOLDS = "holds"
@@ -62,22 +66,6 @@ class Trend:
         return Finding.HOLDS if self.high <= limit else Finding.UNDECIDED
 
 
-def trend(seconds: Sequence[float], values: Sequence[float]) -> Trend:
-    """The trend of values over time.
-
-    Args:
-        seconds: (n,) ascending, no two the same.
-        values: (n,) of anything; the slope is of it an hour.
-    """
-    n = len(seconds)
-    if n < 2:
-        return Trend(math.nan, -math.inf, math.inf, n)
-    slope, _, low, high = theilslopes(values, [s / SECONDS_AN_HOUR for s in seconds])
-    if n < FEWEST_SAMPLES:
-        low, high = -math.inf, math.inf
-    return Trend(float(slope), float(low), float(high), n)
-
-
 @dataclass(frozen=True, slots=True)
 class Sample:
     """The server at one moment; NaN where it is not known.
@@ -90,10 +78,10 @@ class Sample:
     """
 
     seconds: float
-    rss_mb: float
-    uss_mb: float
-    descriptors: float
-    threads: float
+    rss_mb: float = math.nan
+    uss_mb: float = math.nan
+    descriptors: float = math.nan
+    threads: float = math.nan
 
 
 @dataclass(slots=True)
@@ -114,7 +102,9 @@ class Heard:
 
     def add(self, told: Mapping[str, Any]) -> None:
         """What a receiver told of a slice."""
-        self.packets = [n + more for n, more in zip(self.packets, told["rows"], strict=True)]
+        self.packets = [
+            n + len(columns[0]) for n, columns in zip(self.packets, told["columns"], strict=True)
+        ]
         self.gaps = (self.gaps + told["gaps"])[:_GAPS_KEPT]
         self.n_gaps += told["n_gaps"]
         self.closed = [reason for reason in told["closed"] if reason is not None]
@@ -140,22 +130,16 @@ def warm_up_seconds(seconds: float) -> float:
     return min(MOST_WARM_UP_SECONDS, WARM_UP_SHARE * seconds)
 
 
-def slope(samples: Sequence[Sample], figure: str) -> Trend:
-    """Of one figure, over samples."""
-    return trend([s.seconds for s in samples], [getattr(s, figure) for s in samples])
-
-
-def grows(samples: Sequence[Sample], figure: str, limit: float) -> Finding:
-    """Whether a figure grows by more than a limit an hour, and goes on doing so.
-
-    A process that warms up grows too, by less and less; no interval of a straight line knows of
-    that. So what grows over all samples has to grow over the later half of them as well.
-    """
-    over_all = slope(samples, figure).against(limit)
-    if over_all is not Finding.GROWS:
-        return over_all
-    later = slope(samples[len(samples) // 2 :], figure).against(limit)
-    return Finding.GROWS if later is Finding.GROWS else Finding.UNDECIDED
+def trend(samples: Sequence[Sample], figure: str) -> Trend:
+    """Of one figure, over samples, oldest first."""
+    n = len(samples)
+    if n < 2:
+        return Trend(math.nan, -math.inf, math.inf, n)
+    hours = [sample.seconds / SECONDS_AN_HOUR for sample in samples]
+    slope, _, low, high = theilslopes([asdict(sample)[figure] for sample in samples], hours)
+    if n < FEWEST_SAMPLES:
+        low, high = -math.inf, math.inf
+    return Trend(float(slope), float(low), float(high), n)
 
 
 def judge(
@@ -176,64 +160,52 @@ def judge(
         left_behind: by what, how many more there are after the load than before.
         calls: by what was done, how often, and how often it failed.
     """
+    some = f" ({'; '.join(heard.gaps)})" if heard.gaps else ""
+    n_closed, fewest = len(heard.closed), min(heard.packets)
+    warm = [sample for sample in samples if sample.seconds >= warm_up]
     return [
-        *_of_clients(heard, expected_packets),
-        *_of_slopes(samples, warm_up),
+        _holding("gaps", not heard.n_gaps, f"{heard.n_gaps}{some}"),
+        _holding("streams that ended", not n_closed, "; ".join([str(n_closed), *heard.closed[:5]])),
+        _holding(
+            "packets of each stream",
+            fewest >= FEWEST_PACKETS * expected_packets,
+            f"at least {fewest} of {expected_packets:.0f}",
+        ),
+        *(growth(warm, figure) for figure in LIMITS),
         *(
-            Verdict(f"{name} left behind", _finding(more <= LEFT_BEHIND), f"{more:+g}")
+            _holding(f"{name} left behind", more <= LEFT_BEHIND, f"{more:+g}")
             for name, more in left_behind.items()
         ),
         *(
-            Verdict(name, _finding(failed <= FAILED_CALLS * done), f"{failed} of {done} failed")
+            _holding(name, failed <= FAILED_CALLS * done, f"{failed} of {done} failed")
             for name, (done, failed) in calls.items()
         ),
     ]
 
 
-def _of_clients(heard: Heard, expected_packets: float) -> list[Verdict]:
-    some = f" ({'; '.join(heard.gaps)})" if heard.gaps else ""
-    return [
-        Verdict("gaps", _finding(not heard.n_gaps), f"{heard.n_gaps}{some}"),
-        Verdict(
-            "streams that ended",
-            _finding(not heard.closed),
-            f"{len(heard.closed)}" + "".join(f"; {line}" for line in heard.closed[:5]),
-        ),
-        Verdict(
-            "packets of each stream",
-            _finding(min(heard.packets) >= FEWEST_PACKETS * expected_packets),
-            f"at least {min(heard.packets)} of {expected_packets:.0f}",
-        ),
-    ]
+def growth(samples: Sequence[Sample], figure: str) -> Verdict:
+    """Whether a figure grows by more than its limit an hour, and goes on doing so.
+
+    A process that warms up grows too, by less and less; no interval of a straight line knows of
+    that. So what grows over all samples has to grow over the later half of them as well.
+    """
+    label, limit, unit = LIMITS[figure]
+    whole = trend(samples, figure)
+    if math.isnan(whole.slope):
+        return Verdict(label, None, "not measured")
+    text = (
+        f"{whole.slope:+.2f} [{whole.low:+.2f}, {whole.high:+.2f}]{unit} an hour, limit {limit:g}, "
+        f"{whole.n} samples"
+    )
+    finding = whole.against(limit)
+    later = trend(samples[len(samples) // 2 :], figure).against(limit)
+    if finding is Finding.GROWS and later is not Finding.GROWS:
+        return Verdict(label, Finding.UNDECIDED, f"{text}; not in their later half")
+    return Verdict(label, finding, text)
 
 
-def _of_slopes(samples: Sequence[Sample], warm_up: float) -> list[Verdict]:
-    limits = {
-        "rss_mb": ("resident memory", MEMORY_MB_AN_HOUR, " MB"),
-        "uss_mb": ("memory of its own", MEMORY_MB_AN_HOUR, " MB"),
-        "descriptors": ("descriptors", DESCRIPTORS_AN_HOUR, ""),
-        "threads": ("threads", THREADS_AN_HOUR, ""),
-    }
-    kept = [sample for sample in samples if sample.seconds >= warm_up]
-    found = []
-    for figure, (label, limit, unit) in limits.items():
-        whole = slope(kept, figure)
-        if math.isnan(whole.slope):
-            found.append(Verdict(label, None, "not measured"))
-            continue
-        line = (
-            f"{whole.slope:+.2f} [{whole.low:+.2f}, {whole.high:+.2f}]{unit} an hour, "
-            f"limit {limit:g}, {whole.n} samples"
-        )
-        finding = grows(kept, figure, limit)
-        if finding is Finding.UNDECIDED and whole.against(limit) is Finding.GROWS:
-            line += "; not in their later half"
-        found.append(Verdict(label, finding, line))
-    return found
-
-
-def _finding(holds: bool) -> Finding:
-    return Finding.HOLDS if holds else Finding.GROWS
+def _holding(name: str, holds: bool, text: str) -> Verdict:
+    return Verdict(name, Finding.HOLDS if holds else Finding.GROWS, text)
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
@@ -243,25 +215,12 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
 
 def text(verdicts: Sequence[Verdict]) -> str:
     """For people."""
-    words = {Finding.HOLDS: "holds", Finding.GROWS: "FAILS", Finding.UNDECIDED: "undecided"}
+    words = {Finding.GROWS: "FAILS", None: "-"}
     return "\n".join(
-        f"{words[v.finding] if v.finding else '-':<10} {v.name:<24} {v.text}" for v in verdicts
+        f"{words.get(v.finding, v.finding):<10} {v.name:<24} {v.text}" for v in verdicts
     )
 
 
-def as_json(verdicts: Sequence[Verdict], samples: Sequence[Sample]) -> dict[str, Any]:
+def as_json(verdicts: Sequence[Verdict], samples: Sequence[Sample]) -> Any:
     """For programs."""
-    return {
-        "verdicts": [
-            {
-                "name": v.name,
-                "finding": v.finding.value if v.finding else None,
-                "text": v.text,
-            }
-            for v in verdicts
-        ],
-        "samples": [
-            {k: None if math.isnan(value) else value for k, value in asdict(sample).items()}
-            for sample in samples
-        ],
-    }
+    return finite({"verdicts": list(map(asdict, verdicts)), "samples": list(map(asdict, samples))})

@@ -6,33 +6,21 @@ import os
 import select
 import socket
 import time
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.scheduling.timerfd import timerfd
 
+Times = NDArray[np.float64]
+
 _NS = 1_000_000_000
 _LEAD_NS = 100_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Floor:
-    """What this machine takes for n wake-ups, ns.
-
-    Attributes:
-        kernel: (n,) from the time that was asked for to the return of epoll.
-        send: (n,) in the write.
-        last_byte: (n,) from the deadline to the write's return, woken a lead early and spun.
-    """
-
-    kernel: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    send: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    last_byte: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-
-
-def bare_loop(connection: socket.socket, frame: bytes, rate_hz: int, seconds: float) -> Floor:
+def bare_loop(
+    connection: socket.socket, frame: bytes, rate_hz: int, seconds: float
+) -> dict[str, Times]:
     """Wait on a timerfd, spin, write; nothing is encoded and nobody else is served.
 
     Args:
@@ -40,12 +28,17 @@ def bare_loop(connection: socket.socket, frame: bytes, rate_hz: int, seconds: fl
         frame: what.
         rate_hz: how often.
         seconds: for how long.
+
+    Returns:
+        ns of n wake-ups: `kernel`, (n,) from the time that was asked for to the return of epoll;
+        `send`, (n,) in the write; `last_byte`, (n,) from the deadline to the write's return,
+        woken a lead early and spun.
     """
     timer = timerfd()
     assert timer is not None
     now = time.monotonic_ns
     fd = timer.create()
-    kernel, send, last_byte = [], [], []
+    found: dict[str, list[int]] = {"kernel": [], "send": [], "last_byte": []}
     with select.epoll() as epoll:
         epoll.register(fd, select.EPOLLIN)
         anchor = now() + _LEAD_NS
@@ -59,8 +52,8 @@ def bare_loop(connection: socket.socket, frame: bytes, rate_hz: int, seconds: fl
                 pass
             connection.send(frame)
             ended = now()
-            kernel.append(max(woke - asked, 0))
-            send.append(ended - began)
-            last_byte.append(ended - deadline)
+            found["kernel"].append(max(woke - asked, 0))
+            found["send"].append(ended - began)
+            found["last_byte"].append(ended - deadline)
     os.close(fd)
-    return Floor(*(np.array(values, dtype=np.float64) for values in (kernel, send, last_byte)))
+    return {name: np.array(values, np.float64) for name, values in found.items()}

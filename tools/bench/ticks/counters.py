@@ -10,7 +10,8 @@ costs the interpreter nothing of what it has learned about the code.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,24 +41,21 @@ class _Nothing:
     anchored = released = went_wrong = depth = record = nothing
 
 
-class _Switch:
-    """The counters of one playback and of its clients."""
+def _switch(playback: Playback) -> Callable[[bool], None]:
+    """Turns the counters of a playback and of its clients on and off."""
+    # What a client's stream is, nobody else has to know.
+    streams: list[Any] = [
+        sink._stream for sink in playback.fanout if isinstance(sink, WebSocketSink)
+    ]
+    timing, latencies = playback.timing, [stream._latency for stream in streams]
+    nothing: Any = _Nothing()
 
-    def __init__(self, playback: Playback) -> None:
-        self._playback: Any = playback
-        # What a client's stream is, nobody else has to know.
-        self._streams: list[Any] = [
-            sink._stream for sink in playback.fanout if isinstance(sink, WebSocketSink)
-        ]
-        self._timing = playback.timing
-        self._latencies = [stream._latency for stream in self._streams]
-        self._nothing = (_Nothing(), [_Nothing() for _ in self._streams])
+    def turn(on: bool) -> None:
+        playback.timing = timing if on else nothing
+        for stream, latency in zip(streams, latencies, strict=True):
+            stream._latency = latency if on else nothing
 
-    def turn(self, on: bool) -> None:
-        timing, latencies = (self._timing, self._latencies) if on else self._nothing
-        self._playback.timing = timing
-        for stream, latency in zip(self._streams, latencies, strict=True):
-            stream._latency = latency
+    return turn
 
 
 @contextmanager
@@ -67,18 +65,19 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
     Within `stage_probes`, which write down the tick.
     """
     switches = {
-        playback: _Switch(playback)
+        playback: _switch(playback)
         for session in sessions
         for playback in session.playbacks().values()
     }
     append = log.entries.append
     coin = random.Random(_SEED).random
-    release, counting = Playback._release, int(Event.COUNTING)
+    release, counting, now = Playback._release, int(Event.COUNTING), time.monotonic_ns
 
     def tossed(playback: Playback, *args: Any) -> None:
         on = coin() < 0.5
-        switches[playback].turn(on)
+        switches[playback](on)
         append(counting)
+        append(now())
         append(on)
         release(playback, *args)
 
@@ -86,8 +85,8 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
         try:
             yield
         finally:
-            for switch in switches.values():
-                switch.turn(True)
+            for turn in switches.values():
+                turn(True)
 
 
 def counter_spans(found: Found, cost: ProbeCost) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -98,8 +97,6 @@ def counter_spans(found: Found, cost: ProbeCost) -> tuple[NDArray[np.float64], N
     """
     spans: tuple[list[float], list[float]] = ([], [])
     for tick in found.ticks:
-        at = tick.at
-        yielded = at.get(Event.YIELDED_CPU, 0) - at.get(Event.YIELD_CPU, 0)
-        span = tick.end - at[Event.RELEASE] - yielded - n_probes(tick) * cost.total
-        spans[at[Event.COUNTING]].append(span)
+        lasted = tick.end - tick.at[Event.RELEASE][0] - tick.yielded_ns
+        spans[tick.at[Event.COUNTING][1]].append(lasted - n_probes(tick) * cost.total)
     return np.array(spans[1], np.float64), np.array(spans[0], np.float64)

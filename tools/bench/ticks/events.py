@@ -1,4 +1,4 @@
-"""What the probes write down: pairs of a kind and a number, as they come."""
+"""What the probes write down: a kind and two numbers, when a probed call has ended."""
 
 from __future__ import annotations
 
@@ -7,45 +7,32 @@ from enum import IntEnum
 
 
 class Event(IntEnum):
-    """Kinds. The number behind one is a time, CLOCK_MONOTONIC ns, where nothing else is said.
+    """Kinds, in the order in which those that begin at the same time count.
 
-    The end of a probed call is the kind of its beginning and 1.
+    Their numbers are the begin and the end of a call, CLOCK_MONOTONIC ns, where nothing else is
+    said.
     """
 
-    IO_IN = 0  # the loop asks the kernel what is ready, and sleeps if nothing is
-    IO_OUT = 1
-    WOKE = 2  # the ticker runs again after its wait
-    WAKE_LATE_NS = 3  # by how much that was after the wake-up it had asked for, ns
-    SPIN = 4  # a tick begins: the ticker spins to its deadline
-    SPIN_NS = 5  # for so long, ns
-    RELEASE = 6
-    RELEASED = 7
-    OFFER = 8
-    OFFERED = 9
-    DEADLINE_NS = 10  # when that packet was due
-    SEND = 12
-    SENT = 13
-    FILL = 14  # a playback builds packets
-    FILLED = 15
-    ASSEMBLE = 16
-    ASSEMBLED = 17
-    ENCODE = 18
-    ENCODED = 19
-    COLLECT = 20
-    COLLECTED = 21
-    ARM = 22  # the timer is set
-    ARMED = 23
-    NOTHING = 24  # a probe around nothing: what a probe costs
-    NOTHING_DONE = 25
-    YIELD_CPU = 26  # to whom the write has woken
-    YIELDED_CPU = 27
-    COUNTING = 28  # whether the counters of the timing report are on in this tick, 0 or 1
-    TURN = 30  # the ticker calls the ticks that are due, if any
-    TURNED = 31
+    IO = 0  # the loop asks the kernel what is ready, and sleeps if nothing is
+    WAKE = 1  # when the ticker ran again, and by how much later than it had asked for, ns
+    TURN = 2  # the ticker calls the ticks that are due, if any
+    SPIN = 3  # a tick: from when the ticker spun to its deadline, and for how long, ns
+    COUNTING = 4  # when, and whether the counters of the timing report are on in this tick
+    RELEASE = 5
+    OFFER = 6
+    DEADLINE = 7  # when a packet was offered, and when it was due
+    SEND = 8
+    YIELD = 9  # to whom the write has woken
+    FILL = 10  # a playback builds packets
+    ASSEMBLE = 11
+    ENCODE = 12
+    COLLECT = 13
+    ARM = 14  # the timer is set
+    NOTHING = 15  # a probe around nothing: what a probe costs
 
 
 class Log:
-    """Events in memory, in order."""
+    """Events in memory, in the order of their ends."""
 
     def __init__(self) -> None:
         self.entries = array("q")

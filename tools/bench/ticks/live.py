@@ -77,13 +77,12 @@ class Live:
         Raises:
             RuntimeError: a session or a client has gone.
         """
-        wanted = (self._scenario.sessions, self._scenario.sessions * self._scenario.clients)
-        listening = sum(session.n_listening for session in self.service.registry)
-        found = (len(self.service.registry), listening)
-        if found != wanted:
+        sessions, paths = self.service.registry, self._scenario.paths
+        found = (len(sessions), sum(session.n_listening for session in sessions))
+        if found != (wanted := (len(set(paths)), len(paths))):
             raise RuntimeError(
-                f"{wanted[0]} sessions with {wanted[1]} clients were started, and at the end "
-                f"{found[0]} with {found[1]} were there: the server's log says why"
+                f"expected {wanted[0]} sessions with {wanted[1]} clients, found {found[0]} with "
+                f"{found[1]}: the server's log says why"
             )
 
     @property
@@ -136,12 +135,10 @@ async def live(scenario: Scenario, recording: str | None) -> AsyncIterator[Live]
 @contextmanager
 def _reading(port: int, paths: Sequence[str | None]) -> Iterator[Child]:
     """A process that connects and reads until this is left."""
-    clients = Child("harness.receiver", {"host": _HOST, "port": port, "paths": paths})
-    try:
+    config = {"host": _HOST, "port": port, "paths": paths}
+    with Child("harness.receiver", config) as clients:
         clients.say({"end_ns": time.monotonic_ns() + _LONGER_THAN_A_RUN_NS})
         yield clients
-    finally:
-        clients.stop()
 
 
 @contextmanager

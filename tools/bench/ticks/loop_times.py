@@ -10,7 +10,6 @@ import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import trio
 
@@ -26,38 +25,29 @@ _KINDS = {
 }
 
 
-@dataclass(slots=True)
-class LoopTimes:
-    """CPU time, ns.
+class LoopTimes(trio.abc.Instrument):
+    """Takes the CPU time of every step of every task, ns.
 
     Attributes:
         steps: of each step of a task, by kind of task.
         awake: in all, outside the kernel's wait.
     """
 
-    steps: dict[str, array[int]] = field(
-        default_factory=lambda: {kind: array("q") for kind in (*_KINDS.values(), OTHER)}
-    )
-    awake: int = 0
+    def __init__(self) -> None:
+        self.steps = {kind: array("q") for kind in (*_KINDS.values(), OTHER)}
+        self.awake = 0
+        self._kinds: dict[trio.lowlevel.Task, array[int]] = {}
+        self._step_ns = 0
+        self._woke_ns = 0
 
     @property
     def n_steps(self) -> int:
         """Steps of all tasks."""
         return sum(map(len, self.steps.values()))
 
-
-class LoopMeter(trio.abc.Instrument):
-    """Takes the CPU time of every step of every task."""
-
-    def __init__(self) -> None:
-        self.times = LoopTimes()
-        self._kinds: dict[trio.lowlevel.Task, array[int]] = {}
-        self._step_ns = 0
-        self._woke_ns = 0
-
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         if task not in self._kinds:
-            self._kinds[task] = self.times.steps[kind_of(task.name)]
+            self._kinds[task] = self.steps[kind_of(task.name)]
         self._step_ns = _cpu()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
@@ -70,7 +60,7 @@ class LoopMeter(trio.abc.Instrument):
     def before_io_wait(self, timeout: float) -> None:
         ended = _cpu()
         if self._woke_ns:
-            self.times.awake += ended - self._woke_ns
+            self.awake += ended - self._woke_ns
 
     def after_io_wait(self, timeout: float) -> None:
         self._woke_ns = _cpu()
@@ -84,12 +74,12 @@ def kind_of(task_name: str) -> str:
 @contextmanager
 def metered() -> Iterator[LoopTimes]:
     """Meter the loop for a while."""
-    meter = LoopMeter()
-    trio.lowlevel.add_instrument(meter)
+    times = LoopTimes()
+    trio.lowlevel.add_instrument(times)
     try:
-        yield meter.times
+        yield times
     finally:
-        trio.lowlevel.remove_instrument(meter)
+        trio.lowlevel.remove_instrument(times)
 
 
 async def cost_of_a_step() -> float:

@@ -1,11 +1,11 @@
 """From events to ticks, and to the building of packets. Pure.
 
-Theory of operation. Between two waits the ticker is not interrupted, so what it writes down
-between TURN and TURNED are ticks, one after the other, each from its SPIN to the next one's or to
-the end of the turn. What came before the first, the wake-up, is put together from the latest
-IO_IN and IO_OUT of the loop and from what the ticker said when it ran again. A turn behind one
-that had taken too long has no wake-up, nor has one for which the timer had to be set anew while
-the ticker slept: all that its ticks waited for was the loop.
+Theory of operation. Between two waits the ticker is not interrupted, so what begins within one of
+its turns are ticks, one after the other, each from its spin to the next one's or to the end of
+the turn. What came before the first, the wake-up, is put together from the loop's latest look at
+the kernel and from what the ticker said when it ran again. A turn behind one that had taken too
+long has no wake-up, nor has one for which the timer had to be set anew while the ticker slept:
+all that its ticks waited for was the loop.
 
 Packets are built by the playbacks' own tasks, between the ticker's turns.
 """
@@ -13,28 +13,15 @@ Packets are built by the playbacks' own tasks, between the ticker's turns.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from .events import Event
 
 # Within the stages of a tick or of building.
 PARTS = ("send", "assemble", "encode")
-_WHOLE = frozenset({Event.RELEASE, Event.RELEASED, Event.OFFER, Event.OFFERED, Event.DEADLINE_NS})
-
-
-@dataclass(frozen=True, slots=True)
-class WakeUp:
-    """How a turn of the ticker began, ns.
-
-    Attributes:
-        asked: when it was to; None when no timer woke it.
-        io_in, io_out: of the loop's last look at what the kernel has ready.
-    """
-
-    asked: int | None
-    io_in: int
-    io_out: int
+_WHOLE = frozenset({Event.RELEASE, Event.OFFER, Event.DEADLINE})
 
 
 @dataclass(slots=True, eq=False)
@@ -42,24 +29,27 @@ class Tick:
     """One tick, monotonic ns.
 
     Attributes:
-        wake_up: of its turn.
+        asked: when its turn was to begin; None when no timer woke the ticker.
+        io: begin and end of the loop's last look, before the turn, at what the kernel has ready;
+            None of a tick before the first look.
         turn_from: when the first tick of the turn began to spin.
         spin_from, spin_ns: how long it spun, from when.
-        at: when what was written down, by kind.
-        sends: begin and end of each write.
         end: where the next one begins, or the turn ends.
+        at: begin and end of what else was written down, by kind.
+        sends: begin and end of each write.
         is_last: of its turn.
         arm_ns: how long it took to set the timer behind it; None where that was not done.
     """
 
-    wake_up: WakeUp
+    asked: int | None
+    io: tuple[int, int] | None
     turn_from: int
     spin_from: int
-    spin_ns: int = 0
-    at: dict[int, int] = field(default_factory=dict)
+    spin_ns: int
+    end: int
+    at: dict[int, tuple[int, int]] = field(default_factory=dict)
     sends: list[tuple[int, int]] = field(default_factory=list)
-    end: int = 0
-    is_last: bool = False
+    is_last: bool = True
     arm_ns: int | None = None
 
     @property
@@ -70,12 +60,13 @@ class Tick:
     @property
     def is_whole(self) -> bool:
         """Whether a packet left in it: after a stall there may be none."""
-        return self.at.keys() >= _WHOLE
+        return self.io is not None and self.at.keys() >= _WHOLE
 
     @property
     def yielded_ns(self) -> int:
         """For how long; not every tick does."""
-        return self.at.get(Event.YIELDED_CPU, 0) - self.at.get(Event.YIELD_CPU, 0)
+        begin, end = self.at.get(Event.YIELD, (0, 0))
+        return end - begin
 
 
 @dataclass(slots=True, eq=False)
@@ -84,19 +75,19 @@ class Fill:
 
     Attributes:
         ns: how long that took.
-        assembled, encoded: how long the parts took, one after the other.
+        packets, encodings: how many.
+        assembled_ns, encoded_ns: how long the parts took, all together.
         collect_ns: the garbage collector's turn behind it.
+        has_waited: for the recording.
     """
 
     ns: int
-    assembled: list[int]
-    encoded: list[int]
+    packets: int = 0
+    encodings: int = 0
+    assembled_ns: int = 0
+    encoded_ns: int = 0
     collect_ns: int = 0
-
-    @property
-    def packets(self) -> int:
-        """How many."""
-        return len(self.assembled)
+    has_waited: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -116,85 +107,63 @@ class Found:
     idle: int = 0
 
 
-def pairs(entries: array[int]) -> Iterator[tuple[int, int]]:
-    """The events, one by one."""
-    for i in range(0, len(entries) - 1, 2):
-        yield entries[i], entries[i + 1]
-
-
 def read(entries: array[int]) -> Found:
     """Put the events together."""
-    found, events = Found(), pairs(entries)
-    latest: dict[int, int] = {}
-    turn: list[Tick] = []
-    n_ticks, has_turned = 0, False
-    filled: Fill | None = None
-    for kind, value in events:
-        latest[kind] = value
-        if kind == Event.WAKE_LATE_NS and Event.WOKE in latest:
-            latest[kind] = latest.pop(Event.WOKE) - value
+    found = Found()
+    ticks: list[Tick] = []
+    fills: list[Fill] = []
+    turn: list[Tick] = []  # the latest one's ticks
+    awake: list[Tick] | None = None  # ticks since the timer was set; None: no turn since then
+    asked: int | None = None
+    io: tuple[int, int] | None = None
+    turn_end = fill_end = 0
+    for kind, begin, end in _in_order(entries):
+        if kind == Event.IO:
+            io = (begin, end)
+            if begin < fill_end:
+                fills[-1].has_waited = True
+        elif kind == Event.WAKE:
+            asked = begin - end
         elif kind == Event.TURN:
-            asked = latest.pop(Event.WAKE_LATE_NS, None)
-            io_in = latest.get(Event.IO_IN, 0)
-            turn = _turn(events, WakeUp(asked, io_in, latest.get(Event.IO_OUT, 0)))
-            has_turned = True
-            # What began before the first look of the loop is not whole. A wake-up counts for the
-            # ticks that count: else there would be fewer of them than of their wake-ups.
-            whole = [tick for tick in turn if tick.is_whole] if io_in else []
-            found.ticks += whole
-            n_ticks += len(whole)
-        elif kind == Event.ARMED and has_turned:
+            turn, turn_end, woken_for, asked = [], end, asked, None
+            awake = awake or []
+        elif kind == Event.SPIN and begin < turn_end and awake is not None:
+            if turn:
+                turn[-1].end, turn[-1].is_last = begin, False
+            turn_from = turn[0].spin_from if turn else begin
+            turn.append(Tick(woken_for, io, turn_from, begin, end, turn_end))
+            ticks.append(turn[-1])
+            awake.append(turn[-1])
+        elif begin < turn_end and turn:
+            if kind == Event.SEND:
+                turn[-1].sends.append((begin, end))
+            else:
+                turn[-1].at[kind] = (begin, end)
+        elif kind == Event.ARM and awake is not None:
             # The timer is set by playbacks too, while the ticker sleeps.
             if turn:
-                turn[-1].arm_ns = value - latest[Event.ARM]
+                turn[-1].arm_ns = end - begin
             found.wake_ups += 1
-            found.idle += not n_ticks
-            n_ticks, has_turned, turn = 0, False, []
+            found.idle += not any(tick.is_whole for tick in awake)
+            awake = None
         elif kind == Event.FILL:
-            filled = _fill(events, value, latest)
-            found.fills += [filled] if filled else []
-        elif kind == Event.COLLECTED and filled is not None:
-            filled.collect_ns = value - latest[Event.COLLECT]
-            filled = None
+            fills.append(Fill(end - begin))
+            fill_end = end
+        elif begin < fill_end and kind == Event.ASSEMBLE:
+            fills[-1].packets += 1
+            fills[-1].assembled_ns += end - begin
+        elif begin < fill_end and kind == Event.ENCODE:
+            fills[-1].encodings += 1
+            fills[-1].encoded_ns += end - begin
+        elif kind == Event.COLLECT and fills and not fills[-1].collect_ns:
+            fills[-1].collect_ns = end - begin
+    found.ticks = [tick for tick in ticks if tick.is_whole]
+    found.fills = [fill for fill in fills if fill.packets and not fill.has_waited]
     return found
 
 
-def _turn(events: Iterator[tuple[int, int]], wake_up: WakeUp) -> list[Tick]:
-    """The ticks of a turn, up to its end; none when it has no end."""
-    turn: list[Tick] = []
-    sending = 0
-    for kind, value in events:
-        if kind in (Event.SPIN, Event.TURNED) and turn:
-            turn[-1].end = value
-        if kind == Event.TURNED:
-            if turn:
-                turn[-1].is_last = True
-            return turn
-        if kind == Event.SPIN:
-            turn.append(Tick(wake_up, turn[0].spin_from if turn else value, value))
-        elif not turn:
-            continue
-        elif kind == Event.SPIN_NS:
-            turn[-1].spin_ns = value
-        elif kind == Event.SEND:
-            sending = value
-        elif kind == Event.SENT:
-            turn[-1].sends.append((sending, value))
-        else:
-            turn[-1].at[kind] = value
-    return []
-
-
-def _fill(events: Iterator[tuple[int, int]], began: int, latest: dict[int, int]) -> Fill | None:
-    """What was built, unless nothing was or it had to wait."""
-    parts: dict[int, list[int]] = {Event.ASSEMBLED: [], Event.ENCODED: []}
-    for kind, value in events:
-        if kind in parts:
-            parts[kind].append(value - latest[kind - 1])
-        latest[kind] = value
-        if kind == Event.FILLED:
-            fill = Fill(value - began, parts[Event.ASSEMBLED], parts[Event.ENCODED])
-            return fill if fill.packets else None
-        if kind in (Event.IO_IN, Event.IO_OUT):
-            break
-    return None
+def _in_order(entries: array[int]) -> list[list[int]]:
+    """The events in the order of their beginnings, what holds others before them."""
+    events = np.array(entries).reshape(-1, 3)
+    ordered: list[list[int]] = events[np.lexsort((events[:, 0], events[:, 1]))].tolist()
+    return ordered

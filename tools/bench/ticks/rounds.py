@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import trio
-from numpy.typing import NDArray
 
-from .bare_loop import Floor, bare_loop
+from .bare_loop import Times, bare_loop
 from .counters import counter_spans, switched_counters
 from .events import Log
 from .live import Live, Scenario, live, plain_connection
@@ -19,8 +18,6 @@ from .loop_times import LoopTimes, cost_of_a_step, metered
 from .records import Found, read
 from .stages import ProbeCost, Profile, probe_cost, profile
 from .tick_probes import stage_probes
-
-Times = NDArray[np.float64]
 
 _SETTLE_SECONDS = 0.5
 
@@ -64,7 +61,7 @@ class Round:
     step_cost: float = 0.0
     counters: tuple[Times, Times] = (np.empty(0), np.empty(0))
     spun_share: float = 0.0
-    floor: Floor = field(default_factory=Floor)
+    floor: dict[str, Times] = field(default_factory=dict)
 
 
 def measure_round(scenario: Scenario, recording: str | None, seconds: float) -> Round:
@@ -83,7 +80,11 @@ def measure_round(scenario: Scenario, recording: str | None, seconds: float) -> 
     result.cost = probe_cost(stages.entries)
     result.stages = profile(read(stages.entries), result.cost)
     result.counters = counter_spans(read(counters.entries), result.cost)
-    _check(result)
+    if len(result.stages) < 0.9 * result.staged.ticks:
+        # The code of a tick has changed, and the probes have to follow.
+        raise RuntimeError(
+            f"of {result.staged.ticks} ticks only {len(result.stages)} could be taken apart"
+        )
     with plain_connection() as connection:
         result.floor = bare_loop(connection, frame, scenario.rate_hz, seconds)
     return result
@@ -110,18 +111,6 @@ async def _measure(
         running.check()
         result.spun_share = running.service.clock.governor.last_share  # type: ignore[attr-defined]
     return result, frame
-
-
-def _check(result: Round) -> None:
-    """See that the probes found the ticks.
-
-    Raises:
-        RuntimeError: they did not: the code of a tick has changed, and this has to follow.
-    """
-    if len(result.stages) < 0.9 * result.staged.ticks:
-        raise RuntimeError(
-            f"of {result.staged.ticks} ticks only {len(result.stages)} could be taken apart"
-        )
 
 
 @contextmanager

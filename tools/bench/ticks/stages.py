@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .events import Event
-from .records import PARTS, Fill, Found, Tick, pairs
+from .records import PARTS, Fill, Found, Tick
 
 # In the order of time. Those up to `hand over` can make a packet late.
 PATH = ("loop busy", "kernel", "trio", "ticks before", "spin", "return", "stamp", "hand over")
@@ -19,6 +19,11 @@ AFTERWARDS = ("give way", "bookkeeping", "next", "arm")
 BUILDING = ("build", "collect")
 STAGES = (*PATH, *AFTERWARDS, *BUILDING)
 
+_OF_TICKS = (
+    *(*PATH, *AFTERWARDS, PARTS[0], "lateness", "last byte", "lead"),
+    *(f"past {stage}" for stage in PATH),
+)
+_OF_FILLS = (*BUILDING, *PARTS[1:])
 # Of the path: what only the first tick of a turn has, and what only those that follow it.
 _OF_FIRST = frozenset({"loop busy", "kernel", "trio"})
 _OF_FOLLOWING = frozenset({"ticks before"})
@@ -30,7 +35,7 @@ _TICK_PROBES, _WAKE_UP_PROBES, _FILL_PROBES = 3, 3, 2
 
 def n_probes(tick: Tick) -> int:
     """Probes in a tick."""
-    return _TICK_PROBES + len(tick.sends) + (Event.YIELD_CPU in tick.at)
+    return _TICK_PROBES + len(tick.sends) + (Event.YIELD in tick.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +52,14 @@ class ProbeCost:
 
 
 def probe_cost(entries: array[int]) -> ProbeCost:
-    """What the probes around nothing say."""
-    inside, outside = [], []
-    began = ended = 0
-    last = -1
-    for kind, value in pairs(entries):
-        if kind == Event.NOTHING:
-            if last == Event.NOTHING_DONE:
-                outside.append(value - ended)
-            began = value
-        elif kind == Event.NOTHING_DONE:
-            inside.append(value - began)
-            ended = value
-        last = kind
-    if not outside:
+    """What the probes around nothing say: they come in pairs, one right behind the other."""
+    kinds, begins, ends = np.array(entries).reshape(-1, 3).T
+    nothing = kinds == Event.NOTHING
+    outside = (begins[1:] - ends[:-1])[nothing[1:] & nothing[:-1]]
+    if not outside.size:
         return ProbeCost()
-    within = float(np.median(inside))
-    return ProbeCost(within, within + float(np.median(outside)))
+    inside = float(np.median((ends - begins)[nothing]))
+    return ProbeCost(inside, inside + float(np.median(outside)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +67,11 @@ class Profile:
     """The stages of n ticks, and of m times that packets were built, ns, without the probes.
 
     Attributes:
-        durations: by stage and by part: (n,) of a tick, NaN where it has none; of what is part
-            of building, (m,) of a packet; of the collector's turn, (m,).
-        past: (n,) by stage of the path: what of it lay after the deadline.
-        lateness: (n,) from the deadline to the release.
-        last_byte: (n,) from the deadline to the last write's return.
-        lead: (n,) by how much the wake-up was asked for before the deadline; NaN where it was not.
+        times: by stage and by part: (n,) of a tick, NaN where it has none; of what is part of
+            building, (m,) of a packet; of the collector's turn, (m,). By `past` and a stage of
+            the path, (n,): what of it lay after the deadline. By `lateness` and `last byte`,
+            (n,): from the deadline to the release and to the last write's return. By `lead`,
+            (n,): by how much the wake-up was asked for before the deadline; NaN where it was not.
         sends: writes a tick, mean.
         probes: a tick, mean.
         wake_ups: of the ticker.
@@ -84,11 +79,7 @@ class Profile:
         packets: that are built in one go, mean.
     """
 
-    durations: dict[str, NDArray[np.float64]]
-    past: dict[str, NDArray[np.float64]]
-    lateness: NDArray[np.float64]
-    last_byte: NDArray[np.float64]
-    lead: NDArray[np.float64]
+    times: dict[str, NDArray[np.float64]]
     sends: float
     probes: float
     wake_ups: int
@@ -96,7 +87,7 @@ class Profile:
     packets: float
 
     def __len__(self) -> int:
-        return len(self.lateness)
+        return len(self.times["lateness"])
 
 
 def profile(found: Found, cost: ProbeCost) -> Profile:
@@ -115,35 +106,27 @@ def profile(found: Found, cost: ProbeCost) -> Profile:
         # A spin ends at the deadline, whatever came before it.
         held_up = (0.0 if tick.spin_ns else held_up) + n_probes(tick) * cost.total
     fills = [_take_fill_apart(fill, cost) for fill in found.fills]
-    n = len(ticks)
+    n_ticks, n_fills = len(ticks) or np.nan, len(fills) or np.nan
     probes = (
         sum(map(n_probes, found.ticks))
         + _WAKE_UP_PROBES * found.wake_ups
-        + sum(_FILL_PROBES + fill.packets + len(fill.encoded) for fill in found.fills)
+        + sum(_FILL_PROBES + fill.packets + fill.encodings for fill in found.fills)
     )
-
-    def column(rows: list[dict[str, float]], name: str) -> NDArray[np.float64]:
-        return np.array([row[name] for row in rows], np.float64)
-
     return Profile(
-        durations={name: column(ticks, name) for name in (*PATH, *AFTERWARDS, "send")}
-        | {name: column(fills, name) for name in (*BUILDING, *PARTS[1:])},
-        past={name: column(ticks, f"past {name}") for name in PATH},
-        lateness=column(ticks, "lateness"),
-        last_byte=column(ticks, "last byte"),
-        lead=column(ticks, "lead"),
-        sends=sum(len(tick.sends) for tick in found.ticks) / n if n else np.nan,
-        probes=probes / n if n else np.nan,
+        times={name: np.array([row[name] for row in ticks], np.float64) for name in _OF_TICKS}
+        | {name: np.array([row[name] for row in fills], np.float64) for name in _OF_FILLS},
+        sends=sum(len(tick.sends) for tick in found.ticks) / n_ticks,
+        probes=probes / n_ticks,
         wake_ups=found.wake_ups,
         idle=found.idle,
-        packets=float(np.mean([f.packets for f in found.fills])) if found.fills else np.nan,
+        packets=sum(fill.packets for fill in found.fills) / n_fills,
     )
 
 
 def _take_apart(tick: Tick, cost: ProbeCost, held_up: float) -> dict[str, float]:
     """The stages of a tick, what of them lay past its deadline, and what that comes to."""
     at, extra, row = tick.at, _probes_in(tick, cost, held_up), dict[str, float]()
-    deadline, asked = at[Event.DEADLINE_NS], tick.wake_up.asked
+    deadline, asked = at[Event.DEADLINE][1], tick.asked
     path = _path(tick, deadline)
     others = _OF_FOLLOWING if tick.is_first else _OF_FIRST
     taken = 0.0
@@ -162,8 +145,8 @@ def _take_apart(tick: Tick, cost: ProbeCost, held_up: float) -> dict[str, float]
     row["lead"] = deadline - asked if tick.is_first and asked is not None else np.nan
     # In the middle of the bookkeeping, which it is not part of.
     row["give way"] = tick.yielded_ns - extra["give way"]
-    row["bookkeeping"] = at[Event.RELEASED] - last_byte - tick.yielded_ns - extra["bookkeeping"]
-    row["next"] = tick.end - at[Event.RELEASED] - extra["next"]
+    row["bookkeeping"] = at[Event.RELEASE][1] - last_byte - tick.yielded_ns - extra["bookkeeping"]
+    row["next"] = tick.end - at[Event.RELEASE][1] - extra["next"]
     row["arm"] = np.nan if tick.arm_ns is None else tick.arm_ns - cost.inside
     row["send"] = sum(end - begin - cost.inside for begin, end in tick.sends)
     for name in (*AFTERWARDS, "send"):
@@ -175,7 +158,7 @@ def _probes_in(tick: Tick, cost: ProbeCost, held_up: float) -> dict[str, float]:
     """What the probes added to each stage: a probe's cost lies within it, before and after."""
     inside, total = cost.inside, cost.total
     outside = total - inside
-    was_woken = tick.is_first and tick.wake_up.asked is not None
+    was_woken = tick.is_first and tick.asked is not None
     return {
         "loop busy": 0.0,
         "kernel": 0.0,
@@ -190,7 +173,7 @@ def _probes_in(tick: Tick, cost: ProbeCost, held_up: float) -> dict[str, float]:
         "give way": inside,
         # The ends of the probes of the last write, the offer and the release, and what of the
         # one above is not inside.
-        "bookkeeping": total + outside * (Event.YIELD_CPU in tick.at),
+        "bookkeeping": total + outside * (Event.YIELD in tick.at),
         # The other end of the release's, and the turn's where that comes next.
         "next": outside / 2 + inside / 2 * tick.is_last,
     }
@@ -202,37 +185,26 @@ def _path(tick: Tick, deadline: int) -> list[tuple[int, int]]:
     For a tick that follows others in its turn nobody was to wake up: it waits from its deadline
     on, if that is over, and for what the wake-up of the first one waited for too.
     """
-    wake_up, spin_from, turn_from = tick.wake_up, tick.spin_from, tick.turn_from
-    if wake_up.asked is None:
-        asked, busy_until, io_out = min(deadline, turn_from), turn_from, turn_from
+    at, spin_from, turn_from = tick.at, tick.spin_from, tick.turn_from
+    if tick.asked is None or tick.io is None:
+        waits = [min(deadline, turn_from), turn_from, turn_from]
     else:
-        asked = wake_up.asked
-        busy_until = max(asked, wake_up.io_in)
-        io_out = max(wake_up.io_out, busy_until)
+        waits = [tick.asked, max(tick.asked, tick.io[0]), tick.io[1]]
     if not tick.is_first:
-        asked = min(deadline, spin_from)
-    at = tick.at
-    edges = [
-        asked,
-        busy_until,
-        io_out,
-        turn_from,
-        spin_from,
-        spin_from + tick.spin_ns,
-        at[Event.RELEASE],
-        at[Event.OFFER],
-        tick.sends[-1][1] if tick.sends else at[Event.OFFERED],
-    ]
+        waits[0] = min(deadline, spin_from)
+    last_byte = tick.sends[-1][1] if tick.sends else at[Event.OFFER][1]
+    spun = [turn_from, spin_from, spin_from + tick.spin_ns]
+    edges = [*waits, *spun, at[Event.RELEASE][0], at[Event.OFFER][0], last_byte]
     return list(pairwise(accumulate(edges, max)))
 
 
 def _take_fill_apart(fill: Fill, cost: ProbeCost) -> dict[str, float]:
     """A packet of it, and the collector's turn."""
-    within = cost.inside + (fill.packets + len(fill.encoded)) * cost.total
+    n, within = fill.packets, cost.inside + (fill.packets + fill.encodings) * cost.total
     row = {
-        "build": (fill.ns - within) / fill.packets,
-        "assemble": sum(ns - cost.inside for ns in fill.assembled) / fill.packets,
-        "encode": sum(ns - cost.inside for ns in fill.encoded) / fill.packets,
+        "build": (fill.ns - within) / n,
+        "assemble": (fill.assembled_ns - n * cost.inside) / n,
+        "encode": (fill.encoded_ns - fill.encodings * cost.inside) / n,
         "collect": fill.collect_ns - cost.inside,
     }
     return {name: max(0.0, value) for name, value in row.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import bootstrap
 
 from .live import Scenario
 from .loop_times import BUILDING, OTHER, PREFETCH, TICKER
@@ -18,7 +19,7 @@ Json = dict[str, Any]
 
 # Stages of a tick in which the ticker works: in the others it sleeps, or others work.
 _WORK = ("return", "stamp", "hand over", "bookkeeping", "next")
-_RESAMPLES = 2000
+_RESAMPLES, _AT_ONCE = 2000, 50
 _SEED = 20_240_311
 
 
@@ -28,31 +29,31 @@ def summarize(scenario: Scenario, rounds: Sequence[Round]) -> Json:
     Percentiles are of all ticks together; what is one number a round is its median over rounds.
     """
     profiles = [r.stages for r in rounds]
-    pooled = {
-        name: spread(_joined(p.durations[name] for p in profiles)) for name in (*STAGES, *PARTS)
-    }
-    sends = float(np.mean([p.sends for p in profiles]))
-    handovers = _joined(p.durations["hand over"] / max(p.sends, 1) for p in profiles)
-    lead = _joined(p.lead for p in profiles)
-    slept = np.isfinite(lead)
+    times = {name: _joined(p.times[name] for p in profiles) for name in profiles[0].times}
+    handovers = _joined(p.times["hand over"] / max(p.sends, 1) for p in profiles)
+    slept = np.isfinite(times["lead"])
+    n_first = int(np.isfinite(times["kernel"]).sum())
+    n_woken, n_idle = sum(p.wake_ups for p in profiles), sum(p.idle for p in profiles)
+    n_ticks = sum(map(len, profiles))
     return {
         "name": scenario.name,
         "sessions": scenario.sessions,
         "clients_per_session": scenario.clients,
         "rate_hz": scenario.rate_hz,
         "rounds": len(rounds),
-        "ticks": sum(map(len, profiles)),
-        "stages_us": pooled,
-        "past_deadline_us": {
-            name: spread(_joined(p.past[name] for p in profiles)) for name in PATH
-        },
-        "lateness_us": spread(_joined(p.lateness for p in profiles)),
-        "last_byte_us": spread(_joined(p.last_byte for p in profiles)),
+        "ticks": n_ticks,
+        "stages_us": {name: spread(times[name]) for name in (*STAGES, *PARTS)},
+        "past_deadline_us": {name: spread(times[f"past {name}"]) for name in PATH},
+        "lateness_us": spread(times["lateness"]),
+        "last_byte_us": spread(times["last byte"]),
         "hand_over_per_client_us": spread(handovers),
-        "writes_per_tick": sends,
-        "lead_us": float(np.median(lead[slept])) / 1e3 if slept.any() else None,
-        "woken_by_timer": _share_of_first(profiles, slept),
-        **_wake_ups(profiles),
+        "writes_per_tick": _mean(p.sends for p in profiles),
+        "lead_us": float(np.median(times["lead"][slept])) / 1e3 if slept.any() else None,
+        # Of the ticks that were the first of their turn, those that a timer had woken.
+        "woken_by_timer": float(slept.sum()) / n_first if n_first else None,
+        # How many share one, and how many were for none; None where the ticker never slept.
+        "ticks_per_wake_up": n_ticks / (n_woken - n_idle) if n_woken > n_idle else None,
+        "idle_wake_ups": n_idle / n_woken if n_woken else None,
         "packets_per_build": _mean(p.packets for p in profiles),
         "cpu_us": _cpu(rounds),
         "probes": {
@@ -61,12 +62,9 @@ def summarize(scenario: Scenario, rounds: Sequence[Round]) -> Json:
             "per_tick": _mean(p.probes for p in profiles),
             "cpu_us": _median(rounds, lambda r: r.staged.per_tick - r.plain.per_tick),
         },
-        "counters_us": difference(
-            _joined(r.counters[0] for r in rounds), _joined(r.counters[1] for r in rounds)
-        ),
+        "counters_us": difference(*(_joined(r.counters[n] for r in rounds) for n in (0, 1))),
         "floor_us": {
-            name: spread(_joined(getattr(r.floor, name) for r in rounds))
-            for name in ("kernel", "send", "last_byte")
+            name: spread(_joined(r.floor[name] for r in rounds)) for name in rounds[0].floor
         },
     }
 
@@ -103,26 +101,25 @@ def _cpu(rounds: Sequence[Round]) -> Json:
 
 def worked(found: Profile) -> float:
     """What the stages in which the ticker works come to a tick, ns: medians, and the mean spin."""
-    in_ticks = sum(median(found.durations[name]) for name in _WORK)
-    armed = found.wake_ups / len(found) * median(found.durations["arm"])
+    in_ticks = sum(median(found.times[name]) for name in _WORK)
+    armed = found.wake_ups / len(found) * median(found.times["arm"])
     return in_ticks + armed + spun(found)
 
 
 def spun(found: Profile) -> float:
     """A tick, mean, ns: many have no spin, and a long one is no accident."""
-    return float(np.mean(found.durations["spin"]))
+    return float(np.mean(found.times["spin"]))
 
 
 def built(found: Profile) -> float:
     """What building comes to a packet, with the collector's turn; sum of medians, ns."""
     packets = max(found.packets, 1)
-    return median(found.durations["build"]) + median(found.durations["collect"]) / packets
+    return median(found.times["build"]) + median(found.times["collect"]) / packets
 
 
 def median(values_ns: NDArray[np.float64]) -> float:
     """Of those that are there; 0 of nothing."""
-    there = values_ns[np.isfinite(values_ns)]
-    return float(np.median(there)) if there.size else 0.0
+    return (spread(values_ns)["p50"] or 0.0) * 1e3
 
 
 def spread(values_ns: NDArray[np.float64]) -> Json:
@@ -138,38 +135,19 @@ def difference(on_ns: NDArray[np.float64], off_ns: NDArray[np.float64]) -> Json:
     """By how much the median of one is above that of the other, us, with its 95 % interval."""
     if not (on_ns.size and off_ns.size):
         return {"on": None, "off": None, "difference": None, "low": None, "high": None}
-    # A seed of its own: the same ticks give the same interval.
-    rng = np.random.default_rng(_SEED)
-
-    def medians(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        # In pieces: thousands of ticks times thousands of resamples would not fit in memory.
-        drawn = (rng.integers(0, values.size, values.size) for _ in range(_RESAMPLES))
-        return np.array([np.median(values[rows]) for rows in drawn])
-
-    low, high = np.quantile(medians(on_ns) - medians(off_ns), (0.025, 0.975)) / 1e3
     on, off = float(np.median(on_ns)) / 1e3, float(np.median(off_ns)) / 1e3
-    return {
-        "on": on,
-        "off": off,
-        "difference": on - off,
-        "low": float(low),
-        "high": float(high),
-    }
-
-
-def _share_of_first(profiles: Sequence[Profile], slept: NDArray[np.bool_]) -> float | None:
-    """Of the ticks that were the first of their turn, those that a timer had woken."""
-    first = sum(int(np.isfinite(p.durations["kernel"]).sum()) for p in profiles)
-    return float(slept.sum()) / first if first else None
-
-
-def _wake_ups(profiles: Sequence[Profile]) -> Json:
-    """How many ticks share one, and how many were for none; None where the ticker never slept."""
-    n, idle = sum(p.wake_ups for p in profiles), sum(p.idle for p in profiles)
-    return {
-        "ticks_per_wake_up": sum(map(len, profiles)) / (n - idle) if n > idle else None,
-        "idle_wake_ups": idle / n if n else None,
-    }
+    # A seed of its own: the same ticks give the same interval. In pieces: thousands of ticks
+    # times thousands of resamples would not fit in memory.
+    found = bootstrap(
+        (on_ns, off_ns),
+        lambda a, b, axis: np.median(a, axis=axis) - np.median(b, axis=axis),
+        n_resamples=_RESAMPLES,
+        batch=_AT_ONCE,
+        method="percentile",
+        random_state=_SEED,
+    ).confidence_interval
+    low, high = float(found.low) / 1e3, float(found.high) / 1e3
+    return {"on": on, "off": off, "difference": on - off, "low": low, "high": high}
 
 
 def _joined(arrays: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -29,7 +29,7 @@ from .events import Event, Log
 
 _now = time.monotonic_ns
 _yield_cpu = clock.SystemClock.yield_cpu
-_IO_IN, _IO_OUT = int(Event.IO_IN), int(Event.IO_OUT)
+_IO = int(Event.IO)
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def stage_probes(log: Log) -> Iterator[None]:
         replace(Playback, "_release", lambda f: _around(log, f, Event.RELEASE))
         replace(Fanout, "offer", lambda f: _offer(log, f))
         replace(FrameStream, "offer_nowait", lambda f: _around(log, f, Event.SEND))
-        replace(clock.SystemClock, "yield_cpu", lambda f: _around(log, f, Event.YIELD_CPU))
+        replace(clock.SystemClock, "yield_cpu", lambda f: _around(log, f, Event.YIELD))
         replace(PacketBuilder, "fill", lambda f: _around(log, f, Event.FILL))
         replace(PacketAssembler, "packet", lambda f: _around(log, f, Event.ASSEMBLE))
         replace(Encoders, "encode", lambda f: _around(log, f, Event.ENCODE))
@@ -75,23 +75,23 @@ def _no_op(*_: object) -> None:
 
 def _around(log: Log, original: Callable[..., Any], kind: int) -> Callable[..., Any]:
     # The clock is read last before the call and first after it.
-    append, begin, end = log.entries.append, int(kind), int(kind) + 1
+    append, kind = log.entries.append, int(kind)
 
     def probed(*args: Any, **options: Any) -> Any:
-        append(begin)
-        append(_now())
+        began = _now()
         result = original(*args, **options)
         ended = _now()
-        append(end)
+        append(kind)
+        append(began)
         append(ended)
         return result
 
     async def probed_async(*args: Any) -> Any:
-        append(begin)
-        append(_now())
+        began = _now()
         result = await original(*args)
         ended = _now()
-        append(end)
+        append(kind)
+        append(began)
         append(ended)
         return result
 
@@ -99,19 +99,19 @@ def _around(log: Log, original: Callable[..., Any], kind: int) -> Callable[..., 
 
 
 def _offer(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
-    append = log.entries.append
-    begin, end, deadline = int(Event.OFFER), int(Event.OFFERED), int(Event.DEADLINE_NS)
+    append, kind, deadline = log.entries.append, int(Event.OFFER), int(Event.DEADLINE)
 
     def probed(fanout: Fanout, release: Any, yield_cpu: Any) -> Any:
         # Between two clients it is part of handing over, and has no probe.
         between = None if yield_cpu is None else partial(_yield_cpu, yield_cpu.__self__)
-        append(begin)
-        append(_now())
+        began = _now()
         result = original(fanout, release, between)
         ended = _now()
-        append(end)
+        append(kind)
+        append(began)
         append(ended)
         append(deadline)
+        append(began)
         append(release.deadline_ns)
         return result
 
@@ -119,12 +119,11 @@ def _offer(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _observe(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
-    append, woke, late = log.entries.append, int(Event.WOKE), int(Event.WAKE_LATE_NS)
+    append, kind = log.entries.append, int(Event.WAKE)
 
     def probed(margin: spin.WakeMargin, lateness_ns: int, used: float) -> None:
-        append(woke)
+        append(kind)
         append(_now())
-        append(late)
         append(lateness_ns)
         original(margin, lateness_ns, used)
 
@@ -132,12 +131,11 @@ def _observe(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _spun(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
-    append, spin_from, duration = log.entries.append, int(Event.SPIN), int(Event.SPIN_NS)
+    append, kind = log.entries.append, int(Event.SPIN)
 
     def probed(governor: spin.SpinGovernor, duration_ns: int, now_ns: int) -> None:
-        append(spin_from)
+        append(kind)
         append(now_ns)
-        append(duration)
         append(duration_ns)
         original(governor, duration_ns, now_ns)
 
@@ -161,14 +159,15 @@ def _served(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
 class _LoopEdges(trio.abc.Instrument):
     def __init__(self, log: Log) -> None:
         self._append = log.entries.append
+        self._began = 0
 
     def before_io_wait(self, timeout: float) -> None:
-        self._append(_IO_IN)
-        self._append(_now())
+        self._began = _now()
 
     def after_io_wait(self, timeout: float) -> None:
         woke = _now()
-        self._append(_IO_OUT)
+        self._append(_IO)
+        self._append(self._began)
         self._append(woke)
 
 
