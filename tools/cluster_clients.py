@@ -27,6 +27,7 @@ _SILENT_SECONDS = 0.5
 # Python makes room for as many, each time.
 _READ_BYTES = 8192
 _BINARY = 2
+_CLOSE, _PACKET_BYTES = b"\x88", 200
 
 
 @dataclass(eq=False)
@@ -56,7 +57,8 @@ class Connection:
         if data:
             self.last = time.monotonic()
             self.chunks.append((self.last, data))
-            return True
+            if not _is_close(data):
+                return True
         self.sock.close()
         return False
 
@@ -99,6 +101,12 @@ class Client:
         for number, connection in enumerate(self.connections):
             frames = _frames(connection.chunks)
             yield from ((number, at, msgpack.unpackb(data)) for at, data in frames)
+
+
+def _is_close(data: bytes) -> bool:
+    """Whether what has come is, or ends with, the close of a WebSocket; packets are longer."""
+    at = data.rfind(_CLOSE) if len(data) < _PACKET_BYTES else -1
+    return at >= 0 and len(data) - at > 3 and data[at + 1] == len(data) - at - 2
 
 
 def _frames(chunks: Sequence[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:

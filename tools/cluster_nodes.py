@@ -260,7 +260,8 @@ def takeover(material: Material, told: argparse.Namespace) -> list[Criterion]:
             counts.append(having)
             lost += told.sessions - sum(having)
             playing.crowd.listen(CLAIM_SECONDS)
-        found = returns(playing.clients, [blow], time.monotonic())
+            end = time.monotonic()
+        found = returns(playing.clients, [blow], end)
         back_s += found.back_s
         not_back += found.not_back
         judged = judge(playing.clients, material.oracle, 0, float("inf"))
