@@ -95,9 +95,8 @@ def live_server(
     # Outlets would only make the tests of everything else slower, and seen by one another.
     environment["PHANTOM_LSL_ENABLED"] = "false"
     processes = os.environ.get("TESTS_PROCESSES")
-    # One process only keeps a state folder; workers know nothing of another command's application.
-    needs_one = "PHANTOM_STATE_DIR" in (env or {}) or command != "phantomlink"
-    if entry == "serve" and processes and not needs_one:
+    # Workers know nothing of another command's application.
+    if entry == "serve" and processes and command == "phantomlink":
         environment["PHANTOM_PROCESSES"] = processes
     environment |= dict(env or {})
     if entry == "serve":

@@ -32,7 +32,39 @@ class Start(msgspec.Struct, tag=True, frozen=True):
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
-    """A worker can serve."""
+    """A worker can serve.
+
+    Attributes:
+        dataset: that sessions play which name none.
+        size_bytes: of its file.
+        modified_ns: when that was last changed, Unix ns.
+    """
+
+    dataset: str
+    size_bytes: int
+    modified_ns: int
+
+
+class ReadState(msgspec.Struct, tag=True, frozen=True):
+    """A worker is to read what the last run has left in this folder; its file is locked."""
+
+    folder: str
+
+
+class StateRead(msgspec.Struct, tag=True, frozen=True):
+    """What the last run has left.
+
+    Attributes:
+        records: of its sessions, as many as there may be, in the order in which they come back.
+        may_write: whether the file may be replaced.
+        failure: why it could not be written; empty if it could.
+        sha256: of the default dataset's file, where that was found out.
+    """
+
+    records: tuple[SessionRecord, ...]
+    may_write: bool
+    failure: str
+    sha256: str | None
 
 
 class Failed(msgspec.Struct, tag=True, frozen=True):
@@ -84,9 +116,15 @@ class GiveUp(msgspec.Struct, tag=True, frozen=True):
 
 
 class Digests(msgspec.Struct, tag=True, frozen=True):
-    """SHA-256 of the datasets that a worker has open."""
+    """SHA-256 of the datasets that a worker has open.
+
+    Attributes:
+        sha256: of all whose file has been read for it.
+        default: of the one that sessions play which name none; None while it is not known.
+    """
 
     sha256: tuple[str, ...]
+    default: str | None = None
 
 
 class Sync(msgspec.Struct, tag=True, frozen=True):
@@ -164,7 +202,7 @@ class GiveBack(msgspec.Struct, tag=True, frozen=True):
 
 
 class Claim(msgspec.Struct, tag=True, frozen=True):
-    """Sessions of a worker that is gone, for another one."""
+    """Sessions of a worker that is gone, or of the last run, for another one."""
 
     records: tuple[SessionRecord, ...]
 
@@ -214,6 +252,7 @@ ToParent = (
     | Forget
     | GiveBack
     | Idle
+    | StateRead
     | Digests
     | Sync
     | Passed
@@ -226,6 +265,7 @@ ToWorker = (
     | Connection
     | Reserved
     | Claim
+    | ReadState
     | AskIdle
     | Evict
     | Standing

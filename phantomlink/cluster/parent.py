@@ -8,13 +8,10 @@ can.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from itertools import count
@@ -26,15 +23,16 @@ import trio
 
 from phantomlink.access.access_policy import AccessPolicy
 from phantomlink.cluster.heads import FirstHead, first_head, read_first_head
+from phantomlink.cluster.kept_sessions import KeptSessions
 from phantomlink.cluster.messages import Connection
 from phantomlink.cluster.placing import Elsewhere, with_most_room
+from phantomlink.cluster.process_settings import check_settings, share_of
 from phantomlink.cluster.refusal import refuse, stream_of
 from phantomlink.cluster.relay import Unreachable
 from phantomlink.cluster.relay_header import ASK, CLIENT
 from phantomlink.cluster.routing import code_in, makes_session
 from phantomlink.cluster.workers import Workers
 from phantomlink.engine.session_codes import is_code
-from phantomlink.errors import SettingsError
 from phantomlink.logs import limit_descriptor_lines
 from phantomlink.scheduling.running_time import keep_running_time
 from phantomlink.scheduling.spreading import spread_seconds
@@ -92,29 +90,12 @@ async def serve_processes(
                 await signals.told.wait()
                 ready.remove()
                 watch_grace(settings.grace_seconds, lambda: None, ready.remove)
+                parent.keep_last_state()
                 if node is not None:
                     await node.leave()
                 parent.workers.drain()
                 await running.wait()
             nursery.cancel_scope.cancel()
-
-
-def check_settings(settings: Settings) -> None:
-    """Refuse what several processes cannot do.
-
-    Raises:
-        SettingsError: names it.
-    """
-    n = settings.processes
-    if sys.platform != "linux":
-        told = f"processes: got {n}, takes 1" if n > 1 else "cluster_url: got one, takes none"
-        raise SettingsError(f"{told}: more than one process needs Linux")
-    if settings.state_dir is not None:
-        among = f"processes = {n}" if n > 1 else "a cluster_url"
-        raise SettingsError(
-            f"state_dir: got {settings.state_dir}, takes none with {among}: sessions are kept "
-            "over a restart by one process only; leave PHANTOM_STATE_DIR away, or take one process"
-        )
 
 
 def _with_identity(settings: Settings, listeners: list[trio.SocketListener]) -> Settings:
@@ -137,17 +118,6 @@ async def _join(settings: Settings, parent: Parent, nursery: trio.Nursery) -> No
     node: Node = await nursery.start(run_node, settings, parent.workers)
     parent.join(node)
     return node
-
-
-def share_of(settings: Settings, n: int) -> Settings:
-    """What each of `n` workers is told: memory and counts of all are divided among them."""
-    return replace(
-        settings,
-        recordings_memory_mb=max(settings.recordings_memory_mb // n, 1),
-        spin_share=settings.spin_share / n,
-        lsl_max_sessions=math.ceil(settings.lsl_max_sessions / n),
-        max_captures=math.ceil(settings.max_captures / n),
-    )
 
 
 class Parent:
@@ -183,16 +153,32 @@ class Parent:
             share_of(settings, n), recording, more, names, self._route_back, settings.max_sessions
         )
         self._node: Node | None = None
+        self._kept: KeptSessions | None = None
 
     async def run_workers(
         self, task_status: trio.TaskStatus[trio.Event] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Run the workers to their end, of which the event tells that `start` gives."""
+        """Run the workers to their end, of which the event tells that `start` gives.
+
+        Started when the sessions of the last run are there again.
+        """
         ended = trio.Event()
+        folder = self._settings.state_dir
         async with trio.open_nursery() as nursery:
             await nursery.start(self.workers.run)
+            if folder is not None:
+                self._kept = KeptSessions(
+                    folder, self.workers.coming_back, loops=self._settings.loop
+                )
+                await self._kept.bring_back()
+                nursery.start_soon(self._kept.run)
             task_status.started(ended)
         ended.set()
+
+    def keep_last_state(self) -> None:
+        """Keep the sessions as they are now, before the workers end them."""
+        if self._kept is not None:
+            self._kept.freeze()
 
     def join(self, node: Node) -> None:
         """This is one of several nodes."""

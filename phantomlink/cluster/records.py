@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import partial
 
 from phantomlink.cluster.links import Links
+from phantomlink.engine.anchors import Anchor
 from phantomlink.engine.directory import FORMAT, MAX_FILTERED, PlayheadRecord, SessionRecord
 from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
 from phantomlink.engine.fence import Fence
@@ -20,6 +21,7 @@ from phantomlink.recordings.trials import Filter
 from phantomlink.service.ownership import Keep, NodeIdentity
 from phantomlink.service.service import Service
 from phantomlink.state.file import SessionState
+from phantomlink.state.form import DatasetFile
 
 # Others than these change nothing that a record says: a stall skips packets of the same grid.
 _NOT_IN_RECORD = frozenset(
@@ -136,6 +138,35 @@ def record_of(session: Session, revision: int) -> SessionRecord:
             for wanted, playback in playbacks
         ),
         revision=revision,
+        n_bins=session.grid.n_bins,
+        file_size_bytes=session.recording.identity.size,
+        file_modified_ns=session.recording.identity.mtime_ns,
+    )
+
+
+def record_of_state(state: SessionState, default_dataset: str) -> SessionRecord:
+    """What a session of an earlier run was: nobody listens to it."""
+    file = state.dataset_file
+    anchor = Anchor(state.bin_index, state.sequence_number, state.loop, None)
+    return SessionRecord(
+        format=FORMAT,
+        code=state.code,
+        created_at=state.created_at.isoformat(),
+        dataset=state.dataset or default_dataset,
+        sha256=None if file is None else file.sha256,
+        rate_hz=str(state.rate_hz),
+        speed=str(state.speed),
+        perturbation=None if state.perturbation.is_identity else state.perturbation.as_json(),
+        seed=state.seed,
+        test_trials=state.test_trials,
+        is_paused=state.is_paused,
+        is_stopped=state.is_stopped,
+        was_stopped=state.was_stopped,
+        outputs=dict(state.outputs),
+        playheads=(PlayheadRecord(None, None, None, anchor, is_listened_to=False),),
+        revision=0,
+        file_size_bytes=None if file is None else file.size_bytes,
+        file_modified_ns=None if file is None else file.modified_ns,
     )
 
 
@@ -145,6 +176,7 @@ def state_of(record: SessionRecord, default_dataset: str) -> SessionState:
     Raises:
         InvalidParameterError: the perturbation has the wrong form.
     """
+    is_default = record.dataset == default_dataset
     perturbation = (
         NO_PERTURBATION if record.perturbation is None else parse_perturbation(record.perturbation)
     )
@@ -160,11 +192,19 @@ def state_of(record: SessionRecord, default_dataset: str) -> SessionState:
         is_stopped=record.is_stopped,
         seed=record.seed,
         outputs=record.outputs,
-        dataset=None if record.dataset == default_dataset else record.dataset,
+        dataset=None if is_default else record.dataset,
+        dataset_file=None if is_default else _file_of(record),
         perturbation=perturbation,
         test_trials=record.test_trials,
         was_stopped=record.was_stopped,
     )
+
+
+def _file_of(record: SessionRecord) -> DatasetFile | None:
+    size_bytes, modified_ns = record.file_size_bytes, record.file_modified_ns
+    if size_bytes is None or modified_ns is None:
+        return None
+    return DatasetFile(size_bytes, modified_ns, record.sha256)
 
 
 def filter_of(playhead: PlayheadRecord) -> Filter:

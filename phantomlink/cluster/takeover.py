@@ -82,16 +82,17 @@ class Takeover:
             n_back += await self._go_on(record)
             if budget.is_over:
                 await budget.end()
-        logger.warning("Sessions that go on here, of a process that has ended: %d", n_back)
+        if any(record.revision for record in records):
+            logger.warning("Sessions that go on here, of a process that has ended: %d", n_back)
 
     async def _go_on(self, record: SessionRecord) -> bool:
         shown = shown_code(record.code)
+        extra = {"session": shown}
         try:
             session = await self._made(record)
         except (PhantomLinkError, OSError) as error:
-            logger.warning(
-                "Session %s cannot go on here: %s", shown, error, extra={"session": shown}
-            )
+            said = "cannot go on here" if record.revision else "does not come back"
+            logger.warning("Session %s %s: %s", shown, said, error, extra=extra)
             self._ownership.give_back(record)
             return False
         else:
@@ -149,6 +150,11 @@ class Takeover:
                     now_ns, session.rate_hz, length, loop=session.parts.loop
                 )
                 playback.go_on_from(anchor)
+            else:
+                logger.warning(
+                    "Session %s begins anew: its recording has no bin %d",
+                    *(shown_code(session.code), playhead.anchor.position),
+                )
 
     def _await_return(self, session: Session, wanted: Filter) -> None:
         absent = SilentListener("absent")

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import trio
 
@@ -20,6 +21,7 @@ from phantomlink.application import Application
 from phantomlink.cluster.channel import Channel
 from phantomlink.cluster.dispatch import WorkerDispatch
 from phantomlink.cluster.known_datasets import KnownDatasets
+from phantomlink.cluster.last_run import identity_of, read_last_run
 from phantomlink.cluster.links import Links
 from phantomlink.cluster.lists import InnerDispatch, OtherLists
 from phantomlink.cluster.messages import (
@@ -36,6 +38,7 @@ from phantomlink.cluster.messages import (
     Idle,
     Nodes,
     Passed,
+    ReadState,
     Ready,
     Reserved,
     Standing,
@@ -92,7 +95,7 @@ class Worker:
         self._server = Server(self._app, self._settings, self)
         self._takeover: Takeover | None = None
         self._known: KnownDatasets | None = None
-        self._digests: tuple[str, ...] = ()
+        self._digests = Digests(())
 
     async def run(self) -> None:
         """Serve until the parent says that it is over."""
@@ -112,7 +115,10 @@ class Worker:
             await nursery.start(self._server.run_with, self._accept)
             if self._start.says_what:
                 say_what(self._app.get_service())
-            self._channel.send_nowait(Ready())
+            identity = identity_of(self._service())
+            self._channel.send_nowait(
+                Ready(identity.dataset, identity.size_bytes, identity.modified_ns)
+            )
             await self._is_drained.wait()
             watch_grace(self._settings.grace_seconds, self._server.give_up)
             await self._server.say_goodbye()
@@ -187,6 +193,9 @@ class Worker:
                 case Claim(records=records):
                     assert self._takeover is not None
                     self._takeover.expect(records)
+                case ReadState(folder=folder):
+                    assert self._app.nursery is not None
+                    self._app.nursery.start_soon(self._read_state, Path(folder))
                 case AskIdle(call=call):
                     self._say_idle(call)
                 case Evict(code=code):
@@ -221,17 +230,22 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             self._channel.send_nowait(Alive())
-            if self._known is not None:
-                self._say_digests(self._known)
+            if self._takeover is not None:
+                self._say_digests()
             await trio.sleep(ALIVE_SECONDS)
 
-    def _say_digests(self, known: KnownDatasets) -> None:
+    def _say_digests(self) -> None:
         """Once the digest of a file is known, sessions that play it can be taken over."""
-        digests = tuple(sorted(known.digests()))
+        service, known = self._service(), self._known
+        sha256 = service.datasets.digests() if known is None else known.digests()
+        digests = Digests(tuple(sorted(sha256)), service.sha256)
         if digests != self._digests:
             self._digests = digests
-            self._channel.send_nowait(Digests(digests))
+            self._channel.send_nowait(digests)
         self._ownership.write_again()
+
+    async def _read_state(self, folder: Path) -> None:
+        self._channel.send_nowait(await read_last_run(self._service(), folder))
 
 
 async def _run(sock: socket.socket) -> None:

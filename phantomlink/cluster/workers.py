@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from phantomlink.cluster.child import Child
+from phantomlink.cluster.coming_back import ComingBack
 from phantomlink.cluster.messages import (
     Claim,
     Clients,
@@ -33,6 +34,7 @@ from phantomlink.cluster.messages import (
     Reserve,
     Reserved,
     Standing,
+    StateRead,
     Sync,
     Synced,
     Taken,
@@ -73,6 +75,7 @@ class Workers:
         directory: who owns which session.
         names: as given.
         membership: this node's among others, once there is one.
+        coming_back: sessions of the last run.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Workers:
         self._clients: dict[tuple[str, str], Clients] = {}
         self._is_draining = False
         self._has_started = False
+        self.coming_back = ComingBack(self.directory, self._ready, self.inherit)
 
     @property
     def ready(self) -> dict[str, Child]:
@@ -119,6 +123,11 @@ class Workers:
     async def changed(self) -> None:
         """Wait until a worker comes or goes."""
         await self._changed.wait()
+
+    def _has_changed(self) -> None:
+        self.coming_back.look()
+        self._changed.set()
+        self._changed = trio.Event()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep them running, until all have ended after `drain`. Started when all are ready.
@@ -177,6 +186,7 @@ class Workers:
                 child.heard()
                 message, sock = came
                 if isinstance(message, Ready):
+                    self.coming_back.came(message)
                     self._came(child)
                     if not self._has_started:
                         task_status.started()
@@ -200,15 +210,21 @@ class Workers:
                 has = self.directory.has(record.code)
                 if has and self.directory.write(child.node, child.epoch, record):
                     self._note(record)
+                    self.coming_back.settle(record.code)
             case Forget(code=code):
                 if self.directory.find(code) == child.node:
                     self.directory.forget(code, child.node)
                     self._forget(code)
+                    self.coming_back.settle(code)
                 self._room.look()
             case GiveBack(code=code):
                 self._take_back(child, code)
-            case Digests(sha256=sha256):
+                self.coming_back.settle(code)
+            case StateRead():
+                self.coming_back.has_read(message)
+            case Digests(sha256=sha256, default=default):
                 self._digests[child.node] = sha256
+                self.coming_back.sha256 = default or self.coming_back.sha256
             case Sync(call=call):
                 nursery.start_soon(self._sync, child, call)
             case Passed():
@@ -338,8 +354,7 @@ class Workers:
         names = (*self._ready, *self._remote)
         for child in self._ready.values():
             child.channel.send_nowait(Nodes(names))
-        self._changed.set()
-        self._changed = trio.Event()
+        self._has_changed()
 
     def _find_heirs(self) -> None:
         """Let the sessions that nobody owns go to the workers that there are."""
@@ -349,8 +364,7 @@ class Workers:
             if n:
                 records = tuple(self.directory.claim(node, n))
                 self._ready[node].channel.send_nowait(Claim(records))
-        self._changed.set()
-        self._changed = trio.Event()
+        self._has_changed()
 
     def _check_starts(self) -> None:
         now = trio.current_time()

@@ -57,7 +57,10 @@ class SessionRecord:
         was_stopped: whether it was stopped at any time.
         outputs: whether it was asked for with each kind of output, by name.
         playheads: the unfiltered one first.
-        revision: one more with each change.
+        revision: one more with each change; 0 of one that has come out of a state file.
+        n_bins: of the recording at that rate; None where a process of an earlier version wrote it.
+        file_size_bytes: of the dataset's file.
+        file_modified_ns: when that was last changed, Unix ns.
     """
 
     format: int
@@ -76,6 +79,9 @@ class SessionRecord:
     outputs: dict[str, bool]
     playheads: tuple[PlayheadRecord, ...]
     revision: int
+    n_bins: int | None = None
+    file_size_bytes: int | None = None
+    file_modified_ns: int | None = None
 
 
 @dataclass(slots=True)

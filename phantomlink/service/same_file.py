@@ -9,7 +9,7 @@ import trio
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.identity import sha256_of
-from phantomlink.state.file import DatasetFile
+from phantomlink.state.form import DatasetFile
 
 
 async def check_same(opened: OpenRecording, played: DatasetFile) -> None:
@@ -24,8 +24,10 @@ async def check_same(opened: OpenRecording, played: DatasetFile) -> None:
         return
     if identity.size == played.size_bytes and played.sha256 is not None:
         # Copied or restored: only the time of its change is another.
+        sha256 = opened.sha256
         try:
-            sha256 = await trio.to_thread.run_sync(partial(sha256_of, recording.path))
+            if sha256 is None:
+                sha256 = await trio.to_thread.run_sync(partial(sha256_of, recording.path))
         except OSError as error:
             raise RecordingError(f"{recording.path}: cannot be read: {error.strerror}") from error
         if sha256 == played.sha256:

@@ -42,7 +42,7 @@ from phantomlink.service.output_kinds import output_kinds
 from phantomlink.service.ownership import NodeIdentity, Ownership, SoleOwnership
 from phantomlink.service.sessions import Sessions
 from phantomlink.settings import Settings
-from phantomlink.state.file import RecordingIdentity
+from phantomlink.state.form import RecordingIdentity
 from phantomlink.state.keeper import StateKeeper
 from phantomlink.state.restore import bring_back
 

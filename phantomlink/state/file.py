@@ -7,10 +7,7 @@ editor's, a newer version's, a broken disk's) is renamed, never overwritten.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -21,68 +18,25 @@ from typing import Any
 from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
 from phantomlink.engine.session_codes import is_code
 from phantomlink.errors import InvalidParameterError
-from phantomlink.files.atomic_write import written_atomically
 from phantomlink.files.regular import read_regular
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation, parse_perturbation
 from phantomlink.perturbation.perturber import SEEDS
 from phantomlink.settings import MAX_RATE_HZ, MIN_RATE_HZ
+from phantomlink.state.form import (
+    FORMAT,
+    VERSION,
+    DatasetFile,
+    RecordingIdentity,
+    dump_entries,
+    write_entries,
+)
 
-VERSION = 1
-_FORMAT = "phantomlink-sessions"
 _MAX_COUNT = 2**53 - 1  # larger whole numbers are not exact in the JSON of every language
 _MAX_BYTES = 2**26
-_NOT_PLAIN = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
 
 class StateFormError(ValueError):
     """A state file of the wrong form; says what came and what is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingIdentity:
-    """Which recording positions belong to.
-
-    Attributes:
-        dataset: its name.
-        size_bytes: of its file.
-        modified_ns: when its file was last changed, Unix ns.
-    """
-
-    dataset: str
-    size_bytes: int
-    modified_ns: int
-
-    @classmethod
-    def of(cls, dataset: str, path: Path) -> RecordingIdentity:
-        """That of a file.
-
-        Raises:
-            OSError: it is not there.
-        """
-        stat = path.stat()
-        return cls(dataset, stat.st_size, stat.st_mtime_ns)
-
-    @property
-    def file_name(self) -> str:
-        """Name of its state file."""
-        text = f"{self.dataset}\0{self.size_bytes}\0{self.modified_ns}"
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return f"sessions-{_NOT_PLAIN.sub('_', self.dataset)[:64]}-{digest}.json"
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetFile:
-    """Which file a session on another dataset than the default played.
-
-    Attributes:
-        size_bytes: of it.
-        modified_ns: when it was last changed, Unix ns.
-        sha256: of it; None while it was not known.
-    """
-
-    size_bytes: int
-    modified_ns: int
-    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +86,8 @@ class SessionState:
 def dump_state(
     identity: RecordingIdentity, sessions: Sequence[SessionState], sha256: str | None = None
 ) -> bytes:
-    """The content of the file.
-
-    Args:
-        identity: of the recording.
-        sessions: that are kept.
-        sha256: of the recording's file; None while it is not known. By it the sessions are found
-            again when the file is the same but for the time of its change.
-    """
-    content = {
-        "format": _FORMAT,
-        "version": VERSION,
-        "recording": asdict(identity),
-        "sha256": sha256,
-        "sessions": [_entry(session) for session in sessions],
-    }
-    return json.dumps(content, indent=1, default=_as_text).encode() + b"\n"
+    """The content of the file; see `dump_entries`."""
+    return dump_entries(identity, [_entry(session) for session in sessions], sha256)
 
 
 def parse_state(data: bytes, identity: RecordingIdentity) -> list[SessionState]:
@@ -160,8 +100,8 @@ def parse_state(data: bytes, identity: RecordingIdentity) -> list[SessionState]:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise StateFormError(f"it is not JSON ({error})") from None
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise StateFormError(f"format: takes {_FORMAT!r}")
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise StateFormError(f"format: takes {FORMAT!r}")
     version = content.get("version")
     if version != VERSION or isinstance(version, bool):
         raise StateFormError(f"version: got {version!r:.40}, takes {VERSION}")
@@ -191,47 +131,30 @@ def read_state(path: Path, identity: RecordingIdentity) -> list[SessionState]:
     return parse_state(data, identity)
 
 
-def set_aside(path: Path) -> Path:
-    """Move a file that is not understood out of the way; answers where it is now.
-
-    Raises:
-        OSError: it cannot be moved.
-    """
-    now = datetime.now(UTC)
-    kept = path.with_name(f"{path.name}.kept-{now:%Y%m%dT%H%M%S}-{time.monotonic_ns()}")
-    path.rename(kept)
-    return kept
-
-
 def write_state(
     path: Path,
     identity: RecordingIdentity,
     sessions: Sequence[SessionState],
     sha256: str | None = None,
 ) -> None:
-    """Replace the file as a whole, once the new one is on the disk; see `dump_state`.
+    """Replace the file as a whole, once the new one is on the disk.
 
     Raises:
         OSError: it cannot be written; the file is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_atomically(path, overwrite=True) as part:
-        # Whoever knows a session's code can listen to it and steer it.
-        part.touch(mode=0o600)
-        part.write_bytes(dump_state(identity, sessions, sha256))
+    write_entries(path, identity, [_entry(session) for session in sessions], sha256)
 
 
 def _entry(session: SessionState) -> dict[str, Any]:
     values = {field.name: getattr(session, field.name) for field in fields(session)}
     file = session.dataset_file
     return values | {
+        "created_at": session.created_at.isoformat(),
+        "rate_hz": str(session.rate_hz),
+        "speed": str(session.speed),
         "perturbation": session.perturbation.as_json(),
         "dataset_file": None if file is None else asdict(file),
     }
-
-
-def _as_text(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _session(entry: object, n: int) -> SessionState:

@@ -1,14 +1,12 @@
-"""Keeps sessions in their file while they play, and gives back those that it held.
+"""Keeps the sessions of this process in their file while they play, and gives back what it held.
 
-What is kept is looked at once in a while on the event loop, which costs some microseconds a
-session, and written in a thread of its own, so that a disk that hangs holds up nothing but the
-next writing. A failure to write is said once, and again when it works once more.
+To look at them costs some microseconds a session on the event loop; see `StateWriter`.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -17,23 +15,10 @@ from phantomlink.engine.session import Session
 from phantomlink.perturbation import NO_PERTURBATION
 from phantomlink.recordings.blind import hidden_trials
 from phantomlink.scheduling.loop_budget import LoopBudget
-from phantomlink.state.file import (
-    DatasetFile,
-    RecordingIdentity,
-    SessionState,
-    StateFormError,
-    read_state,
-    set_aside,
-    write_state,
-)
-from phantomlink.state.lock import StateLock, StateLockedError
-from phantomlink.state.other_files import take_over
-
-logger = logging.getLogger(__name__)
-
-# A second may be lost, and writing takes a part of it.
-_INTERVAL_SECONDS = 0.75
-_LAST_WRITE_SECONDS = 2.0
+from phantomlink.state.file import SessionState, write_state
+from phantomlink.state.form import DatasetFile, RecordingIdentity
+from phantomlink.state.load import Loaded, load_state
+from phantomlink.state.writer import StateWriter
 
 
 class StateKeeper:
@@ -56,50 +41,31 @@ class StateKeeper:
         hash_recording: Callable[[], str],
     ) -> None:
         self._path = folder / identity.file_name
-        self._sha256 = sha256
         self._hash_recording = hash_recording
-        self._lock = StateLock(self._path)
         self._identity = identity
         self._sessions = sessions
-        self._written: tuple[SessionState, ...] | None = None
-        self._written_sha256: str | None = None
-        self._last: tuple[SessionState, ...] | None = None
-        self._freezing = trio.Event()
-        self._has_failed = False
-        self._may_write = True
-        self._thread = trio.CapacityLimiter(1)
+        write = partial(write_state, self._path, identity)
+        self._writer = StateWriter(self._path, self._look, write, sha256)
 
     async def load(self) -> list[SessionState]:
         """What was kept before. A file of the wrong form is renamed, with a warning."""
-        kept = await trio.to_thread.run_sync(self._load, limiter=self._thread)
-        # What could not be written then is still to be.
-        self._written = None if self._has_failed else tuple(kept)
-        return kept
+        writer = self._writer
+        kept = await trio.to_thread.run_sync(self._load, limiter=writer.thread)
+        writer.may_write = writer.may_write and kept.may_write
+        if kept.failure is not None:
+            writer.say_failure(kept.failure)
+        writer.has_read(kept.sessions, kept.sha256)
+        return list(kept.sessions)
 
     async def run(self) -> None:
         """Write whatever changes, until cancelled or frozen."""
-        try:
-            while not self._freezing.is_set():
-                state = await self._look()
-                if not self._freezing.is_set():
-                    await self._write(state)
-                with trio.move_on_after(_INTERVAL_SECONDS):
-                    await self._freezing.wait()
-        finally:
-            # Without a last state the server did not say that it goes, and what it had may be
-            # gone already: then the file as it is tells more.
-            if self._last is not None:
-                with trio.move_on_after(_LAST_WRITE_SECONDS, shield=True):
-                    await self._write(self._last)
-            self._lock.release()
+        await self._writer.run()
 
     def freeze(self) -> None:
         """Keep the sessions as they are now, before the server that goes away ends them."""
-        if self._last is None:
-            self._last = tuple(
-                _state_of(session, self._identity.dataset) for session in self._sessions
-            )
-            self._freezing.set()
+        if not self._writer.is_frozen:
+            dataset = self._identity.dataset
+            self._writer.freeze(tuple(_state_of(each, dataset) for each in self._sessions))
 
     async def _look(self) -> tuple[SessionState, ...]:
         """What there is to keep. A tick that is due comes in between."""
@@ -111,81 +77,11 @@ class StateKeeper:
                 await turn.end()
         return tuple(state)
 
-    async def _write(self, state: tuple[SessionState, ...]) -> None:
-        sha256 = self._sha256() or self._written_sha256
-        is_same = state == self._written and (not state or sha256 == self._written_sha256)
-        if is_same or not self._may_write:
-            return
-        try:
-            await trio.to_thread.run_sync(
-                write_state,
-                self._path,
-                self._identity,
-                state,
-                sha256,
-                limiter=self._thread,
-                abandon_on_cancel=True,
-            )
-        except OSError as error:
-            self._say_failure(error)
-            return
-        if self._has_failed:
-            logger.info("Sessions are kept over a restart again")
-        self._has_failed = False
-        self._written, self._written_sha256 = state, sha256
-
-    def _say_failure(self, error: OSError) -> None:
-        if not self._has_failed:
-            logger.warning("Sessions are not kept over a restart now: %s", error)
-        self._has_failed = True
-
-    def _load(self) -> list[SessionState]:
-        try:
-            self._lock.acquire()
-        except StateLockedError as error:
-            self._may_write = False
-            logger.warning("Sessions are not kept over a restart: %s", error)
-            return []
-        except OSError as error:
-            # No lock, no other server: what can be written will be seen when it is.
-            self._say_failure(error)
-        try:
-            if not self._path.exists():
-                return self._take_over()
-            return read_state(self._path, self._identity)
-        except (StateFormError, OSError) as error:
-            wrong = error
-        try:
-            kept = set_aside(self._path)
-        except OSError as error:
-            self._may_write = False
-            logger.warning(
-                "%s is not used: %s; it cannot be renamed (%s), so sessions are not kept",
-                *(self._path, wrong, error),
-            )
-        else:
-            logger.warning("%s is not used: %s; it is kept as %s", self._path, wrong, kept.name)
-        return []
-
-    def _take_over(self) -> list[SessionState]:
-        """The sessions of the same content with another time of change; its file becomes ours."""
-        other = take_over(self._path, self._identity, self._hash_recording)
-        if other is None:
-            return []
-        logger.info(
-            "The sessions of %s come back: the recording has the same content, only the time of "
-            "its change is another",
-            other.path.name,
-        )
-        try:
-            write_state(self._path, self._identity, other.sessions, other.sha256)
-            other.path.unlink(missing_ok=True)
-        except OSError as error:
-            # They are in the other file still, and are written to ours once that can be.
-            self._say_failure(error)
-        else:
-            self._written_sha256 = other.sha256
-        return other.sessions
+    def _load(self) -> Loaded:
+        self._writer.lock()
+        if not self._writer.may_write:
+            return Loaded(may_write=False)
+        return load_state(self._path, self._identity, self._hash_recording)
 
 
 def _state_of(session: Session, default: str) -> SessionState:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from phantomlink.state.file import RecordingIdentity, SessionState, parse_state
+from phantomlink.state.file import SessionState, parse_state
+from phantomlink.state.form import RecordingIdentity
 from phantomlink.state.lock import StateLock
 
 logger = logging.getLogger(__name__)

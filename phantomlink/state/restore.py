@@ -26,16 +26,9 @@ async def bring_back(
         remake: makes a new session of the same name, bins and speed.
         at_most: so many, the newest: the others would only make room for each other.
     """
-    newest = sorted(kept, key=lambda state: state.created_at)[-at_most:]
-    # The default dataset is open already; what others need must not keep its sessions waiting.
-    newest.sort(key=lambda state: state.dataset is not None)
-    if len(newest) < len(kept):
-        logger.warning(
-            "%d sessions of the last run do not come back: there is room for %d",
-            *(len(kept) - len(newest), at_most),
-        )
+    coming = newest(kept, at_most)
     n_back = 0
-    for state in newest:
+    for state in coming:
         shown = shown_code(state.code)
         extra = {"session": shown}
         try:
@@ -53,5 +46,18 @@ async def bring_back(
             logger.warning("Session %s begins anew: %s", shown, error, extra=extra)
         except PhantomLinkError as error:
             logger.warning("Session %s does not come back: %s", shown, error, extra=extra)
-    if newest:
+    if coming:
         logger.info("Sessions of the last run that are back: %d", n_back)
+
+
+def newest(kept: Sequence[SessionState], at_most: int) -> list[SessionState]:
+    """Those that come back, in the order in which they do; that there are others is said."""
+    chosen = sorted(kept, key=lambda state: state.created_at)[-at_most:]
+    # The default dataset is open already; what others need must not keep its sessions waiting.
+    chosen.sort(key=lambda state: state.dataset is not None)
+    if len(chosen) < len(kept):
+        logger.warning(
+            "%d sessions of the last run do not come back: there is room for %d",
+            *(len(kept) - len(chosen), at_most),
+        )
+    return chosen

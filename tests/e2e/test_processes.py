@@ -277,7 +277,6 @@ def test_limits_of_an_address_are_those_of_all_processes_and_what_is_played_is_s
     ("arguments", "said"),
     [
         (["--processes", "0"], "--processes: got '0', takes a whole number from 1 to 64"),
-        (["--processes", "2", "--state-dir", "x"], "state_dir: got x, takes none with processes"),
         (["--processes", "2", "/nowhere.nwb"], "/nowhere.nwb"),
         (["--cluster-url", "redis://127.0.0.1:1"], "cluster_secret: got none"),
         (

@@ -24,7 +24,8 @@ from phantomlink.recordings.identity import FileIdentity
 from phantomlink.recordings.options import SeriesOptions
 from phantomlink.recordings.synthetic import synthesize_named
 from phantomlink.server.ready_file import ReadyFile
-from phantomlink.state.file import RecordingIdentity, SessionState, write_state
+from phantomlink.state.file import SessionState, write_state
+from phantomlink.state.form import RecordingIdentity
 from tests.captures import header_of, sent_packets, streams_of, write_journal
 from tests.full_disk import files_of_at_most
 

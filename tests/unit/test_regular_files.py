@@ -26,7 +26,8 @@ from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.index_cache import Source, open_cached
 from phantomlink.recordings.recording import open_recording
 from phantomlink.settings.load import read_token_file
-from phantomlink.state.file import RecordingIdentity, read_state
+from phantomlink.state.file import read_state
+from phantomlink.state.form import RecordingIdentity
 
 
 def fifo(path: Path) -> Path:

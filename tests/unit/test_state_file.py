@@ -10,18 +10,16 @@ from hypothesis import strategies as st
 
 from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
 from phantomlink.perturbation import NO_PERTURBATION, PRESETS
-from phantomlink.state import file
+from phantomlink.state import form
 from phantomlink.state.file import (
-    DatasetFile,
-    RecordingIdentity,
     SessionState,
     StateFormError,
     dump_state,
     parse_state,
     read_state,
-    set_aside,
     write_state,
 )
+from phantomlink.state.form import DatasetFile, RecordingIdentity, set_aside
 
 IDENTITY = RecordingIdentity("mc_maze", 29_236_944, 1_795_375_331_099_819_895)
 STATE = SessionState(
@@ -174,7 +172,7 @@ def test_the_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     def disk_full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(file.Path, "write_bytes", disk_full)
+    monkeypatch.setattr(form.Path, "write_bytes", disk_full)
     with pytest.raises(OSError, match="No space"):
         write_state(path, IDENTITY, [])
     assert read_state(path, IDENTITY) == [STATE]

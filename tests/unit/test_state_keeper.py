@@ -14,13 +14,10 @@ from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.registry import Registry
 from phantomlink.errors import RecordingError
 from phantomlink.state import keeper as keeper_module
-from phantomlink.state.file import (
-    RecordingIdentity,
-    SessionState,
-    dump_state,
-    parse_state,
-    write_state,
-)
+from phantomlink.state import load as load_module
+from phantomlink.state import writer as writer_module
+from phantomlink.state.file import SessionState, dump_state, parse_state, write_state
+from phantomlink.state.form import RecordingIdentity
 from phantomlink.state.keeper import StateKeeper
 from phantomlink.state.lock import StateLock
 from phantomlink.state.restore import bring_back
@@ -32,7 +29,7 @@ FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch):
-    monkeypatch.setattr(keeper_module, "_INTERVAL_SECONDS", 0.01)
+    monkeypatch.setattr(writer_module, "_INTERVAL_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -56,7 +53,8 @@ def writes(monkeypatch):
                     await trio.sleep(0.005)
 
     writes = Writes()
-    monkeypatch.setattr(keeper_module, "write_state", written)
+    for module in (keeper_module, load_module):
+        monkeypatch.setattr(module, "write_state", written)
     return writes
 
 
