@@ -102,7 +102,7 @@ class Worker:
         limit_descriptor_lines()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._channel.run)
-            nursery.start_soon(self._listen_to_parent)
+            nursery.start_soon(self._listen_to_parent, nursery)
             nursery.start_soon(self._beat)
             await nursery.start(self._app.run_service)
             self._share_counts()
@@ -166,7 +166,7 @@ class Worker:
                 self._server.handle, stream, connection.received, inner, connection.client
             )
 
-    async def _listen_to_parent(self) -> None:
+    async def _listen_to_parent(self, nursery: trio.Nursery) -> None:
         while (came := await self._channel.receive()) is not None:
             message, sock = came
             match message:
@@ -194,8 +194,7 @@ class Worker:
                     assert self._takeover is not None
                     self._takeover.expect(records)
                 case ReadState(folder=folder):
-                    assert self._app.nursery is not None
-                    self._app.nursery.start_soon(self._read_state, Path(folder))
+                    nursery.start_soon(self._read_state, Path(folder))
                 case AskIdle(call=call):
                     self._say_idle(call)
                 case Evict(code=code):
