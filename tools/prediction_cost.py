@@ -38,6 +38,7 @@ import trio
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.bench.harness.arrivals import Arrivals
+from tools.bench.harness.children import ChildError
 from tools.bench.harness.server import StartedServer
 
 # Connections, and packets a second of each.
@@ -47,6 +48,7 @@ _RATE_HZ = 40
 _BINARY = 0x82
 _MASK = b"\x12\x34\x56\x78"
 _SETTLE_SECONDS = 1.0
+_CONNECT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,7 @@ class AnsweringClients:
     def __init__(self, address: tuple[str, int], codes: list[str]) -> None:
         self._address = address
         self._heard: dict[str, list[_Heard]] = {code: [] for code in codes}
+        self._are_connected = threading.Event()
         self._is_over = False
         self._answers = False
 
@@ -205,6 +208,8 @@ class AnsweringClients:
         thread = threading.Thread(target=self._run)
         thread.start()
         try:
+            if not self._are_connected.wait(_CONNECT_SECONDS):
+                raise ChildError(f"not all clients are connected after {_CONNECT_SECONDS:g} s")
             yield
         finally:
             self._is_over = True
@@ -225,6 +230,7 @@ class AnsweringClients:
             client = Client(self._address, code)
             clients[client.socket.fileno()] = code, client
             poll.register(client.socket, select.EPOLLIN)
+        self._are_connected.set()
         while not self._is_over:
             for number, _ in poll.poll(0.1):
                 code, client = clients[number]

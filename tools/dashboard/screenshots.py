@@ -22,6 +22,7 @@ from tools.dashboard.browser import chromium
 
 WIDE, PHONE = (1440, 1080), (390, 844)
 README = ("dark", "light")
+FITTED_TRIALS = 40
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def main() -> None:
 
 def put_decoder(server: LiveServer, code: str) -> None:
     """Let a built-in decoder play along."""
-    asked = {"decoder": "kalman", "trials": list(range(40))}
+    asked = {"decoder": "kalman", "trials": list(range(FITTED_TRIALS))}
     status, made = server.post(f"/api/sessions/{code}/calibrate", asked)
     assert status == 202, made
     while server.get(f"/api/models/{made['model_id']}")[1]["state"] == "fitting":
@@ -63,7 +64,8 @@ def shoot_live(
     """One session, with half a minute behind it, the end of it perturbed."""
     page = opened(browser, server, "/s/swift-neural-42", theme, size)
     page.get_by_role("button", name="Play here").click()
-    server.post("/api/control/swift-neural-42/seek", {"packet_id": 1000})
+    # Where the decoder was not fitted, so that it is scored.
+    server.post("/api/control/swift-neural-42/seek", {"trial_id": FITTED_TRIALS + 1})
     time.sleep(8)
     perturbation = {"perturbation": "moderate"}
     server.request("PUT", "/api/sessions/swift-neural-42/perturbation", perturbation)

@@ -22,13 +22,22 @@ export function DecoderList({ model }) {
  * @param {Map<string, any> | null} [props.whole] scores over all trials, by name; null where they are not asked for
  */
 export function DecoderTable({ decoders, whole = null }) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Decoders"><table>
-    <thead><tr><th scope="col">Decoder</th><th scope="col">R² of velocity, last 10 s</th>${whole && html`<th scope="col">R², all trials</th><th scope="col">RMSE, all trials</th>`}<th scope="col">answered</th><th scope="col">late</th><th scope="col">latency p50</th></tr></thead>
-    <tbody>${decoders.map((each) => html`<tr key=${each.decoder}><th scope="row">${each.decoder}<br /><span class="dim small">${[each.model ? `built in, ${each.kind}` : each.kind, each.connected ? null : "not connected"].filter(Boolean).join(", ")}</span></th>
-      <td>${number(recentR2(each), 3)}</td>
-      ${whole && html`<td>${number(quantityOf(whole.get(each.decoder))?.r2?.both, 3)}</td><td>${number(quantityOf(whole.get(each.decoder))?.rmse, 2)}</td>`}
-      <td>${each.coverage === null ? "–" : `${number(each.coverage * 100, 1)} %`}</td>
-      <td>${number(each.late)}</td><td>${each.latency_ms.p50 === null ? UNKNOWN : `${number(each.latency_ms.p50, 2)} ms`}</td></tr>`)}</tbody>
+  const columns = [
+    { label: "R² of velocity, last 10 s", value: (/** @type {any} */ each) => number(recentR2(each), 3) },
+    ...(whole
+      ? [
+          { label: "R², all trials", value: (/** @type {any} */ each) => number(quantityOf(whole.get(each.decoder))?.r2?.both, 3) },
+          { label: "RMSE, all trials", value: (/** @type {any} */ each) => number(quantityOf(whole.get(each.decoder))?.rmse, 2) },
+        ]
+      : []),
+    { label: "answered", value: (/** @type {any} */ each) => (each.coverage === null ? "–" : `${number(each.coverage * 100, 1)} %`) },
+    { label: "late", value: (/** @type {any} */ each) => number(each.late) },
+    { label: "latency p50", value: (/** @type {any} */ each) => (each.latency_ms.p50 === null ? UNKNOWN : `${number(each.latency_ms.p50, 2)} ms`) },
+  ];
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Decoders"><table class="stacked" role="table">
+    <thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader">Decoder</th>${columns.map(({ label }) => html`<th scope="col" role="columnheader">${label}</th>`)}</tr></thead>
+    <tbody role="rowgroup">${decoders.map((each) => html`<tr role="row" key=${each.decoder}><th scope="row" role="rowheader">${each.decoder}<br /><span class="dim small">${[each.model ? `built in, ${each.kind}` : each.kind, each.connected ? null : "not connected"].filter(Boolean).join(", ")}</span></th>
+      ${columns.map(({ label, value }) => html`<td role="cell" data-label=${label}>${value(each)}</td>`)}</tr>`)}</tbody>
   </table></div>
   ${decoders.some((each) => recentR2(each) === null) && html`<p class="dim small">R² is known once trials are played; time between trials, and trials that a model was fitted to, do not count.</p>`}`;
 }

@@ -57,7 +57,7 @@ function SessionsScreen({ model }) {
 
 /** @param {{shown: [string, any][]}} props */
 function Table({ shown }) {
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="List of sessions"><table class="sessions-table" role="table">
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="List of sessions"><table class="sessions-table stacked" role="table">
     <thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader">Session</th><th scope="col" role="columnheader">State</th><th scope="col" role="columnheader">Position</th><th scope="col" role="columnheader">Rate</th><th scope="col" role="columnheader">Listeners</th><th scope="col" role="columnheader">Perturbation</th><th scope="col" role="columnheader">Lateness p99</th><th scope="col" role="columnheader">Lost</th><th scope="col" role="columnheader"><span class="sr">What to do</span></th></tr></thead>
     <tbody role="rowgroup">${shown.map(([code, session]) => html`<${Row} key=${code} code=${code} session=${session} />`)}</tbody>
   </table></div>`;
