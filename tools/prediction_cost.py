@@ -45,7 +45,7 @@ from tools.bench.harness.server import StartedServer
 LOADS = ((1, 40), (1, 1000), (100, 40))
 LIMIT = 1.5
 _RATE_HZ = 40
-_BINARY = 0x82
+_BINARY, _PING, _PONG = 0x82, 0x89, 0x8A
 _MASK = b"\x12\x34\x56\x78"
 _SETTLE_SECONDS = 1.0
 _CONNECT_SECONDS = 60.0
@@ -145,11 +145,18 @@ def _prediction(packet_id: int) -> bytes:
         "sent_at": 1767225600.25,
     }
     payload = msgpack.packb({"type": "prediction", "data": data})
-    mask = (_MASK * (len(payload) // 4 + 1))[: len(payload)]
-    masked = (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(len(payload))
     length = len(payload)
-    head = bytes([0x82, 0x80 | length]) if length < 126 else struct.pack(">BBH", 0x82, 0xFE, length)
-    return head + _MASK + masked
+    head = (
+        bytes([_BINARY, 0x80 | length])
+        if length < 126
+        else struct.pack(">BBH", _BINARY, 0xFE, length)
+    )
+    return head + _MASK + _masked(payload)
+
+
+def _masked(payload: bytes) -> bytes:
+    mask = (_MASK * (len(payload) // 4 + 1))[: len(payload)]
+    return (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(len(payload))
 
 
 class _Heard(NamedTuple):
@@ -279,9 +286,11 @@ class Client:
                 length, start = struct.unpack(">H", self.buffer[2:4])[0], 4
             if len(self.buffer) < start + length:
                 break
-            is_message = self.buffer[0] == _BINARY  # and no ping
-            message = msgpack.unpackb(self.buffer[start : start + length]) if is_message else {}
+            opcode, payload = self.buffer[0], self.buffer[start : start + length]
             self.buffer = self.buffer[start + length :]
+            if opcode == _PING:
+                self.socket.sendall(bytes([_PONG, 0x80 | length]) + _MASK + _masked(payload))
+            message = msgpack.unpackb(payload) if opcode == _BINARY else {}
             if message.get("type") == "data":
                 found.append(message["data"])
         return found

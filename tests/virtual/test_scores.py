@@ -385,6 +385,8 @@ async def test_what_clients_send_is_summed_over_sessions_and_told_to_views(autoj
         await trio.sleep(4)
         assert kind.shared.messages["malformed"] == 1
         assert kind.shared.messages["scored"] == client.input.counters["scored"] > 100
+        assert scores_of(session).summaries() == []  # made once somebody asks
+        await trio.sleep(0.1)
         (summary,) = scores_of(session).summaries()
         assert (summary["decoder"], summary["coverage"]) == ("kf", 1.0)
         client.leave()

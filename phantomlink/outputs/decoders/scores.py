@@ -14,6 +14,7 @@ for it; pairing does not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -102,7 +103,8 @@ class SessionScores:
         self._players = Players()
         self.decoded = DecodedPackets(self.decode, self.with_decoded)
         self._summaries: list[dict[str, Any]] = []
-        self._is_watched = False
+        self._asked_at = -math.inf
+        self._watching = trio.Event()
 
     def as_json(self) -> None:
         """Nothing: a session's answers have routes of their own for this."""
@@ -137,8 +139,9 @@ class SessionScores:
                 self._has_min_speed.set()
             while self._is_active:
                 every = _WATCHED_EVERY_SECONDS if self._is_watched else _CLOSE_EVERY_SECONDS
-                self._is_watched = False
-                await trio.sleep(every)
+                with trio.move_on_after(every):
+                    await self._watching.wait()
+                    self._watching = trio.Event()
                 async with self._closing:
                     await self._close_and_work()
 
@@ -194,10 +197,17 @@ class SessionScores:
     def summaries(self) -> list[dict[str, Any]]:
         """Every decoder in short, as of the last time that packets were closed.
 
-        That is once a second, and five times while this is asked for.
+        That is five times a second while this is asked for. While it is not, they are not made:
+        they cost more than all else that is done for an answer.
         """
-        self._is_watched = True
+        if not self._is_watched:
+            self._watching.set()
+        self._asked_at = trio.current_time()
         return self._summaries
+
+    @property
+    def _is_watched(self) -> bool:
+        return trio.current_time() - self._asked_at < _CLOSE_EVERY_SECONDS
 
     def count(self, what: str) -> None:
         """Count a message of a client by its outcome."""
@@ -358,11 +368,11 @@ class SessionScores:
             if budget.is_over:
                 await budget.end()
         summaries = []
-        for name in board.names:
+        for name in board.names if self._is_watched and not self.is_blind else ():
             summaries.append(board.summary(name))
             if budget.is_over:
                 await budget.end()
-        self._summaries = [] if self.is_blind else summaries
+        self._summaries = summaries
         for trial, names in board.take_finished():
             if self.is_blind:
                 break
