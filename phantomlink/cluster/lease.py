@@ -115,15 +115,14 @@ class Lease:
         self.standing, self._in_touch_since_ns = Standing.OUT, None
 
     def answer_within_ns(self, now_ns: int) -> int:
-        """How long a renewal that is sent now may take: then the peers are asked in time."""
+        """After how long without an answer to a renewal that is sent now the peers are asked."""
         if self.standing is not Standing.HELD:
             return self._times.ttl_ns
         return max(self._end_ns - self._times.renew_ns - now_ns, self._times.renew_ns)
 
     def asks_peers(self, now_ns: int) -> bool:
         """Whether it is time to ask whether the directory is away for the peers too."""
-        is_out_of_touch = self.standing is Standing.HELD and self._in_touch_since_ns is None
-        return is_out_of_touch and now_ns >= self._end_ns - self._times.renew_ns
+        return self.standing is Standing.HELD and now_ns >= self._end_ns - self._times.renew_ns
 
     def heard(self, now_ns: int, *, n_peers: int, see_directory: Collection[bool]) -> None:
         """The peers have answered; no matter once the directory is back.
@@ -135,6 +134,7 @@ class Lease:
         """
         if not self.asks_peers(now_ns):
             return
+        self._in_touch_since_ns = None
         is_away = n_peers == 0 or (len(see_directory) > 0 and not any(see_directory))
         if is_away:
             self.standing = Standing.STATIC

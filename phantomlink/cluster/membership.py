@@ -158,7 +158,10 @@ class Membership:
             nursery.start_soon(self._write_always)
             while not self._has_left:
                 sent_ns = self._now_ns()
-                await self._renew(sessions, sent_ns)
+                async with trio.open_nursery() as asking:
+                    asking.start_soon(self._settle_in_time, sessions, sent_ns)
+                    await self._renew(sessions, sent_ns)
+                    asking.cancel_scope.cancel()
                 await self._settle(sessions)
                 sessions.standing_changed()
                 await trio.sleep(self._until_next_turn_ns(sent_ns) / _NS)
@@ -256,7 +259,7 @@ class Membership:
     async def _renew(self, sessions: NodeSessions, sent_ns: int) -> None:
         self._next_end_ns = None
         try:
-            renewal = await self._answered(sent_ns)
+            renewal = await self._directory.renew(self.node, self.epoch)
             self._next_end_ns = renewal.next_end_ns
             self.common.answered(TimeSample(sent_ns, renewal.common_ns, self._now_ns()))
             self.peers = tuple(each for each in renewal.nodes if each.name != self.node.name)
@@ -275,17 +278,6 @@ class Membership:
             sessions.give_up([record.code for record in sessions.records()])
             await self.join()
 
-    async def _answered(self, sent_ns: int) -> Renewal:
-        """What the directory answers to a renewal.
-
-        Raises:
-            DirectoryAwayError: it cannot be reached, or says nothing while there is time.
-        """
-        within_ns = self.lease.answer_within_ns(sent_ns)
-        with trio.move_on_after(within_ns / _NS):
-            return await self._directory.renew(self.node, self.epoch)
-        raise DirectoryAwayError(f"the directory has not answered within {within_ns / _NS:.2g} s")
-
     def _renewed(self, sent_ns: int) -> None:
         if self.lease.standing in {Standing.STATIC, Standing.CUT_OFF}:
             logger.warning("The directory is back")
@@ -300,6 +292,12 @@ class Membership:
             *(len(records), len(refused)),
         )
         sessions.give_up(refused)
+
+    async def _settle_in_time(self, sessions: NodeSessions, sent_ns: int) -> None:
+        """As `_settle`, when a renewal has no answer before the lease ends."""
+        await trio.sleep(self.lease.answer_within_ns(sent_ns) / _NS)
+        await self._settle(sessions)
+        sessions.standing_changed()
 
     async def _settle(self, sessions: NodeSessions) -> None:
         """Where the directory is away, find out for whom."""

@@ -224,6 +224,26 @@ async def test_a_frozen_node_finds_out_before_it_plays_again(autojump_clock, clu
     assert a.membership.lease.standing is Standing.HELD
 
 
+async def test_one_answer_that_takes_long_keeps_nobody_from_claiming(autojump_clock, cluster):
+    a, b = await cluster.start("a"), await cluster.start("b")
+    made = a.make("s")
+    await after(3)
+    renew = cluster.directory.renew
+
+    async def slowly_once(*arguments):
+        cluster.directory.renew = renew
+        await trio.sleep(0.45)
+        return await renew(*arguments)
+
+    a.scope.cancel()
+    cluster.directory.renew = slowly_once
+    killed = trio.current_time()
+    while not b.has.by_code:
+        await after(0.01)
+    assert b.has.by_code == {"s": made}
+    assert trio.current_time() - killed <= 1.02
+
+
 async def test_a_directory_that_only_takes_long_is_not_away(autojump_clock, cluster):
     a, b = await cluster.start("a"), await cluster.start("b")
     a.make("s")
