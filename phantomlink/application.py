@@ -16,6 +16,7 @@ from phantomlink.outputs.view.entrance import ViewEntrance
 from phantomlink.rest.dispatch import Answering, Dispatch
 from phantomlink.rest.table import RouteTable
 from phantomlink.rest.views import view_entrance
+from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.service.ownership import Ownership
 from phantomlink.service.service import Service
 from phantomlink.settings import Settings
@@ -119,7 +120,7 @@ class Application:
         )
         self._views = view_entrance(self._service)
         # Before the first page asks for them.
-        await trio.to_thread.run_sync(static_files)
+        await run_in_thread(static_files)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._views.run)
             await self._service.run(task_status)

@@ -331,6 +331,15 @@ class UnavailableError(PhantomLinkError):
     retry_after_seconds = 5
 
 
+class ThreadLimitError(UnavailableError, OSError):
+    """No thread can be started: the process, its user or its container has as many as it may."""
+
+    close_code = CLOSE_TRY_AGAIN_LATER
+
+    def __init__(self) -> None:
+        super().__init__("no thread can be started: there are as many as the system allows")
+
+
 def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
     """The errors of a group, and of the groups in it, in their order."""
     for error in group.exceptions:

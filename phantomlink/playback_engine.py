@@ -54,6 +54,7 @@ from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.clock import Clock, SystemClock
 from phantomlink.scheduling.idle_collector import IdleGarbageCollector
 from phantomlink.scheduling.phases import PhaseAllocator
+from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.settings import Settings
 from phantomlink.wire.packet import Packet, StreamHeader, packet_data
 
@@ -271,12 +272,12 @@ class PlaybackEngine:
 
     async def _open(self, stack: AsyncExitStack) -> _Playing:
         thread = trio.CapacityLimiter(1)
-        recording = await trio.to_thread.run_sync(self._open_recording, limiter=thread)
+        recording = await run_in_thread(self._open_recording, limiter=thread)
         stack.callback(recording.close)
         opened = OpenRecording(recording, thread)
         bins = await opened.bins_at(self._rate_hz)
         # In the thread too: a script of many steps takes 50 ms to make ready.
-        applied = await trio.to_thread.run_sync(
+        applied = await run_in_thread(
             apply_perturbation, self.perturbation, self.seed, bins, limiter=thread
         )
         collector = IdleGarbageCollector(freezes=False)

@@ -40,7 +40,10 @@ class HostRule:
         """
         if self._asked is None:
             self._asked = threading.Thread(target=self._learn, name="full name", daemon=True)
-            self._asked.start()
+            try:
+                self._asked.start()
+            except RuntimeError:  # the system has no thread left: the next one asks
+                self._asked = None
 
     def _learn(self) -> None:
         name = full_name()

@@ -18,6 +18,7 @@ import trio
 from phantomlink.calibration.store import ModelStore
 from phantomlink.decoding import ModelError, load_model
 from phantomlink.errors import TooManyRequestsError
+from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Calibrator:
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Fit what is asked for, until cancelled; a fit that runs then is killed."""
-        await trio.to_thread.run_sync(self.store.load)
+        await run_in_thread_patiently(self.store.load)
         async with trio.open_nursery() as self._nursery:
             task_status.started()
             await trio.sleep_forever()
@@ -96,10 +97,10 @@ class Calibrator:
     async def _fit(self, model_id: str, calibration: Calibration) -> None:
         out = self.store.path(model_id)
         try:
-            await trio.to_thread.run_sync(_make_folder, out.parent)
+            await run_in_thread_patiently(_make_folder, out.parent)
             reason = await _run_worker(calibration, out)
             if reason is None:
-                self.store.fitted(model_id, await trio.to_thread.run_sync(load_model, out))
+                self.store.fitted(model_id, await run_in_thread_patiently(load_model, out))
                 logger.info("Model %s is ready", model_id)
                 return
         except (ModelError, OSError) as error:

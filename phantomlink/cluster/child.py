@@ -13,6 +13,7 @@ import trio
 
 from phantomlink.cluster.channel import Channel, channel_pair
 from phantomlink.cluster.messages import Connection, Start, ToParent
+from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 from phantomlink.settings import Settings
 
 _LOOK_SECONDS = 0.5
@@ -124,5 +125,5 @@ class Child:
         """See its process end, by force if it must be."""
         self._process.kill()
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._process.wait)
+            await run_in_thread_patiently(self._process.wait)
         self.channel.close()

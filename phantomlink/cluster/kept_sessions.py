@@ -15,12 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import trio
-
 from phantomlink.cluster.messages import StateRead
 from phantomlink.engine.anchors import Anchor
 from phantomlink.engine.directory import MemoryDirectory, SessionRecord
 from phantomlink.scheduling.loop_budget import LoopBudget
+from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 from phantomlink.state.form import RecordingIdentity, write_entries
 from phantomlink.state.writer import StateWriter
 
@@ -85,7 +84,7 @@ class KeptSessions:
     async def bring_back(self) -> None:
         """Let the sessions of the last run be there again, each where it was."""
         writer = self._writer
-        await trio.to_thread.run_sync(writer.lock, limiter=writer.thread)
+        await run_in_thread_patiently(writer.lock, limiter=writer.thread)
         if not writer.may_write:
             return
         read = await self._last_run.read_state(self._folder)

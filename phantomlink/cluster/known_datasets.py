@@ -16,6 +16,7 @@ from phantomlink.errors import RecordingError
 from phantomlink.recordings.catalogue.datasets import Catalogue, Dataset
 from phantomlink.recordings.digest_cache import DigestCache
 from phantomlink.recordings.identity import FileIdentity
+from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 from phantomlink.service.datasets import Datasets
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class KnownDatasets:
         # Workers of one machine share what they find: each begins elsewhere.
         random.shuffle(datasets)
         for dataset in datasets:
-            known = await trio.to_thread.run_sync(
+            known = await run_in_thread_patiently(
                 self._learnt, dataset, limiter=self._thread, abandon_on_cancel=True
             )
             if known is None:

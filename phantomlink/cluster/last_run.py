@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import trio
-
 from phantomlink.cluster.messages import StateRead
 from phantomlink.cluster.records import record_of_state
 from phantomlink.recordings.identity import sha256_of
+from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 from phantomlink.service.service import Service
 from phantomlink.state.form import RecordingIdentity
 from phantomlink.state.load import load_state
@@ -27,7 +26,7 @@ def identity_of(service: Service) -> RecordingIdentity:
 async def read_last_run(service: Service, folder: Path) -> StateRead:
     """The sessions in a folder's state file, as records that anybody can go on from."""
     identity, path = identity_of(service), service.recording.path
-    loaded = await trio.to_thread.run_sync(
+    loaded = await run_in_thread_patiently(
         load_state, folder / identity.file_name, identity, partial(sha256_of, path)
     )
     sessions = newest(loaded.sessions, service.registry.max_sessions)

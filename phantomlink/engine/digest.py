@@ -19,6 +19,7 @@ from phantomlink.engine.perturbed import AppliedPerturbation, SentRows, apply_pe
 from phantomlink.engine.selection import Selection
 from phantomlink.errors import InvalidParameterError
 from phantomlink.recordings.bins import Block
+from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.wire.canonical import PayloadEncoder
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ async def payload_digest(
     digest = hashlib.sha256()
     for start, stop in _blocks(runs):
         block = await parts.reader.read(start, stop)
-        for payload in await trio.to_thread.run_sync(
+        for payload in await run_in_thread(
             partial(_payloads, parts, applied, block, loop), limiter=limiter
         ):
             digest.update(payload)

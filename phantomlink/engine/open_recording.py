@@ -12,6 +12,7 @@ from phantomlink.errors import RecordingError
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.identity import FileIdentity, sha256_of
 from phantomlink.recordings.recording import Recording
+from phantomlink.scheduling.worker_thread import run_in_thread, run_in_thread_patiently
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class OpenRecording:
         Raises:
             RecordingError: the file cannot be read.
         """
-        return await trio.to_thread.run_sync(self.recording.at_rate, rate_hz, limiter=self.thread)
+        return await run_in_thread(self.recording.at_rate, rate_hz, limiter=self.thread)
 
     async def run(self) -> None:
         """Learn the file's SHA-256 and look after the recording, until cancelled."""
@@ -78,7 +79,7 @@ class OpenRecording:
         """Close the file; a read that hangs is left to itself after a second."""
         with trio.move_on_after(_CLOSE_SECONDS, shield=True):
             # Not here: a read that hangs has HDF5's lock. What is not closed ends with us.
-            await trio.to_thread.run_sync(
+            await run_in_thread_patiently(
                 self.recording.close, limiter=self.thread, abandon_on_cancel=True
             )
 
@@ -90,7 +91,7 @@ class OpenRecording:
             RecordingError: it is not any more what was opened.
         """
         if self.sha256 is None:
-            self.sha256 = await trio.to_thread.run_sync(
+            self.sha256 = await run_in_thread_patiently(
                 _sha256, self.recording, abandon_on_cancel=True
             )
         return self.sha256

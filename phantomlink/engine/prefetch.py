@@ -16,6 +16,7 @@ import trio
 from phantomlink.engine.recording_recovery import RecordingRecovery
 from phantomlink.engine.selection import Selection
 from phantomlink.recordings.bins import Bins, Block
+from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 
 # One block is played while one waits in the channel and one is being read.
 BLOCK_SECONDS = 1.0
@@ -73,7 +74,7 @@ class BlockReader:
             return self.bins.read(start, stop)
         work = partial(self.bins.read, start, stop)
         if self.recovery is None:
-            return await trio.to_thread.run_sync(work, limiter=self._limiter)
+            return await run_in_thread_patiently(work, limiter=self._limiter)
         return await self.recovery.read(work, patiently=patiently)
 
 

@@ -21,6 +21,7 @@ from typing import Protocol, TypeVar
 import trio
 
 from phantomlink.errors import RecordingError
+from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 
 logger = logging.getLogger(__name__)
 
@@ -264,4 +265,4 @@ class RecordingRecovery:
                 read.is_done = True
 
         # A cancelled caller returns at once; the token stays with the thread.
-        return await trio.to_thread.run_sync(run, limiter=self._limiter, abandon_on_cancel=True)
+        return await run_in_thread_patiently(run, limiter=self._limiter, abandon_on_cancel=True)

@@ -85,4 +85,7 @@ def watch_grace(
 
     watch = threading.Timer(seconds, end)
     watch.daemon = True
-    watch.start()
+    try:
+        watch.start()
+    except RuntimeError as error:
+        logger.warning("Nothing watches the grace period (%s); a second signal ends it", error)

@@ -36,6 +36,7 @@ from phantomlink.recordings.options import SeriesOptions
 from phantomlink.recordings.read_contents import ReadContents
 from phantomlink.recordings.recording import Recording, open_recording, read_recording
 from phantomlink.recordings.synthetic_default import make_synthetic
+from phantomlink.scheduling.worker_thread import run_in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ class Datasets:
 
     async def rescan(self) -> int:
         """Look at data directory and catalogues again; answers how many datasets there are."""
-        self._catalogue = await trio.to_thread.run_sync(self._find, limiter=self._children)
+        self._catalogue = await run_in_thread(self._find, limiter=self._children)
         self._broken = {}
         return len(self._catalogue)
 
@@ -206,7 +207,7 @@ class Datasets:
         if dataset.path is None:
             return None, None
         opened = self.opened_now(dataset.name)
-        return await trio.to_thread.run_sync(
+        return await run_in_thread(
             partial(self._facts, dataset, dataset.path, opened), limiter=self._children
         )
 
@@ -244,7 +245,7 @@ class Datasets:
         """What holds a dataset; begun where nothing does, or where its file was changed."""
         held = self._held.get(dataset.name)
         if held is not None and held.opened is not None and not self._is_busy(held):
-            changed = await trio.to_thread.run_sync(
+            changed = await run_in_thread(
                 _is_changed, held.opened.recording, limiter=self._children
             )
             if changed and not self._is_busy(held) and self._held.get(dataset.name) is held:
@@ -295,17 +296,15 @@ class Datasets:
         thread = trio.CapacityLimiter(1)
         try:
             if dataset.is_to_make:
-                await trio.to_thread.run_sync(
-                    make_synthetic, limiter=self._children, abandon_on_cancel=True
-                )
-            contents = await trio.to_thread.run_sync(
+                await run_in_thread(make_synthetic, limiter=self._children, abandon_on_cancel=True)
+            contents = await run_in_thread(
                 self._read,
                 dataset.path,
                 dataset.options,
                 limiter=self._children,
                 abandon_on_cancel=True,
             )
-            recording = await trio.to_thread.run_sync(
+            recording = await run_in_thread(
                 partial(open_recording, dataset.path, options=dataset.options, name=dataset.name)
                 if contents is None
                 else partial(read_recording, dataset.path, contents, dataset.options, dataset.name),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import trio
-
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.identity import sha256_of
+from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.state.form import DatasetFile
 
 
@@ -27,7 +26,7 @@ async def check_same(opened: OpenRecording, played: DatasetFile) -> None:
         sha256 = opened.sha256
         try:
             if sha256 is None:
-                sha256 = await trio.to_thread.run_sync(partial(sha256_of, recording.path))
+                sha256 = await run_in_thread(partial(sha256_of, recording.path))
         except OSError as error:
             raise RecordingError(f"{recording.path}: cannot be read: {error.strerror}") from error
         if sha256 == played.sha256:

@@ -35,6 +35,7 @@ from phantomlink.scheduling.idle_collector import IdleGarbageCollector
 from phantomlink.scheduling.os_tuning import Tuning, tune_memory, tune_system
 from phantomlink.scheduling.phases import PhaseAllocator
 from phantomlink.scheduling.running_time import keep_running_time
+from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.service.captures import captures_folder, make_captures
 from phantomlink.service.datasets import Datasets
 from phantomlink.service.fetches import Fetches
@@ -209,15 +210,13 @@ class Service:
         """
         memory = tune_memory()
         thread = trio.CapacityLimiter(1)
-        recording = await trio.to_thread.run_sync(self._open, limiter=thread)
+        recording = await run_in_thread(self._open, limiter=thread)
         opened = OpenRecording.recovering(recording, thread)
         try:
             self._open_recording = opened
             self._parts = await self._parts_cache.at_rate(opened, self.rate_hz)
             # In the thread: no tick has the time for it.
-            await trio.to_thread.run_sync(
-                warm_up, self.bins, self.registry.perturbation, limiter=thread
-            )
+            await run_in_thread(warm_up, self.bins, self.registry.perturbation, limiter=thread)
             timing = tune_system(realtime=self.settings.realtime, cpus=self.settings.cpu_affinity)
             self.tuning = (*memory, *timing)
             for tuning in self.tuning:

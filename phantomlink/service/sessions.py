@@ -35,6 +35,7 @@ from phantomlink.perturbation import Perturbation, parse_perturbation
 from phantomlink.perturbation.perturber import SEEDS
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.trials import Filter
+from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.service.ownership import Ownership
 from phantomlink.service.same_file import check_same
 from phantomlink.service.same_session import (
@@ -221,7 +222,7 @@ class Sessions:
             wanted = parse_perturbation(perturbation)
             return wanted, apply_perturbation(wanted, seed, parts.bins)
 
-        return await trio.to_thread.run_sync(prepare, limiter=self._threads)
+        return await run_in_thread(prepare, limiter=self._threads)
 
     async def digest(
         self, session: Session, wanted: Filter, *, start: int, stop: int, loop: int

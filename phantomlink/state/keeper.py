@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-import trio
-
 from phantomlink.engine.session import Session
 from phantomlink.perturbation import NO_PERTURBATION
 from phantomlink.recordings.blind import hidden_trials
 from phantomlink.scheduling.loop_budget import LoopBudget
+from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 from phantomlink.state.file import SessionState, write_state
 from phantomlink.state.form import DatasetFile, RecordingIdentity
 from phantomlink.state.load import Loaded, load_state
@@ -50,7 +49,7 @@ class StateKeeper:
     async def load(self) -> list[SessionState]:
         """What was kept before. A file of the wrong form is renamed, with a warning."""
         writer = self._writer
-        kept = await trio.to_thread.run_sync(self._load, limiter=writer.thread)
+        kept = await run_in_thread_patiently(self._load, limiter=writer.thread)
         writer.may_write = writer.may_write and kept.may_write
         if kept.failure is not None:
             writer.say_failure(kept.failure)

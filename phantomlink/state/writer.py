@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 import trio
 
+from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 from phantomlink.state.lock import StateLock, StateLockedError
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class StateWriter(Generic[SessionT]):
         if is_same or not self.may_write:
             return
         try:
-            await trio.to_thread.run_sync(
+            await run_in_thread_patiently(
                 self._write_file, state, sha256, limiter=self.thread, abandon_on_cancel=True
             )
         except OSError as error:

@@ -1,6 +1,8 @@
-"""What only the operating system refuses, to a server that plays: room on the disk, descriptors.
+"""What only the operating system refuses, to a server that plays: room on a disk, descriptors,
+threads.
 
-Both are limits of the process, put on it while it runs: whatever it writes or opens then fails.
+The first two are limits of the process, put on it while it runs: whatever it writes or opens then
+fails.
 """
 
 import http.client
@@ -14,6 +16,7 @@ import pytest
 from phantomlink.recordings.synthetic import synthesize_named
 from tests.clients import listening
 from tests.servers import live_server
+from tests.threadless import VARIABLE
 from tests.waiting import until
 
 
@@ -59,9 +62,10 @@ def running(tmp_path, maze_recording):
         "PHANTOM_CAPTURE_MIN_FREE_MB": "1",
         "PHANTOM_MODELS_DIR": str(folders["models"]),
         "XDG_CACHE_HOME": str(folders["cache"]),
+        VARIABLE: str(tmp_path / "no-threads"),
     }
     with (
-        live_server(folders["data"] / "maze.nwb", env=env) as server,
+        live_server(folders["data"] / "maze.nwb", env=env, command="tests.threadless") as server,
         closing(OneConnection(server.address)) as connection,
         listening(f"{server.ws}/stream/a") as client,
     ):
@@ -72,7 +76,7 @@ def running(tmp_path, maze_recording):
         n = len(client.packets)
         until(lambda: len(client.packets) > n + 10)
         assert client.close_code is None
-        assert server.terminate() == 0
+        assert server.terminate() == 0, server.log
     assert not client.gaps
     assert "Traceback" not in server.log, server.log
 
@@ -144,3 +148,41 @@ def test_without_descriptors_what_needs_one_is_refused_and_streams_go_on(running
     assert connection.ask("GET", "/api/metadata?dataset=other")[0] == 200
     # What was torn is recovered when it is asked for.
     assert any(folders["captures"].glob("*.plj"))
+
+
+def test_without_threads_what_needs_one_is_refused_or_waits_and_streams_go_on(running, tmp_path):
+    server, connection, client, folders = running
+    status, started = capture(connection, "a")
+    until(lambda: state_of_capture(connection, started)["packets"] > 10)
+    connection.ask("POST", "/api/sessions/create", {"custom_code": "b"})
+    refused = tmp_path / "no-threads"
+    refused.touch()
+    for asked in (
+        lambda: capture(connection, "b"),
+        lambda: connection.ask("GET", "/api/metadata?dataset=other"),
+        lambda: connection.ask("GET", "/api/trials"),
+    ):
+        status, problem = asked()
+        assert (status, "no thread can be started" in problem["detail"]) == (503, True)
+    assert connection.ask("POST", "/api/control/a/seek", {"packet_id": 100})[0] == 200
+    until(lambda: "what runs beside the streams waits" in server.log)
+    n = len(client.packets)
+    until(lambda: len(client.packets) > n + 40)
+    refused.unlink()
+    assert connection.ask("GET", "/api/metadata?dataset=other")[0] == 200
+    assert connection.ask("POST", "/api/sessions/create", {"custom_code": "c"})[0] == 200
+    until(lambda: any('"c"' in path.read_text() for path in folders["state"].glob("*.json")))
+    assert connection.ask("POST", f"/api/captures/{started['id']}/stop")[1]["state"] == "complete"
+
+
+def test_without_threads_a_server_stops_as_told(tmp_path, maze_recording):
+    refused = tmp_path / "no-threads"
+    env = {VARIABLE: str(refused)}
+    with live_server(maze_recording, env=env, command="tests.threadless") as server:
+        with listening(f"{server.ws}/stream/a") as client:
+            until(lambda: client.packets)
+            refused.touch()
+            assert server.terminate() == 0, server.log
+        assert client.close_code == 1001
+        assert "Nothing watches the grace period" in server.log
+        assert "Traceback" not in server.log

@@ -30,6 +30,15 @@ def test_a_burst_then_a_rate():
     assert [rates.take("a") == 0 for _ in range(6)] == [True] * 5 + [False]
 
 
+def test_what_has_filled_up_since_is_the_time_since_whenever_that_was():
+    clock = Clock()
+    clock.now = 1.0
+    rates = RequestRates(1, 8, clock)
+    assert [rates.take("a") for _ in range(8)] == [0] * 8
+    clock.now = 6.0
+    assert [rates.take("a") for _ in range(6)] == [0] * 5 + [1]
+
+
 def test_requests_that_another_process_let_pass_count():
     clock = Clock()
     rates, passed = RequestRates(10, 3, clock), []

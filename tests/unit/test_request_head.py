@@ -126,6 +126,19 @@ async def test_what_is_not_plain_is_refused(raw, status):
     assert caught.value.http_status == status
 
 
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (head("/" + "a" * 100), f"no WebSocket at '/{'a' * 79}'"),
+        (head(Sec_WebSocket_Version="8" * 30), f"Version: got '{'8' * 20}', takes 13"),
+    ],
+)
+async def test_a_refusal_quotes_the_beginning_of_what_is_long(raw, said):
+    with pytest.raises(BadHeadError) as caught:
+        await read(raw)
+    assert str(caught.value).endswith(said)
+
+
 @pytest.mark.parametrize("name", ["Host", "Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version"])
 @pytest.mark.parametrize("value", ["same", "other"])
 async def test_a_header_that_decides_who_comes_in_is_there_once(name, value):

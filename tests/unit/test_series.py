@@ -156,6 +156,34 @@ def test_a_series_that_cannot_be_used_is_left_out_with_the_reason(tmp_path, edit
         assert anomaly.what.endswith("the series is left out")
 
 
+@pytest.mark.parametrize(
+    ("shape", "n_times", "is_turned"),
+    [((2, 20), 20, True), ((2, 20), 10, False), ((2, 20), 30, False), ((20,), 10, False)],
+)
+def test_timestamps_that_are_as_many_as_the_columns_tell_that_data_are_turned(
+    tmp_path, shape, n_times, is_turned
+):
+    spec = SeriesSpec("hand", np.zeros(shape), timestamps=np.arange(n_times) / 100)
+    with opened(write_nwb(tmp_path / "f.nwb", series=[spec])) as tree:
+        assert find_series(tree) == []
+        (anomaly,) = [each for each in tree.anomalies if each.place == HAND]
+        assert f"has {shape[0]} rows of data, but timestamps of shape" in anomaly.what
+        assert ("seem to be channels x time" in anomaly.what) == is_turned
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_odd"),
+    [((8, 9), True), ((8, 8), False), ((9, 30), False), ((1, 30), True), ((8,), False)],
+)
+def test_few_rows_of_many_columns_are_noted_and_read_as_they_are(tmp_path, shape, is_odd):
+    times = np.arange(shape[0]) / 100
+    spec = SeriesSpec("hand", np.zeros(shape), timestamps=times)
+    with opened(write_nwb(tmp_path / "f.nwb", series=[spec])) as tree:
+        assert the_series(tree).rows == shape[0]
+        said = [each.what for each in tree.anomalies if each.place == HAND]
+        assert any("seems to be channels x time" in what for what in said) == is_odd
+
+
 # --- the table of units
 
 

@@ -37,6 +37,10 @@ def test_the_governor_tells_how_much_of_the_share_is_used():
         assert governor.used == pytest.approx(used, abs=0.03)
 
 
+def test_without_a_word_a_seventh_of_a_core_may_be_spun():
+    assert SpinGovernor().share == 0.15
+
+
 def test_the_margin_is_capped_on_a_busy_machine():
     margin = WakeMargin()
     for _ in range(1000):

@@ -37,7 +37,9 @@ class TestDrift:
         return gauge
 
     def test_is_the_slope_between_the_least_late_of_the_first_and_of_the_latest_window(self):
-        first, second, third = (0, 1_000), (10**10, 4_000), (2 * 10**10, 21_000)
+        start = 3 * 10**9
+        first, second = (start, 1_000), (start + 10**10, 4_000)
+        third = (start + 2 * 10**10, 21_000)
         assert self.made().ppm is None
         assert self.made(first).ppm is None
         assert self.made(first, second).ppm == pytest.approx(3_000 / 10**10 * 1e6)

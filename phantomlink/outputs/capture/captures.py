@@ -29,6 +29,7 @@ from phantomlink.errors import (
     CaptureNotFoundError,
     CaptureRoomError,
     DiskFullError,
+    ThreadLimitError,
 )
 from phantomlink.outputs.capture.conversions import Conversion, Conversions, Converted
 from phantomlink.outputs.capture.described import Descriptions
@@ -46,6 +47,7 @@ from phantomlink.outputs.capture.infos import (
 from phantomlink.outputs.capture.limits import CaptureLimits, FolderUse
 from phantomlink.outputs.capture.running import RunningCapture, shown_session
 from phantomlink.recordings.trials import Filter
+from phantomlink.scheduling.worker_thread import run_in_thread, run_in_thread_patiently
 from phantomlink.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -109,8 +111,8 @@ class Captures:
         session.playback(wanted)
         self._check(session, wanted)
         try:
-            await trio.to_thread.run_sync(self._check_disk, limiter=self._thread)
-            described = await trio.to_thread.run_sync(
+            await run_in_thread(self._check_disk, limiter=self._thread)
+            described = await run_in_thread(
                 self._descriptions.of,
                 session,
                 shown_session(session) or "private",
@@ -128,6 +130,8 @@ class Captures:
                 keeps_playing=keeps_playing,
             )
             await self._open(capture)
+        except ThreadLimitError:
+            raise
         except OSError as error:
             raise CaptureError(f"{self._folder} cannot be written: {error.strerror}") from error
         self._has_work.set()
@@ -138,7 +142,7 @@ class Captures:
         """Begin its journal; it is none of those that run before."""
         self._beginning.add(capture)
         try:
-            await trio.to_thread.run_sync(capture.open, limiter=self._thread)
+            await run_in_thread(capture.open, limiter=self._thread)
         except BaseException:
             capture.detach("it could not begin")
             raise
@@ -230,14 +234,14 @@ class Captures:
             for each in (*forms, *segment_paths(path), path.with_suffix(".json")):
                 each.unlink(missing_ok=True)
 
-        await trio.to_thread.run_sync(remove, limiter=self._thread)
+        await run_in_thread(remove, limiter=self._thread)
         del self._finished[capture_id]
         if self._dataset_found is not None:
             await self._dataset_found()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until cancelled; then finish what runs."""
-        self._finished |= await trio.to_thread.run_sync(self._found, limiter=self._thread)
+        self._finished |= await run_in_thread_patiently(self._found, limiter=self._thread)
         for info in self._finished.values():
             if not info.is_read:
                 self._make(info, "nwb")
@@ -264,7 +268,7 @@ class Captures:
             await self._has_work.wait()
             await trio.sleep(_SYNC_SECONDS)
             running = list(self._running.values())
-            await trio.to_thread.run_sync(
+            await run_in_thread_patiently(
                 self._sync_now, running, limiter=self._sync_thread, abandon_on_cancel=True
             )
 
@@ -284,7 +288,7 @@ class Captures:
                 await self._finish(capture)
         # One that is stopped from here on is finished behind this, in the same thread.
         going_on = [capture for capture in self._running.values() if not capture.is_over]
-        await trio.to_thread.run_sync(
+        await run_in_thread_patiently(
             _write_now, going_on, limiter=self._thread, abandon_on_cancel=True
         )
 
@@ -293,7 +297,7 @@ class Captures:
 
         Cancelled, the thread goes on with it, and whoever finishes it again waits for that.
         """
-        await trio.to_thread.run_sync(
+        await run_in_thread_patiently(
             self._finish_now, capture, limiter=self._thread, abandon_on_cancel=True
         )
         if self._running.pop(capture.capture_id, None) is None:
@@ -323,7 +327,7 @@ class Captures:
             info = replace(info, problems=why, is_read=True)
         else:
             info = info.with_facts(made.facts, problems)
-        await trio.to_thread.run_sync(self._keep, info, limiter=self._thread)
+        await run_in_thread_patiently(self._keep, info, limiter=self._thread)
         # Who sees it read can delete it: nothing is awaited until it is not busy any more.
         self._finished[info.id] = info
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import trio
 from numpy.typing import NDArray
 
 from phantomlink.decoding import Decoder, Model, ModelError
@@ -20,6 +19,7 @@ from phantomlink.inputs.messages import PredictionMessage
 from phantomlink.outputs.decoders.client_input import BUILT_IN, GivenAnswer
 from phantomlink.outputs.decoders.playheads import PlayheadKey
 from phantomlink.scheduling.loop_budget import LoopBudget
+from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 from phantomlink.scoring import MAX_OPEN_PACKETS, Prediction, Scoreboard, SentPacket
 from phantomlink.wire.packet import Velocity
 
@@ -167,6 +167,6 @@ class Player:
                 if self._feed.needs_refit:
                     if on_wait is not None:
                         on_wait()
-                    await trio.to_thread.run_sync(self._feed.refit)
+                    await run_in_thread_patiently(self._feed.refit)
             if budget.is_over:
                 await budget.end()

@@ -36,6 +36,7 @@ from phantomlink.recordings.blind import BlindBins, hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.scheduling.running_time import StallGrace, running_seconds
+from phantomlink.scheduling.worker_thread import run_in_thread, run_in_thread_patiently
 from phantomlink.scoring import (
     MAX_DECODERS,
     OPEN_SECONDS,
@@ -120,7 +121,7 @@ class SessionScores:
             self._hidden = read_hidden(bins)
         elif self._test_trials:
             thread = session.open_recording.thread
-            self._hidden = await trio.to_thread.run_sync(read_hidden, bins, limiter=thread)
+            self._hidden = await run_in_thread_patiently(read_hidden, bins, limiter=thread)
         self._truth = self._shared.of(whole)
         try:
             with session.followed_by(self._on_event):
@@ -350,7 +351,7 @@ class SessionScores:
             board = self.board
             assert board is not None
             await self._close_and_work()
-            return await trio.to_thread.run_sync(reader, board)
+            return await run_in_thread(reader, board)
 
     async def _close_and_work(self) -> None:
         board, playheads = self.board, self._playheads

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import weakref
 
-import trio
-
 from phantomlink.engine.session import Session
 from phantomlink.evaluation.truth import Truth, read_min_speed
 from phantomlink.outputs.decoders.client_input import InputCounters
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.blind import BlindBins
+from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 
 
 class SharedScores:
@@ -46,6 +45,6 @@ class SharedScores:
                 speed = read_min_speed(bins)
             else:
                 thread = session.open_recording.thread
-                speed = await trio.to_thread.run_sync(read_min_speed, bins, limiter=thread)
+                speed = await run_in_thread_patiently(read_min_speed, bins, limiter=thread)
             self._min_speeds[bins] = speed
         return speed

@@ -13,7 +13,7 @@ import trio
 
 from phantomlink.engine.parts import PlaybackParts
 from phantomlink.engine.session import Session
-from phantomlink.errors import LslUnavailableError
+from phantomlink.errors import LslUnavailableError, ThreadLimitError
 from phantomlink.outputs.lsl.discovery_relay import DiscoveryRelay
 from phantomlink.outputs.lsl.markers import bin_markers
 from phantomlink.outputs.lsl.outlets import (
@@ -29,6 +29,7 @@ from phantomlink.outputs.lsl.stream_description import (
     StreamSpec,
     session_streams,
 )
+from phantomlink.scheduling.worker_thread import run_in_thread, run_in_thread_patiently
 from phantomlink.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -183,7 +184,12 @@ def _worker_threads(n: int) -> RunBlocking:
     limiter = trio.CapacityLimiter(n)
 
     async def run(call: Callable[[], T], *, may_be_left: bool = False) -> T:
-        return await trio.to_thread.run_sync(call, limiter=limiter, abandon_on_cancel=may_be_left)
+        if may_be_left:
+            return await run_in_thread_patiently(call, limiter=limiter, abandon_on_cancel=True)
+        try:
+            return await run_in_thread(call, limiter=limiter)
+        except ThreadLimitError as error:
+            raise LslUnavailableError(str(error)) from error
 
     return run
 

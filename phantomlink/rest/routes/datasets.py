@@ -8,8 +8,6 @@ from functools import partial
 from typing import Annotated, Any, Literal
 from weakref import WeakKeyDictionary
 
-import trio
-
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.recordings.catalogue.card import card_of, croissant
 from phantomlink.recordings.catalogue.datasets import Dataset
@@ -19,6 +17,7 @@ from phantomlink.rest.records import Record, about, encode_json
 from phantomlink.rest.request import Request
 from phantomlink.rest.response import Response
 from phantomlink.rest.route import route
+from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.service.fetches import FetchRefusedError
 from phantomlink.service.service import Service
 
@@ -282,7 +281,7 @@ async def _summary(
         body = kept.get(key)
         if body is None:
             work = await compute(opened)
-            body = await trio.to_thread.run_sync(
+            body = await run_in_thread(
                 lambda: json.dumps(work(), allow_nan=False).encode(), limiter=opened.thread
             )
             if len(kept) >= _MAX_KEPT:

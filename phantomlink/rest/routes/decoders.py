@@ -7,7 +7,6 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
-import trio
 
 from phantomlink import __version__
 from phantomlink.engine.session import Session
@@ -23,6 +22,7 @@ from phantomlink.rest.request import Request
 from phantomlink.rest.response import Response
 from phantomlink.rest.route import route
 from phantomlink.rest.routes.sessions import OfSession
+from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.scoring import Scoreboard, is_decoder_name
 from phantomlink.scoring.report import (
     STYLE_SHA256,
@@ -225,7 +225,7 @@ async def put(request: Request, path: OfDecoder, given: PutDecoder) -> DecoderCh
             f"name: got {path.name!r}, takes 1 to 64 letters, digits, '-' or '_'"
         )
     store = request.service.calibrator.store
-    await trio.to_thread.run_sync(store.look_for, given.model)
+    await run_in_thread(store.look_for, given.model)
     model = store.ready(given.model)
     model.check(session.bins.unit_ids, session.grid.bin_size_ms)
     scores_in(session).put(Player(path.name, given.model, model, _recalibration(given.recalibrate)))
@@ -264,7 +264,7 @@ async def report(request: Request, path: OfSession, query: ReportQuery) -> Respo
     )
     runs = [] if run is None else [run]
     write = partial(_written, query.format, runs, about_session, session.grid.bin_size_ms / 1000)
-    text = await trio.to_thread.run_sync(write)
+    text = await run_in_thread(write)
     headers = (
         ("Content-Disposition", f'attachment; filename="scores.{query.format}"'),
         (

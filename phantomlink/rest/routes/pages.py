@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import trio
-
 from phantomlink import web
 from phantomlink.rest.files import file_response, static_response
 from phantomlink.rest.records import Record, about
@@ -13,6 +11,7 @@ from phantomlink.rest.request import Request
 from phantomlink.rest.response import Response
 from phantomlink.rest.route import route
 from phantomlink.rest.routes.sessions import OfSession
+from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.web.static_files import content_security_policy, page, static_file
 
 TAG = "pages"
@@ -86,7 +85,7 @@ async def docs(request: Request) -> Response:
 @route("GET", "/docs/{name}", TAG, media_types=("*/*",))
 async def docs_file(request: Request, path: OfFile) -> Response:
     """A file of that page."""
-    file, media_type = await trio.to_thread.run_sync(web.docs_asset, path.name)
+    file, media_type = await run_in_thread(web.docs_asset, path.name)
     return await file_response(request.head, file, media_type, max_age_seconds=3600)
 
 

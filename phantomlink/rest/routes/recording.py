@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
 import msgspec
-import trio
 
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.session import Session
@@ -22,6 +21,7 @@ from phantomlink.rest.request import Request
 from phantomlink.rest.response import Response, json_response
 from phantomlink.rest.route import route
 from phantomlink.rest.stream_metadata import Basics, UnitLabels, basics_of, unit_labels_of
+from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.service.service import Service
 
 TAG = "recording"
@@ -236,7 +236,7 @@ async def trials(request: Request, query: OfRecording) -> Response:
         body = _ENCODED.get(every)
         if body is None:
             counts = {"total_trials": len(every), "count": len(every)}
-            body = await trio.to_thread.run_sync(_encoded_trials, every, counts)
+            body = await run_in_thread(_encoded_trials, every, counts)
             _ENCODED[every] = body
     return Response(body)
 
@@ -254,7 +254,7 @@ async def trials_by_target(request: Request, path: OfTarget, query: OfRecording)
     async with playing(request, query) as (session, opened):
         found = _trials_of(session, opened).by_target(path.target_id)
     counts = {"count": len(found), "target_id": path.target_id}
-    return Response(await trio.to_thread.run_sync(_encoded_trials, found, counts))
+    return Response(await run_in_thread(_encoded_trials, found, counts))
 
 
 def _trials_of(session: Session | None, opened: OpenRecording) -> TrialTable:

@@ -1,0 +1,61 @@
+"""Calls that block, in a thread; and what happens while the system has no thread left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from phantomlink.errors import ThreadLimitError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_AGAIN_SECONDS = 0.5
+# What Python says; the class, RuntimeError, is that of many errors.
+_REFUSED = "can't start new thread"
+
+
+async def run_in_thread(
+    call: Callable[..., T],
+    *args: object,
+    limiter: trio.CapacityLimiter | None = None,
+    abandon_on_cancel: bool = False,
+) -> T:
+    """As `trio.to_thread.run_sync`, for whoever can be told that it does not work now.
+
+    Raises:
+        ThreadLimitError: no thread can be started; nothing has been called.
+    """
+    try:
+        return await trio.to_thread.run_sync(
+            partial(call, *args), limiter=limiter, abandon_on_cancel=abandon_on_cancel
+        )
+    except RuntimeError as error:
+        if str(error) != _REFUSED:
+            raise
+        raise ThreadLimitError from error
+
+
+async def run_in_thread_patiently(
+    call: Callable[..., T],
+    *args: object,
+    limiter: trio.CapacityLimiter | None = None,
+    abandon_on_cancel: bool = False,
+) -> T:
+    """As `run_in_thread`, for what nobody waits for: it waits until a thread can be started."""
+    has_said = False
+    while True:
+        try:
+            return await run_in_thread(
+                call, *args, limiter=limiter, abandon_on_cancel=abandon_on_cancel
+            )
+        except ThreadLimitError as error:
+            if not has_said:
+                logger.warning("%s; what runs beside the streams waits for one", error)
+            has_said = True
+        await trio.sleep(_AGAIN_SECONDS)
