@@ -55,7 +55,9 @@ def test_what_is_not_said_changes_nothing(tmp_path):
         np.testing.assert_array_equal(found.scaled(STORED), STORED)
 
 
-@pytest.mark.parametrize(("conversion", "offset"), [(1.0, 0.0), (0.5, 0.0), (1.0, 3.0), (2.0, -1)])
+@pytest.mark.parametrize(
+    ("conversion", "offset"), [(1.0, 0.0), (0.5, 0.0), (1.0, 3.0), (2.0, -1), (0, 1)]
+)
 def test_what_is_stored_is_scaled_first_and_moved_then(tmp_path, conversion, offset):
     with opened(hand(tmp_path, conversion=conversion, offset=offset)) as tree:
         found = the_series(tree)
@@ -64,10 +66,16 @@ def test_what_is_stored_is_scaled_first_and_moved_then(tmp_path, conversion, off
         assert found.scaled(STORED).dtype == np.float64
 
 
+def typed(file):
+    file[BEHAVIOR].attrs["neurodata_type"] = "ProcessingModule"
+    file[HAND].attrs["neurodata_type"] = "SpatialSeries"
+
+
 def test_where_it_lies_and_how_large_it_is(tmp_path):
-    with opened(hand(tmp_path)) as tree:
+    with opened(hand(tmp_path, typed)) as tree:
         found = the_series(tree)
         assert (found.path, found.name, found.parent) == (HAND, "hand", BEHAVIOR)
+        assert (found.container, found.neurodata_type) == ("ProcessingModule", "SpatialSeries")
         assert (found.rows, found.columns) == (20, 2)
         assert found.sample_rate_hz() == 100.0
     line = SeriesSpec("line", np.arange(20), timestamps=T)
@@ -90,6 +98,7 @@ def test_the_rate_of_timestamps_that_are_unsorted_repeated_or_missing(tmp_path):
         assert the_series(tree).sample_rate_hz() == 100.0
     assert rate_of(0.0) is None
     assert rate_of(0.0333333) == 30.0000
+    assert rate_of(1 / 1017.2526) == 1017.2526
 
 
 @pytest.mark.parametrize(
@@ -229,8 +238,8 @@ def test_spikes_belong_to_the_units_whose_rows_they_are(tmp_path):
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_spike_at_no_time_names_its_unit(tmp_path, wrong):
-    spikes = ((0.1,), (0.2, wrong, wrong))
-    with opened(write_nwb(tmp_path / "f.nwb", spikes=spikes, unit_ids=[31, 32])) as tree:
+    spikes = ((0.1,), (0.2, wrong), (wrong,))
+    with opened(write_nwb(tmp_path / "f.nwb", spikes=spikes, unit_ids=[31, 32, 33])) as tree:
         units = find_units(tree, None)
         with pytest.raises(RecordingError, match=rf"unit 32 has a spike at {wrong} s: .*\(2 such"):
             read_spikes(tree, units, 1)
@@ -238,12 +247,12 @@ def test_a_spike_at_no_time_names_its_unit(tmp_path, wrong):
 
 def test_spikes_of_no_unit_are_left_out_and_said(tmp_path):
     def cut(file):
-        file["units/spike_times_index"][...] = [1, 2]
+        file["units/spike_times_index"][...] = [1, 2, 3]
 
-    path = edited(tmp_path / "f.nwb", cut, spikes=((0.1,), (0.2, 0.3, 0.4)))
+    path = edited(tmp_path / "f.nwb", cut, spikes=((0.1,), (0.2,), (0.3, 0.4, 0.5)))
     with opened(path) as tree:
         units = find_units(tree, None)
-        assert read_spikes(tree, units, 1)[0].tolist() == [0.1, 0.2]
+        assert read_spikes(tree, units, 1)[0].tolist() == [0.1, 0.2, 0.3]
         assert any("the last 2 spike times belong to no unit" in a.what for a in tree.anomalies)
 
 
@@ -274,3 +283,66 @@ def test_a_table_without_spikes_gives_way_to_one_with_them(tmp_path):
     with opened(edited(tmp_path / "f.nwb", move)) as tree:
         assert find_units(tree, None).path == "processing/ecephys/units"
         assert any("has no spike times; processing/ecephys" in a.what for a in tree.anomalies)
+
+
+def test_a_table_of_units_without_spikes_is_listed_last_and_other_tables_are_not(tmp_path):
+    def add(file):
+        file["processing"].create_group("bare").attrs["neurodata_type"] = "Units"
+        file["processing"].create_group("later").attrs["neurodata_type"] = "VoltageClampSeries"
+        file["processing"].create_group("earlier").attrs["neurodata_type"] = "DynamicTable"
+
+    with opened(edited(tmp_path / "f.nwb", add)) as tree:
+        assert unit_tables(tree) == ["units", "processing/bare"]
+
+
+def test_many_spikes_are_as_many_as_the_table_says(tmp_path):
+    spikes = (tuple(np.arange(300) / 100), tuple(np.arange(400) / 100))
+    with opened(write_nwb(tmp_path / "f.nwb", spikes=spikes)) as tree:
+        assert read_spikes(tree, find_units(tree, None), 1)[0].size == 700
+
+
+@pytest.mark.parametrize("spike_times", [np.zeros((4, 3)), np.array([b"a", b"b", b"c", b"d"])])
+def test_spike_times_are_a_list_of_numbers(tmp_path, spike_times):
+    def replace(file):
+        del file["units/spike_times"]
+        file["units/spike_times"] = spike_times
+
+    with (
+        opened(edited(tmp_path / "f.nwb", replace)) as tree,
+        pytest.raises(RecordingError, match=r"^units/spike_times: is .*, not a list of numbers"),
+    ):
+        find_units(tree, None)
+
+
+def refusal_of(path):
+    with opened(path) as tree, pytest.raises(RecordingError) as caught:
+        tree.anomalies.add("elsewhere", "is odd, too")
+        find_units(tree, None)
+    return str(caught.value)
+
+
+def test_a_file_without_units_says_what_series_it_has_most_of(tmp_path):
+    said = []
+    for n_kinds in (0, 4, 5):
+
+        def fill(file, n_kinds=n_kinds):
+            for kind in range(n_kinds):
+                for copy in range(9 - kind):
+                    group = file["acquisition"].create_group(f"s{kind}-{copy}")
+                    group["data"] = np.zeros(3)
+                    if kind:
+                        group.attrs["neurodata_type"] = f"Kind{kind}"
+
+        path = edited(tmp_path / f"{n_kinds}.nwb", fill, spikes=None)
+        said.append(refusal_of(path).partition("elsewhere")[2])
+    four = "; it has 9 series of no type, 8 Kind1, 7 Kind2, 6 Kind3"
+    rest = "; a series of counts can be played with --counts-series"
+    assert said == ["", four + rest, f"{four}, ...{rest}"]
+
+
+def test_a_file_whose_units_are_no_table_says_so(tmp_path):
+    def spoil(file):
+        file["units"] = np.zeros(3)
+
+    path = edited(tmp_path / "f.nwb", spoil, spikes=None)
+    assert refusal_of(path) == "units: is not what is expected there"
