@@ -315,9 +315,10 @@ def test_spike_times_are_a_list_of_numbers(tmp_path, spike_times):
 
 
 def refusal_of(path):
-    with opened(path) as tree, pytest.raises(RecordingError) as caught:
+    with opened(path) as tree:
         tree.anomalies.add("elsewhere", "is odd, too")
-        find_units(tree, None)
+        with pytest.raises(RecordingError) as caught:
+            find_units(tree, None)
     return str(caught.value)
 
 
