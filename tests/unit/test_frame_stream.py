@@ -24,6 +24,7 @@ async def connected(
     latency=None,
     behind_seconds=10**6,
     current_seconds=0.0,
+    n_head=0,
 ):
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     client = await trio.testing.open_stream_to_socket_listener(listeners[0])
@@ -37,6 +38,7 @@ async def connected(
         latency=latency or Histogram(),
         behind_seconds=behind_seconds,
         current_seconds=current_seconds,
+        n_head=n_head,
     )
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -364,6 +366,89 @@ async def test_what_was_read_before_comes_first():
         assert await frames.receive_some(2) == b"he"
         assert await frames.receive_some() == b"ad"
         assert await frames.receive_some() == b" and more"
+
+
+async def test_what_stands_behind_the_head_is_read_after_the_handshake():
+    async with connected(received=b"headrest", n_head=4) as (frames, _, nursery):
+        assert await frames.receive_some(3) == b"hea"
+        assert await frames.receive_some() == b"d"
+        got = []
+
+        async def read():
+            got.append(await frames.receive_some(100))
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        assert got == []
+        frames.upgraded(bytes)
+        await trio.testing.wait_all_tasks_blocked()
+        assert got == [b"rest"]
+
+
+class Receiver:
+    """Takes messages, and lets the client wait for as long as it is told."""
+
+    def __init__(self):
+        self.messages = []
+        self.pause = 0.0
+
+    def receive(self, payload, is_text, received_ns):
+        assert received_ns > 0
+        self.messages.append((bytes(payload), is_text))
+
+    def pause_seconds(self, now_ns):
+        assert now_ns > 0
+        return self.pause
+
+
+def from_client(text):
+    """A masked text frame, as a client sends it; its mask changes nothing."""
+    return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
+
+
+@pytest.mark.parametrize("pause", [0.0, 5.0])
+async def test_small_messages_go_to_the_receiver_and_the_rest_comes_out(mock_clock, pause):
+    async with connected() as (frames, client, nursery):
+        receiver, got = Receiver(), []
+        receiver.pause = pause
+        frames.upgraded(bytes)
+        await client.send_all(from_client(b"before"))
+        assert await frames.receive_some() == from_client(b"before")
+        frames.receive_with(receiver)
+
+        async def read():
+            got.append(await frames.receive_some())
+
+        nursery.start_soon(read)
+        await client.send_all(from_client(b"one") + from_client(b"two"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert (receiver.messages, got) == ([(b"one", True), (b"two", True)], [])
+        ping = bytes([0x89, 0x80, 0, 0, 0, 0])
+        await client.send_all(ping)
+        await trio.testing.wait_all_tasks_blocked()
+        # While the client has to wait nothing is read from it.
+        assert got == ([] if pause else [ping])
+        mock_clock.jump(pause)
+        await trio.testing.wait_all_tasks_blocked()
+        assert got == [ping]
+
+
+async def test_messages_that_are_larger_than_may_be_are_not_taken_out():
+    async with connected() as (frames, client, _):
+        receiver = Receiver()
+        frames.upgraded(bytes, max_message_bytes=10)
+        frames.receive_with(receiver)
+        await client.send_all(from_client(b"x" * 11))
+        assert await frames.receive_some() == from_client(b"x" * 11)
+        assert receiver.messages == []
+
+
+async def test_the_end_of_what_a_client_sends_is_told():
+    async with connected() as (frames, client, _):
+        frames.upgraded(bytes)
+        frames.receive_with(Receiver())
+        await client.send_eof()
+        assert await frames.receive_some() == b""
 
 
 async def test_a_client_that_is_gone_breaks_only_its_own_stream():
