@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import trio
 from werkzeug.http import parse_accept_header, parse_etags, parse_range_header, unquote_etag
 
 from phantomlink.rest.request import RequestHead
 from phantomlink.rest.response import FilePart, Headers, Response, problem
+from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.web.static_files import StaticFile
 
 _ENCODING = ("Accept-Encoding",)
@@ -28,7 +28,7 @@ async def file_response(
     Raises:
         OSError: there is no such file.
     """
-    stat = await trio.Path(path).stat()
+    stat = await run_in_thread(path.stat)
     size = stat.st_size
     etag = f"{stat.st_mtime_ns:x}-{size:x}"
     cache = f"public, max-age={max_age_seconds}" if max_age_seconds else "no-cache"

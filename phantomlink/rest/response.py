@@ -7,12 +7,11 @@ import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import trio
+from typing import Any, BinaryIO
 
 from phantomlink.errors import PhantomLinkError
 from phantomlink.rest.records import encode_json
+from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 
 logger = logging.getLogger(__name__)
 
@@ -95,14 +94,19 @@ class Response:
                 yield self.body[start : start + PIECE_BYTES]
             return
         left = self.body.n_bytes
-        async with await trio.open_file(self.body.path, "rb") as file:
-            await file.seek(self.body.start)
+        # The head is on its way already: where there is no thread now, the client waits.
+        with await run_in_thread_patiently(_open, self.body.path) as file:
+            file.seek(self.body.start)
             while left:
-                piece = await file.read(min(left, PIECE_BYTES))
+                piece = await run_in_thread_patiently(file.read, min(left, PIECE_BYTES))
                 if not piece:
                     raise EOFError(f"{self.body.path}: ends {left} bytes early")
                 left -= len(piece)
                 yield piece
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 def json_response(value: Any, vary: tuple[str, ...] = ()) -> Response:

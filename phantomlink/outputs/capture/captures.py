@@ -205,7 +205,7 @@ class Captures:
             raise CaptureConflictError(f"capture {capture_id} has no {form}: {info.failed[form]}")
         if form == "recipe" and not info.has_recipe:
             raise CaptureConflictError(f"capture {capture_id} has no recipe: {info.no_recipe}")
-        if await trio.Path(path).exists():
+        if await run_in_thread(path.exists):
             return path
         if form == "journal":
             raise CaptureConflictError(f"capture {capture_id}: its journal is gone")
