@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 
 from phantomlink.errors import RecordingError
@@ -111,13 +112,46 @@ def test_the_child_makes_the_same_bytes_with_less(tmp_path):
     assert out.read_bytes() == (tmp_path / "here.nwb").read_bytes()
 
 
+WITHOUT_ITS_FORK = """
+import os, sys
+from phantomlink.cli import synthetic_child
+
+drawing = os.getpid()
+
+def draw(**_):
+    if os.getpid() != drawing:
+        {in_the_fork}
+    from phantomlink.recordings.synthetic import draw_recording
+    return draw_recording(units=2, trials=1)
+
+synthetic_child._draw_here = draw
+{before}
+sys.exit(synthetic_child.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("in_the_fork", "before"),
+    [("os.kill(os.getpid(), 9)", ""), ("raise OSError", ""), ("pass", "del os.fork")],
+)
+def test_a_child_whose_fork_draws_nothing_draws_itself(tmp_path, in_the_fork, before):
+    out = tmp_path / "child.nwb"
+    program = WITHOUT_ITS_FORK.format(in_the_fork=in_the_fork, before=before)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, out], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    with h5py.File(out) as file:
+        assert len(file["units/id"]) == 2
+
+
 INTERRUPTED = """
 import signal, sys
-from phantomlink.cli.synthetic_child import main
-import phantomlink.recordings.synthetic.command as command
+from phantomlink.cli import synthetic_child
 
-command.draw_recording = lambda **_: signal.raise_signal(signal.SIGINT)
-sys.exit(main(sys.argv[1:]))
+synthetic_child._begin_to_draw = lambda: lambda **_: signal.raise_signal(signal.SIGINT)
+sys.exit(synthetic_child.main(sys.argv[1:]))
 """
 
 

@@ -12,6 +12,7 @@ from phantomlink.files.atomic_write import written_atomically
 from phantomlink.recordings.synthetic.nwb import write_recording
 from phantomlink.recordings.synthetic.recording import (
     DEFAULT_UNITS,
+    SyntheticRecording,
     check_arguments,
     draw_recording,
 )
@@ -26,6 +27,7 @@ def synthesize(
     duration_seconds: float | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    draw: Callable[..., SyntheticRecording] = draw_recording,
 ) -> None:
     """Make a synthetic recording like MC_Maze_Small.
 
@@ -41,6 +43,7 @@ def synthesize(
         duration_seconds: as many whole trials as reach this time, instead of `trials`.
         overwrite: whether a file that is there may be replaced.
         progress: called with steps done and steps in all.
+        draw: draws it, as `draw_recording` does.
 
     Raises:
         InvalidParameterError: an argument outside its range, or both trials and a duration.
@@ -51,7 +54,7 @@ def synthesize(
     steps = 2 * units
     report = progress or (lambda done, total: None)
     with making(out, overwrite=overwrite) as part:
-        recording = draw_recording(
+        recording = draw(
             units=units,
             trials=trials,
             seed=seed,
@@ -69,6 +72,7 @@ def run_synth(
     seed: int = 0,
     duration: float | None = None,
     overwrite: bool = False,
+    draw: Callable[..., SyntheticRecording] = draw_recording,
 ) -> int:
     """`phantomlink synth`: make the file with a progress bar on stderr.
 
@@ -85,6 +89,7 @@ def run_synth(
             duration_seconds=duration,
             overwrite=overwrite,
             progress=progress,
+            draw=draw,
         )
 
     try:

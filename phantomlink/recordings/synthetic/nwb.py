@@ -60,6 +60,11 @@ _UNIT_COLUMNS = (
 )
 
 
+def import_pynwb() -> None:
+    """Import what `write_recording` needs, for whoever has something else to wait for."""
+    import pynwb  # noqa: F401, PLC0415
+
+
 def write_recording(path: Path, recording: SyntheticRecording) -> None:
     """Write the file at this path, which must be free.
 
