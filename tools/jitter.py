@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tools.bench.harness.children import Child, ChildError
 from tools.bench.harness.host import HostWatch
 from tools.bench.harness.server import Server, StartedServer, add_arguments, chosen, positive
-from tools.bench.harness.text import table
+from tools.bench.harness.text import figures_table
 from tools.bench.jitter import contestants as who
 from tools.bench.jitter import criteria, report
 from tools.bench.jitter.compute import computing
@@ -39,6 +39,8 @@ from tools.bench.jitter.slices import Measured
 _QUICK_SLICES, _QUICK_SECONDS = 3, 3.0
 _MEMORY = "memory"
 _ANSWER_SECONDS = 60.0
+# That come and go beside the measured ones.
+_OTHER_SESSIONS = 10
 # Enough that no alternative sends the same bytes again and again.
 _PACKETS_SECONDS, _MOST_PACKETS = 2.0, 80
 
@@ -47,7 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark. 0: every criterion holds; 1: one does not; 2: it could not run."""
     arguments = _parser().parse_args(argv)
     try:
-        return _run(arguments)
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jitter-")))
+            if arguments.scenario == _MEMORY:
+                return _run_memory(arguments, folder)
+            return _run_scenario(_scenario(arguments), arguments, folder, stack)
     except (ChildError, OSError) as error:
         print(f"jitter: {error}", file=sys.stderr)
         return 2
@@ -55,20 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jitter-")))
-        if arguments.scenario == _MEMORY:
-            return _run_memory(arguments, folder)
-        return _run_scenario(_scenario(arguments), arguments, folder, stack)
-
-
 def _run_scenario(
     scenario: Scenario, arguments: argparse.Namespace, folder: Path, stack: ExitStack
 ) -> int:
     picture = Picture(scenario.rate_hz) if arguments.plot else None
     raw = RawSlices() if arguments.json else None
-    n_sessions = scenario.sessions + scenario.other_sessions
+    n_sessions = scenario.sessions + _OTHER_SESSIONS
     server = chosen(arguments, scenario.rate_hz, n_sessions, folder, lsl=scenario.lsl)
     stack.callback(server.stop)
     load = who.Load(scenario, _packets(server), folder, int(arguments.floor_margin_us * 1000))
@@ -85,7 +83,7 @@ def _run_scenario(
     observers = [say, *(each for each in (picture, raw) if each is not None)]
     results = measure_all(started, scenario, host, observers)
     results.not_measured |= absent
-    found = scenario.verdicts(results)
+    found = [criterion(results) for criterion in scenario.criteria]
     if scenario.name == "churn":
         found += criteria.routes(measure_routes(server))
     print("\n" + report.text(results, not_permitted=host.not_permitted))
@@ -120,7 +118,7 @@ def _run_memory(arguments: argparse.Namespace, folder: Path) -> int:
         except ChildError as error:
             absent["lsl"] = str(error)
     found = criteria.memory(figures["rss_first"], figures["uss_further_each"])
-    print(table(["", "bytes"], [[name, f"{value:,.0f}"] for name, value in figures.items()]))
+    print(figures_table(figures))
     print("\n" + report.verdicts(found, indication=False))
     if arguments.json:
         about = {"scenario": _MEMORY, "bytes": figures}
@@ -196,33 +194,21 @@ def _parser() -> argparse.ArgumentParser:
         + "\n".join(f"  {s.name:<8} {s.about}" for s in SCENARIOS.values())
         + f"\n  {_MEMORY:<8} memory with 10 sessions, of 100 more, and of LSL outlets",
     )
-    parser.add_argument(
-        "--scenario", choices=[*SCENARIOS, _MEMORY], default="single", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help=f"{_QUICK_SLICES} slices of {_QUICK_SECONDS:g} s: shows that it runs, no measurement",
-    )
-    parser.add_argument("--slices", type=positive(int), help="rounds of the contestants")
-    parser.add_argument("--slice-seconds", type=positive(float), help="length of each slice")
-    parser.add_argument("--sessions", type=positive(int), help="sessions at once")
-    parser.add_argument("--clients", type=positive(int), help="clients of each session")
-    parser.add_argument("--rate", dest="rate_hz", type=positive(Fraction), help="packets a second")
-    parser.add_argument(
-        "--contestants", type=_names, help="who is measured, in this order, joined by commas"
-    )
+    add, whole, number = parser.add_argument, positive(int), positive(float)
+    add("--scenario", choices=[*SCENARIOS, _MEMORY], default="single", help="default: %(default)s")
+    size = f"{_QUICK_SLICES} slices of {_QUICK_SECONDS:g} s"
+    add("--quick", action="store_true", help=f"{size}: shows that it runs, no measurement")
+    add("--slices", type=whole, help="rounds of the contestants")
+    add("--slice-seconds", type=number, help="length of each slice")
+    add("--sessions", type=whole, help="sessions at once")
+    add("--clients", type=whole, help="clients of each session")
+    add("--rate", dest="rate_hz", type=positive(Fraction), help="packets a second")
+    add("--contestants", type=_names, help="who is measured, in this order, joined by commas")
     add_arguments(parser)
-    parser.add_argument(
-        "--floor-margin-us",
-        type=positive(float),
-        default=400.0,
-        help="how long before a deadline the bare loop stops sleeping (default: %(default)g)",
-    )
-    parser.add_argument(
-        "--no-probe", action="store_true", help="do not watch the host with real-time probes"
-    )
-    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw it (needs matplotlib)")
+    early = "how long before a deadline the bare loop stops sleeping (default: %(default)g)"
+    add("--floor-margin-us", type=number, default=400.0, help=early)
+    add("--no-probe", action="store_true", help="do not watch the host with real-time probes")
+    add("--plot", type=Path, metavar="PNG", help="draw it (needs matplotlib)")
     return parser
 
 

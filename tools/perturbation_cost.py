@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import gc
 import json
-import statistics
 import sys
 import time
 from dataclasses import replace
@@ -25,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from phantomlink.engine.assembler import PacketAssembler
@@ -32,7 +32,7 @@ from phantomlink.engine.perturbed import AppliedPerturbation, SentRows, apply_pe
 from phantomlink.perturbation import PRESETS, Perturbation, parse_perturbation
 from phantomlink.recordings.bins import Bins, Block
 from tools.bench.harness.offline import opened_bins, read_arguments
-from tools.bench.harness.text import numbers, table
+from tools.bench.harness.text import figures_table
 
 FOUR = ("light", "moderate", "intense", "extreme")
 # One of each kind, with what the scripts give it where one does.
@@ -60,7 +60,7 @@ def main() -> None:
     arguments = read_arguments(__doc__, "--blocks", 10, f"of {_BLOCK_BINS}, in a round")
     with opened_bins(arguments.recording) as bins:
         result = measure(bins, arguments.blocks, arguments.rounds)
-    print(json.dumps(result) if arguments.json else as_text(result))
+    print(json.dumps(result) if arguments.json else figures_table(result))
 
 
 def measure(bins: Bins, n_blocks: int, rounds: int) -> dict[str, Any]:
@@ -72,9 +72,7 @@ def measure(bins: Bins, n_blocks: int, rounds: int) -> dict[str, Any]:
         for asked in TRANSFORMS
     }
     assembler = PacketAssembler(bins)
-    clean_us: list[float] = []
-    longest: dict[str, list[float]] = {name: [] for name in (*presets, *transforms)}
-    costs: dict[str, list[float]] = {name: [] for name in (*presets, *transforms)}
+    rows: list[dict[str, Any]] = []
     gc.disable()
     for applied in (presets | transforms).values():
         us_of_packets(assembler, blocks, applied)  # what is made when first needed
@@ -82,28 +80,26 @@ def measure(bins: Bins, n_blocks: int, rounds: int) -> dict[str, Any]:
         for name, applied in (presets | transforms).items():
             turns = (None, applied) if round_number % 2 else (applied, None)
             us = {each: us_of_packets(assembler, blocks, each) for each in turns}
-            clean_us.append(us[None].mean())
-            costs[name].append(us[applied].mean() - us[None].mean())
-            longest[name] += us[applied].max(axis=1).tolist()
+            clean, more = us[None].mean(), us[applied].mean() - us[None].mean()
+            rows += [
+                {"name": name, "clean": clean, "more": more, "longest": longest}
+                for longest in us[applied].max(axis=1)
+            ]
     gc.enable()
-
-    def medians(
-        of: dict[str, list[float]], names: dict[str, AppliedPerturbation]
-    ) -> dict[str, float]:
-        return {name: round(statistics.median(of[name]), 2) for name in names}
-
-    result: dict[str, Any] = {
+    found = pd.DataFrame(rows)
+    medians = found.groupby("name").median().round(2)
+    more_us = medians["more"]
+    return {
         "units": len(bins.unit_ids),
         "packets": n_blocks * _BLOCK_BINS,
         "rounds": rounds,
-        "clean_us": round(statistics.median(clean_us), 2),
-        "presets_us": medians(costs, presets),
-        "transforms_us": medians(costs, transforms),
-        "longest_us": medians(longest, presets | transforms),
+        "clean_us": round(found["clean"].median(), 2),
+        "presets_us": more_us[list(presets)].to_dict(),
+        "transforms_us": more_us[list(transforms)].to_dict(),
+        "longest_us": medians["longest"][[*presets, *transforms]].to_dict(),
+        "four_presets_us": round(more_us[list(FOUR)].sum(), 2),
+        "all_presets_us": round(more_us[list(presets)].sum(), 2),
     }
-    result["four_presets_us"] = round(sum(result["presets_us"][name] for name in FOUR), 2)
-    result["all_presets_us"] = round(sum(result["presets_us"].values()), 2)
-    return result
 
 
 def read_blocks(bins: Bins, n_blocks: int) -> list[Block]:
@@ -141,11 +137,6 @@ def us_of_packets(
             at_ns.append(now())
         found.append(np.diff(at_ns) / 1e3)
     return np.array(found)
-
-
-def as_text(result: dict[str, Any]) -> str:
-    """For a person: every figure by its name in the JSON."""
-    return table(["", ""], [[name, f"{value:.4g}"] for name, value in numbers(result)])
 
 
 if __name__ == "__main__":

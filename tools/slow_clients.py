@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.bench.harness.host import HostWatch
 from tools.bench.harness.server import Server, StartedServer, positive
-from tools.bench.harness.text import numbers, table
+from tools.bench.harness.text import figures_table
 from tools.bench.jitter.contestants import Load, Phantomlink, Plan
 from tools.bench.jitter.run import measure_all
 from tools.bench.jitter.scenarios import Scenario
@@ -106,7 +106,9 @@ def measure(arguments: argparse.Namespace, server: Server, folder: Path) -> dict
     """Run it all; the figures."""
     n = max(1, round(arguments.minutes * 60 / arguments.slice_seconds))
     scenario = Scenario(
-        *("slow clients", "", ()),
+        name="slow clients",
+        about="",
+        criteria=(),
         sessions=_SESSIONS,
         rate_hz=server.rate_hz,
         slices=n,
@@ -165,14 +167,6 @@ def _compared(results: Results, kind: str, figure: str) -> dict[str, Any]:
     }
 
 
-def as_text(result: dict[str, Any]) -> str:
-    """For a person: every figure by its name in the JSON."""
-    growth = result["rss_most_mb"] - result["rss_before_mb"]
-    verdict = "holds" if growth < _MAX_GROWTH_MB else "fails"
-    rows = [[name, f"{value:.5g}"] for name, value in numbers(result)]
-    return f"{growth:+.1f} MB (under {_MAX_GROWTH_MB}: {verdict})\n\n{table(['', ''], rows)}"
-
-
 def main() -> int:
     """0 when memory stayed bounded and nobody else lost a packet."""
     parser = argparse.ArgumentParser(
@@ -191,8 +185,9 @@ def main() -> int:
         rate_hz = Fraction(arguments.rate_hz)
         with StartedServer(None, rate_hz, _SESSIONS, Path(folder)) as server:
             result = measure(arguments, server, Path(folder))
-    print(json.dumps(result) if arguments.json else as_text(result))
     growth = result["rss_most_mb"] - result["rss_before_mb"]
+    verdict = f"{growth:+.1f} MB, less than {_MAX_GROWTH_MB}: {growth < _MAX_GROWTH_MB}"
+    print(json.dumps(result) if arguments.json else f"{verdict}\n\n{figures_table(result)}")
     return int(growth >= _MAX_GROWTH_MB or result["gaps_of_readers"] > 0)
 
 

@@ -10,11 +10,11 @@ lost. docs/internals/soak.md says what is done, what is counted and what is deci
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -31,17 +31,9 @@ from tools.bench.harness import stopped
 from tools.bench.harness.children import Child, ChildError, Message
 from tools.bench.harness.disturbance import HOSTILE, OPERATIONS, REQUESTS
 from tools.bench.harness.server import Server, add_arguments, chosen, positive
-from tools.bench.harness.text import numbers
+from tools.bench.harness.text import as_json, numbers
 from tools.bench.soak.prometheus import Lateness, lateness, total
-from tools.bench.soak.verdicts import (
-    Heard,
-    Sample,
-    as_json,
-    exit_code,
-    judge,
-    text,
-    warm_up_seconds,
-)
+from tools.bench.soak.verdicts import Heard, Sample, exit_code, judge, text, warm_up_seconds
 
 _RATE_HZ = Fraction(40)
 # Beside those that are listened to: what churns, what is hostile.
@@ -50,7 +42,12 @@ _READY_SECONDS = 120.0
 _MOST_TRIALS = 16
 _SLOW_SECONDS = (5.0, 40.0)
 _SLOW_CLIENTS = "phantomlink_slow_clients_total"
-_TOO_SLOW = 4408
+_ENDINGS = {
+    "too_slow": 4408,
+    "cut_off": stopped.CUT_OFF,
+    "stayed": stopped.STAYED,
+    "refused": stopped.REFUSED,
+}
 _ANSWER_SECONDS = 60.0
 # Until queues are gone, keep-alives over and idle threads ended.
 _QUIET_SECONDS = 30.0
@@ -124,13 +121,13 @@ class Soak:
             "seconds": heard_at - self._began,
             "sessions": len(self._codes),
             "ticks": everything.ticks,
-            "lateness": asdict(everything),
+            "lateness": everything,
             "lines": self.lines,
             "done": {"calls": calls, "slow_clients": endings},
             "slow_for_server": n_slow,
             "left_behind": left_behind,
         }
-        return exit_code(verdicts), about | as_json(verdicts, self.samples)
+        return exit_code(verdicts), about | {"verdicts": verdicts, "samples": self.samples}
 
     def _start(self, name: str, config: Message) -> Child:
         paths = {"paths": [f"/stream/binary/{code}" for code in self._codes]}
@@ -197,16 +194,9 @@ class Soak:
 
 def _endings(done: Message) -> dict[str, int]:
     """By kind, of what the process of stopped clients told."""
-    names = {
-        _TOO_SLOW: "too_slow",
-        stopped.CUT_OFF: "cut_off",
-        stopped.STAYED: "stayed",
-        stopped.REFUSED: "refused",
-    }
-    found = {"came": done["came"], "closed": 0} | dict.fromkeys(names.values(), 0)
-    for code, n in done["codes"]:
-        found[names.get(code, "closed")] += n
-    return found
+    codes = Counter(dict(done["codes"]))
+    found = {name: codes.pop(code, 0) for name, code in _ENDINGS.items()}
+    return {"came": done["came"], "closed": codes.total()} | found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -219,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stack.callback(server.stop)
             code, about = Soak(arguments, server, stack).run()
             if arguments.json:
-                arguments.json.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+                arguments.json.write_bytes(as_json(about))
             return code
     except (ChildError, OSError, HTTPException, psutil.Error) as error:
         print(f"soak: {error}", file=sys.stderr)

@@ -9,7 +9,6 @@ docs/internals/tick.md says how it is measured.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -23,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.bench.harness.host import HostWatch
 from tools.bench.harness.server import positive
+from tools.bench.harness.text import as_json
 from tools.bench.ticks.live import SCENARIOS
 from tools.bench.ticks.rounds import Round, measure_round
 from tools.bench.ticks.summary import summarize
@@ -35,20 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "recording",
-        nargs="?",
-        help="NWB file or dataset; without it, what `phantomlink serve` would play",
-    )
-    parser.add_argument(
-        "--scenario",
-        action="append",
-        choices=list(SCENARIOS),
-        help="sessions x clients of each, @ packets a second; may be repeated (default: all)",
-    )
-    parser.add_argument("--rounds", type=positive(int), default=3, help="of all scenarios in turn")
-    parser.add_argument("--seconds", type=positive(float), default=2.0, help="of a slice")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    add = parser.add_argument
+    add("recording", nargs="?", help="NWB file or dataset; else what `phantomlink serve` plays")
+    rates = "sessions x clients of each, @ packets a second; may be repeated (default: all)"
+    add("--scenario", action="append", choices=list(SCENARIOS), help=rates)
+    add("--rounds", type=positive(int), default=3, help="of all scenarios in turn")
+    add("--seconds", type=positive(float), default=2.0, help="of each slice of a round")
+    add("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args(arguments)
     if (reason := can_profile()) is not None:
         print(reason, file=sys.stderr)
@@ -81,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "scenarios": [summarize(scenario, rounds[scenario.name]) for scenario in scenarios],
     }
     if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+        options.json.write_bytes(as_json(result))
     print(as_text(result))
     return 0
 

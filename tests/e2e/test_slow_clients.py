@@ -1,13 +1,14 @@
 """Clients that stop reading, hiccup or fall silent, beside one that keeps up, on both entries."""
 
-import base64
-import os
+import json
 import socket
-import struct
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import pytest
+from websockets.client import ClientProtocol
+from websockets.frames import Close, Opcode
+from websockets.uri import parse_uri
 
 from phantomlink.recordings.synthetic import synthesize_named
 from tests.clients import listening
@@ -40,52 +41,33 @@ def server(request, named):
 
 @contextmanager
 def reading_when_told(server, path):
-    """A connection that takes what somebody reads, and little beyond that."""
+    """Frames of a connection that takes what is asked for, little beyond that, and says nothing."""
     host, port = server.address.split(":")
+    protocol = ClientProtocol(parse_uri(server.ws + path), max_size=None)
     with closing(socket.socket()) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         client.settimeout(PATIENCE_SECONDS)
         client.connect((host, int(port)))
-        key = base64.b64encode(os.urandom(16)).decode()
-        client.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: {server.address}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
-            .encode()
-        )  # fmt: skip
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            head += client.recv(1)
-        assert b" 101 " in head
-        yield client
+        protocol.send_request(protocol.connect())
+        client.sendall(b"".join(protocol.data_to_send()))
+        frames = frames_of(client, protocol)
+        assert next(frames).status_code == 101
+        yield frames
 
 
-def read_exactly(client, n):
-    data = b""
-    while len(data) < n:
-        chunk = client.recv(n - len(data))
-        if not chunk:
-            raise ConnectionError("closed")
-        data += chunk
-    return data
+def frames_of(client, protocol):
+    """The answer to the upgrade, then frames; what the protocol would say to them is not sent."""
+    while data := client.recv(4096):
+        protocol.receive_data(data)
+        yield from protocol.events_received()
 
 
-def read_frame(client):
-    """(opcode, payload) of one whole frame."""
-    first, length = read_exactly(client, 2)
-    if length >= 126:
-        length = int.from_bytes(read_exactly(client, 2 if length == 126 else 8), "big")
-    return first & 0x0F, read_exactly(client, length)
-
-
-def close_code(client):
+def close_code(frames):
     """Read to the end: the code of the close frame, None when there is none."""
-    try:
-        while True:
-            opcode, payload = read_frame(client)
-            if opcode == 8:
-                return struct.unpack(">H", payload[:2])[0]
-    except ConnectionError:
-        return None
+    with suppress(ConnectionError):
+        for frame in frames:
+            if frame.opcode is Opcode.CLOSE:
+                return Close.parse(frame.data).code
 
 
 def stats(server, code):
@@ -129,15 +111,14 @@ def test_one_that_stops_is_closed_and_nobody_else_loses_anything(server, stays_a
         until(lambda: "is closed: too slow: behind for 2 s" in server.log, "the line in the log")
 
 
-def numbers_until(client, last):
+def numbers_until(frames, last):
     """The sequence numbers of all that comes, up to this one."""
     numbers = []
     while not numbers or numbers[-1] < last:
-        opcode, payload = read_frame(client)
-        assert opcode != 8
-        if b'"type":"data"' in payload.replace(b" ", b""):
-            text = payload.partition(b'"sequence_number":')[2]
-            numbers.append(int(text.partition(b",")[0]))
+        frame = next(frames)
+        assert frame.opcode in {Opcode.TEXT, Opcode.PING}
+        if frame.opcode is Opcode.TEXT and (message := json.loads(frame.data))["type"] == "data":
+            numbers.append(message["data"]["sequence_number"])
     return numbers
 
 
@@ -203,4 +184,4 @@ def test_memory_of_clients_that_take_nothing_is_bounded_in_bytes(named):
             assert 2**20 - 20_000 < waiting["queued_bytes"] <= 2**20
             assert waiting["dropped_packets"] > 100
         # Never in the middle of a frame, and the newest are there.
-        assert all(read_frame(client)[0] in {1, 9} for _ in range(1000))
+        assert all(next(client).opcode in {Opcode.TEXT, Opcode.PING} for _ in range(1000))

@@ -2,67 +2,51 @@
 
 import socket
 import struct
-import threading
 import time
-from contextlib import contextmanager
 
 import msgpack
 import pytest
 
+from phantomlink.wire.encoder import close_frame, frame_message
 from tests.servers import live_server
+from tests.unit.test_jitter_receiver import UPGRADED
+from tests.unit.test_jitter_receiver import server as sending
 from tools.bench.harness import stopped
 from tools.bench.harness.stopped import CUT_OFF, REFUSED, STAYED
-
-UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
-
-
-def frame(opcode, payload):
-    return struct.pack(">BBH", 0x80 | opcode, 126, len(payload)) + payload
 
 
 def packet(timestamp):
     data = {"packet_id": 1, "sequence_number": 1, "timestamp": timestamp}
-    return frame(2, msgpack.packb({"type": "data", "data": data}))
-
-
-def close(code):
-    return frame(8, code.to_bytes(2, "big") + b"why")
+    return frame_message(msgpack.packb({"type": "data", "data": data}))
 
 
 OLD = [packet(1_700_000_000.0 + n) for n in range(500)]
 TORN = OLD[0][:-1]
 
 
-@contextmanager
-def sent(*parts, reset=False, left_open=False):
-    """A connection to which a server has sent this, and then, unless told otherwise, closed it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = stopped.StoppedStream(*listener.getsockname(), "/")
-        server, _ = listener.accept()
-        server.recv(4096)  # unread, it would be a reason to reset the connection
+def ending_of(*parts, then=None):
+    """What a client finds to which a server sends this, and then closes or does something else."""
+    with sending(*parts, then=then) as port:
+        stream = stopped.StoppedStream("127.0.0.1", port, "/")
+        with stream.socket:
+            return stream.read_rest()
 
-        def send():
-            server.sendall(b"".join(parts))
-            if reset:
-                server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            if not left_open:
-                server.close()
 
-        sender = threading.Thread(target=send)
-        sender.start()
-        with client.socket:
-            yield client
-        sender.join()
-        server.close()
+def stay(connection):
+    connection.recv(1)
+
+
+def reset(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @pytest.mark.parametrize(
     ("parts", "ending"),
     [
-        ([UPGRADED, *OLD, close(4408)], 4408),
-        ([UPGRADED, close(4408), TORN], 4408),
-        ([UPGRADED, *OLD, close(1001)], 1001),
-        ([UPGRADED, frame(8, b"")], 1005),
+        ([UPGRADED, *OLD, close_frame(4408)], 4408),
+        ([UPGRADED, close_frame(4408), TORN], 4408),
+        ([UPGRADED, *OLD, close_frame(1001)], 1001),
+        ([UPGRADED, b"\x88\0"], 1005),
         ([UPGRADED, *OLD], CUT_OFF),
         ([UPGRADED, *OLD, TORN], CUT_OFF),
         ([], CUT_OFF),
@@ -70,24 +54,20 @@ def sent(*parts, reset=False, left_open=False):
     ],
 )
 def test_how_a_connection_ended(parts, ending):
-    with sent(*parts) as stream:
-        assert stream.read_rest() == ending
+    assert ending_of(*parts) == ending
 
 
 def test_a_connection_that_was_reset_was_cut_off():
-    with sent(UPGRADED, reset=True) as stream:
-        assert stream.read_rest() == CUT_OFF
+    assert ending_of(UPGRADED, then=reset) == CUT_OFF
 
 
 def test_who_finds_what_is_sent_just_now_was_let_stay():
-    with sent(UPGRADED, *OLD, packet(time.time() + 60), left_open=True) as stream:
-        assert stream.read_rest() == STAYED
+    assert ending_of(UPGRADED, *OLD, packet(time.time() + 60), then=stay) == STAYED
 
 
 def test_who_finds_nothing_more_was_let_stay(monkeypatch):
     monkeypatch.setattr(stopped, "_REST_SECONDS", 0.2)
-    with sent(UPGRADED, *OLD, left_open=True) as stream:
-        assert stream.read_rest() == STAYED
+    assert ending_of(UPGRADED, *OLD, then=stay) == STAYED
 
 
 def test_a_real_server_ends_those_that_do_not_read_and_they_find_out(maze_recording):

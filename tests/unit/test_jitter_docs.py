@@ -6,14 +6,7 @@ from pathlib import Path
 import pytest
 
 from tools import soak
-from tools.bench.jitter.contestants import (
-    ASYNCIO_DEADLINE,
-    ASYNCIO_SLEEP,
-    BESIDE_LSL,
-    FLOOR,
-    PHANTOMLINK_LSL,
-    PYLSL_DEADLINE,
-)
+from tools.bench.jitter import contestants as who
 from tools.bench.jitter.scenarios import SCENARIOS
 from tools.jitter import _parser
 
@@ -37,8 +30,8 @@ def test_every_scenario_has_its_row() -> None:
 
 
 def test_everybody_that_is_measured_is_introduced() -> None:
-    loops = (FLOOR, ASYNCIO_SLEEP, ASYNCIO_DEADLINE, PYLSL_DEADLINE)
-    for name in (*loops, PHANTOMLINK_LSL, BESIDE_LSL):
+    loops = (who.FLOOR, who.ASYNCIO_SLEEP, who.ASYNCIO_DEADLINE, who.PYLSL_DEADLINE)
+    for name in (*loops, who.PHANTOMLINK_LSL, who.BESIDE_LSL):
         assert f"**{name}**:" in PAGE
 
 

@@ -26,8 +26,8 @@ def arrivals(lateness_ns, sequence=None, period=Fraction(PERIOD), start=10**15):
 def test_the_envelope_is_the_best_line_below_all_points(steps) -> None:
     times = np.cumsum([step for step, _ in steps]).astype(float)
     heights = np.array([height for _, height in steps], dtype=float)
-    found = lower_envelope(times, heights)
-    below = found.offset_ns + found.slope * (times - times[0])
+    slope, offset_ns, _ = lower_envelope(times, heights)
+    below = offset_ns + slope * (times - times[0])
     assert np.all(below <= heights + 1e-6)
     # The optimum of a linear programme lies at a vertex: at a line through two of the points.
     best = min(
@@ -50,13 +50,8 @@ def test_lateness_does_not_look_like_drift() -> None:
     residual = residuals(at, sequence, RATE)
     found = drift(at, residual, segments(residual, RATE))
     assert found is not None
-    assert found.slope * 1e6 == pytest.approx(ppm, abs=0.01)
-    assert 0.03 < found.resolution * 1e6 < 0.1
-
-
-def test_two_points_are_needed() -> None:
-    with pytest.raises(ValueError, match="two points, got 1"):
-        lower_envelope(np.zeros(1), np.zeros(1))
+    assert found[0] * 1e6 == pytest.approx(ppm, abs=0.01)
+    assert 0.03 < found[2] * 1e6 < 0.1
 
 
 def test_a_lost_packet_leaves_its_place_in_the_grid() -> None:
@@ -94,7 +89,7 @@ def test_a_loop_that_drifts_is_not_anchored_anew_all_the_time() -> None:
     assert parts == [slice(0, 600)]
     found = drift(at, residual, parts)
     assert found is not None
-    assert found.slope == pytest.approx(0.7 / 25)
+    assert found[0] == pytest.approx(0.7 / 25)
 
 
 def test_the_drift_is_that_of_the_longest_time_between_reanchors() -> None:
@@ -105,4 +100,4 @@ def test_the_drift_is_that_of_the_longest_time_between_reanchors() -> None:
     residual = residuals(at, sequence, RATE)
     found = drift(at, residual, segments(residual, RATE))
     assert found is not None
-    assert found.slope * 1e6 == pytest.approx(2.0, abs=1e-3)
+    assert found[0] * 1e6 == pytest.approx(2.0, abs=1e-3)

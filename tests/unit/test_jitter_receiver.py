@@ -8,13 +8,16 @@ from contextlib import contextmanager, suppress
 
 import msgpack
 import numpy as np
+import psutil
 import pytest
 
 from phantomlink.wire.encoder import frame_message as frame
+from tests.waiting import until
 from tools.bench.harness.arrivals import arrivals
 from tools.bench.harness.children import Child, ChildError
 from tools.bench.harness.frames import FrameError
 from tools.bench.harness.receiver import Stream, receive_many, receive_one
+from tools.bench.jitter.compute import computing
 
 UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 
@@ -147,3 +150,14 @@ def test_a_child_that_fails_says_why() -> None:
         pytest.raises(ChildError, match=r"receiver: .*refused"),
     ):
         receiver.read(20)
+
+
+def test_so_many_compute_until_they_are_stopped() -> None:
+    def processes() -> list[psutil.Process]:
+        return [each for each in psutil.Process().children() if "jitter.compute" in each.cmdline()]
+
+    with computing(2):
+        started = processes()
+        assert len(started) == 2
+        until(lambda: min(sum(p.cpu_times()[:2]) for p in started) >= 0.2, "computing", seconds=30)
+    assert processes() == []

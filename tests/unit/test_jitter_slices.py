@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from operator import attrgetter
 
 import pytest
 
@@ -38,24 +39,21 @@ def a_slice(raw: float, clean: float | None, lost_fraction: float) -> Measured:
     )
 
 
-def p50(figures: Figures) -> float:
-    return figures.interval.p50
-
-
-def results(**slices: list[Measured]) -> Results:
-    return Results(slices)
+p50 = attrgetter("interval.p50")
 
 
 def test_raw_counts_until_more_than_a_tenth_is_lost() -> None:
-    found = results(a=[a_slice(10, 5, MAX_LOST), a_slice(20, 6, 0.11)])
+    found = Results({"a": [a_slice(10, 5, MAX_LOST), a_slice(20, 6, 0.11)]})
     assert found.counting("a", p50).median == 8
     assert [each.was_lost for each in found.everything] == [False, True]
 
 
 def test_both_sides_of_a_pair_are_treated_alike() -> None:
-    found = results(
-        a=[a_slice(10, 5, 0.0), a_slice(30, 6, 0.5), a_slice(50, 7, 0.0)],
-        b=[a_slice(2, 1, 0.0), a_slice(4, 2, 0.0), a_slice(9, 3, 0.5)],
+    found = Results(
+        {
+            "a": [a_slice(10, 5, 0.0), a_slice(30, 6, 0.5), a_slice(50, 7, 0.0)],
+            "b": [a_slice(2, 1, 0.0), a_slice(4, 2, 0.0), a_slice(9, 3, 0.5)],
+        }
     )
     # The pairs are (10, 2), (6, 2), (7, 3).
     assert found.difference("a", "b", p50).median == 4
@@ -63,14 +61,14 @@ def test_both_sides_of_a_pair_are_treated_alike() -> None:
 
 
 def test_without_a_probe_there_is_only_raw() -> None:
-    found = results(a=[a_slice(10, None, 0.9)], b=[a_slice(2, 1, 0.9)])
+    found = Results({"a": [a_slice(10, None, 0.9)], "b": [a_slice(2, 1, 0.9)]})
     assert found.counting("a", p50).median == 10
     assert found.difference("a", "b", p50).median == 8
     assert found.difference("b", "a", p50).median == -8
 
 
 def test_what_was_not_measured_has_no_ratio() -> None:
-    found = results(a=[a_slice(10, 5, 0.0)]).ratio("a", "nobody", p50)
+    found = Results({"a": [a_slice(10, 5, 0.0)]}).ratio("a", "nobody", p50)
     assert found.n == 0
     assert math.isnan(found.median)
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,6 +18,7 @@ Message = dict[str, Any]
 
 _ROOT = Path(__file__).resolve().parents[3]
 _STOP_SECONDS = 20.0
+_ENTER = "from tools.bench.harness.children import enter; enter()"
 
 
 class ChildError(RuntimeError):
@@ -46,6 +48,15 @@ def fail(reason: str) -> None:
     """Child: say why it cannot go on, and end."""
     tell({"error": reason})
     sys.exit(1)
+
+
+def enter() -> None:
+    """Child: run the module that it is for; what it cannot do is told to the parent."""
+    name = sys.argv[1]
+    try:
+        import_module(f"tools.bench.{name}").run(hear())
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        fail(f"{name.rpartition('.')[2]}: {error}")
 
 
 def end_with_parent() -> None:
@@ -83,7 +94,7 @@ class Child:
         with theirs:
             descriptor = theirs.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tools.bench.harness", module, str(descriptor)],
+                [sys.executable, "-c", _ENTER, module, str(descriptor)],
                 pass_fds=[descriptor],
                 cwd=_ROOT,
                 env={**os.environ, **(env or {})},

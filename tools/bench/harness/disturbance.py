@@ -127,8 +127,7 @@ def run(config: Message) -> None:
     paces = {kind: Pace(rate, kinds[kind]) for kind, rate in wanted.items()}
     began = time.monotonic()
     tell({"ready": True})
-    is_over = False
-    while not is_over:
+    while True:
         is_over = hear().get("stop", False)
         seconds = time.monotonic() - began
         if is_over:
@@ -136,3 +135,5 @@ def run(config: Message) -> None:
                 pace.stop()
         calls = {kind: (pace.done, pace.failed) for kind, pace in paces.items()}
         tell({"seconds": seconds, "calls": calls})
+        if is_over:
+            return

@@ -108,8 +108,3 @@ def packet_fields(buffer: Buffer, start: int, end: int) -> tuple[int, int, float
     except msgspec.DecodeError as error:
         raise FrameError(f"expected a packet: {error}") from error
     return data.packet_id, data.sequence_number, data.timestamp
-
-
-def close_code(payload: Buffer) -> int:
-    """Of a close frame's payload; 1005 where it has none."""
-    return int.from_bytes(payload[:2], "big") if len(payload) >= 2 else 1005

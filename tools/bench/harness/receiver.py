@@ -28,7 +28,6 @@ from .frames import (
     PONG,
     FrameError,
     after_answer,
-    close_code,
     masked_frame,
     packet_fields,
     parse_frame,
@@ -52,18 +51,12 @@ class Stream:
         host, port: where to.
         path: of the stream; None where packets come without a handshake (the bare loop).
         keeps: whether packets are kept whole.
-        buffer_bytes: for what has come and is not read; None: as the kernel has it.
     """
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        path: str | None,
-        *,
-        keeps: bool = False,
-        buffer_bytes: int | None = None,
-    ) -> None:
+    buffer_bytes: int | None = None
+    """For what has come and is not read; None: as the kernel has it."""
+
+    def __init__(self, host: str, port: int, path: str | None, *, keeps: bool = False) -> None:
         self.path = path
         self._keeps = keeps
         self.clear()
@@ -78,8 +71,8 @@ class Stream:
         self.connect_ns = _now_ns()
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.socket.settimeout(10)
-        if buffer_bytes is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        if self.buffer_bytes is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.buffer_bytes)
         try:
             self.socket.connect((host, port))
             if path is not None:
@@ -138,7 +131,8 @@ class Stream:
             elif opcode == PING:
                 self.answer(bytes(buffer[first:start]))
             elif opcode == CLOSE:
-                self.close_code = close_code(buffer[first:start])
+                # 1005: it has none.
+                self.close_code = int.from_bytes(buffer[first : min(first + 2, start)]) or 1005
                 self.closed = f"the server closed the stream with {self.close_code}"
         if start < end:
             buffer[: end - start] = buffer[start:end]
@@ -198,22 +192,20 @@ def receive_many(streams: list[Stream], until: Callable[[int], bool]) -> None:
                 return
 
 
-class Usage:
-    """CPU of this process in a slice, and how its clocks lay to each other before and after."""
+def clocks_since(cpu_seconds: float, offset: tuple[int, int]) -> Message:
+    """What is told of a slice: CPU of this process, and how its clocks lay to each other.
 
-    def __init__(self) -> None:
-        self._offset = _wall_offset_ns()
-        self._cpu_seconds = time.process_time()
-
-    def end(self) -> Message:
-        """The slice is over: what of it is told."""
-        return {
-            "cpu_seconds": time.process_time() - self._cpu_seconds,
-            "wall_offsets": [self._offset, _wall_offset_ns()],
-        }
+    Args:
+        cpu_seconds: of this process when the slice began.
+        offset: then.
+    """
+    return {
+        "cpu_seconds": time.process_time() - cpu_seconds,
+        "wall_offsets": [offset, wall_offset_ns()],
+    }
 
 
-def _wall_offset_ns() -> tuple[int, int]:
+def wall_offset_ns() -> tuple[int, int]:
     """When, and CLOCK_REALTIME minus CLOCK_MONOTONIC: from the tightest of some readings."""
     readings = [(_now_ns(), time.time_ns(), _now_ns()) for _ in range(20)]
     before, wall, after = min(readings, key=lambda each: each[2] - each[0])
@@ -245,9 +237,9 @@ def run(config: Message) -> None:
     while True:
         end_ns = hear()["end_ns"]
         n_bytes = sum(stream.n_bytes for stream in streams)
-        usage = Usage()
+        cpu_seconds, offset = time.process_time(), wall_offset_ns()
         receive(lambda now_ns: now_ns >= end_ns)  # noqa: B023
-        told = usage.end()
+        told = clocks_since(cpu_seconds, offset)
         gaps = [gap for stream in streams for gap in stream.gaps()]
         tell(
             told

@@ -25,8 +25,6 @@ from .receiver import Stream, receive_one
 STAYED, CUT_OFF, REFUSED = 0, 1006, 503
 """Not codes that a server sends: still open; ended without a close frame; not let in."""
 
-# So small that a client which does not read is soon one whose frames wait in the server.
-_RECEIVE_BUFFER_BYTES = 4096
 _REST_BUFFER_BYTES = 1 << 20
 # What waits for a client is read in a tenth of this.
 _REST_SECONDS = 5.0
@@ -37,8 +35,8 @@ _AGAIN_SECONDS = 0.5
 class StoppedStream(Stream):
     """A client that has asked for a stream, and reads nothing of it yet."""
 
-    def __init__(self, host: str, port: int, path: str) -> None:
-        super().__init__(host, port, path, buffer_bytes=_RECEIVE_BUFFER_BYTES)
+    # So small that a client which does not read is soon one whose frames wait in the server.
+    buffer_bytes = 4096
 
     def answer(self, ping: bytes) -> None:
         """It is too late: who asked may have gone, and what it said last is still to be read."""
@@ -75,9 +73,8 @@ class StoppedClients:
         self, host: str, port: int, paths: Sequence[str], n: int, seconds: tuple[float, float]
     ) -> None:
         self._address, self._paths, self._seconds = (host, port), paths, seconds
-        self._came = 0
-        self._codes = Counter[int]()
-        self._lock = threading.Lock()
+        self._came: list[str] = []
+        self._codes: list[int] = []
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(random.Random(k),), daemon=True)
@@ -88,8 +85,7 @@ class StoppedClients:
 
     def done(self) -> Message:
         """How many came, and [code, how often] of those that have gone."""
-        with self._lock:
-            return {"came": self._came, "codes": sorted(self._codes.items())}
+        return {"came": len(self._came), "codes": sorted(Counter(self._codes).items())}
 
     def stop(self) -> None:
         """Let those that are there read, and go."""
@@ -104,13 +100,11 @@ class StoppedClients:
             except OSError:
                 self._stop.wait(_AGAIN_SECONDS)
                 continue
-            with self._lock:
-                self._came += 1
+            self._came.append(str(stream.path))
             with stream.socket:
                 self._stop.wait(chance.uniform(*self._seconds))
                 code = stream.read_rest()
-            with self._lock:
-                self._codes[code] += 1
+            self._codes.append(code)
             if code == REFUSED:
                 self._stop.wait(_AGAIN_SECONDS)
 

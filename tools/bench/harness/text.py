@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import msgspec
 
 from .stats import Estimate
 
@@ -38,19 +38,15 @@ def us(ns: float) -> str:
     return f"{ns / 1e3:.1f} us" if abs(ns) < 1e6 else f"{ns / 1e3:.0f} us"
 
 
-def number(form: str = ".3g", scale: float = 1.0) -> Callable[[float], str]:
+def number(form: str = ".3g", scale: float = 1.0, unit: str = "") -> Callable[[float], str]:
     """How to write numbers."""
-    return lambda value: UNKNOWN if math.isnan(value) else format(value * scale, form)
+    return lambda value: UNKNOWN if math.isnan(value) else f"{value * scale:{form}}{unit}"
 
 
-def megabytes(n_bytes: float) -> str:
-    """Memory, MB of 10^6 bytes."""
-    return UNKNOWN if math.isnan(n_bytes) else f"{n_bytes / 1e6:.1f} MB"
-
-
-def percent(share: float) -> str:
-    """A share."""
-    return UNKNOWN if math.isnan(share) else f"{share * 100:.1f} %"
+megabytes = number(".1f", 1e-6, " MB")
+"""Memory, MB of 10^6 bytes."""
+percent = number(".1f", 100, " %")
+"""A share."""
 
 
 def with_interval(estimate: Estimate, form: Callable[[float], str]) -> str:
@@ -88,14 +84,12 @@ def numbers(value: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, f
             yield label, item / 1e3 if is_duration else item
 
 
-def finite(value: Any) -> Any:
-    """The same with None for NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def figures_table(figures: Mapping[str, Any]) -> str:
+    """Every number in nested figures by its name."""
+    return table(["", ""], [[name, f"{value:.5g}"] for name, value in numbers(figures)])
+
+
+def as_json(value: object) -> bytes:
+    """JSON, lines of it; null for NaN and infinity, which JSON does not have."""
+    encoded = msgspec.json.encode(value, enc_hook=lambda scalar: scalar.item())
+    return msgspec.json.format(encoded, indent=1) + b"\n"

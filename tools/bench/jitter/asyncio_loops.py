@@ -48,7 +48,7 @@ async def serve_all(config: Message) -> None:
         lambda client: play(client, packets, period, drifts), "127.0.0.1", 0
     ) as server:
         tell({"port": next(iter(server.sockets)).getsockname()[1]})
-        await asyncio.get_running_loop().create_future()
+        await server.serve_forever()
 
 
 def run(config: Message) -> None:

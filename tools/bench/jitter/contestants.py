@@ -11,11 +11,11 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import psutil
 
 from ..harness.children import Child, ChildError, Message
@@ -40,6 +40,7 @@ BESIDE_LSL = "phantomlink-beside-lsl"
 
 _START_SECONDS = 30.0
 _TRIALS = 16
+_HERE = {"host": "127.0.0.1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,6 @@ class Load:
     packets: list[bytes]
     folder: Path
     floor_margin_ns: int
-
-    @property
-    def connections(self) -> int:
-        """Connections that are measured."""
-        return self.scenario.sessions * self.scenario.clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +171,20 @@ class Phantomlink(Contestant):
         return answer
 
     def end(self) -> tuple[ServerReport, dict[str, float]]:
-        report = server_report(self.server, self.codes)
-        for code in self.codes:
-            self.server.call("DELETE", f"/api/sessions/{code}")
+        """What the server says of the lateness of its sessions, over unfiltered playheads."""
+        routes = [f"/api/sessions/{code}" for code in self.codes]
+        timing = [self.server.must("GET", f"{route}/timing") for route in routes]
+        found = pd.json_normalize([each["playheads"][0] for each in timing])
+        for route in routes:
+            self.server.call("DELETE", route)
+        report = ServerReport(
+            pd.to_numeric(found["lateness_us.p50"]).median() * 1e3,
+            pd.to_numeric(found["lateness_us.p99"]).max() * 1e3,
+            pd.to_numeric(found["handover_us.p50"]).max() * 1e3,
+            float(found["stalls"].sum()),
+            float(found["overruns"].sum()),
+            "GET /api/sessions/{code}/timing",
+        )
         return report, {}
 
 
@@ -279,10 +286,9 @@ class Sender(Contestant):
     def __init__(self, name: str, module: str, config: Message, load: Load, plan: Plan) -> None:
         super().__init__()
         self.name = name
-        self._plan = plan
         packets = {"packets": load.packets, "rate_hz": str(load.scenario.rate_hz)}
         child, said = self._start(module, config | packets, plan.env)
-        plan.address.update(said)
+        self._plan = replace(plan, address=plan.address | said)
         self.process = psutil.Process(child.pid)
 
     def plan(self, index: int) -> Plan:
@@ -290,21 +296,16 @@ class Sender(Contestant):
         return self._plan
 
 
-def _over_tcp(paths: Sequence[str | None]) -> Plan:
-    return Plan("harness.receiver", {"host": "127.0.0.1"}, paths)
-
-
 def _floor(name: str, load: Load, n: int) -> Sender:
     config = {"connections": n, "margin_ns": load.floor_margin_ns // n}
-    return Sender(name, "jitter.floor", config, load, _over_tcp([None] * n))
+    plan = Plan("harness.receiver", _HERE, [None] * n)
+    return Sender(name, "jitter.floor", config, load, plan)
 
 
-def _asyncio(loop: str) -> Callable[[Server, Load], Sender]:
-    def begin(_server: Server, load: Load) -> Sender:
-        plan = _over_tcp(["/"] * load.connections)
-        return Sender(f"asyncio-{loop}", "jitter.asyncio_loops", {"loop": loop}, load, plan)
-
-    return begin
+def _asyncio(name: str, load: Load) -> Sender:
+    plan = Plan("harness.receiver", _HERE, ["/"] * load.scenario.connections)
+    config = {"loop": name.removeprefix("asyncio-")}
+    return Sender(name, "jitter.asyncio_loops", config, load, plan)
 
 
 def _pylsl(_server: Server, load: Load) -> Sender:
@@ -320,28 +321,9 @@ STARTS: dict[str, Callable[[Server, Load], Contestant]] = {
     # One connection, whatever is asked of the others: the floor of a machine, not of a load.
     FLOOR: lambda _, load: _floor(FLOOR, load, 1),
     # And what the machine allows the same loop when it has as much to send as the others.
-    FLOOR_LOADED: lambda _, load: _floor(FLOOR_LOADED, load, load.connections),
-    ASYNCIO_SLEEP: _asyncio("sleep"),
-    ASYNCIO_DEADLINE: _asyncio("deadline"),
+    FLOOR_LOADED: lambda _, load: _floor(FLOOR_LOADED, load, load.scenario.connections),
+    ASYNCIO_SLEEP: lambda _, load: _asyncio(ASYNCIO_SLEEP, load),
+    ASYNCIO_DEADLINE: lambda _, load: _asyncio(ASYNCIO_DEADLINE, load),
     PYLSL_DEADLINE: _pylsl,
 }
 """How each is started, by its name. ChildError: it cannot be had on this machine."""
-
-
-def server_report(server: Server, codes: Sequence[str]) -> ServerReport:
-    """What the server says of the lateness of sessions, over their unfiltered playheads."""
-    route = "/api/sessions/{code}/timing"
-    playheads = [server.must("GET", route.format(code=code))["playheads"][0] for code in codes]
-
-    def ns(name: str, percentile: str) -> list[float]:
-        values = [playhead[name][percentile] for playhead in playheads]
-        return [value * 1e3 for value in values if value is not None] or [float("nan")]
-
-    return ServerReport(
-        median(ns("lateness_us", "p50")),
-        max(ns("lateness_us", "p99")),
-        max(ns("handover_us", "p50")),
-        float(sum(playhead["stalls"] for playhead in playheads)),
-        float(sum(playhead["overruns"] for playhead in playheads)),
-        f"GET {route}",
-    )

@@ -14,29 +14,22 @@ import numpy as np
 
 from ..harness.stats import Estimate
 from ..harness.text import UNKNOWN, Verdict, megabytes, number, percent, us, with_interval
-from .contestants import (
-    ASYNCIO_DEADLINE,
-    BESIDE_LSL,
-    CHURNED,
-    FLOOR,
-    PERTURBED,
-    PHANTOMLINK,
-    PHANTOMLINK_LSL,
-    PYLSL_DEADLINE,
-)
-from .slices import Pick, Results
+from .contestants import BESIDE_LSL, CHURNED, PHANTOMLINK
+from .slices import Results
 
 Criterion = Callable[[Results], Verdict]
 
 _US = 1e3
-_RATIO = number(".2f")
 # What two slices of the same differ by at the least on a quiet machine; less is not later.
 _NO_LATER_US = 10
-INTERVAL_P50: Pick = attrgetter("interval.p50")
-INTERVAL_P99: Pick = attrgetter("interval.p99")
-RELEASE_P50: Pick = attrgetter("release.p50")
-RELEASE_P99: Pick = attrgetter("release.p99")
-TRANSIT_P50: Pick = attrgetter("transit.p50")
+# Figures by their names in the JSON, as criteria call them.
+FIGURES = {
+    "interval.p50": "interval error p50",
+    "interval.p99": "interval error p99",
+    "release.p50": "lateness p50 (from stamps)",
+    "release.p99": "lateness p99 (from stamps)",
+    "transit.p50": "from stamp to client p50",
+}
 
 
 def judged(
@@ -63,98 +56,39 @@ def bounded(
     return judge
 
 
-def ratio(criterion: str, a: str, b: str, pick: Pick, limit: float) -> Criterion:
+def ratio(a: str, b: str, figure: str, limit: float) -> Criterion:
     """Of two contestants, at most."""
-    return bounded(criterion, lambda results: results.ratio(a, b, pick), limit, _RATIO)
+    criterion = f"{FIGURES[figure]} of {a} at most {limit:g}x of {b}'s"
+    return bounded(criterion, lambda r: r.ratio(a, b, attrgetter(figure)), limit, number(".2f"))
 
 
-def more(criterion: str, a: str, b: str, pick: Pick, limit_us: float) -> Criterion:
+def more(a: str, b: str, figure: str, limit_us: float) -> Criterion:
     """By how much a figure of one is above that of another, at most."""
-    return bounded(criterion, lambda results: results.difference(a, b, pick), limit_us * _US)
+    criterion = f"{FIGURES[figure]} of {a} at most {limit_us:g} us above {b}'s"
+    return bounded(criterion, lambda r: r.difference(a, b, attrgetter(figure)), limit_us * _US)
 
 
-def floor_p99(above_us: float) -> Criterion:
-    """So far above the floor."""
-    criterion = f"interval error p99 at most the floor's plus {above_us:g} us"
-    return more(criterion, PHANTOMLINK, FLOOR, INTERVAL_P99, above_us)
+def transit_p50(limit_ms: float) -> Criterion:
+    """How soon clients have their packets."""
+    criterion = f"from stamp to client within {limit_ms:g} ms at p50"
+    pick = attrgetter("transit.p50")
+    return bounded(criterion, lambda r: r.counting(PHANTOMLINK, pick), limit_ms * 1e6)
 
 
-FLOOR_P50 = ratio(
-    "interval error p50 within 2x of the floor's", PHANTOMLINK, FLOOR, INTERVAL_P50, 2
-)
-ASYNCIO_P50 = bounded(
-    "interval error p50 at least 5x below the asyncio deadline loop's",
-    lambda results: results.ratio(ASYNCIO_DEADLINE, PHANTOMLINK, INTERVAL_P50),
-    5,
-    _RATIO,
-    operator.ge,
-)
-MANY_P99 = more(
-    "lateness p99 at most the floor's plus 500 us (from the stamps of both)",
-    PHANTOMLINK,
-    FLOOR,
-    RELEASE_P99,
-    500,
-)
-SOON = bounded(
-    "from stamp to client within 2 ms at p50",
-    lambda results: results.counting(PHANTOMLINK, TRANSIT_P50),
-    2e6,
-)
-CHURNED_P99 = ratio(
-    "interval error p99 at most triple of the undisturbed session's",
-    CHURNED,
-    PHANTOMLINK,
-    INTERVAL_P99,
-    3,
-)
-LSL_P99 = ratio(
-    "over LSL, interval error p99 within 2x of the bare pylsl deadline loop's",
-    PHANTOMLINK_LSL,
-    PYLSL_DEADLINE,
-    INTERVAL_P99,
-    2,
-)
-PERTURBED_P50 = more(
-    "lateness p50 at most 10 us above that of clean packets (from stamps)",
-    PERTURBED,
-    PHANTOMLINK,
-    RELEASE_P50,
-    10,
-)
-PERTURBED_P99 = more(
-    "lateness p99 at most 100 us above that of clean packets (from stamps)",
-    PERTURBED,
-    PHANTOMLINK,
-    RELEASE_P99,
-    100,
-)
-LAST_WRITE = bounded(
-    "last accepted write within 3 ms of the tick at p50 (the server says)",
-    lambda results: results.median(PHANTOMLINK, attrgetter("report.last_write_p50_ns")),
-    3e6,
-)
-
-
-def server_p50(limit_us: float) -> Criterion:
-    """What the server says of its lateness."""
+def server_says(what: str, figure: str, limit_us: float) -> Criterion:
+    """What the server says of itself."""
+    pick = attrgetter(f"report.{figure}")
+    criterion = f"{what} under {limit_us:g} us (the server says)"
     return bounded(
-        f"server lateness p50 under {limit_us:g} us (the server says)",
-        lambda results: results.median(PHANTOMLINK, attrgetter("report.lateness_p50_ns")),
-        limit_us * _US,
-        is_within=operator.lt,
+        criterion, lambda r: r.median(PHANTOMLINK, pick), limit_us * _US, us, operator.lt
     )
 
 
 def cpu_under(share: float, words: str) -> Criterion:
     """Of a core."""
-    return bounded(
-        f"server CPU under {words}",
-        lambda results: results.median(PHANTOMLINK, attrgetter("usage.cpu")),
-        share,
-        percent,
-        operator.lt,
-    )
+    pick = attrgetter("usage.cpu")
+    criterion = f"server CPU under {words}"
+    return bounded(criterion, lambda r: r.median(PHANTOMLINK, pick), share, percent, operator.lt)
 
 
 def rates(low: float, high: float) -> Criterion:
@@ -212,13 +146,13 @@ def disturbance(results: Results) -> Verdict:
     )
 
 
-def no_later(what: str, pick: Pick) -> Criterion:
+def no_later(figure: str) -> Criterion:
     """Whether clients over WebSocket are as punctual with inlets beside them as without."""
 
     def judge(results: Results) -> Verdict:
-        found = results.difference(BESIDE_LSL, PHANTOMLINK, pick)
+        found = results.difference(BESIDE_LSL, PHANTOMLINK, attrgetter(figure))
         return judged(
-            f"WebSocket clients no later with LSL inlets than without: {what}",
+            f"WebSocket clients no later with LSL inlets than without: {FIGURES[figure]}",
             f"{with_interval(found, us)} more; no later: the interval reaches 0, or the median is "
             f"under {_NO_LATER_US} us",
             found.median,

@@ -8,7 +8,6 @@ them as any: the lower envelope, a linear programme.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
@@ -16,6 +15,8 @@ import numpy as np
 from scipy.optimize import linprog
 
 from ..harness.arrivals import Ns
+
+Envelope = tuple[float, float, float]
 
 _NS = 1_000_000_000
 # A re-anchor of the server moves the grid by at least this (scheduling/timeline.py: later than
@@ -25,34 +26,17 @@ _STALL_PERIODS, _STALL_NS, _SCATTER = 4, 100_000_000, 0.9
 _STAYS_BEHIND = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """The line below all points.
-
-    Attributes:
-        slope: ns per ns; times a million it is the drift in ppm.
-        offset_ns: its height at the first time.
-        resolution: how far to trust the slope: the median height of the points above the line
-            over the span of the times.
-    """
-
-    slope: float
-    offset_ns: float
-    resolution: float
-
-
 def lower_envelope(times_ns: Ns, heights_ns: Ns) -> Envelope:
-    """The lower envelope of points.
+    """The line below all points, and as close to them as any.
 
     Args:
-        times_ns: (n,) increasing.
+        times_ns: (n,) increasing, of at least two.
         heights_ns: (n,).
 
-    Raises:
-        ValueError: there are fewer than two points.
+    Returns:
+        Slope, which times a million is the drift in ppm; height at the first time, ns; how far to
+        trust the slope: the median height of the points above the line over the span of times.
     """
-    if len(times_ns) < 2:
-        raise ValueError(f"an envelope needs two points, got {len(times_ns)}")
     times = times_ns - times_ns[0]
     # Of the order of 1, as solvers like it.
     span, height = float(times[-1]), max(float(np.abs(heights_ns).max()), 1.0)
@@ -66,7 +50,7 @@ def lower_envelope(times_ns: Ns, heights_ns: Ns) -> Envelope:
     )
     slope, offset = found.x[0] * height / span, found.x[1] * height
     above = np.median(heights_ns - offset - slope * times)
-    return Envelope(float(slope), float(offset), float(above) / span)
+    return float(slope), float(offset), float(above) / span
 
 
 def residuals(arrival_ns: Ns, sequence: Ns, rate_hz: Fraction) -> Ns:

@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..harness.children import Message, fail, hear, tell
-from ..harness.receiver import Usage
+from ..harness.receiver import clocks_since, wall_offset_ns
 
 _RESOLVE_SECONDS = 5.0
 _FIRST_SAMPLE_SECONDS = 10.0
@@ -56,9 +56,9 @@ def run(config: Message) -> None:
         fail(f"no LSL sample within {_FIRST_SAMPLE_SECONDS:g} s")
     tell({"first_packet_ns": [arrival_ns[0] - started_ns]})
     end_ns = hear()["end_ns"]
-    n_before, usage = len(arrival_ns), Usage()
+    n_before, cpu_seconds, offset = len(arrival_ns), time.process_time(), wall_offset_ns()
     receive(end_ns)
-    told = usage.end()
+    told = clocks_since(cpu_seconds, offset)
     for each in (inlet, *beside):
         each.close_stream()
     if not is_numbered:

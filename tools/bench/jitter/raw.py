@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..harness.arrivals import Arrivals
-from ..harness.text import finite
+from ..harness.text import as_json
 from .slices import Measured
 
 ENCODING = (
@@ -61,4 +60,4 @@ class RawSlices:
     def write(self, path: Path, about: dict[str, Any]) -> None:
         """Write them, after what is said about the run."""
         document = {**about, "encoding": ENCODING, "slices": self._slices}
-        path.write_text(json.dumps(finite(document), allow_nan=False) + "\n")
+        path.write_bytes(as_json(document))

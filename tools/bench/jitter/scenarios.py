@@ -5,25 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ..harness.text import Verdict
+from . import contestants as who
 from . import criteria as c
-from .contestants import (
-    ASYNCIO_DEADLINE,
-    ASYNCIO_SLEEP,
-    BESIDE_LSL,
-    CHURNED,
-    FLOOR,
-    FLOOR_LOADED,
-    PERTURBED,
-    PHANTOMLINK,
-    PHANTOMLINK_LSL,
-    PYLSL_DEADLINE,
-)
-from .slices import Results
 
-_NO_GAP = c.no_gap("no gap", PHANTOMLINK)
+_NO_GAP = c.no_gap("no gap", who.PHANTOMLINK)
+_LATE = c.server_says("lateness p50", "lateness_p50_ns", 60)
+_LAST_WRITE = c.server_says("last accepted write p50", "last_write_p50_ns", 3000)
 _AT_40_HZ = (c.rates(39.98, 40.02), _NO_GAP)
-_EVERYBODY = (FLOOR, PHANTOMLINK, ASYNCIO_DEADLINE, ASYNCIO_SLEEP, PYLSL_DEADLINE)
+_LOOPS = (who.ASYNCIO_DEADLINE, who.ASYNCIO_SLEEP, who.PYLSL_DEADLINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +30,6 @@ class Scenario:
         slices: rounds.
         slice_seconds: length of each slice.
         seam: whether sessions start just before the end of the recording.
-        other_sessions: that the server has to take beside the measured ones.
         lsl: whether the server has LSL; without, its figures are of WebSocket alone.
         computing: programs for each CPU that only compute, beside everybody.
     """
@@ -52,17 +40,17 @@ class Scenario:
     sessions: int = 1
     clients: int = 1
     rate_hz: Fraction = Fraction(40)
-    contestants: tuple[str, ...] = (FLOOR, PHANTOMLINK)
+    contestants: tuple[str, ...] = (who.FLOOR, who.PHANTOMLINK)
     slices: int = 20
     slice_seconds: float = 15.0
     seam: bool = False
-    other_sessions: int = 10
     lsl: bool = False
     computing: int = 0
 
-    def verdicts(self, results: Results) -> list[Verdict]:
-        """Every criterion, of a run of it."""
-        return [criterion(results) for criterion in self.criteria]
+    @property
+    def connections(self) -> int:
+        """Connections that are measured."""
+        return self.sessions * self.clients
 
 
 SCENARIOS = {
@@ -71,47 +59,57 @@ SCENARIOS = {
         Scenario(
             "single",
             "one session with one client, against everything else",
-            (c.FLOOR_P50, c.floor_p99(150), c.ASYNCIO_P50, c.server_p50(20)),
-            contestants=_EVERYBODY,
+            (
+                c.ratio(who.PHANTOMLINK, who.FLOOR, "interval.p50", 2),
+                c.more(who.PHANTOMLINK, who.FLOOR, "interval.p99", 150),
+                c.ratio(who.PHANTOMLINK, who.ASYNCIO_DEADLINE, "interval.p50", 0.2),
+                c.server_says("lateness p50", "lateness_p50_ns", 20),
+            ),
+            contestants=(who.FLOOR, who.PHANTOMLINK, *_LOOPS),
         ),
         Scenario(
             "ten",
             "ten sessions with a client each, against the asyncio loop with ten",
-            (*_AT_40_HZ, c.server_p50(60)),
+            (*_AT_40_HZ, _LATE),
             sessions=10,
-            contestants=(FLOOR, PHANTOMLINK, ASYNCIO_DEADLINE),
+            contestants=(who.FLOOR, who.PHANTOMLINK, who.ASYNCIO_DEADLINE),
         ),
         Scenario(
             "many",
             "100 sessions with a client each",
-            (*_AT_40_HZ, c.server_p50(60), c.MANY_P99, c.cpu_under(1, "one core")),
+            (
+                *(*_AT_40_HZ, _LATE, c.cpu_under(1, "one core")),
+                c.more(who.PHANTOMLINK, who.FLOOR, "release.p99", 500),
+            ),
             sessions=100,
-            contestants=(FLOOR, FLOOR_LOADED, PHANTOMLINK, ASYNCIO_DEADLINE),
+            contestants=(who.FLOOR, who.FLOOR_LOADED, who.PHANTOMLINK, who.ASYNCIO_DEADLINE),
         ),
-        Scenario("crowd", "one session with 200 clients", (*_AT_40_HZ, c.LAST_WRITE), clients=200),
+        Scenario("crowd", "one session with 200 clients", (*_AT_40_HZ, _LAST_WRITE), clients=200),
         Scenario(
             "busy",
             "one session with 30 clients beside programs that compute, two for each CPU",
-            (*_AT_40_HZ, c.SOON),
+            (*_AT_40_HZ, c.transit_p50(2)),
             clients=30,
-            contestants=(FLOOR, PHANTOMLINK, ASYNCIO_DEADLINE),
+            contestants=(who.FLOOR, who.PHANTOMLINK, who.ASYNCIO_DEADLINE),
             computing=2,
         ),
         Scenario(
             "fast",
             "one session at 1000 packets a second",
             (
-                *(c.rates(999.9, 1000.1), _NO_GAP, c.FLOOR_P50, c.floor_p99(200)),
+                *(c.rates(999.9, 1000.1), _NO_GAP),
+                c.ratio(who.PHANTOMLINK, who.FLOOR, "interval.p50", 2),
+                c.more(who.PHANTOMLINK, who.FLOOR, "interval.p99", 200),
                 c.cpu_under(0.4, "40 % of a core"),
             ),
             rate_hz=Fraction(1000),
-            contestants=(FLOOR, PHANTOMLINK, PYLSL_DEADLINE),
+            contestants=(who.FLOOR, who.PHANTOMLINK, who.PYLSL_DEADLINE),
         ),
         Scenario(
             "long",
             "ten minutes of one session: drift, and the seam of the loop",
             (*_AT_40_HZ, c.drift, c.seam),
-            contestants=(PHANTOMLINK,),
+            contestants=(who.PHANTOMLINK,),
             slices=1,
             slice_seconds=600.0,
             seam=True,
@@ -119,28 +117,29 @@ SCENARIOS = {
         Scenario(
             "churn",
             "one session while others come and go and REST is polled",
-            (c.CHURNED_P99, c.disturbance),
-            contestants=(FLOOR, PHANTOMLINK, CHURNED),
+            (c.ratio(who.CHURNED, who.PHANTOMLINK, "interval.p99", 3), c.disturbance),
+            contestants=(who.FLOOR, who.PHANTOMLINK, who.CHURNED),
         ),
         Scenario(
             "lsl",
             "one session over LSL, and over WebSocket with and without LSL inlets beside",
             (
-                c.LSL_P99,
-                c.no_gap("over LSL, no sample missing from the timestamps' grid", PHANTOMLINK_LSL),
-                c.no_later("interval error p99", c.INTERVAL_P99),
-                c.no_later("from stamp to client p50", c.TRANSIT_P50),
-                c.no_later("left late (stamps) p99", c.RELEASE_P99),
+                c.ratio(who.PHANTOMLINK_LSL, who.PYLSL_DEADLINE, "interval.p99", 2),
+                c.no_gap("over LSL, no sample missing by the timestamps", who.PHANTOMLINK_LSL),
+                *map(c.no_later, ("interval.p99", "transit.p50", "release.p99")),
             ),
-            contestants=(PYLSL_DEADLINE, PHANTOMLINK_LSL, PHANTOMLINK, BESIDE_LSL),
+            contestants=(who.PYLSL_DEADLINE, who.PHANTOMLINK_LSL, who.PHANTOMLINK, who.BESIDE_LSL),
             lsl=True,
         ),
         Scenario(
             "perturbed",
             "ten sessions with a client each, as recorded and perturbed",
-            (c.PERTURBED_P50, c.PERTURBED_P99),
+            (
+                c.more(who.PERTURBED, who.PHANTOMLINK, "release.p50", 10),
+                c.more(who.PERTURBED, who.PHANTOMLINK, "release.p99", 100),
+            ),
             sessions=10,
-            contestants=(FLOOR, PHANTOMLINK, PERTURBED),
+            contestants=(who.FLOOR, who.PHANTOMLINK, who.PERTURBED),
         ),
     )
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ..harness.arrivals import Arrivals, Ns
@@ -114,7 +115,7 @@ def figures(
     lines = [Line(c, rate_hz, stalls) for c in heard]
     rates = iter([line.rate_hz for line in lines])
     drifts = [line.drift for line in lines if line.drift is not None]
-    worst = max(drifts, key=lambda each: abs(each.slope), default=None)
+    slope, _, resolution = max(drifts, key=lambda each: abs(each[0]), default=(np.nan,) * 3)
     spread, last = _over_connections(lines) if shared and lines else (_NONE, _NONE)
 
     def pooled(parts: Iterable[Ns]) -> Quantiles:
@@ -133,8 +134,8 @@ def figures(
         waited=pooled(c.waited_ns for c in heard),
         spread=quantiles(spread),
         last=quantiles(last),
-        drift_ppm=worst.slope * 1e6 if worst else np.nan,
-        drift_resolution_ppm=worst.resolution * 1e6 if worst else np.nan,
+        drift_ppm=slope * 1e6,
+        drift_resolution_ppm=resolution * 1e6,
         reanchors=sum(line.reanchors for line in lines),
     )
 
@@ -211,19 +212,9 @@ class Line:
 
 def _over_connections(lines: Sequence[Line]) -> tuple[Ns, Ns]:
     """Last minus first arrival, and last arrival minus stamp, of packets that all have."""
-    numbers, arrival_ns, stamp_ns = (
-        np.concatenate([column[line.kept] for line, column in zip(lines, columns, strict=True)])
-        for columns in zip(
-            *((each.of.sequence, each.of.arrival_ns, each.of.stamp_ns) for each in lines),
-            strict=True,
-        )
-    )
-    # By packet, of each from the first arrival to the last.
-    order = np.lexsort((arrival_ns, numbers))
-    _, first, heard = np.unique(numbers[order], return_index=True, return_counts=True)
-    first = first[heard == len(lines)]
-    earliest, latest = order[first], order[first + len(lines) - 1]
-    return (
-        arrival_ns[latest] - arrival_ns[earliest],
-        arrival_ns[latest] - stamp_ns[latest],
-    )
+    kept = (pd.DataFrame(asdict(line.of))[line.kept] for line in lines)
+    packets = pd.concat(kept).groupby("sequence")
+    by_all = packets.size() == len(lines)
+    last = packets["arrival_ns"].max()[by_all]
+    first, stamp = packets["arrival_ns"].min()[by_all], packets["stamp_ns"].first()[by_all]
+    return (last - first).to_numpy(), (last - stamp).to_numpy()

@@ -15,8 +15,6 @@ from typing import Any
 
 from scipy.stats import theilslopes
 
-from ..harness.text import finite
-
 # By figure of a sample: what it is called, how much more an hour is still none, and its unit.
 LIMITS = {
     "rss_mb": ("resident memory", 1.0, " MB"),
@@ -42,28 +40,6 @@ class Finding(StrEnum):
     HOLDS = "holds"
     GROWS = "grows"
     UNDECIDED = "undecided"
-
-
-@dataclass(frozen=True, slots=True)
-class Trend:
-    """A slope, an hour, and the interval that holds it with 95 % confidence.
-
-    Attributes:
-        slope: NaN with fewer than two samples.
-        low, high: infinite where there are too few samples to say.
-        n: samples.
-    """
-
-    slope: float
-    low: float
-    high: float
-    n: int
-
-    def against(self, limit: float) -> Finding:
-        """Whether the slope is below a limit."""
-        if self.low > limit:
-            return Finding.GROWS
-        return Finding.HOLDS if self.high <= limit else Finding.UNDECIDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +106,25 @@ def warm_up_seconds(seconds: float) -> float:
     return min(MOST_WARM_UP_SECONDS, WARM_UP_SHARE * seconds)
 
 
-def trend(samples: Sequence[Sample], figure: str) -> Trend:
-    """Of one figure, over samples, oldest first."""
-    n = len(samples)
-    if n < 2:
-        return Trend(math.nan, -math.inf, math.inf, n)
+def trend(samples: Sequence[Sample], figure: str) -> tuple[float, float, float]:
+    """Of one figure, over samples, oldest first: how much more an hour.
+
+    Returns:
+        The slope, NaN with fewer than two samples, and the interval that holds it with 95 %
+        confidence, infinite where there are too few samples to say.
+    """
+    if len(samples) < 2:
+        return math.nan, -math.inf, math.inf
     hours = [sample.seconds / SECONDS_AN_HOUR for sample in samples]
-    slope, _, low, high = theilslopes([asdict(sample)[figure] for sample in samples], hours)
-    if n < FEWEST_SAMPLES:
-        low, high = -math.inf, math.inf
-    return Trend(float(slope), float(low), float(high), n)
+    slope, _, low, high = map(float, theilslopes([asdict(s)[figure] for s in samples], hours))
+    return (slope, low, high) if len(samples) >= FEWEST_SAMPLES else (slope, -math.inf, math.inf)
+
+
+def against(low: float, high: float, limit: float) -> Finding:
+    """Whether a slope that lies within an interval is below a limit."""
+    if low > limit:
+        return Finding.GROWS
+    return Finding.HOLDS if high <= limit else Finding.UNDECIDED
 
 
 def judge(
@@ -190,16 +175,16 @@ def growth(samples: Sequence[Sample], figure: str) -> Verdict:
     that. So what grows over all samples has to grow over the later half of them as well.
     """
     label, limit, unit = LIMITS[figure]
-    whole = trend(samples, figure)
-    if math.isnan(whole.slope):
+    slope, low, high = trend(samples, figure)
+    if math.isnan(slope):
         return Verdict(label, None, "not measured")
     text = (
-        f"{whole.slope:+.2f} [{whole.low:+.2f}, {whole.high:+.2f}]{unit} an hour, limit {limit:g}, "
-        f"{whole.n} samples"
+        f"{slope:+.2f} [{low:+.2f}, {high:+.2f}]{unit} an hour, limit {limit:g}, "
+        f"{len(samples)} samples"
     )
-    finding = whole.against(limit)
-    later = trend(samples[len(samples) // 2 :], figure).against(limit)
-    if finding is Finding.GROWS and later is not Finding.GROWS:
+    finding = against(low, high, limit)
+    _, low, high = trend(samples[len(samples) // 2 :], figure)
+    if finding is Finding.GROWS and against(low, high, limit) is not Finding.GROWS:
         return Verdict(label, Finding.UNDECIDED, f"{text}; not in their later half")
     return Verdict(label, finding, text)
 
@@ -219,8 +204,3 @@ def text(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(
         f"{words.get(v.finding, v.finding):<10} {v.name:<24} {v.text}" for v in verdicts
     )
-
-
-def as_json(verdicts: Sequence[Verdict], samples: Sequence[Sample]) -> Any:
-    """For programs."""
-    return finite({"verdicts": list(map(asdict, verdicts)), "samples": list(map(asdict, samples))})

@@ -69,7 +69,7 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
         for session in sessions
         for playback in session.playbacks().values()
     }
-    append = log.entries.append
+    append = log.append
     coin = random.Random(_SEED).random
     release, counting, now = Playback._release, int(Event.COUNTING), time.monotonic_ns
 

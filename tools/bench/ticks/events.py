@@ -1,9 +1,12 @@
-"""What the probes write down: a kind and two numbers, when a probed call has ended."""
+"""What the probes write down in an array: a kind and two numbers, when a probed call has ended."""
 
 from __future__ import annotations
 
 from array import array
 from enum import IntEnum
+from typing import TypeAlias
+
+Log: TypeAlias = "array[int]"
 
 
 class Event(IntEnum):
@@ -29,10 +32,3 @@ class Event(IntEnum):
     COLLECT = 13
     ARM = 14  # the timer is set
     NOTHING = 15  # a probe around nothing: what a probe costs
-
-
-class Log:
-    """Events in memory, in the order of their ends."""
-
-    def __init__(self) -> None:
-        self.entries = array("q")

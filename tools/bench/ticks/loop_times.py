@@ -40,11 +40,6 @@ class LoopTimes(trio.abc.Instrument):
         self._step_ns = 0
         self._woke_ns = 0
 
-    @property
-    def n_steps(self) -> int:
-        """Steps of all tasks."""
-        return sum(map(len, self.steps.values()))
-
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         if task not in self._kinds:
             self._kinds[task] = self.steps[kind_of(task.name)]

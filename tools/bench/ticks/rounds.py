@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,11 +76,11 @@ def measure_round(scenario: Scenario, recording: str | None, seconds: float) -> 
     Raises:
         RuntimeError: a session or a client was lost, or ticks could not be taken apart.
     """
-    stages, counters = Log(), Log()
+    stages, counters = array("q"), array("q")
     result, frame = trio.run(_measure, scenario, recording, seconds, stages, counters)
-    result.cost = probe_cost(stages.entries)
-    result.stages = profile(read(stages.entries), result.cost)
-    result.counters = counter_spans(read(counters.entries), result.cost)
+    result.cost = probe_cost(stages)
+    result.stages = profile(read(stages), result.cost)
+    result.counters = counter_spans(read(counters), result.cost)
     if len(result.stages) < 0.9 * result.staged.ticks:
         # The code of a tick has changed, and the probes have to follow.
         raise RuntimeError(

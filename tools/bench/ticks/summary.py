@@ -74,7 +74,7 @@ def _cpu(rounds: Sequence[Round]) -> Json:
         return sum(r.loop.steps[kind]) / r.looped.ticks
 
     def metering(r: Round) -> float:
-        return r.step_cost * r.loop.n_steps / r.looped.ticks
+        return r.step_cost * sum(map(len, r.loop.steps.values())) / r.looped.ticks
 
     def trio(r: Round) -> float:
         tasks = sum(steps(r, kind) for kind in r.loop.steps)

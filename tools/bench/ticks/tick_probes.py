@@ -51,8 +51,16 @@ def stage_probes(log: Log) -> Iterator[None]:
         def replace(owner: Any, name: str, make: Callable[[Callable[..., Any]], Any]) -> None:
             stack.enter_context(replaced(owner, name, make(getattr(owner, name))))
 
-        replace(spin.WakeMargin, "observe", lambda f: _observe(log, f))
-        replace(spin.SpinGovernor, "spun", lambda f: _spun(log, f))
+        replace(
+            spin.WakeMargin,
+            "observe",
+            lambda f: _noting(log, f, Event.WAKE, lambda late, _: (_now(), late)),
+        )
+        replace(
+            spin.SpinGovernor,
+            "spun",
+            lambda f: _noting(log, f, Event.SPIN, lambda ns, now: (now, ns)),
+        )
         replace(Playback, "_release", lambda f: _around(log, f, Event.RELEASE))
         replace(Fanout, "offer", lambda f: _offer(log, f))
         replace(FrameStream, "offer_nowait", lambda f: _around(log, f, Event.SEND))
@@ -75,7 +83,7 @@ def _no_op(*_: object) -> None:
 
 def _around(log: Log, original: Callable[..., Any], kind: int) -> Callable[..., Any]:
     # The clock is read last before the call and first after it.
-    append, kind = log.entries.append, int(kind)
+    append, kind = log.append, int(kind)
 
     def probed(*args: Any, **options: Any) -> Any:
         began = _now()
@@ -99,7 +107,7 @@ def _around(log: Log, original: Callable[..., Any], kind: int) -> Callable[..., 
 
 
 def _offer(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
-    append, kind, deadline = log.entries.append, int(Event.OFFER), int(Event.DEADLINE)
+    append, kind, deadline = log.append, int(Event.OFFER), int(Event.DEADLINE)
 
     def probed(fanout: Fanout, release: Any, yield_cpu: Any) -> Any:
         # Between two clients it is part of handing over, and has no probe.
@@ -118,26 +126,17 @@ def _offer(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
     return probed
 
 
-def _observe(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
-    append, kind = log.entries.append, int(Event.WAKE)
+def _noting(
+    log: Log, original: Callable[..., Any], kind: int, note: Callable[[int, int], tuple[int, int]]
+) -> Callable[..., Any]:
+    append, kind = log.append, int(kind)
 
-    def probed(margin: spin.WakeMargin, lateness_ns: int, used: float) -> None:
+    def probed(noted: object, first: int, second: int) -> None:
+        numbers = note(first, second)
         append(kind)
-        append(_now())
-        append(lateness_ns)
-        original(margin, lateness_ns, used)
-
-    return probed
-
-
-def _spun(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
-    append, kind = log.entries.append, int(Event.SPIN)
-
-    def probed(governor: spin.SpinGovernor, duration_ns: int, now_ns: int) -> None:
-        append(kind)
-        append(now_ns)
-        append(duration_ns)
-        original(governor, duration_ns, now_ns)
+        append(numbers[0])
+        append(numbers[1])
+        original(noted, first, second)
 
     return probed
 
@@ -158,7 +157,7 @@ def _served(log: Log, original: Callable[..., Any]) -> Callable[..., Any]:
 
 class _LoopEdges(trio.abc.Instrument):
     def __init__(self, log: Log) -> None:
-        self._append = log.entries.append
+        self._append = log.append
         self._began = 0
 
     def before_io_wait(self, timeout: float) -> None:
