@@ -18,7 +18,7 @@ THRESHOLD_NS = 500_000
 # A wake-up of a probe takes some 45 us of its CPU from the others. At 2 ms the stalls seen add up
 # to 0.8 to 0.9 of the steal time (both are kept by --json), as at 1 ms, for half of that.
 _PERIOD_NS = 2_000_000
-_TALK_SECONDS = 5.0
+_TALK_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
