@@ -2,7 +2,7 @@
 
 import trio
 
-from phantomlink.scheduling.spreading import spread_seconds
+from phantomlink.scheduling.spreading import SpreadRounds, spread_seconds
 
 
 def test_a_thousand_deadlines_lie_apart_and_none_is_early():
@@ -29,3 +29,16 @@ async def test_so_many_silent_connections_end_one_after_the_other(autojump_clock
         for _ in range(300):
             nursery.start_soon(connection)
     assert max(ended.count(at) for at in ended) <= 2
+
+
+def test_rounds_of_many_come_one_after_the_other_and_none_is_left_out():
+    many = [SpreadRounds() for _ in range(100)]
+    times = []
+    for rounds in many:
+        now = 1000.25
+        for _ in range(3):
+            now += rounds.seconds_to_next(now, 1.0)
+            times.append(now)
+    assert all(1000.26 < at < 1003.27 for at in times)
+    for start in (1000.5 + k / 50 for k in range(100)):
+        assert sum(start <= at < start + 0.02 for at in times) <= 4

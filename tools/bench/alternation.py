@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from fractions import Fraction
 
@@ -16,8 +17,8 @@ from tools.bench.jitter.series import figures
 
 _READY_SECONDS = 60.0
 _ANSWER_SECONDS = 60.0
-_SETTLE_SECONDS = 1.0
-
+_SETTLE_NS = 1_000_000_000
+_LOOK_NS = 50_000_000
 
 Hear = Callable[[int], Sequence[Arrivals]]
 """Listens until a time, CLOCK_MONOTONIC in ns: what came meanwhile, connection by connection."""
@@ -35,6 +36,24 @@ def receiver_of(server: Server, codes: Sequence[str]) -> Iterator[Hear]:
     with Child("harness.receiver", server.address | paths) as receiver:
         receiver.read(_READY_SECONDS)
         yield lambda end_ns: arrivals(receiver.ask({"end_ns": end_ns}, _ANSWER_SECONDS))
+
+
+@contextmanager
+def _beside(aside: Executor, doing: AbstractContextManager[None], hear: Hear) -> Iterator[None]:
+    """Enter and leave in a thread: clients that do not read meanwhile would be closed."""
+
+    def wait(call: Callable[[], object]) -> None:
+        begun = aside.submit(call)
+        while not begun.done():
+            hear(time.monotonic_ns() + _LOOK_NS)
+        begun.result()
+
+    stack = ExitStack()
+    wait(lambda: stack.enter_context(doing))
+    try:
+        yield
+    finally:
+        wait(stack.close)
 
 
 def costs_of(
@@ -61,10 +80,10 @@ def costs_of(
     gaps = 0
     for n in range(2 * slices):
         is_done = bool(n % 2)
-        with ExitStack() as stack:
+        with ThreadPoolExecutor(1) as aside, ExitStack() as stack:
             if is_done:
-                stack.enter_context(doing())
-            time.sleep(_SETTLE_SECONDS)
+                stack.enter_context(_beside(aside, doing(), hear))
+            hear(time.monotonic_ns() + _SETTLE_NS)
             meter = UsageMeter(server.process)
             arrived = hear(time.monotonic_ns() + int(slice_seconds * 1e9))
             cpu, _ = meter.seconds()

@@ -36,6 +36,7 @@ from phantomlink.recordings.blind import BlindBins, hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.loop_budget import LoopBudget
 from phantomlink.scheduling.running_time import StallGrace, running_seconds
+from phantomlink.scheduling.spreading import SpreadRounds
 from phantomlink.scheduling.worker_thread import run_in_thread, run_in_thread_patiently
 from phantomlink.scoring import (
     MAX_DECODERS,
@@ -104,6 +105,7 @@ class SessionScores:
         self._players = Players()
         self.decoded = DecodedPackets(self.decode, self.with_decoded)
         self._summaries: list[dict[str, Any]] = []
+        self._rounds = SpreadRounds()
         self._asked_at = -math.inf
         self._watching = trio.Event()
 
@@ -140,7 +142,7 @@ class SessionScores:
                 self._has_min_speed.set()
             while self._is_active:
                 every = _WATCHED_EVERY_SECONDS if self._is_watched else _CLOSE_EVERY_SECONDS
-                with trio.move_on_after(every):
+                with trio.move_on_after(self._rounds.seconds_to_next(trio.current_time(), every)):
                     await self._watching.wait()
                     self._watching = trio.Event()
                 async with self._closing:
