@@ -30,13 +30,11 @@ def node_env(name, valkey, lease_seconds):
 
 
 @contextmanager
-def nodes(recording, *names, valkey, lease_seconds=LEASE_SECONDS, n_more=0):
+def nodes(recording, *names, valkey, lease_seconds=LEASE_SECONDS, n_more=0, env=None):
     """Servers of these names that know each other, and so many more, until left."""
     with ExitStack() as stack:
-        servers = [
-            stack.enter_context(live_server(recording, env=node_env(name, valkey, lease_seconds)))
-            for name in names
-        ]
+        environments = [node_env(name, valkey, lease_seconds) | (env or {}) for name in names]
+        servers = [stack.enter_context(live_server(recording, env=each)) for each in environments]
         for server in servers:
             until(lambda server=server: len(names_of(server)) == len(names) + n_more, "all nodes")
         yield servers

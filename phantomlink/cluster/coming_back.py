@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import trio
@@ -12,6 +13,8 @@ from phantomlink.cluster.messages import ReadState, Ready, StateRead
 from phantomlink.engine.directory import MemoryDirectory, SessionRecord
 from phantomlink.state.form import RecordingIdentity
 
+logger = logging.getLogger(__name__)
+
 
 class ComingBack:
     """What the parent is told of the recording, and sees come back.
@@ -20,6 +23,7 @@ class ComingBack:
         directory: of the sessions.
         ready: workers that can serve now, by name.
         inherit: lets sessions that nobody owns go on.
+        reserve: answers whether a session may be here: no other node has it.
 
     Attributes:
         directory: as given.
@@ -31,10 +35,12 @@ class ComingBack:
         directory: MemoryDirectory,
         ready: Mapping[str, Child],
         inherit: Callable[[Sequence[SessionRecord]], None],
+        reserve: Callable[[str], Awaitable[bool]],
     ) -> None:
         self.directory = directory
         self._ready = ready
         self._inherit = inherit
+        self._reserve = reserve
         self.sha256: str | None = None
         self._identity: RecordingIdentity | None = None
         self._read: StateRead | None = None
@@ -82,9 +88,13 @@ class ComingBack:
 
     async def bring_back(self, records: Sequence[SessionRecord]) -> int:
         """Let sessions of the last run be there again; how many are."""
-        codes = {record.code for record in records}
+        free = [record for record in records if await self._reserve(record.code)]
+        if len(free) < len(records):
+            n_elsewhere = len(records) - len(free)
+            logger.info("Sessions of the last run that other nodes have now: %d", n_elsewhere)
+        codes = {record.code for record in free}
         self._missing = set(codes)
-        self._inherit(records)
+        self._inherit(free)
         while self._missing:
             await self._news.wait()
         return sum(self.directory.has(code) for code in codes)

@@ -235,6 +235,19 @@ class Membership:
             self.forget(code)
             raise
 
+    async def has_reserved(self, code: str) -> bool:
+        """Have a code for this node, as soon as anybody can tell.
+
+        False where another one has it, or the directory has its record and it waits for an heir.
+        """
+        while True:
+            try:
+                owner = await self.reserve(code)
+            except DirectoryAwayError:
+                await trio.sleep(self._times.renew_ns / _NS)
+            else:
+                return owner.node == self.node.name
+
     async def find(self, code: str) -> Ownership | None:
         """Who has a session.
 

@@ -20,11 +20,6 @@ def check_settings(settings: Settings) -> None:
     if sys.platform != "linux":
         told = f"processes: got {n}, takes 1" if n > 1 else "cluster_url: got one, takes none"
         raise SettingsError(f"{told}: more than one process needs Linux")
-    if settings.state_dir is not None and settings.cluster_url is not None:
-        raise SettingsError(
-            f"state_dir: got {settings.state_dir}, takes none with a cluster_url: other nodes "
-            "go on with the sessions of one that is gone; leave PHANTOM_STATE_DIR away"
-        )
 
 
 def share_of(settings: Settings, n: int) -> Settings:

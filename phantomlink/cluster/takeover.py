@@ -107,6 +107,9 @@ class Takeover:
         if known is not None and record.sha256 is not None:
             record = replace(record, dataset=known.name_of(record.sha256, record.dataset))
         state = state_of(record, service.recording.dataset)
+        if known is not None and record.sha256 is not None:
+            # The file is another one; its digest is compared.
+            state = replace(state, dataset_file=None)
         session = await self._once_open(state)
         try:
             await self._check_content(session, record)

@@ -106,7 +106,9 @@ class Workers:
         self._clients: dict[tuple[str, str], Clients] = {}
         self._is_draining = False
         self._has_started = False
-        self.coming_back = ComingBack(self.directory, self._ready, self.inherit)
+        self.coming_back = ComingBack(
+            self.directory, self._ready, self.inherit, self._reserve_again
+        )
 
     @property
     def ready(self) -> dict[str, Child]:
@@ -263,6 +265,11 @@ class Workers:
                     return Reserved(call, owner.node)
         return Reserved(call, self.directory.create(code, child.node))
 
+    async def _reserve_again(self, code: str) -> bool:
+        """Whether a session of the last run is to come back: no node has it, or is to have it."""
+        is_free = self.membership is None or await self.membership.has_reserved(code)
+        return is_free and not self.directory.has(code)
+
     async def _sync(self, child: Child, call: int) -> None:
         is_written = self.membership is None or await self.membership.written()
         child.channel.send_nowait(Synced(call, is_written))
@@ -298,7 +305,8 @@ class Workers:
     def inherit(self, records: Sequence[SessionRecord]) -> None:
         """Let sessions of another node go on here."""
         for record in records:
-            self.directory.adopt(record)
+            if not self.directory.has(record.code):
+                self.directory.adopt(record)
         self._find_heirs()
 
     def give_up(self, codes: Sequence[str], moved_to: str | None) -> None:

@@ -287,10 +287,6 @@ def test_limits_of_an_address_are_those_of_all_processes_and_what_is_played_is_s
             ["--cluster-url", "redis://127.0.0.1:1", "--cluster-secret", SECRET],
             "cluster_url: the directory cannot be reached",
         ),
-        (
-            ["--cluster-url", "redis://127.0.0.1:1", "--state-dir", "x"],
-            "state_dir: got x, takes none with a cluster_url",
-        ),
         (["--node-name", "a b"], "--node-name: got 'a b', takes 1 to 64 letters"),
         (["--node-url", "ftp://a"], "--node-url: got 'ftp://a', takes a URL like"),
         (["--node-url", "http://a/b"], "--node-url: got 'http://a/b', takes a URL like"),
