@@ -56,7 +56,7 @@ def stream_request_of(request: h11.Request, head: RequestHead) -> StreamRequest 
     headers: dict[bytes, list[bytes]] = {}
     for name, value in head.headers:
         headers.setdefault(name, []).append(value)
-    if b"websocket" not in _tokens(headers.get(b"upgrade", [])):
+    if b"websocket" not in [t.lower() for t in _tokens(headers.get(b"upgrade", []))]:
         return None
     if not head.path.startswith(_WEBSOCKETS) and head.path != VIEW_PATH:
         raise BadHeadError(f"no WebSocket at {head.path[:80]!r}", 404)

@@ -71,6 +71,12 @@ async def test_a_plain_upgrade_of_a_stream():
     assert exchange.rest == b"\x81\x80early frame"
 
 
+@pytest.mark.parametrize("name", ["websocket", "WebSocket", "h2c, WEBSOCKET"])
+async def test_names_of_upgrades_are_the_same_in_any_case(name):
+    _, got = await read(head(Upgrade=name, Connection="keep-alive, UPGRADE"))
+    assert got.path == "/stream/a"
+
+
 @given(st.data())
 async def test_a_head_in_pieces_is_the_same_head(data):
     raw = head()
