@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phantomlink.metrics import Histogram
+from phantomlink.outputs.websocket import frame_stream
 from phantomlink.outputs.websocket.frame_stream import FrameStream
 
 MAX_FRAMES, MAX_BYTES = 4, 60
@@ -127,6 +128,30 @@ def test_counts_are_exact_and_no_frame_is_torn_doubled_or_out_of_order(operation
         assert rig.frames.dropped_frames == len(order) - len(sent)
         # Each packet that was sent, and nothing else.
         assert rig.latency.count == len(droppable & set(sent))
+
+
+def test_a_packet_is_recorded_with_the_time_from_its_offer_to_its_last_byte(monkeypatch):
+    now_ns = [1000]
+    monkeypatch.setattr(frame_stream, "_monotonic_ns", lambda: now_ns[0])
+    with Rig() as rig:
+
+        def send_slowly(data, flags):
+            now_ns[0] += 7
+            return rig.socket.send(data, flags)
+
+        rig.frames._send = send_slowly
+        rig.socket.room = 10
+        rig.frames.offer_nowait(frame("a", 10))
+        assert (rig.latency.count, rig.latency.sum_ns) == (1, 7)
+        rig.frames.offer_nowait(frame("b", 10))
+        rig.frames.offer_nowait(frame("c", 10))
+        now_ns[0] += 100
+        rig.take(10)
+        assert (rig.latency.count, rig.latency.sum_ns) == (2, 7 + 114)
+        now_ns[0] += 1000
+        rig.take(10)
+        # Tried once more in vain before that.
+        assert (rig.latency.count, rig.latency.sum_ns) == (3, 7 + 114 + 1121)
 
 
 def test_the_oldest_go_first_and_never_one_that_is_torn_nor_the_newest():

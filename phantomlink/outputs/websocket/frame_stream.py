@@ -305,19 +305,15 @@ class FrameStream(trio.abc.Stream):
         if self._is_gone() or self._close_sent:
             return
         sent = 0
-        offered_ns = _monotonic_ns()
         if not self._queue:
+            # No packet: one comes here only behind what waits.
             sent = self._send_nowait(memoryview(frame))
-            if self._is_gone():
-                return
-            if sent == len(frame):
-                if droppable:
-                    self._latency.record(_monotonic_ns() - offered_ns)
+            if self._is_gone() or sent == len(frame):
                 return
             self._head_is_torn = sent > 0
         # What is never dropped is no packet: what is recorded counts the packets that were sent.
-        item = QueuedFrame(memoryview(frame)[sent:], droppable, offered_ns if droppable else None)
-        self._append(item)
+        offered_ns = _monotonic_ns() if droppable else None
+        self._append(QueuedFrame(memoryview(frame)[sent:], droppable, offered_ns))
 
     def _append(self, item: QueuedFrame) -> None:
         self._queue.append(item)
