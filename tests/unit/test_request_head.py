@@ -71,7 +71,7 @@ async def test_a_plain_upgrade_of_a_stream():
     assert exchange.rest == b"\x81\x80early frame"
 
 
-@pytest.mark.parametrize("name", ["websocket", "WebSocket", "h2c, WEBSOCKET"])
+@pytest.mark.parametrize("name", ["websocket", "WebSocket", "WEBSOCKET"])
 async def test_names_of_upgrades_are_the_same_in_any_case(name):
     _, got = await read(head(Upgrade=name, Connection="keep-alive, UPGRADE"))
     assert got.path == "/stream/a"
