@@ -168,12 +168,12 @@ def mutate(module: str, part: int, parts: int) -> float:
         raise SystemExit(f"{module}: {TESTS[module]} fail as it is")
     tried = list(changes(module))[part - 1 :: parts]
     n_seen = 0
-    for changed in tried:
+    for n, changed in enumerate(tried, 1):
         if is_seen(module, changed):
             n_seen += 1
             continue
         lines = difflib.unified_diff(source.splitlines(), changed.splitlines(), n=1, lineterm="")
-        print(f"{module}: not seen", *list(lines)[2:], sep="\n", flush=True)
+        print(f"{module}: not seen ({n} of {len(tried)})", *list(lines)[2:], sep="\n", flush=True)
     share = n_seen / len(tried)
     print(f"{module}: {n_seen} of {len(tried)} changes seen, {share:.1%}", flush=True)
     return share
