@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -16,6 +17,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _AGAIN_SECONDS = 0.5
+_SAY_AGAIN_SECONDS = 60.0
+# When somebody last said that it waits: one line a minute for all.
+_said_at = trio.lowlevel.RunVar("said_at", -math.inf)
 # What Python says; the class, RuntimeError, is that of many errors.
 _REFUSED = "can't start new thread"
 
@@ -48,14 +52,14 @@ async def run_in_thread_patiently(
     abandon_on_cancel: bool = False,
 ) -> T:
     """As `run_in_thread`, for what nobody waits for: it waits until a thread can be started."""
-    has_said = False
     while True:
         try:
             return await run_in_thread(
                 call, *args, limiter=limiter, abandon_on_cancel=abandon_on_cancel
             )
         except ThreadLimitError as error:
-            if not has_said:
+            now = trio.current_time()
+            if now - _said_at.get() >= _SAY_AGAIN_SECONDS:
+                _said_at.set(now)
                 logger.warning("%s; what runs beside the streams waits for one", error)
-            has_said = True
         await trio.sleep(_AGAIN_SECONDS)
