@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
+    Estate,
     LeaseRefusedError,
     NodeNameTakenError,
     Ownership,
@@ -39,6 +40,7 @@ class FakeDirectory:
     epoch: int = 0
     leases: dict = field(default_factory=dict)
     known: dict = field(default_factory=dict)
+    had: dict = field(default_factory=dict)
     sessions: dict = field(default_factory=dict)
 
     async def join(self, node, known_epoch):
@@ -63,9 +65,8 @@ class FakeDirectory:
             has is None,
             self.now_ns(),
             tuple(self.known[name] for name in alive),
-            {name: owners[name, self._epoch_of(name)] for name in alive},
             {
-                f"{name} {epoch}": n
+                f"{name} {epoch}": Estate(n, self.had.get(f"{name} {epoch}", n))
                 for (name, epoch), n in owners.items()
                 if self._epoch_of(name) != epoch
             },
@@ -116,6 +117,9 @@ class FakeDirectory:
         claimed, taken = [], Counter()
         if self._epoch_of(node) != epoch:
             return claimed
+        for owner, n in self._counts().items():
+            if owner in most:
+                self.had.setdefault(owner, n)
         for code, kept in list(self.sessions.items()):
             owner = f"{kept.node} {kept.epoch}"
             if self._epoch_of(kept.node) == kept.epoch or owner not in most:
@@ -130,6 +134,7 @@ class FakeDirectory:
                 kept.node, kept.epoch = node, epoch
                 taken[owner] += 1
                 claimed.append(kept.record)
+        self.had = {owner: n for owner, n in self.had.items() if owner in self._counts()}
         return claimed
 
     async def owned(self, node, epoch):
@@ -139,6 +144,9 @@ class FakeDirectory:
             for kept in self.sessions.values()
             if (kept.node, kept.epoch) == (node, epoch) and kept.record is not None
         ]
+
+    def _counts(self):
+        return Counter(f"{kept.node} {kept.epoch}" for kept in self.sessions.values())
 
     def _reach(self):
         if self.is_away:

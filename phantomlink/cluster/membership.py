@@ -330,9 +330,7 @@ class Membership:
         room = sessions.room()
         if room <= 0 or not (renewal.waiting or self._may_have_claimed):
             return
-        mine = renewal.loads.get(name, 0)
-        others = [n for other, n in renewal.loads.items() if other != name]
-        most = self._heirs.shares(renewal.waiting, mine, others, room)
+        most = self._heirs.shares(renewal.waiting, len(renewal.nodes), room)
         claimed: list[SessionRecord] = []
         if self._may_have_claimed:
             # The answer to a claim got lost, and with it what this node owns since then.

@@ -52,6 +52,19 @@ class NodeRecord(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Estate:
+    """Sessions of an owner that is gone.
+
+    Attributes:
+        n_left: how many wait for heirs.
+        n_all: how many it had when the first heir came.
+    """
+
+    n_left: int
+    n_all: int
+
+
+@dataclass(frozen=True, slots=True)
 class Renewal:
     """What the directory answers to a renewal.
 
@@ -59,16 +72,14 @@ class Renewal:
         had_lapsed: whether there was no lease left: others may have claimed sessions.
         common_ns: the directory's clock.
         nodes: those that have a lease, this one too.
-        loads: how many sessions each of them has, by name.
-        waiting: how many sessions wait for heirs, by their former owner.
+        waiting: what waits for heirs, by the former owner.
         next_end_ns: how long until the first lease of another node ends; None where there is none.
     """
 
     had_lapsed: bool
     common_ns: int
     nodes: tuple[NodeRecord, ...]
-    loads: Mapping[str, int]
-    waiting: Mapping[str, int]
+    waiting: Mapping[str, Estate]
     next_end_ns: int | None
 
 

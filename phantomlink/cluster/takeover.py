@@ -32,6 +32,7 @@ from phantomlink.state.file import SessionState
 logger = logging.getLogger(__name__)
 
 RETURN_SECONDS = 10.0
+_AT_A_TIME = 8
 # Each waits 10 s for a dataset that is being opened.
 _OPENING_TRIES = 6
 
@@ -77,11 +78,21 @@ class Takeover:
 
     async def _take_over(self, records: Sequence[SessionRecord]) -> None:
         budget, n_back = LoopBudget(), 0
-        # Somebody waits for those that are listened to.
-        for record in sorted(records, key=_is_unheard):
+        # Each waits for a thread, and for the turn of a loop that new clients keep busy.
+        places = trio.Semaphore(_AT_A_TIME)
+
+        async def go_on(record: SessionRecord) -> None:
+            nonlocal n_back
             n_back += await self._go_on(record)
-            if budget.is_over:
-                await budget.end()
+            places.release()
+
+        async with trio.open_nursery() as nursery:
+            # Somebody waits for those that are listened to.
+            for record in sorted(records, key=_is_unheard):
+                await places.acquire()
+                nursery.start_soon(go_on, record)
+                if budget.is_over:
+                    await budget.end()
         if any(record.revision for record in records):
             logger.warning("Sessions that go on here, of a process that has ended: %d", n_back)
 

@@ -16,6 +16,7 @@ import trio
 from phantomlink.cluster import valkey_scripts as scripts
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
+    Estate,
     LeaseRefusedError,
     NodeNameTakenError,
     NodeRecord,
@@ -70,15 +71,17 @@ class ValkeyDirectory:
         if state == _REFUSED:
             raise LeaseRefusedError(f"another node {node.name!r} has joined")
         seconds, microseconds, living, waiting = rest
-        names = [name.decode() for name in living[::4]]
-        left_ms = dict(zip(names, living[3::4], strict=True))
+        names = [name.decode() for name in living[::3]]
+        left_ms = dict(zip(names, living[2::3], strict=True))
         left_ms.pop(node.name, None)
         return Renewal(
             state == _LAPSED,
             int(seconds) * _NS + int(microseconds) * 1000,
-            tuple(sorted(_nodes(living[1::4]), key=_name)),
-            dict(zip(names, living[2::4], strict=True)),
-            {had.decode(): n for had, n in zip(waiting[::2], waiting[1::2], strict=True)},
+            tuple(sorted(_nodes(living[1::3]), key=_name)),
+            {
+                had.decode(): Estate(n_left, n_all)
+                for had, n_left, n_all in zip(*(waiting[n::3] for n in range(3)), strict=True)
+            },
             min(left_ms.values()) * _NS_PER_MS if left_ms else None,
         )
 

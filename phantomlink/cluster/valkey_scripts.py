@@ -6,6 +6,7 @@
 - `P:nodes`: record of each node, by name;
 - `P:lease:NODE`: its epoch, for as long as its lease lasts;
 - `P:owners`: NODE EPOCH of all that own sessions; `P:own:NODE EPOCH`: codes of these;
+- `P:had`: how many sessions each owner that is gone had when the first heir came;
 - `P:s:CODE`: node and epoch of a session's owner, or none and 0 where it was given back; format,
   sha256 and the record itself.
 
@@ -65,16 +66,16 @@ local nodes = redis.call('HGETALL', P .. ':nodes')
 for n = 1, #nodes, 2 do
   local its = redis.call('GET', P .. ':lease:' .. nodes[n])
   if its then
-    local load = redis.call('SCARD', P .. ':own:' .. nodes[n] .. ' ' .. its)
     local left = redis.call('PTTL', P .. ':lease:' .. nodes[n])
-    for _, part in ipairs({nodes[n], nodes[n + 1], load, left}) do table.insert(living, part) end
+    for _, part in ipairs({nodes[n], nodes[n + 1], left}) do table.insert(living, part) end
   end
 end
 for _, had in ipairs(redis.call('SMEMBERS', P .. ':owners')) do
   local name, its = string.match(had, '^(.*) (%d+)$')
   if redis.call('GET', P .. ':lease:' .. name) ~= its then
-    table.insert(waiting, had)
-    table.insert(waiting, redis.call('SCARD', P .. ':own:' .. had))
+    local left = redis.call('SCARD', P .. ':own:' .. had)
+    local first = tonumber(redis.call('HGET', P .. ':had', had) or left)
+    for _, part in ipairs({had, left, first}) do table.insert(waiting, part) end
   end
 end
 return {has and 1 or 2, now[1], now[2], living, waiting}
@@ -166,7 +167,9 @@ for n = 5, 3 + 2 * n_owners, 2 do
   local had, most, taken = ARGV[n], tonumber(ARGV[n + 1]), 0
   local name, its = string.match(had, '^(.*) (%d+)$')
   if redis.call('GET', P .. ':lease:' .. name) ~= its then
-    for _, code in ipairs(redis.call('SMEMBERS', P .. ':own:' .. had)) do
+    local codes = redis.call('SMEMBERS', P .. ':own:' .. had)
+    redis.call('HSETNX', P .. ':had', had, #codes)
+    for _, code in ipairs(codes) do
       local has = redis.call('HMGET', P .. ':s:' .. code, 'sha256', 'record', 'format')
       if not has[2] then
         redis.call('SREM', P .. ':own:' .. had, code)
@@ -179,6 +182,7 @@ for n = 5, 3 + 2 * n_owners, 2 do
     end
     if redis.call('EXISTS', P .. ':own:' .. had) == 0 then
       redis.call('SREM', P .. ':owners', had)
+      redis.call('HDEL', P .. ':had', had)
     end
   end
 end

@@ -8,6 +8,7 @@ import pytest
 
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
+    Estate,
     LeaseRefusedError,
     NodeNameTakenError,
     NodeRecord,
@@ -74,22 +75,23 @@ async def test_a_renewal_tells_who_is_there_and_whether_it_came_late(kept):
         await directory.renew(A, mine)
 
 
-async def test_a_renewal_tells_what_each_has_and_what_waits(kept):
+async def test_a_renewal_tells_what_waits_and_what_was_there_first(kept):
     directory, expire = kept
     mine, its = await directory.join(A, 0), await directory.join(B, 0)
-    await directory.write("a", mine, [record("s"), record("t")])
-    await directory.create("reserved", "b", its)
-    told = await directory.renew(A, mine)
-    assert (told.loads, told.waiting) == ({"a": 2, "b": 1}, {})
+    await directory.write("a", mine, [record("s"), record("t"), record("u")])
+    assert (await directory.renew(A, mine)).waiting == {}
     expire("a")
-    told = await directory.renew(B, its)
-    assert (told.loads, told.waiting) == ({"b": 1}, {f"a {mine}": 2})
+    gone = f"a {mine}"
+    assert (await directory.renew(B, its)).waiting == {gone: Estate(3, 3)}
     again = await directory.join(A, 0)
-    told = await directory.renew(A, again)
-    assert (told.loads, told.waiting) == ({"a": 0, "b": 1}, {f"a {mine}": 2})
-    await directory.claim("b", its, told.waiting, {"x"})
-    told = await directory.renew(A, again)
-    assert (told.loads, told.waiting) == ({"a": 0, "b": 3}, {})
+    assert (await directory.renew(A, again)).waiting == {gone: Estate(3, 3)}
+    await directory.claim("b", its, {gone: 1}, {"x"})
+    assert (await directory.renew(A, again)).waiting == {gone: Estate(2, 3)}
+    await directory.claim("a", again, {gone: 2}, {"x"})
+    assert (await directory.renew(A, again)).waiting == {}
+    # Of another life.
+    expire("a")
+    assert (await directory.renew(B, its)).waiting == {f"a {again}": Estate(2, 2)}
 
 
 async def test_a_code_is_of_one_node(kept):
@@ -162,8 +164,8 @@ async def test_what_an_heir_gives_back_waits_for_another(kept):
     assert await directory.create("s", "a", mine) == Ownership(None)
     assert await directory.write("a", mine, [record("s")]) == ["s"]
     told = await directory.renew(B, its)
-    assert (told.loads, list(told.waiting.values())) == ({"a": 1, "b": 0}, [1])
-    assert await directory.claim("b", its, told.waiting, {"x"}) == [record("s")]
+    assert list(told.waiting.values()) == [Estate(1, 1)]
+    assert await directory.claim("b", its, dict.fromkeys(told.waiting, 9), {"x"}) == [record("s")]
     assert (await directory.renew(B, its)).waiting == {}
 
 
