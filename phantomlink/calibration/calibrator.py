@@ -15,9 +15,10 @@ from typing import Any
 
 import trio
 
-from phantomlink.calibration.store import ModelStore
+from phantomlink.calibration.store import ModelInUseError, ModelStore
 from phantomlink.decoding import ModelError, load_model
 from phantomlink.errors import TooManyRequestsError
+from phantomlink.files.slots import Slots
 from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 
 logger = logging.getLogger(__name__)
@@ -59,14 +60,18 @@ class Calibrator:
     Args:
         store: that keeps them.
         in_use: answers the models that are put on sessions.
+        slots: of fits at once; one.
 
     Attributes:
         store, in_use: as given.
     """
 
-    def __init__(self, store: ModelStore, in_use: Callable[[], Collection[str]]) -> None:
+    def __init__(
+        self, store: ModelStore, in_use: Callable[[], Collection[str]], slots: Slots
+    ) -> None:
         self.store = store
         self.in_use = in_use
+        self._slots = slots
         self._is_busy = False
         self._nursery: trio.Nursery | None = None
 
@@ -84,12 +89,16 @@ class Calibrator:
             TooManyRequestsError: another is being fitted.
             ModelInUseError: there is no room for another model.
         """
-        if self._is_busy or self._nursery is None:
+        if self._is_busy or self._nursery is None or not self._slots.use(1):
             raise TooManyRequestsError(
                 "a model is being fitted, and one is at a time: ask again later",
                 _RETRY_AFTER_SECONDS,
             )
-        model_id = self.store.begin(calibration.kind, self.in_use()).model_id
+        try:
+            model_id = self.store.begin(calibration.kind, self.in_use()).model_id
+        except ModelInUseError:
+            self._slots.use(0)
+            raise
         self._is_busy = True
         self._nursery.start_soon(self._fit, model_id, calibration)
         return model_id
@@ -107,6 +116,7 @@ class Calibrator:
             reason = str(error)
         finally:
             self._is_busy = False
+            self._slots.use(0)
         self.store.failed(model_id, reason)
         logger.warning("Model %s could not be fitted: %s", model_id, reason)
 

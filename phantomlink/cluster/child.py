@@ -28,6 +28,7 @@ class Child:
     Args:
         node: its name.
         epoch: that it writes records with.
+        slots: descriptor of the file with the slots of all workers.
 
     Attributes:
         channel: to it.
@@ -36,7 +37,7 @@ class Child:
         n_promised: sessions that were sent there to be made and are not reserved yet.
     """
 
-    def __init__(self, node: str, epoch: int) -> None:
+    def __init__(self, node: str, epoch: int, slots: int) -> None:
         self.node = node
         self.epoch = epoch
         self.is_ready = False
@@ -47,9 +48,10 @@ class Child:
         self._untaken: deque[tuple[Connection, socket.socket]] = deque()
         ours, theirs = channel_pair()
         self.channel: Channel[ToParent] = Channel(ours, ToParent)  # type: ignore[arg-type]
+        passed = (theirs.fileno(), slots)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "phantomlink.cluster.worker", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
+            [sys.executable, "-m", "phantomlink.cluster.worker", *map(str, passed)],
+            pass_fds=passed,
             stdin=subprocess.DEVNULL,
         )
         theirs.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import replace
 
@@ -23,13 +22,11 @@ def check_settings(settings: Settings) -> None:
 
 
 def share_of(settings: Settings, n: int) -> Settings:
-    """What each of `n` workers is told: memory and counts of all are divided among them."""
+    """What each of `n` workers is told: memory and time of all are divided among them."""
     return replace(
         settings,
         # The parent has the file.
         state_dir=None,
         recordings_memory_mb=max(settings.recordings_memory_mb // n, 1),
         spin_share=settings.spin_share / n,
-        lsl_max_sessions=math.ceil(settings.lsl_max_sessions / n),
-        max_captures=math.ceil(settings.max_captures / n),
     )

@@ -10,11 +10,13 @@ from fractions import Fraction
 from functools import partial
 
 from phantomlink.cluster.links import Links
+from phantomlink.cluster.worker_slots import slots_of
 from phantomlink.engine.anchors import Anchor
 from phantomlink.engine.directory import FORMAT, MAX_FILTERED, PlayheadRecord, SessionRecord
 from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
 from phantomlink.engine.fence import Fence
 from phantomlink.engine.session import Session
+from phantomlink.files.slots import SlotKind, Slots
 from phantomlink.perturbation import NO_PERTURBATION, parse_perturbation
 from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
@@ -43,14 +45,18 @@ class WorkerOwnership:
         links: to the parent.
         service: of this worker, once there is one.
         epoch: that it writes records with.
+        slots: descriptor of the file with the slots of all workers.
 
     Attributes:
         fence: until when packets may leave, where there are other nodes.
     """
 
-    def __init__(self, links: Links, service: Callable[[], Service], epoch: int) -> None:
+    def __init__(
+        self, links: Links, service: Callable[[], Service], epoch: int, slots: int
+    ) -> None:
         self.fence = None if links.standing is None else Fence()
         self._epoch = epoch
+        self._slots = slots
         self._links = links
         self._service = service
         self._kept: dict[Session, _Kept] = {}
@@ -62,6 +68,10 @@ class WorkerOwnership:
         if standing is None:
             return NodeIdentity(self._links.node, self._epoch)
         return NodeIdentity(self._links.node, self._epoch, standing.state, standing.clock_offset_ns)
+
+    def slots(self, kind: SlotKind, limit: int) -> Slots:
+        """As `Ownership.slots`: of all workers together."""
+        return slots_of(self._slots, kind, limit)
 
     @asynccontextmanager
     async def reserved(self, code: str) -> AsyncIterator[Keep]:

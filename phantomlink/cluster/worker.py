@@ -1,4 +1,4 @@
-"""One of the processes that play: `python -m phantomlink.cluster.worker DESCRIPTOR`.
+"""One of the processes that play: `python -m phantomlink.cluster.worker CHANNEL SLOTS`.
 
 It is the server of one process without a port: connections come from the parent, with what has
 been read of them. It ends at once when the parent does.
@@ -73,9 +73,10 @@ class Worker:
     Args:
         channel: to the parent.
         start: what the parent has said first.
+        slots: descriptor of the file with the slots of all workers.
     """
 
-    def __init__(self, channel: Channel[ToWorker], start: Start) -> None:
+    def __init__(self, channel: Channel[ToWorker], start: Start, slots: int) -> None:
         self._channel = channel
         self._start = start
         # Written by the parent's process, which started this one.
@@ -85,7 +86,7 @@ class Worker:
             tuple[Connection, socket.socket]
         ](float("inf"))
         self._is_drained = trio.Event()
-        self._ownership = WorkerOwnership(self._links, self._service, start.epoch)
+        self._ownership = WorkerOwnership(self._links, self._service, start.epoch, slots)
         self._app = Application(
             self._settings, start.recording, more=start.more, ownership=self._ownership
         )
@@ -247,7 +248,7 @@ class Worker:
         self._channel.send_nowait(await read_last_run(self._service(), folder))
 
 
-async def _run(sock: socket.socket) -> None:
+async def _run(sock: socket.socket, slots: int) -> None:
     channel: Channel[ToWorker] = Channel(sock, ToWorker)  # type: ignore[arg-type]
     came = await channel.receive()
     if came is None:
@@ -259,7 +260,7 @@ async def _run(sock: socket.socket) -> None:
     if not start.says_what:
         logging.getLogger(_SAID_BY_THE_FIRST).setLevel(logging.ERROR)
     try:
-        await Worker(channel, start).run()
+        await Worker(channel, start, slots).run()
     except* (PhantomLinkError, OSError) as group:
         channel.send_nowait(Failed(str(next(leaves(group)))))
         await channel.flushed()
@@ -270,7 +271,8 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         # Meant for the parent, where they come to all processes of a terminal or a service.
         signal.signal(number, signal.SIG_IGN)
-    trio.run(_run, socket.socket(fileno=int(sys.argv[1])), clock=RunningClock())
+    descriptor, slots = map(int, sys.argv[1:])
+    trio.run(_run, socket.socket(fileno=descriptor), slots, clock=RunningClock())
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ from phantomlink.cluster.messages import (
 )
 from phantomlink.cluster.placing import Load, shares
 from phantomlink.cluster.room import RoomMaker
+from phantomlink.cluster.worker_slots import slots_file
 from phantomlink.engine.directory import MemoryDirectory, SessionRecord
 from phantomlink.errors import PhantomLinkError, SettingsError
 from phantomlink.settings import Settings
@@ -137,12 +138,13 @@ class Workers:
         Raises:
             PhantomLinkError: one cannot start, or too many have ended.
         """
-        async with trio.open_nursery() as nursery:
-            for node in self.names:
-                # One by one: the first one makes the index of the recording for all.
-                await nursery.start(self._keep, node)
-            self._has_started = True
-            task_status.started()
+        with slots_file() as slots:
+            async with trio.open_nursery() as nursery:
+                for node in self.names:
+                    # One by one: the first one makes the index of the recording for all.
+                    await nursery.start(self._keep, node, slots)
+                self._has_started = True
+                task_status.started()
 
     def drain(self) -> None:
         """Let all of them tell their clients, and end."""
@@ -151,11 +153,14 @@ class Workers:
             child.channel.send_nowait(Drain())
 
     async def _keep(
-        self, node: str, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self,
+        node: str,
+        slots: int,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Run one worker after another under this name."""
+        """Run one worker after another under this name; `slots` as `Child` has them."""
         while True:
-            child = Child(node, self.directory.join(node))
+            child = Child(node, self.directory.join(node), slots)
             says_what = not self._has_started and node == self.names[0]
             child.start(
                 self._settings,

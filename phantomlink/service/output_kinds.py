@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from phantomlink.engine.output import OutputKind
 from phantomlink.engine.session import Session
+from phantomlink.files.slots import Slots
 from phantomlink.outputs.decoders.kind import DecoderOutputs
 from phantomlink.outputs.lsl.kind import LslOutputs
 from phantomlink.outputs.redis.kind import BrandOutputs
 from phantomlink.settings import Settings
 
 
-def output_kinds(settings: Settings) -> tuple[OutputKind[Session], ...]:
-    """Those of a server with these settings. WebSocket clients need none: they come by request."""
+def output_kinds(settings: Settings, lsl: Slots | None = None) -> tuple[OutputKind[Session], ...]:
+    """Those of a server with these settings. WebSocket clients need none: they come by request.
+
+    Args:
+        settings: of the server.
+        lsl: slots of sessions with outlets; None for those of one process.
+    """
     brand = () if settings.brand_url is None else (BrandOutputs(settings),)
-    return (LslOutputs(settings), DecoderOutputs(), *brand)
+    return (LslOutputs(settings, slots=lsl), DecoderOutputs(), *brand)

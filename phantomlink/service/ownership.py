@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from phantomlink.engine.fence import Fence
 from phantomlink.engine.session import Session
+from phantomlink.files.slots import LocalSlots, SlotKind, Slots
 
 NodeState = Literal["up", "static", "gone"]
 """`static`: the directory is away for all; `gone`: for this node alone, others take over."""
@@ -46,6 +47,10 @@ class Ownership(Protocol):
         """This process."""
         ...
 
+    def slots(self, kind: SlotKind, limit: int) -> Slots:
+        """As many of a kind as there may be at once."""
+        ...
+
     def reserved(self, code: str) -> AbstractAsyncContextManager[Keep]:
         """Have a code for this process in here, and for good once a session of it is kept.
 
@@ -66,6 +71,10 @@ class SoleOwnership:
     def node(self) -> NodeIdentity:
         """The only one."""
         return NodeIdentity("0", 0)
+
+    def slots(self, kind: SlotKind, limit: int) -> Slots:
+        """As `Ownership.slots`."""
+        return LocalSlots(limit)
 
     @asynccontextmanager
     async def reserved(self, code: str) -> AsyncIterator[Keep]:

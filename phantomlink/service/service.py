@@ -105,11 +105,19 @@ class Service:
             perturbation=_default_perturbation(settings),
             seed=settings.noise_seed,
         )
-        self.outputs = output_kinds(settings)
-        self.calibrator = Calibrator(
-            ModelStore(settings.models_dir or default_models_dir()), self._models_in_use
+        self.outputs = output_kinds(
+            settings, self._ownership.slots("lsl", settings.lsl_max_sessions)
         )
-        self.captures = make_captures(settings, self._look_for_datasets)
+        self.calibrator = Calibrator(
+            ModelStore(settings.models_dir or default_models_dir()),
+            self._models_in_use,
+            self._ownership.slots("fits", 1),
+        )
+        self.captures = make_captures(
+            settings,
+            self._ownership.slots("captures", settings.max_captures),
+            self._look_for_datasets,
+        )
         self.sessions = Sessions(
             self.registry, self.outputs, self.rate_hz, self._parts_of, self._ownership
         )

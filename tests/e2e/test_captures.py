@@ -16,6 +16,7 @@ from phantomlink.captures.journal_reader import Journal
 from phantomlink.captures.records import Answer, Control, Marker, Sent
 from phantomlink.cli import main
 from phantomlink.client import connect
+from phantomlink.files.slots import LocalSlots
 from phantomlink.outputs.capture.captures import Captures
 from phantomlink.outputs.capture.limits import CaptureLimits
 from phantomlink.recordings.recording import open_recording
@@ -253,7 +254,7 @@ def test_killed_in_the_middle_what_was_written_is_there(maze_recording, tmp_path
         os.kill(server.process.pid, signal.SIGKILL)
         last = max(p["sequence_number"] for p in got.packets)
     # At the start of the next server it is found, here without one.
-    captures = Captures(tmp_path, 4, CaptureLimits(10**9, 10**9, 0), Settings())
+    captures = Captures(tmp_path, LocalSlots(4), CaptureLimits(10**9, 10**9, 0), Settings())
 
     async def start_again():
         async with trio.open_nursery() as nursery:

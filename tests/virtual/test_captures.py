@@ -16,6 +16,7 @@ from phantomlink.engine.fanout import Encoders, Release
 from phantomlink.engine.parts import blind_parts
 from phantomlink.engine.session import Session
 from phantomlink.errors import CaptureConflictError, CaptureError, CaptureRoomError, DiskFullError
+from phantomlink.files.slots import LocalSlots
 from phantomlink.outputs.capture.captures import Captures
 from phantomlink.outputs.capture.described import Descriptions
 from phantomlink.outputs.capture.limits import CaptureLimits, FolderUse
@@ -254,7 +255,7 @@ async def test_one_that_cannot_be_begun_leaves_nothing_and_lets_go_of_its_sessio
     recording, tmp_path
 ):
     async with running(recording, TrioClock()) as session:
-        captures = Captures(tmp_path, 1, NO_LIMITS, Settings())
+        captures = Captures(tmp_path, LocalSlots(1), NO_LIMITS, Settings())
         with files_of_at_most(50), pytest.raises(CaptureError, match="File too large"):
             await captures.start(session, NO_FILTER, "", keeps_playing=True)
         assert not session.is_in_use
@@ -335,8 +336,10 @@ async def test_what_a_capture_needs_is_looked_at_first(recording, tmp_path):
         ):
             (tmp_path / "file").touch()
             with pytest.raises(error):
-                await Captures(folder, most, limits, Settings()).start(session, NO_FILTER, "")
-        captures = Captures(tmp_path / "d", 2, NO_LIMITS, Settings())
+                await Captures(folder, LocalSlots(most), limits, Settings()).start(
+                    session, NO_FILTER, ""
+                )
+        captures = Captures(tmp_path / "d", LocalSlots(2), NO_LIMITS, Settings())
         await nursery.start(captures.run)
         started = await captures.start(session, NO_FILTER, "first")
         with pytest.raises(CaptureConflictError, match=started.id):

@@ -31,6 +31,7 @@ from phantomlink.errors import (
     DiskFullError,
     ThreadLimitError,
 )
+from phantomlink.files.slots import Slots
 from phantomlink.outputs.capture.conversions import Conversion, Conversions, Converted
 from phantomlink.outputs.capture.described import Descriptions
 from phantomlink.outputs.capture.infos import (
@@ -62,7 +63,7 @@ class Captures:
 
     Args:
         folder: where they are kept; it is made when the first one starts.
-        max_captures: at once.
+        slots: of captures at once.
         limits: what they may write.
         settings: that name LSL streams.
         found: called when there is another dataset.
@@ -71,13 +72,13 @@ class Captures:
     def __init__(
         self,
         folder: Path,
-        max_captures: int,
+        slots: Slots,
         limits: CaptureLimits,
         settings: Settings,
         found: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._folder = folder
-        self._max_captures = max_captures
+        self._slots = slots
         self._limits = limits
         self._thread = trio.CapacityLimiter(1)
         self._sync_thread = trio.CapacityLimiter(1)
@@ -109,8 +110,8 @@ class Captures:
             NoMatchingBinsError: the filter matches nothing.
         """
         session.playback(wanted)
-        self._check(session, wanted)
         try:
+            self._check(session, wanted)
             await run_in_thread(self._check_disk, limiter=self._thread)
             described = await run_in_thread(
                 self._descriptions.of,
@@ -134,6 +135,8 @@ class Captures:
             raise
         except OSError as error:
             raise CaptureError(f"{self._folder} cannot be written: {error.strerror}") from error
+        finally:
+            self._slots.use(self._n_running)
         self._has_work.set()
         session.announce(SessionEventKind.CAPTURE, capture.capture_id)
         return info_of(capture)
@@ -302,6 +305,7 @@ class Captures:
         )
         if self._running.pop(capture.capture_id, None) is None:
             return  # somebody else has, meanwhile
+        self._slots.use(self._n_running)
         if capture.state != "complete":
             logger.warning(
                 "Capture %s is %s: %s", capture.capture_id, capture.state, capture.reason
@@ -349,10 +353,14 @@ class Captures:
                     f"session {session.code} with {wanted} is captured already: "
                     f"{capture.capture_id}"
                 )
-        if len(captures) >= self._max_captures:
+        if not self._slots.use(len(captures) + 1):
             raise CaptureRoomError(
-                f"{len(captures)} captures run, as many as may (PHANTOM_MAX_CAPTURES)"
+                f"{self._slots.limit} captures run, as many as may (PHANTOM_MAX_CAPTURES)"
             )
+
+    @property
+    def _n_running(self) -> int:
+        return len(self._running) + len(self._beginning)
 
     def _check_disk(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import trio
 
 from phantomlink.engine.session import Session
+from phantomlink.files.slots import Slots
 from phantomlink.outputs.lsl.manager import LslManager, RunBlocking
 from phantomlink.outputs.lsl.outlets import LoadLibrary, load_pylsl
 from phantomlink.outputs.lsl.output import LslOutput
@@ -22,6 +23,7 @@ class LslOutputs:
         settings: what the server was told.
         load: loads LSL; is called once.
         run_blocking: what runs loading, making and destroying; None for worker threads.
+        slots: of sessions with outlets; None for those of one process.
     """
 
     name = LSL
@@ -35,10 +37,11 @@ class LslOutputs:
         settings: Settings,
         load: LoadLibrary = load_pylsl,
         run_blocking: RunBlocking | None = None,
+        slots: Slots | None = None,
     ) -> None:
         self._settings = settings
         self._sessions: Iterable[Session] = ()
-        self._manager = LslManager(settings, self._describe, load, run_blocking)
+        self._manager = LslManager(settings, self._describe, load, run_blocking, slots)
 
     async def run(
         self,

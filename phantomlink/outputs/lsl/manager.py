@@ -14,6 +14,7 @@ import trio
 from phantomlink.engine.parts import PlaybackParts
 from phantomlink.engine.session import Session
 from phantomlink.errors import LslUnavailableError, ThreadLimitError
+from phantomlink.files.slots import LocalSlots, Slots
 from phantomlink.outputs.lsl.discovery_relay import DiscoveryRelay
 from phantomlink.outputs.lsl.markers import bin_markers
 from phantomlink.outputs.lsl.outlets import (
@@ -62,6 +63,7 @@ class LslManager:
         describe: what the streams of a session tell about where they come from.
         load: loads LSL; is called once.
         run_blocking: what runs loading, making and destroying; None for worker threads.
+        slots: of sessions with outlets; None for those of one process.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class LslManager:
         describe: Describe,
         load: LoadLibrary = load_pylsl,
         run_blocking: RunBlocking | None = None,
+        slots: Slots | None = None,
     ) -> None:
         self._settings = settings
+        self._slots = slots or LocalSlots(settings.lsl_max_sessions)
         self._describe = describe
         self._load = load
         self._library: LslLibrary | None = None
@@ -118,11 +122,9 @@ class LslManager:
             return "the session was asked for without"
         if self._library is None:
             return self._reason
-        # One that has been closed is about to leave, and must not keep its successor out.
-        n_living = sum(not holder.is_closed for holder in self._holders)
-        if n_living >= self._settings.lsl_max_sessions:
+        if not self._slots.use(self._n_living() + 1):
             return (
-                f"{n_living} sessions have outlets already; "
+                f"{self._slots.limit} sessions have outlets already; "
                 "let the server have more (PHANTOM_LSL_MAX_SESSIONS), or delete one first"
             )
         self._holders[session] = None
@@ -131,6 +133,11 @@ class LslManager:
     def leave(self, session: Session) -> None:
         """Its outlets have gone."""
         self._holders.pop(session, None)
+        self._slots.use(self._n_living())
+
+    def _n_living(self) -> int:
+        # One that has been closed is about to leave, and must not keep its successor out.
+        return sum(not holder.is_closed for holder in self._holders)
 
     @asynccontextmanager
     async def exclusive(self, code: str) -> AsyncIterator[None]:
