@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,6 @@ from phantomlink.errors import (
     CaptureError,
     CaptureNotFoundError,
     CaptureRoomError,
-    DiskFullError,
     ThreadLimitError,
 )
 from phantomlink.files.slots import Slots
@@ -112,7 +110,7 @@ class Captures:
         session.playback(wanted)
         try:
             self._check(session, wanted)
-            await run_in_thread(self._check_disk, limiter=self._thread)
+            await run_in_thread(self._limits.check_room, self._folder, limiter=self._thread)
             described = await run_in_thread(
                 self._descriptions.of,
                 session,
@@ -361,16 +359,6 @@ class Captures:
     @property
     def _n_running(self) -> int:
         return len(self._running) + len(self._beginning)
-
-    def _check_disk(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self._folder).free
-        if free < self._limits.min_free_bytes:
-            raise DiskFullError(
-                f"{free // 1_000_000} MB are free in {self._folder}, captures take "
-                f"{self._limits.min_free_bytes // 1_000_000} or more "
-                "(PHANTOM_CAPTURE_MIN_FREE_MB)"
-            )
 
     def _remember(self, info: CaptureInfo) -> None:
         self._finished[info.id] = info

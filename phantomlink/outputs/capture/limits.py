@@ -6,6 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from phantomlink.errors import DiskFullError
+
 _MB = 1_000_000
 
 
@@ -44,6 +46,21 @@ class CaptureLimits:
     max_bytes: int
     total_bytes: int
     min_free_bytes: int
+
+    def check_room(self, folder: Path) -> None:
+        """See that there is room for another capture in a folder, which is made.
+
+        Raises:
+            DiskFullError: there is none.
+            OSError: the folder cannot be had.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free < self.min_free_bytes:
+            raise DiskFullError(
+                f"{free // _MB} MB are free in {folder}, captures take "
+                f"{self.min_free_bytes // _MB} or more (PHANTOM_CAPTURE_MIN_FREE_MB)"
+            )
 
     def exceeded(self, n_bytes: int, use: FolderUse) -> str | None:
         """Which limit a capture of so many bytes has reached; None: it can go on."""
