@@ -364,7 +364,7 @@ class Datasets:
     def _read(self, path: Path, options: SeriesOptions) -> ReadContents | None:
         """All of a file, read by another process; None when it is to be opened here.
 
-        It is where it was opened well before and no reader is ready, since starting one takes
+        It is where it was opened well before and no reader is ready yet, since starting one takes
         longer than opening a file, and where it is too large to be held in memory.
         """
         if not self._readers.has_idle and self.facts_cache.get(path, options) is not None:

@@ -31,6 +31,7 @@ from phantomlink.recordings.catalogue.readers import Readers, describe
 from phantomlink.recordings.options import SEARCH, SeriesOptions
 from phantomlink.recordings.recording import open_recording, read_recording
 from tests.nwb_files import SeriesSpec, moving, write_nwb
+from tests.waiting import until
 
 T = [i / 100 for i in range(300)]
 
@@ -282,6 +283,27 @@ def test_a_reader_that_hangs_is_ended_with_what_it_started(data, monkeypatch):
         pytest.raises(RecordingError, match=said),
     ):
         readers.read(path, SEARCH)
+
+
+def test_a_reader_is_idle_when_it_has_imported_what_it_needs(data, readers, monkeypatch):
+    begun = data / "begun"
+    slow = (
+        f"import pathlib, time; begun = pathlib.Path({str(begun)!r}); begun.touch()\n"
+        "while begun.exists(): time.sleep(0.01)\n"
+        "from phantomlink.recordings.catalogue.reader import main; main()"
+    )
+    monkeypatch.setattr(readers_module, "_PROGRAM", [sys.executable, "-c", slow])
+    readers.start()
+    until(begun.exists)
+    assert not readers.has_idle
+    # One that is on its way is enough.
+    monkeypatch.setattr(readers_module, "_PROGRAM", ["there is no such program"])
+    readers.start()
+    begun.unlink()
+    until(lambda: readers.has_idle)
+    for _ in range(2):
+        assert readers.read(recording(data / "a.nwb"), SEARCH).facts["num_spikes"] == 3
+        assert readers.has_idle
 
 
 def test_a_reader_that_had_gone_is_replaced(data, readers, monkeypatch):

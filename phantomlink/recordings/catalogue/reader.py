@@ -30,6 +30,9 @@ CHILD_SECONDS = 120.0
 IDLE_SECONDS = 60.0
 """How long the program waits for a further file."""
 
+READY = b"\n"
+"""What the program writes first, when it has imported all that it needs."""
+
 _PROBE_BINS = 64
 # Packets go before files.
 _NICE = 5
@@ -75,6 +78,7 @@ def read_file(path: Path, options: SeriesOptions, rates_hz: Sequence[Fraction] =
 
 def main() -> int:
     """Answer requests until there are no more, or none comes for a while."""
+    os.write(sys.stdout.fileno(), READY)
     if not hasattr(os, "fork"):
         _answer(_line())
         return 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -16,10 +17,11 @@ from contextlib import suppress
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
+from weakref import WeakSet
 
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.catalogue.facts import Facts, FactsCache
-from phantomlink.recordings.catalogue.reader import CHILD_SECONDS, Answer
+from phantomlink.recordings.catalogue.reader import CHILD_SECONDS, READY, Answer
 from phantomlink.recordings.options import SeriesOptions
 from phantomlink.recordings.read_contents import receive
 
@@ -42,19 +44,24 @@ class Readers:
     def __init__(self, child_seconds: float = CHILD_SECONDS) -> None:
         self._child_seconds = child_seconds
         self._idle: list[subprocess.Popen[bytes]] = []
+        # Those of which nothing was read yet, not even that they are ready.
+        self._new: WeakSet[subprocess.Popen[bytes]] = WeakSet()
         self._lock = threading.Lock()
         self._is_closed = False
 
     @property
     def has_idle(self) -> bool:
-        """Whether one is there that waits for a file."""
+        """Whether one is there that waits for a file, with all imported that it needs."""
         with self._lock:
             self._idle = [reader for reader in self._idle if reader.poll() is None]
-            return bool(self._idle)
+            return any(reader not in self._new or _is_ready(reader) for reader in self._idle)
 
     def start(self) -> None:
-        """Start one for the next file; does not wait until it is ready."""
-        self._keep(_started())
+        """Start one for the next file, unless one is there; does not wait until it is ready."""
+        with self._lock:
+            if self._idle:
+                return
+        self._keep(self._started())
 
     def read(self, path: Path, options: SeriesOptions, rates_hz: Sequence[Fraction] = ()) -> Answer:
         """What a process found in a file; blocks for as long as that takes.
@@ -79,6 +86,9 @@ class Readers:
                 assert reader.stdin is not None
                 assert reader.stdout is not None
                 reader.stdin.write(request)
+                if reader in self._new:
+                    reader.stdout.read(len(READY))
+                    self._new.discard(reader)
                 answer = receive(reader.stdout)  # type: ignore[arg-type]
             except (EOFError, BrokenPipeError):
                 code = _ended(reader)
@@ -113,7 +123,12 @@ class Readers:
         with self._lock:
             if self._idle:
                 return self._idle.pop(), True
-        return _started(), False
+        return self._started(), False
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        reader = _started()
+        self._new.add(reader)
+        return reader
 
     def _keep(self, reader: subprocess.Popen[bytes]) -> None:
         with self._lock:
@@ -149,6 +164,17 @@ def _started() -> subprocess.Popen[bytes]:
         # One file at a time: threads of BLAS would only be in the way of forks.
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
     )
+
+
+def _is_ready(reader: subprocess.Popen[bytes]) -> bool:
+    """Whether it has said so; where a pipe cannot be asked, it is taken to be."""
+    assert reader.stdout is not None
+    if not hasattr(select, "poll"):
+        return True
+    # Not select: it takes no descriptor above 1023.
+    said = select.poll()
+    said.register(reader.stdout, select.POLLIN)
+    return bool(said.poll(0))
 
 
 def _ended(reader: subprocess.Popen[bytes]) -> int:
