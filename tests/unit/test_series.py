@@ -347,3 +347,11 @@ def test_a_file_whose_units_are_no_table_says_so(tmp_path):
 
     path = edited(tmp_path / "f.nwb", spoil, spikes=None)
     assert refusal_of(path) == "units: is not what is expected there"
+
+
+def test_the_last_part_of_its_path_names_a_table_that_is_the_only_one_of_that_name(tmp_path):
+    def copy(file):
+        file.copy("units", file["processing"].require_group("ecephys"), "sorted")
+
+    with opened(edited(tmp_path / "f.nwb", copy)) as tree:
+        assert find_units(tree, "sorted").path == "processing/ecephys/sorted"
