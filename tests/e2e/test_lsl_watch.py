@@ -5,12 +5,14 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from tests import commands
 from tests.commands import finish
 from tests.lsl_rig import rig
+from tests.waiting import until
 from tools.bench.harness.lsl_configuration import write_configuration
 
 # What a busy machine may break is not ours to judge here.
@@ -180,7 +182,9 @@ def test_ctrl_c_ends_it_quietly(env, when):
         code = "nobody" if when == "searching" else "long"
         process = start(env, code, "--seconds", "30", "--timeout", "30")
         if when == "searching":
-            time.sleep(1.5)
+            maps = Path(f"/proc/{process.pid}/maps")
+            until(lambda: "liblsl" in maps.read_text())
+            time.sleep(0.5)
         else:
             # The streams are listed as soon as they are found.
             process.stdout.readline()

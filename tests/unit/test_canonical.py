@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from phantomlink.wire.canonical import PayloadEncoder, canonical_json, canonical_payload
 from phantomlink.wire.encoder import WireFormat, packet_encoder
@@ -58,7 +59,7 @@ def test_numbers_read_back_as_they_were(value):
 
 @given(packets(), st.sampled_from([None, "3f9a1c2b4d5e"]))
 def test_a_payload_is_the_same_whichever_form_the_packet_came_in(packet, perturbation_id):
-    object.__setattr__(packet, "perturbation_id", perturbation_id)
+    packet = replace(packet, perturbation_id=perturbation_id)
     header = StreamHeader(len(packet.spike_counts), 25.0)
     payloads = set()
     for wire_format, decode in (

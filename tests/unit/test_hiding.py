@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from phantomlink.errors import InvalidParameterError
 from phantomlink.outputs.websocket.admission import StreamRequest, admit

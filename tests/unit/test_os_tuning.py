@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 
@@ -83,8 +84,9 @@ from phantomlink.scheduling.os_tuning import tune_memory
 libc = ctypes.CDLL(None)
 libc.fopen.restype = ctypes.c_void_p
 if sys.argv[1] == "tuned":
-    (tuning,) = tune_memory()
-    assert (tuning.name, tuning.state) == ("malloc arenas", "done")
+    assert [(tuning.name, tuning.state) for tuning in tune_memory()] == [
+        ("malloc arenas", "done"), ("mmap threshold", "done")
+    ]
 # Threads that have all been given memory at the same time, as those of reading and of REST are.
 n, barrier = 6, threading.Barrier(6)
 def work():
@@ -111,3 +113,29 @@ def test_threads_share_one_arena(how):
         [sys.executable, "-c", ARENAS, how], capture_output=True, text=True, check=True
     ).stdout
     assert (said.count("<heap nr=") == 1) == (how == "tuned")
+
+
+LARGE = """
+import ctypes, sys
+from phantomlink.scheduling.os_tuning import tune_memory
+libc = ctypes.CDLL(None)
+libc.fopen.restype = libc.malloc.restype = ctypes.c_void_p
+if sys.argv[1] == "tuned":
+    tune_memory()
+out = ctypes.c_void_p(libc.fopen(b"/dev/stdout", b"w"))
+libc.free(ctypes.c_void_p(libc.malloc(4_000_000)))
+libc.malloc_info(0, out)
+libc.malloc(3_000_000)
+libc.malloc_info(0, out)
+libc.fclose(out)
+"""
+
+
+@pytest.mark.skipif(not GLIBC, reason="only this C library keeps what was large: nothing to limit")
+@pytest.mark.parametrize("how", ["tuned", "as it comes"])
+def test_what_is_large_is_the_systems_own_however_large_others_were(how):
+    said = subprocess.run(
+        [sys.executable, "-c", LARGE, how], capture_output=True, text=True, check=True
+    ).stdout
+    before, after = map(int, re.findall(r'<total type="mmap" count="(\d+)"', said))
+    assert (after == before + 1) == (how == "tuned")
