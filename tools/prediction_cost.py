@@ -39,13 +39,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.bench.harness.arrivals import Arrivals
 from tools.bench.harness.children import ChildError
+from tools.bench.harness.frames import PING, PONG, masked_frame, parse_frame
 from tools.bench.harness.server import StartedServer
 
 # Connections, and packets a second of each.
 LOADS = ((1, 40), (1, 1000), (100, 40))
 LIMIT = 1.5
 _RATE_HZ = 40
-_BINARY, _PING, _PONG = 0x82, 0x89, 0x8A
+_BINARY = 0x2
 _MASK = b"\x12\x34\x56\x78"
 _SETTLE_SECONDS = 1.0
 _CONNECT_SECONDS = 60.0
@@ -145,18 +146,11 @@ def _prediction(packet_id: int) -> bytes:
         "sent_at": 1767225600.25,
     }
     payload = msgpack.packb({"type": "prediction", "data": data})
-    length = len(payload)
-    head = (
-        bytes([_BINARY, 0x80 | length])
-        if length < 126
-        else struct.pack(">BBH", _BINARY, 0xFE, length)
-    )
-    return head + _MASK + _masked(payload)
-
-
-def _masked(payload: bytes) -> bytes:
     mask = (_MASK * (len(payload) // 4 + 1))[: len(payload)]
-    return (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(len(payload))
+    masked = (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(len(payload))
+    length = len(payload)
+    head = bytes([0x82, 0x80 | length]) if length < 126 else struct.pack(">BBH", 0x82, 0xFE, length)
+    return head + _MASK + masked
 
 
 class _Heard(NamedTuple):
@@ -280,16 +274,11 @@ class Client:
         """What has come."""
         self.buffer += self.socket.recv(1 << 20)
         found = []
-        while len(self.buffer) > 4:
-            length, start = self.buffer[1] & 0x7F, 2
-            if length == 126:
-                length, start = struct.unpack(">H", self.buffer[2:4])[0], 4
-            if len(self.buffer) < start + length:
-                break
-            opcode, payload = self.buffer[0], self.buffer[start : start + length]
-            self.buffer = self.buffer[start + length :]
-            if opcode == _PING:
-                self.socket.sendall(bytes([_PONG, 0x80 | length]) + _MASK + _masked(payload))
+        while (frame := parse_frame(self.buffer, 0, len(self.buffer))) is not None:
+            opcode, start, end = frame
+            payload, self.buffer = self.buffer[start:end], self.buffer[end:]
+            if opcode == PING:
+                self.socket.sendall(masked_frame(PONG, payload))
             message = msgpack.unpackb(payload) if opcode == _BINARY else {}
             if message.get("type") == "data":
                 found.append(message["data"])

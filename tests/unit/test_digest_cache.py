@@ -52,11 +52,11 @@ def test_another_file_under_the_name_is_not_taken_for_it(file, cache, tmp_path):
 def test_a_file_that_changes_while_it_is_read_has_no_digest(file, cache, monkeypatch):
     identity = FileIdentity.of(file)
 
-    def read_while_written(path):
+    def read_while_written(path, **_):
         path.write_bytes(b"longer than it was before")
         return "0"
 
-    monkeypatch.setattr(digest_cache, "_hashed_gently", read_while_written)
+    monkeypatch.setattr(digest_cache, "sha256_of", read_while_written)
     with pytest.raises(RecordingError, match="has changed"):
         cache.learn(file, identity)
     assert cache.get(file, identity) is None

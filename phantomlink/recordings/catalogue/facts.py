@@ -13,10 +13,9 @@ from typing import Any
 
 import platformdirs
 
-from phantomlink.files.atomic_write import written_atomically
-from phantomlink.files.regular import read_regular
 from phantomlink.recordings.grid import BinGrid
 from phantomlink.recordings.identity import FileIdentity
+from phantomlink.recordings.kept_json import keep, read_kept
 from phantomlink.recordings.options import SeriesOptions
 from phantomlink.recordings.recording import Recording
 
@@ -80,12 +79,12 @@ class FactsCache:
 
     def get(self, path: Path, options: SeriesOptions) -> Facts | None:
         """Facts of a file as it is now; None when it was not opened so before."""
+        kept = read_kept(self._place(path, options), _MAX_BYTES)
+        if kept.get("version") != _VERSION:
+            return None
         try:
-            kept = json.loads(read_regular(self._place(path, options), _MAX_BYTES))
             identity = list(FileIdentity.of(path).content)
         except (OSError, ValueError):
-            return None
-        if not isinstance(kept, dict) or kept.get("version") != _VERSION:
             return None
         facts = kept.get("facts")
         return facts if kept.get("identity") == identity and isinstance(facts, dict) else None
@@ -94,12 +93,7 @@ class FactsCache:
         """Keep them; a folder that cannot be written costs only the next start some time."""
         place = self._place(path, options)
         content = {"version": _VERSION, "identity": list(identity.content), "facts": facts}
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with written_atomically(place, overwrite=True, is_cache=True) as part:
-                part.write_text(json.dumps(content), encoding="utf-8")
-        except OSError:
-            return
+        keep(place, content)
 
     def _place(self, path: Path, options: SeriesOptions) -> Path:
         told = {option.name: str(getattr(options, option.name)) for option in fields(options)}
