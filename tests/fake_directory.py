@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
     Estate,
+    Followed,
     LeaseRefusedError,
     NodeNameTakenError,
     Ownership,
@@ -42,6 +43,7 @@ class FakeDirectory:
     known: dict = field(default_factory=dict)
     had: dict = field(default_factory=dict)
     sessions: dict = field(default_factory=dict)
+    tickets: dict = field(default_factory=dict)
 
     async def join(self, node, known_epoch):
         self._reach()
@@ -71,6 +73,7 @@ class FakeDirectory:
                 if self._epoch_of(name) != epoch
             },
             min(ends, default=None),
+            self._mirrors(node.name, epoch),
         )
 
     async def leave(self, node, epoch):
@@ -136,6 +139,30 @@ class FakeDirectory:
                 claimed.append(kept.record)
         self.had = {owner: n for owner, n in self.had.items() if owner in self._counts()}
         return claimed
+
+    async def follow(self, node, epoch, wanted):
+        self._reach()
+        if self._epoch_of(node) != epoch:
+            raise LeaseRefusedError(node)
+        found = {}
+        for each in wanted:
+            if (kept := self.sessions.get(each.code)) is None:
+                continue
+            self.tickets[each.code, each.ticket] = self.now_ns()
+            version = f"{kept.epoch} {kept.record.revision if kept.record else 0}"
+            known = version == each.version
+            owner = self._owner(each.code).node
+            found[each.code] = Followed(owner, version, None if known else kept.record)
+        return found
+
+    def _mirrors(self, node, epoch):
+        now_ns, mirrors = self.now_ns(), {}
+        self.tickets = {key: at for key, at in self.tickets.items() if at >= now_ns - 10**9}
+        for code, ticket in sorted(self.tickets):
+            kept = self.sessions.get(code)
+            if kept is not None and (kept.node, kept.epoch) == (node, epoch):
+                mirrors[code] = (*mirrors.get(code, ()), ticket)
+        return mirrors
 
     async def owned(self, node, epoch):
         self._reach()

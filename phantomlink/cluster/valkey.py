@@ -17,6 +17,8 @@ from phantomlink.cluster import valkey_scripts as scripts
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
     Estate,
+    Followed,
+    Following,
     LeaseRefusedError,
     NodeNameTakenError,
     NodeRecord,
@@ -70,7 +72,7 @@ class ValkeyDirectory:
         )
         if state == _REFUSED:
             raise LeaseRefusedError(f"another node {node.name!r} has joined")
-        seconds, microseconds, living, waiting = rest
+        seconds, microseconds, living, waiting, mirrors = rest
         names = [name.decode() for name in living[::3]]
         left_ms = dict(zip(names, living[2::3], strict=True))
         left_ms.pop(node.name, None)
@@ -83,6 +85,7 @@ class ValkeyDirectory:
                 for had, n_left, n_all in zip(*(waiting[n::3] for n in range(3)), strict=True)
             },
             min(left_ms.values()) * _NS_PER_MS if left_ms else None,
+            _by_code(mirrors),
         )
 
     async def leave(self, node: str, epoch: int) -> None:
@@ -107,7 +110,8 @@ class ValkeyDirectory:
         """As `SharedDirectory.write`."""
         told: list[str | bytes] = []
         for record in records:
-            told += [record.code, str(record.format), record.sha256 or "", encode_record(record)]
+            told += [record.code, str(record.format), record.sha256 or "", str(record.revision)]
+            told.append(encode_record(record))
         refused: list[bytes] = await self._run(scripts.WRITE, node, str(epoch), *told)
         return [code.decode() for code in refused]
 
@@ -128,6 +132,21 @@ class ValkeyDirectory:
             scripts.CLAIM, node, str(epoch), str(FORMAT), str(len(most)), *limits, *sorted(digests)
         )
         return _records(claimed)
+
+    async def follow(
+        self, node: str, epoch: int, wanted: Sequence[Following]
+    ) -> dict[str, Followed]:
+        """As `SharedDirectory.follow`."""
+        asked = [part for each in wanted for part in (each.code, each.ticket, each.version)]
+        told = await self._run(scripts.FOLLOW, node, str(epoch), *asked)
+        if told == _REFUSED:
+            raise LeaseRefusedError(f"node {node!r} has no lease")
+        return {
+            code.decode(): Followed(
+                owner.decode() or None, version.decode(), decode_record(data) if data else None
+            )
+            for code, owner, version, data in zip(*(told[n::4] for n in range(4)), strict=True)
+        }
 
     async def owned(self, node: str, epoch: int) -> list[SessionRecord]:
         """As `SharedDirectory.owned`."""
@@ -185,6 +204,14 @@ def _nodes(records: Sequence[bytes]) -> list[NodeRecord]:
         except msgspec.DecodeError:
             continue
     return nodes
+
+
+def _by_code(mirrors: Sequence[bytes]) -> dict[str, tuple[str, ...]]:
+    """Tickets by code, out of a list of one after the other."""
+    found: dict[str, list[str]] = {}
+    for code, ticket in zip(mirrors[::2], mirrors[1::2], strict=True):
+        found.setdefault(code.decode(), []).append(ticket.decode())
+    return {code: tuple(sorted(tickets)) for code, tickets in found.items()}
 
 
 def _records(data: Sequence[bytes]) -> list[SessionRecord]:

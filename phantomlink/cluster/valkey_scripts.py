@@ -8,7 +8,9 @@
 - `P:owners`: NODE EPOCH of all that own sessions; `P:own:NODE EPOCH`: codes of these;
 - `P:had`: how many sessions each owner that is gone had when the first heir came;
 - `P:s:CODE`: node and epoch of a session's owner, or none and 0 where it was given back; format,
-  sha256 and the record itself.
+  sha256, revision and the record itself;
+- `P:mirrored`: codes of the sessions that other nodes follow; `P:mirrors:CODE`: by the ticket of
+  each, when it was there last, ms.
 
 Each script gets `P` as its only key, so access lists can allow the keys by their pattern.
 """
@@ -29,6 +31,10 @@ local function give(code, node, epoch)
   redis.call('HSET', session, 'node', node, 'epoch', epoch)
   redis.call('SADD', P .. ':own:' .. node .. ' ' .. epoch, code)
   redis.call('SADD', P .. ':owners', node .. ' ' .. epoch)
+end
+local function now_ms()
+  local now = redis.call('TIME')
+  return tonumber(now[1]) * 1000 + math.floor(tonumber(now[2]) / 1000)
 end
 local function owner(code)
   local has = redis.call('HMGET', P .. ':s:' .. code, 'node', 'epoch')
@@ -78,7 +84,23 @@ for _, had in ipairs(redis.call('SMEMBERS', P .. ':owners')) do
     for _, part in ipairs({had, left, first}) do table.insert(waiting, part) end
   end
 end
-return {has and 1 or 2, now[1], now[2], living, waiting}
+local mirrors, old = {}, now_ms() - 1000
+for _, code in ipairs(redis.call('SMEMBERS', P .. ':mirrored')) do
+  local has = redis.call('HMGET', P .. ':s:' .. code, 'node', 'epoch')
+  local tickets = redis.call('HGETALL', P .. ':mirrors:' .. code)
+  for n = 1, #tickets, 2 do
+    if tonumber(tickets[n + 1]) < old then
+      redis.call('HDEL', P .. ':mirrors:' .. code, tickets[n])
+    elseif has[1] == node and has[2] == epoch then
+      table.insert(mirrors, code)
+      table.insert(mirrors, tickets[n])
+    end
+  end
+  if redis.call('EXISTS', P .. ':mirrors:' .. code) == 0 then
+    redis.call('SREM', P .. ':mirrored', code)
+  end
+end
+return {has and 1 or 2, now[1], now[2], living, waiting, mirrors}
 """
 )
 
@@ -116,7 +138,7 @@ WRITE = (
     _COMMON
     + """
 local node, epoch, refused = ARGV[1], ARGV[2], {}
-for n = 3, #ARGV, 4 do
+for n = 3, #ARGV, 5 do
   local code = ARGV[n]
   local has = redis.call('HMGET', P .. ':s:' .. code, 'node', 'epoch')
   if has[1] and (has[1] ~= node or tonumber(has[2]) > tonumber(epoch)) then
@@ -125,7 +147,8 @@ for n = 3, #ARGV, 4 do
     give(code, node, epoch)
     redis.call(
       'HSET', P .. ':s:' .. code,
-      'format', ARGV[n + 1], 'sha256', ARGV[n + 2], 'record', ARGV[n + 3]
+      'format', ARGV[n + 1], 'sha256', ARGV[n + 2], 'revision', ARGV[n + 3],
+      'record', ARGV[n + 4]
     )
   end
 end
@@ -199,5 +222,26 @@ for _, code in ipairs(redis.call('SMEMBERS', P .. ':own:' .. ARGV[1] .. ' ' .. A
   if record then table.insert(records, record) end
 end
 return records
+"""
+)
+
+FOLLOW = (
+    _COMMON
+    + """
+local node, epoch, told = ARGV[1], ARGV[2], {}
+if redis.call('GET', P .. ':lease:' .. node) ~= epoch then return 0 end
+local now = now_ms()
+for n = 3, #ARGV, 3 do
+  local code, ticket, known = ARGV[n], ARGV[n + 1], ARGV[n + 2]
+  local has = redis.call('HMGET', P .. ':s:' .. code, 'epoch', 'revision', 'record')
+  if has[1] then
+    redis.call('HSET', P .. ':mirrors:' .. code, ticket, now)
+    redis.call('SADD', P .. ':mirrored', code)
+    local version = has[1] .. ' ' .. (has[2] or '0')
+    local record = version ~= known and has[3] or ''
+    for _, part in ipairs({code, owner(code), version, record}) do table.insert(told, part) end
+  end
+end
+return told
 """
 )

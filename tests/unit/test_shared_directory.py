@@ -9,6 +9,7 @@ import pytest
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
     Estate,
+    Following,
     LeaseRefusedError,
     NodeNameTakenError,
     NodeRecord,
@@ -181,6 +182,36 @@ async def test_who_left_and_joined_again_may_claim_what_it_had(kept):
     assert await directory.claim("a", again, {f"a {mine}": 1}, {"x"}) == [record("s")]
 
 
+async def test_who_follows_a_session_has_its_record_once_and_its_owner_knows(kept):
+    directory, expire = kept
+    mine, its = await directory.join(A, 0), await directory.join(B, 0)
+    assert await directory.follow("b", its, [Following("s", "b 1", "")]) == {}
+    await directory.write("a", mine, [record("s"), record("t")])
+    assert (await directory.renew(A, mine)).mirrors == {}
+    wanted = [Following("s", "b 1", ""), Following("nobody", "b 2", "")]
+    told = await directory.follow("b", its, wanted)
+    assert set(told) == {"s"}
+    assert (told["s"].node, told["s"].record) == ("a", record("s"))
+    known = Following("s", "b 1", told["s"].version)
+    assert (await directory.follow("b", its, [known]))["s"].record is None
+    assert (await directory.renew(A, mine)).mirrors == {"s": ("b 1",)}
+    assert (await directory.renew(B, its)).mirrors == {}
+    await directory.write("a", mine, [record("s", revision=2)])
+    again = (await directory.follow("b", its, [known]))["s"]
+    assert (again.record.revision, again.version != known.version) == (2, True)
+    expire("a")
+    gone = (await directory.follow("b", its, [Following("s", "b 1", again.version)]))["s"]
+    assert (gone.node, gone.record) == (None, None)
+    # An heir's is another version, whatever its revision.
+    await directory.claim("b", its, {f"a {mine}": 9}, {"x"})
+    heirs = (await directory.follow("b", its, [Following("s", "b 1", again.version)]))["s"]
+    assert (heirs.node, heirs.record.revision) == ("b", 2)
+    assert (await directory.renew(B, its)).mirrors == {"s": ("b 1",)}
+    expire("b")
+    with pytest.raises(LeaseRefusedError):
+        await directory.follow("b", its, [known])
+
+
 # The client leaves streams unclosed where it could not connect.
 @pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
 async def test_a_directory_that_is_away_is_said_in_one_way(valkey):
@@ -193,6 +224,7 @@ async def test_a_directory_that_is_away_is_said_in_one_way(valkey):
             directory.find(["s"]),
             directory.write("a", 1, [record("s")]),
             directory.claim("a", 1, {"b 1": 1}, {"x"}),
+            directory.follow("a", 1, [Following("s", "a 1", "")]),
         ):
             with pytest.raises(DirectoryAwayError, match="cannot be reached"):
                 await call
