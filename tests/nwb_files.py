@@ -5,13 +5,16 @@ pynwb would not write most of the odd ones, and takes longer than a whole test.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+
+from phantomlink.recordings.nwb.tree import NwbTree
 
 BEHAVIOR = "processing/behavior"
 
@@ -142,3 +145,18 @@ def _table(table: h5py.Group, columns: Mapping[str, Any], kind: str) -> None:
     table["id"].attrs["neurodata_type"] = "ElementIdentifiers"
     table.attrs["colnames"] = list(columns)
     table.attrs["neurodata_type"] = kind
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[NwbTree]:
+    """What is in a file."""
+    with h5py.File(path, "r") as file:
+        yield NwbTree(file, path, follow=False)
+
+
+def edited(path: Path, edit: Callable[[h5py.File], object], **options: Any) -> Path:
+    """A file as `write_nwb` writes it, and `edit` leaves it."""
+    write_nwb(path, **options)
+    with h5py.File(path, "r+") as file:
+        edit(file)
+    return path

@@ -49,10 +49,10 @@ TESTS = {
     ),
     "phantomlink/server/request_head.py": "tests/unit/test_request_head.py",
     "phantomlink/recordings/nwb/series.py": "tests/unit/test_series.py",
-    "phantomlink/recordings/nwb/units.py": "tests/unit/test_series.py",
+    "phantomlink/recordings/nwb/units.py": "tests/unit/test_unit_tables.py",
     "phantomlink/recordings/kinematics.py": "tests/unit/test_behaviour.py",
 }
-OPTIONS = "-x -q -p no:cacheprovider -c /dev/null -p pytest_trio.plugin -o trio_mode=true"
+OPTIONS = "-x -q -W error -p no:cacheprovider -c /dev/null -p pytest_trio.plugin -o trio_mode=true"
 IMPORTED_ONCE = ("h5py", "hypothesis", "msgpack", "numpy", "trio", "trio_websocket", "xdist")
 # Of the changes: fewer seen is an error.
 SEEN = 0.9

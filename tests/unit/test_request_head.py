@@ -59,16 +59,24 @@ async def test_a_plain_upgrade_of_a_stream():
     raw = head(
         "/stream/a?trial_id=1",
         Origin="http://localhost:1",
+        User_Agent="Mozilla/5.0",
         Sec_WebSocket_Protocol="x, phantomlink.v1.json",
     )
     exchange = exchange_of(raw + b"\x81\x80early frame")
     request = await exchange.read_head()
     got = stream_request_of(request, read_head(request))
     assert (got.path, got.query) == ("/stream/a", "trial_id=1")
-    assert got.origin == "http://localhost:1"
+    assert (got.origin, got.user_agent) == ("http://localhost:1", "Mozilla/5.0")
     assert got.subprotocols == ("x", "phantomlink.v1.json")
     assert exchange.received[: exchange.n_head] == raw
     assert exchange.rest == b"\x81\x80early frame"
+
+
+@pytest.mark.parametrize("path", ["/stream/a", "/stream/binary/a", "/view", "/view/a"])
+async def test_streams_and_views_are_where_a_websocket_is_opened(path):
+    got = (await read(head(path)))[1]
+    assert (got.path, got.query, got.origin, got.user_agent) == (path, "", None, "")
+    assert got.subprotocols == ()
 
 
 @pytest.mark.parametrize("name", ["websocket", "WebSocket", "WEBSOCKET"])
@@ -106,12 +114,15 @@ async def test_everything_else_is_for_the_dispatch(raw):
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
          400),
+        (b"POST / HTTP/1.0\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
         (head("/docs"), 404),
         (head("http://localhost/stream/a"), 404),
+        (head("/views"), 404),
         (head(method="POST", Content_Length="0"), 400),
+        (head(method="DELETE"), 400),
         (head(version="1.0"), 400),
         (head(Connection="keep-alive"), 400),
         (head(Content_Length="5"), 400),
@@ -121,6 +132,8 @@ async def test_everything_else_is_for_the_dispatch(raw):
         (head(Sec_WebSocket_Protocol="caf\xe9"), 400),
         (head(Sec_WebSocket_Key="short"), 400),
         (head(Sec_WebSocket_Key="!" * 24), 400),
+        (head(Sec_WebSocket_Key="!" + KEY), 400),
+        (head(Sec_WebSocket_Key="A" * 24), 400),
         (head(without=["Sec-WebSocket-Key"]), 400),
         (head(Sec_WebSocket_Version="8"), 426),
         (head(without=["Sec-WebSocket-Version"]), 426),

@@ -63,8 +63,8 @@ class Series:
     description: str
     data: h5py.Dataset
     times: Times
-    shift_seconds: float = 0.0
-    has_unit: bool = True
+    shift_seconds: float
+    has_unit: bool
 
     @property
     def name(self) -> str:
@@ -120,7 +120,7 @@ def rate_of(period_seconds: float) -> float | None:
     return round(1 / period_seconds, 4) if period_seconds > 0 else None
 
 
-def find_series(tree: NwbTree, shift_seconds: float = 0.0) -> list[Series]:
+def find_series(tree: NwbTree, shift_seconds: float) -> list[Series]:
     """Find every series that has numbers and times, by path.
 
     What looks like one and cannot be used is noted in the tree, with what it lacks.
