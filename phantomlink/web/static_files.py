@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import posixpath
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,9 @@ _MEDIA_TYPES = {
 }
 _HTML = "text/html; charset=utf-8"
 _GZIP_LEVEL = 9
+_IMPORTED = re.compile(r'^(?:import|export)\b[^;]*?from "(\.[^"]+)";', re.MULTILINE)
+# What every screen begins with, and the screen that most people open, which lies below `/s/`.
+_FIRST_MODULE, _LIVE_MODULE, _LIVE_ROOT = "app.js", "screens/live.js", "../"
 # What can stand in a policy without ending a directive: see `client_base_url`.
 _HOST = re.compile(r"[A-Za-z0-9._~%:\[\]-]{1,260}\Z", re.ASCII)
 
@@ -83,7 +87,32 @@ def page(root: str) -> StaticFile:
         root: from its address to that of the server: `./` or `../`.
     """
     text = (_HERE / "shell.html").read_text(encoding="utf-8")
-    return _static_file(text.replace("{{root}}", root).encode(), _HTML)
+    modules = modules_of(_FIRST_MODULE)
+    if root == _LIVE_ROOT:
+        modules |= modules_of(_LIVE_MODULE)
+    # All at once: asked for by one another, they take a round trip for each level.
+    preloads = "\n".join(
+        f'<link rel="modulepreload" href="{root}static/{path}">' for path in sorted(modules)
+    )
+    text = text.replace("{{preloads}}", preloads).replace("{{root}}", root)
+    return _static_file(text.encode(), _HTML)
+
+
+def modules_of(path: str) -> set[str]:
+    """A module under `/static/`, and all that it imports, by their paths there."""
+    found: set[str] = set()
+    wanted = [path]
+    while wanted:
+        module = wanted.pop()
+        if module in found:
+            continue
+        found.add(module)
+        text = static_file(module).body.decode()
+        folder = posixpath.dirname(module)
+        wanted += [
+            posixpath.normpath(posixpath.join(folder, each)) for each in _IMPORTED.findall(text)
+        ]
+    return found
 
 
 def content_security_policy(host: str) -> str:

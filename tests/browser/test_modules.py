@@ -228,7 +228,51 @@ def test_the_ring_holds_what_was_sent_and_says_what_is_between(modules: Page) ->
     assert got[4][1] == [0, 0, 0]
     flags = [each[2] for each in got]
     # The first column, the seek and what follows a gap do not follow anything.
-    assert flags == [1, 0, 0, 0, 4, 0, 1, 8, 2, 2, 8 | 1]
+    assert flags == [1, 0, 0, 0, 4 | 64, 0, 1, 8, 2, 2, 8 | 1]
+
+
+def test_packets_lost_on_purpose_end_no_trial(modules: Page) -> None:
+    messages = [
+        # Trial 0 is 0 to 7, trial 1 begins with 10.
+        *encoded(*(packet(i) for i in range(13)), lost=(4, 7, 9)),
+        *encoded(packet(90, 13), lost=(90,)),
+    ]
+    got = run(
+        modules,
+        RING
+        + """const { Annotations } = await import("/core/annotations.js");
+        const { decodedPath } = await import("/core/decoded-path.js");
+        const { livePsth } = await import("/core/psth.js");
+        const ring = new ColumnRing(3, 1, 100);
+        for (const message of messages) ring.push(message);
+        const notes = new Annotations();
+        notes.extend(ring, ring.start, ring.end, new Map(), 0.025);
+        const said = new Float32Array(200).fill(1);
+        return {
+          trials: columns(ring).map((c) => ring.trials[ring.slot(c)]),
+          spans: notes.trials.map(({ from, to, trial }) => [from, to, trial]),
+          edges: notes.edges, told: [ring.lastTold(7), ring.lastTold(8)],
+          steps: decodedPath(ring, said, 8, 0.025).length,
+          rates: livePsth(ring, 0, new Map([[0, 4]]), 0.025, 2).rates,
+        };""",
+        messages,
+    )
+    assert got["trials"] == [0] * 8 + [-1] * 2 + [1] * 3 + [-1]
+    assert got["spans"] == [[0, 8, 0], [10, 13, 1]]
+    assert got["edges"] == [8, 10, 13]
+    assert got["told"] == [6, 8]
+    assert got["steps"] == 8
+    # What nobody was told is no rate of 0.
+    assert got["rates"] == [2 / 0.025, 3 / 0.025, None, 5 / 0.025]
+
+
+def test_numbers_are_written_as_people_read_them(modules: Page) -> None:
+    got = run(
+        modules,
+        """const { number } = await import("/core/format.js");
+        return [number(-0.04, 1), number(-0.06, 1), number(1234.5, 2), number(null), number(NaN)];""",
+    )
+    assert got == ["0", "-0.1", "1,234.5", "–", "–"]
 
 
 def test_columns_that_were_summed_are_spread_so_that_sums_stay(modules: Page) -> None:

@@ -223,6 +223,7 @@ def test_a_token_end_to_end(visit: Callable[..., Visit], guarded: LiveServer) ->
     authorized = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     guarded.request("POST", "/api/sessions/create", {"custom_code": "secret"}, authorized)
     asking = visit(guarded, "/s/secret")
+    asking.page.get_by_role("heading", name="This server wants a token").wait_for()
     asking.page.get_by_label("Token").fill(TOKEN)
     asking.page.get_by_role("button", name="Continue").click()
     play(asking)
@@ -232,4 +233,7 @@ def test_a_token_end_to_end(visit: Callable[..., Visit], guarded: LiveServer) ->
     given.page.get_by_role("link", name="secret").click()
     given.until("window.phantomlink.isLive.value")
     wrong = visit(guarded, "/#token=not-the-token-of-this-server")
-    wrong.page.get_by_label("Token").wait_for()
+    wrong.page.get_by_role("heading", name="This server has refused the token").wait_for()
+    wrong.page.get_by_label("Token").fill(TOKEN)
+    wrong.page.get_by_role("button", name="Continue").click()
+    wrong.page.get_by_role("link", name="secret").wait_for()

@@ -293,6 +293,24 @@ async def test_speed_and_listeners_are_told(autojump_clock):
     assert socket.of("state")[-1]["state"]["speed"] == 2
 
 
+async def test_the_end_of_the_recording_is_told_until_something_begins(autojump_clock):
+    async with (
+        running(NamedBins(40, trials=[make_trial(0, 0.0, 0.5)]), loop=False) as session,
+        watched(session) as socket,
+    ):
+        listen(session)
+        await trio.sleep(2)
+        (end,) = [each for each in socket.of("state") if each["cause"] == "end"]
+        session.set_speed(Fraction(2))
+        await trio.sleep(0.2)
+        still = socket.of("state")[-1]
+        listen(session)
+        await trio.sleep(0.2)
+    shown = [each["state"] for each in (socket.of("state")[0], end, still, socket.of("state")[-1])]
+    assert [each["is_ended"] for each in shown] == [False, True, True, False]
+    assert [each["is_playing"] for each in shown] == [False, False, False, True]
+
+
 async def test_punctuality_is_told_once_a_second(autojump_clock):
     async with running() as session, watched(session) as socket:
         listen(session)

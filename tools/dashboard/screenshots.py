@@ -62,7 +62,7 @@ def shoot_live(
     browser: Browser, server: LiveServer, theme: str, size: tuple[int, int], path: Path
 ) -> None:
     """One session, with half a minute behind it, the end of it perturbed."""
-    page = opened(browser, server, "/s/swift-neural-42", theme, size)
+    page = opened(browser, server.http, "/s/swift-neural-42", theme, size)
     page.get_by_role("button", name="Play here").click()
     # Where the decoder was not fitted, so that it is scored.
     server.post("/api/control/swift-neural-42/seek", {"trial_id": FITTED_TRIALS + 1})
@@ -82,22 +82,20 @@ def shoot_all(browser: Browser, server: LiveServer, theme: str, out: Path) -> No
     for name, size in (("wide", WIDE), ("phone", PHONE)):
         shoot_live(browser, server, theme, size, out / f"live-{theme}-{name}.png")
         for screen in ("", "timing", "decoders", "datasets"):
-            page = opened(browser, server, f"/{screen}", theme, size)
+            page = opened(browser, server.http, f"/{screen}", theme, size)
             time.sleep(2.5)
             page.screenshot(path=out / f"{screen or 'sessions'}-{theme}-{name}.png", full_page=True)
             page.context.close()
 
 
-def opened(
-    browser: Browser, server: LiveServer, path: str, theme: str, size: tuple[int, int]
-) -> Page:
+def opened(browser: Browser, base: str, path: str, theme: str, size: tuple[int, int]) -> Page:
     """A page that has shown its heading."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme=theme,  # type: ignore[arg-type]
     )
     page = context.new_page()
-    page.goto(server.http + path)
+    page.goto(base + path)
     page.get_by_role("heading", level=1).wait_for()
     time.sleep(1)
     return page

@@ -3,52 +3,58 @@
     python -m tools.dashboard.watchers view URL N
     python -m tools.dashboard.watchers listen URL
 
-They go on until standard input ends; a listener then prints how many packets it did not get.
+Views come with each line `on` of standard input and go with each other line; each is answered with
+a line when it is done. At the end of the input a listener prints how many packets it did not get.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import AsyncExitStack
 
 import msgpack
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 
-async def watch(url: str) -> None:
-    """A view that throws away what it gets."""
+async def watch(url: str, n_views: int) -> None:
+    """Views that throw away what they get, while they are wanted."""
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        if line.strip() != "on":
+            print("off", flush=True)
+            continue
+        async with AsyncExitStack() as stack:
+            views = [await stack.enter_async_context(connect(url)) for _ in range(n_views)]
+            drained = [asyncio.create_task(drain(each)) for each in views]
+            print("on", flush=True)
+            await asyncio.to_thread(sys.stdin.readline)
+            ended = sum(task.done() for task in drained)
+        await asyncio.gather(*drained)
+        if ended:
+            raise SystemExit(f"{ended} of {n_views} connections have ended by themselves")
+        print("off", flush=True)
+
+
+async def drain(socket: ClientConnection) -> None:
+    async for _ in socket:
+        pass
+
+
+async def listen(url: str) -> None:
+    """A client that counts the packets that it did not get."""
+    lost, last = 0, None
+    end = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     async with connect(url, max_size=None) as socket:
-        async for _ in socket:
-            pass
-
-
-async def listen(url: str, lost: list[int]) -> None:
-    """A client that notes the packets that it did not get."""
-    last = None
-    async with connect(url, max_size=None) as socket:
-        async for message in socket:
-            record = msgpack.unpackb(message)
+        while not end.done():
+            record = msgpack.unpackb(await socket.recv())
             if record["type"] != "data":
                 continue
             number = record["data"]["sequence_number"]
-            if last is not None and number != last + 1:
-                lost.append(number - last - 1)
+            lost += 0 if last is None else number - last - 1
             last = number
-
-
-async def main() -> None:
-    kind, url, *n = sys.argv[1:]
-    lost: list[int] = []
-    tasks = [listen(url, lost)] if kind == "listen" else [watch(url) for _ in range(int(n[0]))]
-    running = [asyncio.create_task(task) for task in tasks]
-    await asyncio.to_thread(sys.stdin.read)
-    ended = [task for task in running if task.done()]
-    for task in running:
-        task.cancel()
-    if ended:
-        raise SystemExit(f"{len(ended)} of {len(running)} connections have ended by themselves")
-    print(sum(lost))
+    print(lost, flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    kind, url, *n = sys.argv[1:]
+    asyncio.run(listen(url) if kind == "listen" else watch(url, int(n[0])))

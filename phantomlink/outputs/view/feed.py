@@ -58,6 +58,17 @@ _ENDS_RUN = frozenset(
     }
 )
 
+# After these a playhead is not at its end any more.
+_LEAVES_END = frozenset(
+    {
+        SessionEventKind.PAUSED,
+        SessionEventKind.RESUMED,
+        SessionEventKind.SOUGHT,
+        SessionEventKind.STOPPED,
+        SessionEventKind.LISTENER_CAME,
+    }
+)
+
 
 class Waiter(Protocol):
     """A viewer who has had everything."""
@@ -107,6 +118,7 @@ class ViewFeed:
         self.ended: tuple[int, str] | None = None
         self.n_viewers = 0
         self._record: Json = {}
+        self._has_ended = False
         self._builder = ColumnBuilder(self.bins_per_column, self._units)
         # Packets, lost ones with True; None where a run ends.
         self._arrived: list[tuple[Release, bool] | None] = []
@@ -194,6 +206,10 @@ class ViewFeed:
             return
         if event.kind in _ENDS_RUN:
             self._arrived.append(None)
+        if event.kind is SessionEventKind.ENDED and event.filter == self._query.filter:
+            self._has_ended = True
+        elif event.kind in _LEAVES_END:
+            self._has_ended = False
         self._cause = event.kind.value
         self._wake.set()
 
@@ -253,7 +269,9 @@ class ViewFeed:
 
     async def _tell_state(self) -> None:
         cause, self._cause = self._cause or _ARRIVAL, None
-        self._record = session_state(self._session, self._query.filter, self.n_viewers)
+        self._record = session_state(
+            self._session, self._query.filter, self.n_viewers, has_ended=self._has_ended
+        )
         standing = None if self._record["is_playing"] else await self._standing()
         self.state = packed(state_record(cause, self._record, standing))
         self.state_number += 1

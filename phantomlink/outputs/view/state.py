@@ -12,13 +12,14 @@ from phantomlink.recordings.trials import Filter
 Json = dict[str, Any]
 
 
-def session_state(session: Session, wanted: Filter, n_viewers: int) -> Json:
+def session_state(session: Session, wanted: Filter, n_viewers: int, *, has_ended: bool) -> Json:
     """A session now, seen from one of its playheads.
 
     Args:
         session: that is watched.
         wanted: the playhead's filter; where nobody listens to it, it holds at the unfiltered one.
         n_viewers: that watch the session.
+        has_ended: whether that playhead has played its last bin, and nothing has begun since.
     """
     status = session.status()
     main = status.playbacks[0]
@@ -28,6 +29,7 @@ def session_state(session: Session, wanted: Filter, n_viewers: int) -> Json:
         "is_paused": status.is_paused,
         "is_stopped": status.is_stopped,
         "is_running": status.is_running,
+        "is_ended": has_ended,
         "is_playing": own.is_playing and own.filter == wanted,
         "waiting_for": own.waiting_for,
         "current_packet": own.current_packet,

@@ -327,7 +327,7 @@ export class LiveEngine {
   #say(nowMs) {
     this.lastToldMs = nowMs;
     const { ring, machine } = this;
-    const column = Math.max(ring.start, (this.end ?? ring.end) - 1);
+    const column = ring.lastTold(Math.max(ring.start, (this.end ?? ring.end) - 1));
     const slot = ring.slot(column);
     const isEmpty = ring.end === ring.start;
     const newest = isEmpty ? null : ring.packets[ring.slot(ring.end - 1)];

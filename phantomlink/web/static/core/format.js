@@ -5,7 +5,18 @@ export const UNKNOWN = "–";
 /** @param {number | null | undefined} value @param {number} [digits] */
 export function number(value, digits = 0) {
   if (value === null || value === undefined || !Number.isFinite(value)) return UNKNOWN;
-  return value.toLocaleString("en", { minimumFractionDigits: 0, maximumFractionDigits: digits });
+  const text = formatOf(digits).format(value);
+  return text === "-0" ? "0" : text;
+}
+
+/** By digits: to make one takes longer than to use it. @type {Map<number, Intl.NumberFormat>} */
+const formats = new Map();
+
+/** @param {number} digits */
+function formatOf(digits) {
+  const kept = formats.get(digits) ?? new Intl.NumberFormat("en", { maximumFractionDigits: digits });
+  formats.set(digits, kept);
+  return kept;
 }
 
 /** Minutes and seconds. @param {number | null | undefined} seconds @param {number} [digits] */

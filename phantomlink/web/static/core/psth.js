@@ -17,7 +17,7 @@ export function livePsth(ring, unit, events, binSeconds, halfColumns) {
   const seen = new Set();
   for (let column = ring.start; column < ring.end; column += 1) {
     const slot = ring.slot(column);
-    if (ring.flags[slot] & FLAG.GAP) continue;
+    if (ring.flags[slot] & (FLAG.GAP | FLAG.ABSENT)) continue;
     const trial = ring.trials[slot];
     const event = events.get(trial);
     if (event === undefined) continue;

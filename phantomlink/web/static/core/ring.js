@@ -17,9 +17,13 @@ export const FLAG = {
   MERGED: 16,
   /** Nothing of its time was observed: its counts are not known. */
   UNOBSERVED: 32,
+  /** All of its packets were lost on purpose: where the cursor was then, nobody was told. */
+  ABSENT: 64,
 };
 
 const MOST_BYTES = 64 * 1024 * 1024;
+/** As which more packets of a column are told too. */
+const MOST_LOST = 255;
 /** A longer gap looks like one of this many columns. */
 const LONGEST_GAP = 400;
 
@@ -102,12 +106,14 @@ export class ColumnRing {
         for (const [said, values] of decoded) {
           said.set(values === null ? [NaN, NaN] : values.subarray(i * 2, i * 2 + 2), slot * 2);
         }
-        this.trials[slot] = trials[i];
+        const isAbsent = message.lost[i] >= Math.min(per, MOST_LOST);
+        // What is lost on purpose ends no trial.
+        this.trials[slot] = isAbsent && !(flags & FLAG.BREAK) ? this.#trialBefore() : trials[i];
         this.packets[slot] = message.packet_id + i * per + Math.floor((part * per) / spread);
         this.bins[slot] = Math.max(1, Math.round(per / spread));
         this.loops[slot] = message.loop;
         this.stamps[slot] = message.timestamp;
-        this.flags[slot] = flags | (message.lost[i] ? FLAG.LOST : 0) | (message.observed?.[i] === 0 ? FLAG.UNOBSERVED : 0);
+        this.flags[slot] = flags | (message.lost[i] ? FLAG.LOST : 0) | (isAbsent ? FLAG.ABSENT : 0) | (message.observed?.[i] === 0 ? FLAG.UNOBSERVED : 0);
         flags &= ~FLAG.BREAK;
       }
     }
@@ -162,6 +168,18 @@ export class ColumnRing {
       if (!this.decoded.has(name)) this.decoded.set(name, new Float32Array(this.capacity * 2).fill(NaN));
     }
     return [...this.decoded].map(([name, kept]) => [kept, said[name] ? floats(said[name]) : null]);
+  }
+
+  #trialBefore() {
+    return this.end - 2 < this.start ? -1 : this.trials[this.slot(this.end - 2)];
+  }
+
+  /** The newest column up to this one that has been told anything of; this one where there is none. @param {number} column */
+  lastTold(column) {
+    for (let told = column; told >= this.start; told -= 1) {
+      if (!(this.flags[this.slot(told)] & FLAG.ABSENT)) return told;
+    }
+    return column;
   }
 
   /** The column that holds a packet, the newest such; -1 where none does. @param {number} packet */

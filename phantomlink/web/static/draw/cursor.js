@@ -92,7 +92,9 @@ export class CursorPlot {
     const ink = INKS[this.theme];
     pen.fillStyle = ink.ground;
     pen.fillRect(0, 0, canvas.width, canvas.height);
-    const { ring, end } = shown;
+    const { ring } = shown;
+    // Where packets are lost on purpose the cursor rests.
+    const end = shown.end <= ring.start ? shown.end : ring.lastTold(shown.end - 1) + 1;
     this.last = { x: NaN, y: NaN, column: -1, decoded: [] };
     if (end <= ring.start) return;
     this.#includeNew(ring, end);
@@ -184,6 +186,7 @@ export class CursorPlot {
     let trial = NaN;
     for (let column = from; column < end; column += 1) {
       const slot = ring.slot(column);
+      if (ring.flags[slot] & FLAG.ABSENT) continue;
       const x = ring.kinematics[slot * 4 + 2];
       const breaks = ring.flags[slot] & (FLAG.BREAK | FLAG.GAP) || ring.trials[slot] !== trial;
       trial = ring.trials[slot];

@@ -37,8 +37,8 @@ async function follow() {
   isFollowing = false;
 }
 
-/** Begin to record a session, or end it. @param {{code: string}} props */
-export function CaptureButton({ code }) {
+/** Begin to record a session, or end it. @param {{code: string, isOff: boolean}} props */
+export function CaptureButton({ code, isOff }) {
   const all = captures.value;
   if (!all) return null;
   const running = all.find((each) => each.session === code && each.state === "running");
@@ -51,8 +51,8 @@ export function CaptureButton({ code }) {
     notify(`Capture ${running.id} is kept`, { action: { label: "Datasets", run: () => { location.href = new URL("datasets", BASE).href; } } });
   };
   return running
-    ? html`<button class="recording" onClick=${() => void end()}><span class="light on" aria-hidden="true"></span>Stop recording <span class="small" data-test="recording">${clock(running.seconds, 0)} · ${bytes(running.bytes)}</span></button>`
-    : html`<button onClick=${() => void begin()} title="Keep what is sent from now on as a file"><span class="light" aria-hidden="true"></span>Record</button>`;
+    ? html`<button class="recording" disabled=${isOff} onClick=${() => void end()}><span class="light on" aria-hidden="true"></span>Stop recording <span class="small" data-test="recording">${clock(running.seconds, 0)} · ${bytes(running.bytes)}</span></button>`
+    : html`<button disabled=${isOff} onClick=${() => void begin()} title="Keep what is sent from now on as a file"><span class="light" aria-hidden="true"></span>Record</button>`;
 }
 
 export function CaptureTable() {

@@ -22,6 +22,8 @@ export async function loadSchema(model) {
 export function PerturbationPanel({ model }) {
   const state = model.state.value;
   const schema = model.schema.value;
+  // What would be asked of a server that is gone is not offered.
+  const isOff = !state || model.status.value.state !== "open";
   const name = perturbationName(state?.perturbation);
   const rate = meanRate(model.rates.value);
   const put = (/** @type {any} */ perturbation) => attempt(async () => {
@@ -35,20 +37,20 @@ export function PerturbationPanel({ model }) {
     <div class="row"><h2 id="perturbation-title">Perturbation</h2>
       <span class="badge ${state?.perturbation ? "perturbed" : "clean"}" data-test="perturbation"><span class="shape" aria-hidden="true"></span>${name}</span>
       <span class="push"></span>
-      <button onClick=${() => void put(null)} disabled=${!state?.perturbation}>Clean</button></div>
+      <button onClick=${() => void put(null)} disabled=${isOff || !state.perturbation}>Clean</button></div>
     ${!schema ? html`<${Empty} title="No schema of perturbations yet" />` : html`
       <div class="row wrap presets" role="group" aria-label="Presets">
-        ${presetNames(schema).map((preset) => html`<button aria-pressed=${name === preset} onClick=${() => void put(preset)}>${preset.replaceAll("_", " ")}</button>`)}
+        ${presetNames(schema).map((preset) => html`<button aria-pressed=${name === preset} disabled=${isOff} onClick=${() => void put(preset)}>${preset.replaceAll("_", " ")}</button>`)}
       </div>
       <div class="row">
-        <label>Seed <${TypedInput} id="perturbation-seed" type="number" min="0" step="1" value=${state?.seed ?? 0} onChange=${putSeed} disabled=${!state} /></label>
-        <span class="dim small">mean rate ${number(rate, 2)} /s${before.value === null ? "" : `, before the last change ${number(before.value, 2)}`}</span>
+        <label>Seed <${TypedInput} id="perturbation-seed" type="number" min="0" step="1" value=${state?.seed ?? 0} onChange=${putSeed} disabled=${isOff} /></label>
+        <span class="dim small">${rate === null ? "" : `mean rate ${number(rate, 2)} /s`}${before.value === null ? "" : `, before the last change ${number(before.value, 2)}`}</span>
       </div>
       <${Script} perturbation=${state?.perturbation} seconds=${(model.position.value ?? 0) * (model.metadata.value?.bin_size_ms ?? 25) / 1000} />
       <details open=${isOpen.value} onToggle=${(/** @type {any} */ e) => { isOpen.value = e.currentTarget.open; }}>
         <summary>Faults of your own</summary>
         ${isOpen.value && html`<${PerturbationFields} schema=${schema} transforms=${draft.value} onChange=${(/** @type {any[]} */ next) => { draft.value = next; }} />
-        <div class="row"><button class="primary" disabled=${draft.value.length === 0} onClick=${() => void put({ transforms: draft.value })}>Apply</button>
+        <div class="row"><button class="primary" disabled=${isOff || draft.value.length === 0} onClick=${() => void put({ transforms: draft.value })}>Apply</button>
           <button disabled=${!state?.perturbation?.transforms} onClick=${() => { draft.value = state.perturbation.transforms; }}>Begin with what is on</button></div>`}
       </details>`}
   </section>`;

@@ -1,7 +1,7 @@
 /** What every page has around its screen: navigation, theme, the form for a token. */
 
 import { html, signal } from "../vendor/preact.js";
-import { BASE, keepToken, needsToken } from "../api.js";
+import { BASE, keepToken, needsToken, token } from "../api.js";
 import { changedAddress, readAddress } from "../core/url-state.js";
 import { Notices } from "./notices.js";
 
@@ -64,8 +64,10 @@ function TokenForm() {
       location.reload();
     }
   };
+  const isRefused = token.value !== null;
   return html`<section class="card narrow">
-    <h1>This server wants a token</h1>
+    <h1>${isRefused ? "This server has refused the token" : "This server wants a token"}</h1>
+    ${isRefused && html`<p role="alert">The token that this tab has sent is not the one of this server. Give the right one:</p>`}
     <p>Whoever runs it knows the token (<code>PHANTOM_API_TOKEN</code>). This tab keeps it until it is closed.</p>
     <form onSubmit=${submit} class="row">
       <label class="grow">Token <input name="token" type="password" autocomplete="off" required /></label>

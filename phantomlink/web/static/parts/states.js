@@ -41,7 +41,7 @@ export function connectionState(status, secondsLeft) {
     if (status.code === 1006) return { name: "network", label: "No connection", detail };
     return { name: "lost", label: "Connection lost", detail };
   }
-  if (status.code === 404) return { name: "unknown", label: "No such session", detail: status.reason ?? "" };
+  if (status.code === 404) return { name: "unknown", label: "No such session", detail: "it has not been created yet, or is gone" };
   if (status.code === 4410) return { name: "gone", label: "Session is gone", detail: "it expired or was deleted" };
   if (status.code === 401) return { name: "token", label: "Token needed", detail: "" };
   if (status.code === 403) return { name: "forbidden", label: "Not allowed", detail: status.reason || status.meaning };

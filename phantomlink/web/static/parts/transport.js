@@ -43,10 +43,10 @@ export function Transport({ model }) {
     </label>
     <${FilterChoice} model=${model} />
     <span class="push"></span>
-    <${CaptureButton} code=${model.code} />
-    ${model.isPlayer.value
-      ? html`<button onClick=${() => model.post({ kind: "play", play: false })}>Stop playing here</button>`
-      : !noListener && playHere}
+    <div class="row"><${CaptureButton} code=${model.code} isOff=${isOff} />
+      ${model.isPlayer.value
+        ? html`<button onClick=${() => model.post({ kind: "play", play: false })}>Stop playing here</button>`
+        : !noListener && playHere}</div>
   </section>`;
 }
 

@@ -32,8 +32,9 @@ export function showLive(code, root) {
   const cursor = canvas("cursor-canvas", "Cursor, targets and barriers; the same as text below");
   const hold = (/** @type {HTMLCanvasElement} */ element) => (/** @type {HTMLElement | null} */ box) => box?.append(element);
   const [holdRaster, holdCursor] = [hold(raster), hold(cursor)];
-  render(html`<${LiveScreen} model=${model} holdRaster=${holdRaster} holdCursor=${holdCursor} />`, root);
+  // First of all: the worker loads and connects while the page is drawn.
   model.start(raster, cursor, theme.value);
+  render(html`<${LiveScreen} model=${model} holdRaster=${holdRaster} holdCursor=${holdCursor} />`, root);
   follow(model, "raster", raster);
   follow(model, "cursor", cursor);
   effect(() => model.post({ kind: "theme", theme: theme.value }));
