@@ -10,7 +10,7 @@ import trio
 from phantomlink.engine.recording_recovery import RecordingRecovery
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.bins import Bins
-from phantomlink.recordings.identity import FileIdentity, sha256_of
+from phantomlink.recordings.digest_cache import DigestCache
 from phantomlink.recordings.recording import Recording
 from phantomlink.scheduling.worker_thread import run_in_thread, run_in_thread_patiently
 
@@ -84,7 +84,7 @@ class OpenRecording:
             )
 
     async def digest(self) -> str:
-        """SHA-256 of its file, computed where it is not known; a large file takes seconds.
+        """SHA-256 of its file, computed where it is not known; a large file takes a while.
 
         Raises:
             OSError: the file cannot be read.
@@ -92,7 +92,10 @@ class OpenRecording:
         """
         if self.sha256 is None:
             self.sha256 = await run_in_thread_patiently(
-                _sha256, self.recording, abandon_on_cancel=True
+                DigestCache().learn,
+                self.recording.path,
+                self.recording.identity,
+                abandon_on_cancel=True,
             )
         return self.sha256
 
@@ -101,11 +104,3 @@ class OpenRecording:
             await self.digest()
         except (OSError, RecordingError) as error:
             logger.warning("The SHA-256 of the recording is not known: %s", error)
-
-
-def _sha256(recording: Recording) -> str:
-    identity = recording.identity
-    sha256 = sha256_of(recording.path)
-    if FileIdentity.of(recording.path) != identity:
-        raise RecordingError(f"{recording.path} is not any more what was opened")
-    return sha256

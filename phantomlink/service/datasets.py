@@ -36,6 +36,7 @@ from phantomlink.recordings.options import SeriesOptions
 from phantomlink.recordings.read_contents import ReadContents
 from phantomlink.recordings.recording import Recording, open_recording, read_recording
 from phantomlink.recordings.synthetic_default import make_synthetic
+from phantomlink.scheduling.background import put_behind_packets
 from phantomlink.scheduling.worker_thread import run_in_thread
 
 logger = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class Datasets:
         self._default: OpenRecording | None = None
         self.facts_cache = FactsCache()
         self.after_look: Callable[[], Awaitable[None]] | None = None
-        self._readers = Readers()
+        self._readers = Readers(started=put_behind_packets)
 
     @property
     def catalogue(self) -> Catalogue:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from fractions import Fraction
@@ -39,10 +39,16 @@ class Readers:
 
     Args:
         child_seconds: longest that reading a file may take.
+        started: is told the id of each process that was started.
     """
 
-    def __init__(self, child_seconds: float = CHILD_SECONDS) -> None:
+    def __init__(
+        self,
+        child_seconds: float = CHILD_SECONDS,
+        started: Callable[[int], None] = lambda process: None,
+    ) -> None:
         self._child_seconds = child_seconds
+        self._tell_started = started
         self._idle: list[subprocess.Popen[bytes]] = []
         # Those of which nothing was read yet, not even that they are ready.
         self._new: WeakSet[subprocess.Popen[bytes]] = WeakSet()
@@ -127,6 +133,7 @@ class Readers:
 
     def _started(self) -> subprocess.Popen[bytes]:
         reader = _started()
+        self._tell_started(reader.pid)
         self._new.add(reader)
         return reader
 
