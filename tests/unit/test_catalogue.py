@@ -260,9 +260,8 @@ def test_a_file_that_takes_its_reader_down_is_damaged(data, readers, monkeypatch
     assert readers.read(path, SEARCH).facts["num_spikes"] == 3
 
 
-def test_a_fork_that_dies_takes_the_reader_along(data, readers, monkeypatch):
+def test_the_real_reader_ends_where_reading_a_file_does(data, readers, monkeypatch):
     path = recording(data / "a.nwb")
-    # Both are of one program: its way to read a file ends the process that does.
     patched = (
         "import os, signal, sys; from phantomlink.recordings.catalogue import reader\n"
         "reader.read_file = lambda *_: os.kill(os.getpid(), signal.SIGBUS)\n"
@@ -273,8 +272,8 @@ def test_a_fork_that_dies_takes_the_reader_along(data, readers, monkeypatch):
         readers.read(path, SEARCH)
 
 
-def test_a_reader_that_hangs_is_ended_with_what_it_started(data, monkeypatch):
-    hang = dying("os.fork(); time.sleep(600)")
+def test_a_reader_that_hangs_is_ended(data, monkeypatch):
+    hang = dying("time.sleep(600)")
     monkeypatch.setattr(readers_module, "_PROGRAM", hang)
     path = recording(data / "a.nwb")
     said = r"a.nwb: opening it takes longer than 0.5 s"
@@ -304,6 +303,18 @@ def test_a_reader_is_idle_when_it_has_imported_what_it_needs(data, readers, monk
     for _ in range(2):
         assert readers.read(recording(data / "a.nwb"), SEARCH).facts["num_spikes"] == 3
         assert readers.has_idle
+
+
+def test_one_reader_reads_one_file_after_the_other_and_its_start_is_told(data):
+    started = []
+    with closing(Readers(started=started.append)) as readers:
+        for n in range(3):
+            path = write_nwb(data / f"file-{n}.nwb", spikes=[[0.1] * (n + 1), [0.3]])
+            assert readers.read(path, SEARCH).facts["num_spikes"] == n + 2
+            (data / "broken.nwb").write_text("nothing")
+            with pytest.raises(RecordingError, match=r"broken\.nwb"):
+                readers.read(data / "broken.nwb", SEARCH)
+    assert len(started) == 1
 
 
 def test_a_reader_that_had_gone_is_replaced(data, readers, monkeypatch):

@@ -1,14 +1,13 @@
-"""The process that opens files for a server: one fork a file.
+"""The process that opens files for a server, one after the other.
 
 A damaged file can make HDF5 itself crash or hang, and reading a file keeps the interpreter busy.
 So a server has its files read by this program, which has imported already what that needs. It
-takes a line of JSON for each file and answers with what `send` writes. When a fork dies, it ends
-by the same signal.
+takes a line of JSON for each file and answers with what `send` writes. It does not fork for each:
+that took as long again as reading a file, as nearly all memory it touched had to be copied first.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import select
@@ -78,23 +77,18 @@ def read_file(path: Path, options: SeriesOptions, rates_hz: Sequence[Fraction] =
 def main() -> int:
     """Answer requests until there are no more, or none comes for a while."""
     os.write(sys.stdout.fileno(), READY)
-    if not hasattr(os, "fork"):
-        _answer(_line())
-        return 0
-    # A fork does not live long; to look for garbage would copy what it shares with this process.
-    gc.disable()
-    while select.select([0], [], [], IDLE_SECONDS)[0]:
+    # Windows has neither: there it goes when the server does.
+    has_alarm = hasattr(signal, "alarm")
+    while not has_alarm or select.select([0], [], [], IDLE_SECONDS)[0]:
         line = _line()
         if not line:
             break
-        child = os.fork()
-        if not child:
+        if has_alarm:
+            # For when the disk of the file hangs, and the server that would end this has gone.
             signal.alarm(int(CHILD_SECONDS) + 1)
-            _answer(line)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if status:
-            _die_as(os.waitstatus_to_exitcode(status))
+        _answer(line)
+        if has_alarm:
+            signal.alarm(0)
     return 0
 
 
@@ -115,10 +109,3 @@ def _answer(line: bytes) -> None:
         Path(os.fsdecode(bytes.fromhex(path))), SeriesOptions(**options), [*map(Fraction, rates)]
     )
     send(answer, sys.stdout.buffer)
-
-
-def _die_as(code: int) -> None:
-    """End as the fork did: by the same signal, or with the same exit code."""
-    if code < 0:
-        os.kill(os.getpid(), -code)
-    sys.exit(code)

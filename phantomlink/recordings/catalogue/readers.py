@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -166,9 +164,9 @@ def _started() -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         bufsize=0,
         pipesize=_PIPE_BYTES,
-        # A group of its own, to end it with its fork; and Ctrl-C is ours.
+        # Ctrl-C is ours.
         start_new_session=True,
-        # One file at a time: threads of BLAS would only be in the way of forks.
+        # One file at a time: threads of BLAS would have nothing to do.
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
     )
 
@@ -193,21 +191,12 @@ def _ended(reader: subprocess.Popen[bytes]) -> int:
 
 def _give_up(reader: subprocess.Popen[bytes], timed_out: threading.Event) -> None:
     timed_out.set()
-    _kill(reader)
+    reader.kill()
 
 
 def _killed(reader: subprocess.Popen[bytes]) -> None:
-    _kill(reader)
+    reader.kill()
     _ended(reader)
-
-
-def _kill(reader: subprocess.Popen[bytes]) -> None:
-    """With its fork, which would keep the pipe open."""
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(reader.pid, signal.SIGKILL)
-    else:
-        reader.kill()
 
 
 def _ending(code: int) -> str:
