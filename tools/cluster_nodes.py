@@ -7,6 +7,7 @@ python -m tools.cluster slow            # 50 ms either way to Valkey, for all
 python -m tools.cluster skew            # monotonic clocks that differ by days
 python -m tools.cluster drain           # four nodes are restarted in turn
 python -m tools.cluster takeover        # 1000 sessions, 100 of them listened to
+python -m tools.cluster mirror          # 60 clients at a node that does not own their session
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from tools.bench.harness.text import Verdict as Criterion
 from tools.cluster_clients import Client
 from tools.cluster_judge import Verdict, judge, packets, returns
+from tools.cluster_mirror import mirror
 from tools.cluster_scene import (
     CLAIM_SECONDS,
     NODES,
@@ -302,4 +304,5 @@ NODE_RUNS = {
     "skew": skew,
     "drain": drain,
     "takeover": takeover,
+    "mirror": mirror,
 }

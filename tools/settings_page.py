@@ -37,7 +37,7 @@ GROUPS = {
     "Captures": "capture_dir max_captures capture_max_mb capture_total_mb capture_min_free_mb",
     "Timing": "spin_share realtime cpu_affinity",
     "Processes and nodes": "processes cluster_url cluster_secret cluster_secret_file "
-    "cluster_prefix cluster_lease_seconds cluster_grace_seconds node_name node_url",
+    "cluster_prefix cluster_lease_seconds cluster_grace_seconds mirror_clients node_name node_url",
     "Log and end": "log_format grace_seconds",
 }
 

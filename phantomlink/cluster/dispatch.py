@@ -11,10 +11,13 @@ import trio
 
 from phantomlink.access.access_policy import SAFE_METHODS
 from phantomlink.calibration.store import ModelInUseError
+from phantomlink.cluster.announcements import Announcements
 from phantomlink.cluster.inner_request import ask
 from phantomlink.cluster.links import Links
 from phantomlink.cluster.lists import MODELS_IN_USE_PATH
 from phantomlink.cluster.merging import is_merged, merged_json, merged_metrics, read_json
+from phantomlink.cluster.routing import changes_course, code_in
+from phantomlink.engine.session_codes import is_code
 from phantomlink.errors import UnavailableError
 from phantomlink.rest.dispatch import Answering
 from phantomlink.rest.request import ReadBody, RequestHead
@@ -38,11 +41,13 @@ class WorkerDispatch:
     Args:
         own: that of the worker alone.
         links: to the others.
+        announcements: of commands.
     """
 
-    def __init__(self, own: Answering, links: Links) -> None:
+    def __init__(self, own: Answering, links: Links, announcements: Announcements) -> None:
         self._own = own
         self._links = links
+        self._announcements = announcements
 
     async def __call__(self, head: RequestHead, read_body: ReadBody) -> Response:
         """As `Dispatch`; a command is answered when the record that it changed is with the parent.
@@ -54,11 +59,19 @@ class WorkerDispatch:
             return await self._answer(head, read_body)
         try:
             self._links.check_may_change()
-            response = await self._answer(head, read_body)
+            response = await self._carried_out(head, read_body)
             await self._links.written()
         except UnavailableError as error:
             return error_response(error)
         return response
+
+    async def _carried_out(self, head: RequestHead, read_body: ReadBody) -> Response:
+        """The answer to a request that may change something."""
+        code = code_in(head.method, head.path, head.query)
+        if code is None or not is_code(code) or not changes_course(head.method, head.path):
+            return await self._answer(head, read_body)
+        async with self._announcements.changing(code):
+            return await self._answer(head, read_body)
 
     async def _answer(self, head: RequestHead, read_body: ReadBody) -> Response:
         """From this worker, others, or all of them, whichever knows."""

@@ -31,6 +31,11 @@ class FirstHead:
     query: str = ""
     relay: str | None = None
 
+    @property
+    def upgrades(self) -> bool:
+        """Whether it asks for another protocol: a WebSocket."""
+        return b"upgrade:" in self.received.lower()
+
 
 async def read_first_head(stream: trio.SocketStream, max_head_bytes: int) -> FirstHead | None:
     """The head of the request that comes next; None when the client leaves before.

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from phantomlink.cluster.messages import StateRead
-from phantomlink.cluster.records import record_of_state
+from phantomlink.cluster.session_record import record_of_state
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 from phantomlink.service.service import Service

@@ -12,9 +12,11 @@ import trio
 
 from phantomlink.cluster.channel import Channel
 from phantomlink.cluster.messages import (
+    Answers,
     Connection,
     Forget,
     GiveBack,
+    MirrorSays,
     Reserve,
     Reserved,
     Standing,
@@ -115,6 +117,14 @@ class Links:
     def give_back(self, code: str) -> None:
         """A session that was given to this worker cannot be here."""
         self._channel.send_nowait(GiveBack(code))
+
+    def say_mirror(self, says: MirrorSays) -> None:
+        """How a session of another node fares here."""
+        self._channel.send_nowait(says)
+
+    def say_answers(self, code: str, address: str) -> None:
+        """A client of a session of another node answers."""
+        self._channel.send_nowait(Answers(code, address))
 
     async def written(self) -> None:
         """Wait until what has been said is with the parent, and in the directory of all nodes.

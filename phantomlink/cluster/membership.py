@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import Protocol
 
@@ -21,6 +22,8 @@ from phantomlink.cluster.lease import Lease, LeaseTimes, Standing
 from phantomlink.cluster.lookup import OwnerLookup
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
+    Followed,
+    Following,
     LeaseRefusedError,
     NodeNameTakenError,
     NodeRecord,
@@ -69,6 +72,10 @@ class NodeSessions(Protocol):
 
     def give_up(self, codes: Sequence[str], moved_to: str | None = None) -> None:
         """End sessions here that others have."""
+        ...
+
+    def mirrored(self, tickets: Mapping[str, tuple[str, ...]]) -> None:
+        """Which other nodes play which of its sessions too, by code; asked for at each renewal."""
         ...
 
     def standing_changed(self) -> None:
@@ -256,6 +263,20 @@ class Membership:
         """
         return await self._lookup.owner_of(code)
 
+    async def follow(self, wanted: Sequence[Following]) -> dict[str, Followed]:
+        """What has become of sessions of other nodes that this one plays too.
+
+        Raises:
+            DirectoryAwayError: nobody knows.
+            LeaseRefusedError: this node has no lease.
+        """
+        told = await self._directory.follow(self.node.name, self.epoch, wanted)
+        by_ns = -self.common.offset_ns
+        return {
+            code: each if each.record is None else replace(each, record=shifted(each.record, by_ns))
+            for code, each in told.items()
+        }
+
     async def written(self) -> bool:
         """Wait until what has been noted is in the directory; whether it is."""
         with trio.move_on_after(_WRITTEN_SECONDS):
@@ -279,6 +300,7 @@ class Membership:
             if renewal.had_lapsed:
                 await self._look_again(sessions)
             self._renewed(sent_ns)
+            sessions.mirrored(renewal.mirrors)
             if not self._has_left and self.lease.may_claim(self._now_ns()):
                 await self._claim(sessions, renewal)
         except DirectoryAwayError as error:

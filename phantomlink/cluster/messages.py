@@ -115,6 +115,76 @@ class GiveUp(msgspec.Struct, tag=True, frozen=True):
     moved_to: str | None
 
 
+class Mirrored(msgspec.Struct, tag=True, frozen=True):
+    """Which sessions of this node others play too.
+
+    Attributes:
+        tickets: of these nodes, by code of the session; those that are not named, nobody.
+    """
+
+    tickets: dict[str, tuple[str, ...]]
+
+
+class Mirror(msgspec.Struct, tag=True, frozen=True):
+    """A session of another node is to be played here too, or goes on being.
+
+    Attributes:
+        code: of it.
+        ticket: of the wish to.
+        asked_ns: when the directory was asked, monotonic ns.
+        record: what it knew then; None for what it knew before.
+        url: what URLs of the owner's streams begin with; None while there is no owner.
+    """
+
+    code: str
+    ticket: str
+    asked_ns: int
+    record: SessionRecord | None
+    url: str | None
+
+
+class EndMirror(msgspec.Struct, tag=True, frozen=True):
+    """A session of another node is not to be played here any more.
+
+    Attributes:
+        code: of it.
+        url: what URLs of its streams begin with; None where nobody has it.
+        has_ended: whether there is no such session any more.
+    """
+
+    code: str
+    url: str | None
+    has_ended: bool = False
+
+
+class MirrorSays(msgspec.Struct, tag=True, frozen=True):
+    """How a session of another node fares here.
+
+    Attributes:
+        code: of it.
+        ticket: of the wish to play it.
+        plays: False for one that cannot be made, or has ended because it could not be sure.
+        n_viewers: listeners and views.
+    """
+
+    code: str
+    ticket: str
+    plays: bool
+    n_viewers: int = 0
+
+
+class Answers(msgspec.Struct, tag=True, frozen=True):
+    """A client has sent a prediction to a session of another node, which that one scores.
+
+    Attributes:
+        code: of the session.
+        address: of the other end of its connection.
+    """
+
+    code: str
+    address: str
+
+
 class Digests(msgspec.Struct, tag=True, frozen=True):
     """SHA-256 of the datasets that a worker has open.
 
@@ -254,6 +324,8 @@ ToParent = (
     | Idle
     | StateRead
     | Digests
+    | MirrorSays
+    | Answers
     | Sync
     | Passed
     | Clients
@@ -270,6 +342,9 @@ ToWorker = (
     | Evict
     | Standing
     | GiveUp
+    | Mirrored
+    | Mirror
+    | EndMirror
     | Synced
     | Passed
     | Clients

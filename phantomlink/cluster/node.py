@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from urllib.parse import urlsplit
@@ -21,7 +21,8 @@ from phantomlink.access.exposure import may_be_exposed
 from phantomlink.cluster.lease import LeaseTimes
 from phantomlink.cluster.lease import Standing as Stands
 from phantomlink.cluster.membership import Membership
-from phantomlink.cluster.messages import Standing
+from phantomlink.cluster.messages import Mirrored, Standing
+from phantomlink.cluster.mirrors import Mirrors
 from phantomlink.cluster.placing import Elsewhere
 from phantomlink.cluster.relay import Relay
 from phantomlink.cluster.relay_header import Relayed, verified
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _MOVE_SHARE_OF_GRACE = 0.3
 _LOOK_SECONDS = 0.05
+_REMEMBERED_OWNERS = 1000
 
 
 class Node:
@@ -49,6 +51,7 @@ class Node:
 
     Attributes:
         membership, relay: of it.
+        mirrors: sessions of other nodes that it plays too.
     """
 
     def __init__(
@@ -57,6 +60,16 @@ class Node:
         self.membership = membership
         self.relay = relay
         self._workers = workers
+        self.mirrors = Mirrors(
+            membership,
+            workers,
+            settings.mirror_clients,
+            websocket_url(membership.node.url),
+            settings.cluster_lease_seconds,
+        )
+        self._owners: dict[str, Ownership] = {}
+        # What the workers know of the mirrors of their sessions.
+        self._tickets: dict[str, tuple[str, ...]] = {}
         self._secret = settings.cluster_secret or ""
         self._max_sessions = settings.max_sessions
         self._grace_seconds = settings.grace_seconds
@@ -78,11 +91,21 @@ class Node:
     def inherit(self, records: Sequence[SessionRecord]) -> None:
         """As `NodeSessions.inherit`."""
         logger.warning("Sessions taken over from another node: %d", len(records))
+        for record in records:
+            self.mirrors.own(record.code)
+        # Their mirrors go on: no command may be carried out that they have not been told of.
+        self.mirrored(self._tickets | {each.code: each.mirrors for each in records if each.mirrors})
         self._workers.inherit(records)
 
     def give_up(self, codes: Sequence[str], moved_to: str | None = None) -> None:
         """As `NodeSessions.give_up`."""
         self._workers.give_up(codes, moved_to)
+
+    def mirrored(self, tickets: Mapping[str, tuple[str, ...]]) -> None:
+        """As `NodeSessions.mirrored`."""
+        if tickets != self._tickets:
+            self._tickets = dict(tickets)
+            self._workers.tell_mirrored(Mirrored(self._tickets))
 
     def standing_changed(self) -> None:
         """As `NodeSessions.standing_changed`."""
@@ -95,11 +118,20 @@ class Node:
         return verified(value, method, target, self._secret, time.time())
 
     async def owner_of(self, code: str) -> Ownership | None:
-        """Who has a session; None where there is none, or nobody knows."""
+        """Who has a session; None where there is none, or nobody knows.
+
+        While the directory is away, who had it when it was asked last.
+        """
         try:
-            return await self.membership.find(code)
+            owner = await self.membership.find(code)
         except DirectoryAwayError:
-            return None
+            return self._owners.get(code)
+        self._owners.pop(code, None)
+        if owner is not None and owner.node is not None:
+            self._owners[code] = owner
+            if len(self._owners) > _REMEMBERED_OWNERS:
+                del self._owners[next(iter(self._owners))]
+        return owner
 
     async def place_of(self, code: str) -> Elsewhere | bool:
         """Where a session is that this node does not know; False where it waits for its owner.
@@ -219,7 +251,10 @@ async def run_node(
         await membership.join()
         node = Node(membership, workers, relay, settings)
         task_status.started(node)
-        await membership.run(node)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.mirrors.run)
+            await membership.run(node)
+            nursery.cancel_scope.cancel()
 
 
 def websocket_url(url: str) -> str:

@@ -184,6 +184,7 @@ class Parent:
         """This is one of several nodes."""
         self._node = node
         self.workers.membership = node.membership
+        self.workers.mirrors = node.mirrors
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """Send one connection on."""
@@ -291,9 +292,10 @@ class Parent:
         place: str | Elsewhere | None = None
         end = trio.current_time() + _OWNER_SECONDS
         while trio.current_time() < end:
-            place = None
-            with trio.move_on_at(end):
-                place = await self._place(head, wanted)
+            place = self._mirror(descriptor, head) if (client, wanted) == (None, None) else None
+            if place is None:
+                with trio.move_on_at(end):
+                    place = await self._place(head, wanted)
             if not isinstance(place, Elsewhere) or client is not None:
                 break
             if settle is not None:
@@ -331,12 +333,20 @@ class Parent:
         sock = socket.socket(fileno=os.dup(descriptor))
         with sock:
             peer = sock.getpeername()[0]
-        closes = b"upgrade:" not in head.received.lower()
-        request = self._node.relay.sign(head.received, CLIENT, peer, closes=closes)
+        request = self._node.relay.sign(head.received, CLIENT, peer, closes=not head.upgrades)
         is_gone = partial(self._node.membership.is_gone, url)
-        async with stream_of(descriptor) as stream:
-            with suppress(trio.BrokenResourceError):
-                await self._node.relay.pass_on(stream, url, request, is_gone)
+        with self._node.mirrors.passing(head, peer) as passed:
+            async with stream_of(descriptor) as stream:
+                with suppress(trio.BrokenResourceError):
+                    await self._node.relay.pass_on(stream, url, request, is_gone, passed)
+
+    def _mirror(self, descriptor: int, head: FirstHead) -> str | None:
+        """The worker that plays the session of a stream though another node owns it."""
+        if self._node is None:
+            return None
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            peer: str = sock.getpeername()[0]
+        return self._node.mirrors.place(head, peer)
 
     async def _place(self, head: FirstHead, wanted: str | None) -> str | Elsewhere:
         """Where a request belongs to, once that is known: a worker, or another node."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from phantomlink.cluster.passed_stream import PassedStream
 from phantomlink.cluster.relay_header import ASK, Relayed, signed, with_header
 
 CONNECT_SECONDS = 2.0
@@ -54,7 +55,12 @@ class Relay:
         return with_header(received, value, closes=closes)
 
     async def pass_on(
-        self, client: trio.abc.Stream, url: str, request: bytes, is_gone: Callable[[], bool]
+        self,
+        client: trio.abc.Stream,
+        url: str,
+        request: bytes,
+        is_gone: Callable[[], bool],
+        passed: PassedStream | None = None,
     ) -> None:
         """Send a request to another node, and what follows either way, until one side ends.
 
@@ -63,6 +69,7 @@ class Relay:
             url: of the node.
             request: signed.
             is_gone: whether the node has lost its lease: others take over what it has.
+            passed: of a WebSocket, what may move it.
 
         Raises:
             Unreachable: nothing of an answer has come.
@@ -79,10 +86,13 @@ class Relay:
                             nursery.cancel_scope.cancel()
 
                 nursery.start_soon(watch)
-                nursery.start_soon(_copy, client, node)
+                heard = None if passed is None else passed.heard
+                nursery.start_soon(_copy, client, node, heard)
                 with trio.move_on_after(ANSWER_SECONDS):
                     first = await _received(node)
-                if first:
+                if first and passed is not None:
+                    await passed.pass_down(node, client, first)
+                elif first:
                     await client.send_all(first)
                     await _copy(node, client)
                 nursery.cancel_scope.cancel()
@@ -105,11 +115,17 @@ class Relay:
         return {b"200": True, b"503": False}.get(status)
 
 
-async def _copy(source: trio.abc.Stream, to: trio.abc.Stream) -> None:
-    """Pass bytes on to the end of one side."""
+async def _copy(
+    source: trio.abc.Stream, to: trio.abc.Stream, heard: Callable[[bytes], None] | None = None
+) -> None:
+    """Pass bytes on to the end of one side, and tell of each piece."""
     try:
         while piece := await _received(source):
+            if heard is not None:
+                heard(piece)
             await to.send_all(piece)
+        if heard is not None:
+            heard(b"")
         if isinstance(to, trio.abc.HalfCloseableStream):
             await to.send_eof()
     except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -9,6 +9,7 @@ _MAKING = "/api/sessions/create"
 _ALL_SESSIONS = frozenset({_MAKING, "/api/sessions/cleanup"})
 _NAMED_IN_QUERY = ("/api/metadata", "/api/trials")
 _MAX_QUERY_FIELDS = 100
+_NOT_PLAIN = frozenset({"trial_id", "target_id", "reach_id", "scores", "decoded", "dataset"})
 
 
 def code_in(method: str, path: str, query: str) -> str | None:
@@ -38,6 +39,34 @@ def code_in(method: str, path: str, query: str) -> str | None:
 def makes_session(method: str, path: str) -> bool:
     """Whether a session may be made by a request: it belongs where there is most room."""
     return path.startswith("/stream/") or (method == "POST" and path == _MAKING)
+
+
+def watched_code(method: str, path: str) -> str | None:
+    """The code of the session whose stream or view a request is, by its path."""
+    parts = path.split("/")[1:]
+    if method != "GET" or parts[0] not in {"stream", "view"}:
+        return None
+    return code_in(method, path, "")
+
+
+def is_plain(query: str) -> bool:
+    """Whether a stream or view is that of the unfiltered packets and of nothing else."""
+    try:
+        return _NOT_PLAIN.isdisjoint(parse_qs(query, True, max_num_fields=_MAX_QUERY_FIELDS))
+    except ValueError:
+        return False
+
+
+def changes_course(method: str, path: str) -> bool:
+    """Whether a request may change what a session sends, or end it; its code is in `code_in`."""
+    if method == "POST":
+        return path.startswith("/api/control/")
+    is_of_session = path.startswith("/api/sessions/")
+    return (
+        method in {"PUT", "DELETE"}
+        and is_of_session
+        and (path.endswith("/perturbation") or path.count("/") == 3)
+    )
 
 
 def _in_query(path: str, query: str) -> str | None:

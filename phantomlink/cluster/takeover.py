@@ -9,53 +9,45 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from contextlib import ExitStack
 from functools import partial
 
 import trio
 
-from phantomlink.cluster.known_datasets import KnownDatasets
-from phantomlink.cluster.records import WorkerOwnership, filter_of, state_of
+from phantomlink.cluster.records import WorkerOwnership
+from phantomlink.cluster.session_making import SessionMaking
+from phantomlink.cluster.session_record import filter_of
 from phantomlink.engine.directory import SessionRecord
 from phantomlink.engine.events import SessionEvent, SessionEventKind
 from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import shown_code
 from phantomlink.engine.silent_listener import SilentListener
-from phantomlink.errors import PhantomLinkError, UnavailableError
+from phantomlink.errors import PhantomLinkError
 from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.loop_budget import LoopBudget
-from phantomlink.service.datasets import DatasetBusyError
-from phantomlink.service.service import Service
-from phantomlink.state.file import SessionState
 
 logger = logging.getLogger(__name__)
 
 RETURN_SECONDS = 10.0
 _AT_A_TIME = 8
-# Each waits 10 s for a dataset that is being opened.
-_OPENING_TRIES = 6
 
 
 class Takeover:
     """What a worker inherits.
 
     Args:
-        service: of the worker.
+        making: makes them.
         ownership: writes the records of what it has taken over.
         nursery: in which it waits for clients to come back.
-        known: datasets that sessions of other nodes may play here; None without other nodes.
     """
 
     def __init__(
         self,
-        service: Service,
+        making: SessionMaking,
         ownership: WorkerOwnership,
         nursery: trio.Nursery,
-        known: KnownDatasets | None,
     ) -> None:
-        self._service = service
-        self._known = known
+        self._making = making
         self._ownership = ownership
         self._nursery = nursery
         self._expected: dict[str, trio.Event] = {}
@@ -100,7 +92,7 @@ class Takeover:
         shown = shown_code(record.code)
         extra = {"session": shown}
         try:
-            session = await self._made(record)
+            session = await self._making.made(record)
         except (PhantomLinkError, OSError) as error:
             said = "cannot go on here" if record.revision else "does not come back"
             logger.warning("Session %s %s: %s", shown, said, error, extra=extra)
@@ -108,44 +100,10 @@ class Takeover:
             return False
         else:
             self._put_back(session, record)
-            self._ownership.keep(session)
+            self._ownership.keep(session, record)
             return True
         finally:
             self._expected.pop(record.code).set()
-
-    async def _made(self, record: SessionRecord) -> Session:
-        service, known = self._service, self._known
-        if known is not None and record.sha256 is not None:
-            record = replace(record, dataset=known.name_of(record.sha256, record.dataset))
-        state = state_of(record, service.recording.dataset)
-        if known is not None and record.sha256 is not None:
-            # The file is another one; its digest is compared.
-            state = replace(state, dataset_file=None)
-        session = await self._once_open(state)
-        try:
-            await self._check_content(session, record)
-        except (PhantomLinkError, OSError):
-            service.registry.delete(record.code)
-            raise
-        session.created_at = state.created_at
-        return session
-
-    async def _once_open(self, state: SessionState) -> Session:
-        """The session, made as soon as its dataset is open."""
-        for _ in range(_OPENING_TRIES - 1):
-            with suppress(DatasetBusyError):
-                return await self._service.sessions.make_again(state)
-        return await self._service.sessions.make_again(state)
-
-    async def _check_content(self, session: Session, record: SessionRecord) -> None:
-        """See that the dataset is what the session played; in another node it may be another."""
-        opened = session.open_recording
-        recording = opened.recording
-        if opened.sha256 is None and self._known is not None and record.sha256 is not None:
-            opened.sha256 = self._known.sha256_as(recording.dataset, recording.identity)
-            await opened.digest()
-        if None not in (opened.sha256, record.sha256) and opened.sha256 != record.sha256:
-            raise UnavailableError(f"dataset {record.dataset!r} has other content here")
 
     def _put_back(self, session: Session, record: SessionRecord) -> None:
         """Let the session be where it should be by now."""

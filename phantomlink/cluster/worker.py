@@ -18,6 +18,7 @@ from pathlib import Path
 import trio
 
 from phantomlink.application import Application
+from phantomlink.cluster.announcements import Announcements
 from phantomlink.cluster.channel import Channel
 from phantomlink.cluster.dispatch import WorkerDispatch
 from phantomlink.cluster.known_datasets import KnownDatasets
@@ -32,10 +33,13 @@ from phantomlink.cluster.messages import (
     Connection,
     Digests,
     Drain,
+    EndMirror,
     Evict,
     Failed,
     GiveUp,
     Idle,
+    Mirror,
+    Mirrored,
     Nodes,
     Passed,
     ReadState,
@@ -47,8 +51,10 @@ from phantomlink.cluster.messages import (
     Taken,
     ToWorker,
 )
+from phantomlink.cluster.mirror_sessions import MirrorSessions
 from phantomlink.cluster.records import WorkerOwnership
 from phantomlink.cluster.routing import code_in
+from phantomlink.cluster.session_making import SessionMaking
 from phantomlink.cluster.takeover import Takeover
 from phantomlink.engine.session_codes import is_code
 from phantomlink.errors import PhantomLinkError, leaves
@@ -91,10 +97,12 @@ class Worker:
             self._settings, start.recording, more=start.more, ownership=self._ownership
         )
         self._inner = InnerDispatch(self._app.dispatch, self._app)
-        self._dispatch = WorkerDispatch(self._app.dispatch, self._links)
+        self._announcements = Announcements(self._ownership, self._links.written)
+        self._dispatch = WorkerDispatch(self._app.dispatch, self._links, self._announcements)
         self._app.dispatch = self._dispatch
         self._server = Server(self._app, self._settings, self)
         self._takeover: Takeover | None = None
+        self._mirrors: MirrorSessions | None = None
         self._known: KnownDatasets | None = None
         self._digests = Digests(())
 
@@ -109,10 +117,16 @@ class Worker:
             self._share_counts()
             self._app.get_service().datasets.after_look = self._dispatch.rescan_others
             self._app.get_views().include(OtherLists(self._links).look)
+            service = self._service()
             if self._start.has_nodes:
-                self._known = KnownDatasets(self._service().datasets)
+                self._known = KnownDatasets(service.datasets)
                 nursery.start_soon(self._known.run)
-            self._takeover = Takeover(self._service(), self._ownership, nursery, self._known)
+            making = SessionMaking(service, self._known)
+            self._takeover = Takeover(making, self._ownership, nursery)
+            if self._start.has_nodes:
+                await nursery.start(service.mirrored.run)
+                n_views = self._app.get_views().n_viewers_of
+                self._mirrors = MirrorSessions(service, making, self._links, nursery, n_views)
             await nursery.start(self._server.run_with, self._accept)
             if self._start.says_what:
                 say_what(self._app.get_service())
@@ -182,6 +196,12 @@ class Worker:
                     self._stand(message)
                 case GiveUp(codes=codes, moved_to=moved_to):
                     self._give_up(codes, moved_to)
+                case Mirrored(tickets=tickets):
+                    self._announcements.set_mirrors(tickets)
+                case Mirror() if self._mirrors is not None:
+                    self._mirrors.tell(message)
+                case EndMirror() if self._mirrors is not None:
+                    self._mirrors.end(message)
                 case Nodes(names=names):
                     self._links.others = tuple(each for each in names if each != self._links.node)
                     self._service().policy.connection_limits.forget_elsewhere(names)
@@ -232,6 +252,9 @@ class Worker:
             self._channel.send_nowait(Alive())
             if self._takeover is not None:
                 self._say_digests()
+                self._announcements.look()
+            if self._mirrors is not None:
+                self._mirrors.say_viewers()
             await trio.sleep(ALIVE_SECONDS)
 
     def _say_digests(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ import trio
 from phantomlink.cluster.child import Child
 from phantomlink.cluster.coming_back import ComingBack
 from phantomlink.cluster.messages import (
+    Answers,
     Claim,
     Clients,
     Connection,
@@ -28,6 +28,8 @@ from phantomlink.cluster.messages import (
     GiveBack,
     GiveUp,
     Idle,
+    Mirrored,
+    MirrorSays,
     Nodes,
     Passed,
     Ready,
@@ -43,6 +45,7 @@ from phantomlink.cluster.messages import (
 )
 from phantomlink.cluster.placing import Load, shares
 from phantomlink.cluster.room import RoomMaker
+from phantomlink.cluster.starts import Starts
 from phantomlink.cluster.worker_slots import slots_file
 from phantomlink.engine.directory import MemoryDirectory, SessionRecord
 from phantomlink.errors import PhantomLinkError, SettingsError
@@ -50,12 +53,10 @@ from phantomlink.settings import Settings
 
 if TYPE_CHECKING:
     from phantomlink.cluster.membership import Membership
+    from phantomlink.cluster.mirror_reports import MirrorReports
 
 logger = logging.getLogger(__name__)
 
-MOST_STARTS = 5
-"""Starts in place of others in `STARTS_SECONDS`; with more, the server ends."""
-STARTS_SECONDS = 60.0
 _RESTART_SECONDS = 1.0
 # Before a node claims sessions again of a dataset that it could not play.
 _FAILED_SECONDS = 30.0
@@ -76,6 +77,7 @@ class Workers:
         directory: who owns which session.
         names: as given.
         membership: this node's among others, once there is one.
+        mirrors: hears of the sessions of other nodes that are played here too.
         coming_back: sessions of the last run.
     """
 
@@ -97,8 +99,10 @@ class Workers:
         self._room = RoomMaker(self.directory, max_sessions)
         self._ready: dict[str, Child] = {}
         self._changed = trio.Event()
-        self._starts: deque[float] = deque()
+        self._starts = Starts()
         self.membership: Membership | None = None
+        self.mirrors: MirrorReports | None = None
+        self._mirrored = Mirrored({})
         self._standing: Standing | None = None
         self._remote: tuple[str, ...] = ()
         self._digests: dict[str, tuple[str, ...]] = {}
@@ -178,7 +182,7 @@ class Workers:
                 raise SettingsError(child.failure)
             if self._is_draining:
                 return
-            self._check_starts()
+            self._starts.check()
             logger.error("Process %s (pid %d) has ended: another one starts", node, child.pid)
             if self._ready:
                 # To start takes a core for a second, which the heirs and their clients need now.
@@ -232,6 +236,8 @@ class Workers:
             case Digests(sha256=sha256, default=default):
                 self._digests[child.node] = sha256
                 self.coming_back.sha256 = default or self.coming_back.sha256
+            case MirrorSays() | Answers() if self.mirrors is not None:
+                self.mirrors.hear(message)
             case Sync(call=call):
                 nursery.start_soon(self._sync, child, call)
             case Passed():
@@ -326,6 +332,12 @@ class Workers:
                 self._ready[node].channel.send_nowait(GiveUp(tuple(its), moved_to))
         self._room.look()
 
+    def tell_mirrored(self, mirrored: Mirrored) -> None:
+        """Tell all which of their sessions other nodes play too."""
+        self._mirrored = mirrored
+        for child in self._ready.values():
+            child.channel.send_nowait(mirrored)
+
     def stand(self, standing: Standing, remote: tuple[str, ...]) -> None:
         """Tell all how this node stands, and which processes other nodes have."""
         self._standing = standing
@@ -344,6 +356,7 @@ class Workers:
         self._ready[child.node] = child
         if self._standing is not None:
             child.channel.send_nowait(self._standing)
+            child.channel.send_nowait(self._mirrored)
         for clients in self._clients.values():
             child.channel.send_nowait(clients)
         if self._is_draining:
@@ -353,6 +366,8 @@ class Workers:
 
     def _gone(self, child: Child) -> None:
         self._ready.pop(child.node, None)
+        if self.mirrors is not None:
+            self.mirrors.gone(child.node)
         for code in self.directory.leave(child.node):
             self._forget(code)
         self._digests.pop(child.node, None)
@@ -378,14 +393,3 @@ class Workers:
                 records = tuple(self.directory.claim(node, n))
                 self._ready[node].channel.send_nowait(Claim(records))
         self._has_changed()
-
-    def _check_starts(self) -> None:
-        now = trio.current_time()
-        self._starts.append(now)
-        while self._starts[0] < now - STARTS_SECONDS:
-            self._starts.popleft()
-        if len(self._starts) > MOST_STARTS:
-            raise PhantomLinkError(
-                f"{len(self._starts)} processes have ended within {STARTS_SECONDS:g} s: the server "
-                "ends; the lines above say how"
-            )

@@ -61,6 +61,9 @@ class SessionRecord:
         n_bins: of the recording at that rate; None where a process of an earlier version wrote it.
         file_size_bytes: of the dataset's file.
         file_modified_ns: when that was last changed, Unix ns.
+        course: one more whenever what the unfiltered playhead sends is no longer what followed from
+            the record before.
+        holds_from: number of the packet from which on that is so.
         mirrors: tickets of other nodes that may play it, too: it changes only as announced then.
         changes_at: number of the unfiltered packet from which on it may be another; None while no
             change is announced.
@@ -85,6 +88,8 @@ class SessionRecord:
     n_bins: int | None = None
     file_size_bytes: int | None = None
     file_modified_ns: int | None = None
+    course: int = 0
+    holds_from: int = 0
     mirrors: tuple[str, ...] = ()
     changes_at: int | None = None
 

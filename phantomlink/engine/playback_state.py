@@ -63,6 +63,11 @@ class PlaybackState:
         return self._until == self.playhead.sequence_number
 
     @property
+    def is_stepping(self) -> bool:
+        """Whether `step` limits how far it goes."""
+        return self._until is not None
+
+    @property
     def waiting_for(self) -> str | None:
         """Why it does not advance although it should: the recording gives no data; else None."""
         if self._dry_since_ns is None or not self.is_playing:

@@ -179,6 +179,16 @@ class Registry:
             fits = len(moved_to.encode()) <= MAX_CLOSE_REASON_BYTES
             self._end(session, CLOSE_MOVED, moved_to if fits else "")
 
+    def end(self, session: Session, code: int, reason: str) -> None:
+        """End a session for a reason of the caller's.
+
+        Args:
+            session: that ends.
+            code: with which its sockets are closed.
+            reason: beside it.
+        """
+        self._end(session, code, reason)
+
     def cleanup(self) -> int:
         """End the expired sessions; answers how many."""
         expired = [session for session in self if self._is_expired(session)]

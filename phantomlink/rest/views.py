@@ -22,7 +22,9 @@ def view_entrance(service: Service) -> ViewEntrance:
         )
         return metadata
 
-    return ViewEntrance(service.registry, service.settings.max_viewers, describe, _summary)
+    return ViewEntrance(
+        service.registry, service.mirrored, service.settings.max_viewers, describe, _summary
+    )
 
 
 def _summary(session: Session) -> dict[str, Any]:

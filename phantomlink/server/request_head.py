@@ -68,6 +68,7 @@ def stream_request_of(request: h11.Request, head: RequestHead) -> StreamRequest 
         origin=head.get("origin"),
         user_agent=head.get("user-agent") or "",
         subprotocols=tuple(token.decode() for token in subprotocols),
+        peer=head.peer or "",
     )
 
 

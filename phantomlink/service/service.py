@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -50,6 +51,7 @@ from phantomlink.state.restore import bring_back
 logger = logging.getLogger(__name__)
 
 _IDLE_COLLECTION_SECONDS = 1.0
+_MOST_MIRRORED = 100
 # Somebody who only reloads a page is back sooner.
 _QUIET_SECONDS = 10.0
 
@@ -63,6 +65,11 @@ class Service:
         clock: time for the engine.
         more: paths or names of further datasets, wherever they lie.
         ownership: where several processes serve sessions, which makes which; None for one.
+
+    Attributes:
+        registry: of the sessions.
+        mirrored: of those that other nodes own and this one plays too; only streams and views know
+            of them.
     """
 
     def __init__(
@@ -105,6 +112,9 @@ class Service:
             perturbation=_default_perturbation(settings),
             seed=settings.noise_seed,
         )
+        self.mirrored = Registry(
+            self._session_parts, max_sessions=_MOST_MIRRORED, ttl_seconds=math.inf
+        )
         self.outputs = output_kinds(
             settings, self._ownership.slots("lsl", settings.lsl_max_sessions)
         )
@@ -119,7 +129,12 @@ class Service:
             self._look_for_datasets,
         )
         self.sessions = Sessions(
-            self.registry, self.outputs, self.rate_hz, self._parts_of, self._ownership
+            self.registry,
+            self.outputs,
+            self.rate_hz,
+            self._parts_of,
+            self._ownership,
+            self.mirrored,
         )
         self.datasets = Datasets(
             self._find_datasets,
@@ -204,6 +219,7 @@ class Service:
         if self._keeper is not None:
             self._keeper.freeze()
         self.registry.close()
+        self.mirrored.close()
 
     def stop(self) -> None:
         """End `run`."""

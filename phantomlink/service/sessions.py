@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from fractions import Fraction
 from types import MappingProxyType
 
@@ -16,6 +17,7 @@ import trio
 
 from phantomlink.engine.digest import payload_digest, runs_within
 from phantomlink.engine.events import NO_FILTER
+from phantomlink.engine.fence import Fence
 from phantomlink.engine.output import Output, OutputKind
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
 from phantomlink.engine.parts import PlaybackParts, blind_parts
@@ -61,6 +63,7 @@ class Sessions:
         rate_hz: packets a second of one that asks for no width of its bins.
         parts_of: what plays a dataset at a rate, kept open while it is used; None: the default.
         ownership: which process may make a session.
+        mirrored: sessions that other nodes own and this one plays too.
     """
 
     def __init__(
@@ -70,7 +73,9 @@ class Sessions:
         rate_hz: Fraction,
         parts_of: Callable[[str | None, Fraction], AbstractAsyncContextManager[PlaybackParts]],
         ownership: Ownership,
+        mirrored: Registry,
     ) -> None:
+        self._mirrored = mirrored
         self._registry = registry
         self._kinds = tuple(kinds)
         self._rate_hz = rate_hz
@@ -90,6 +95,9 @@ class Sessions:
             TooManySessionsError: there is no room.
             UnavailableError: the server goes away, or the dataset is not open yet.
         """
+        mirror = self._mirrored.find(admission.code)
+        if mirror is not None and admission.is_plain:
+            return mirror
         existing = self._registry.find(admission.code)
         if existing is not None:
             if admission.dataset is not None:
@@ -213,6 +221,16 @@ class Sessions:
         _, applied = await self._prepare(perturbation, seed, session.parts)
         return session.apply(applied, seed)
 
+    async def prepared(
+        self, session: Session, perturbation: object, seed: int
+    ) -> AppliedPerturbation | None:
+        """A perturbation made ready for `Session.apply`.
+
+        Raises:
+            InvalidParameterError: it has the wrong form.
+        """
+        return (await self._prepare(perturbation, seed, session.parts))[1]
+
     async def _prepare(
         self, perturbation: object, seed: int, parts: PlaybackParts
     ) -> tuple[Perturbation, AppliedPerturbation | None]:
@@ -262,11 +280,18 @@ class Sessions:
         check_pace(session.grid.rate_hz, factor)
         session.set_speed(factor)
 
-    async def make_again(self, state: SessionState) -> Session:
+    async def make_again(
+        self,
+        state: SessionState,
+        *,
+        mirrors: tuple[Fence, Sequence[Output[Session]]] | None = None,
+    ) -> Session:
         """A new session as one of an earlier run or another process was, at its beginning.
 
         Args:
             state: what it was.
+            mirrors: for one that another node owns: until when its packets may leave, and its
+                outputs; it lies apart from the others then.
 
         Raises:
             PhantomLinkError: it cannot be: its code is taken, its bins or perturbation do not fit
@@ -283,14 +308,20 @@ class Sessions:
             if not state.perturbation.is_identity:
                 asked = state.perturbation.as_json()
                 _, applied = await self._prepare(asked, state.seed, parts)
-            session, _ = self._registry.create(
+            registry = self._registry
+            if mirrors is None:
+                outputs: Sequence[Output[Session]] = self._outputs(state.code, state.outputs)
+            else:
+                registry, (fence, outputs) = self._mirrored, mirrors
+                parts = replace(parts, fence=fence)
+            session, _ = registry.create(
                 state.code,
                 parts=parts,
                 speed=state.speed,
                 perturbation=state.perturbation,
                 seed=state.seed,
                 applied=applied,
-                outputs=self._outputs(state.code, state.outputs),
+                outputs=outputs,
             )
         session.was_stopped = state.was_stopped
         return session

@@ -113,6 +113,11 @@ class Settings:
         number(0, 600),
         "that a node plays on which alone cannot reach that server",
     )
+    mirror_clients: int = _setting(
+        50,
+        whole(0, 100_000),
+        "viewers of a session of another node that make this one play it too; 0: never",
+    )
     node_name: str | None = _setting(
         None, NODE_NAME, "of this node among the others; its host and port if not given"
     )

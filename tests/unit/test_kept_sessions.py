@@ -10,7 +10,7 @@ import trio
 
 from phantomlink.cluster.kept_sessions import KeptSessions, entry_of
 from phantomlink.cluster.messages import StateRead
-from phantomlink.cluster.records import record_of_state, state_of
+from phantomlink.cluster.session_record import record_of_state, state_of
 from phantomlink.engine.anchors import Anchor
 from phantomlink.engine.directory import MemoryDirectory, PlayheadRecord
 from phantomlink.perturbation import PRESETS

@@ -75,6 +75,9 @@ class Has:
             self.by_code.pop(code, None)
             self.given_up.append(code)
 
+    def mirrored(self, tickets):
+        self.tickets = tickets
+
     def standing_changed(self):
         pass
 

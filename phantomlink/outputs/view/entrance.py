@@ -29,6 +29,7 @@ class ViewEntrance:
 
     Args:
         registry: of the sessions.
+        mirrored: of those that other nodes own and this one plays too; they are in no list.
         max_viewers: at once.
         describe: what the first message says of a session.
         summarize: what the list says of one.
@@ -37,11 +38,13 @@ class ViewEntrance:
     def __init__(
         self,
         registry: Registry,
+        mirrored: Registry,
         max_viewers: int,
         describe: Callable[[Session], Json],
         summarize: Callable[[Session], Json],
     ) -> None:
         self._registry = registry
+        self._mirrored = mirrored
         self._describe = describe
         self._hub = ViewHub(max_viewers)
         self._sessions = SessionList(lambda: registry, summarize, self._totals)
@@ -60,6 +63,10 @@ class ViewEntrance:
     async def own_list(self) -> Json:
         """What this process has to say in the list of another."""
         return await self._sessions.own()
+
+    def n_viewers_of(self, session: Session) -> int:
+        """How many watch a session."""
+        return self._hub.n_viewers_of(session)
 
     def shut_down(self) -> None:
         """Close the views of the list; those of sessions go with their sessions."""
@@ -81,7 +88,7 @@ class ViewEntrance:
             return self._serve_list
         code = view_code(path)
         # Not `get`: to watch a session is not to use it.
-        session = self._registry.find(code)
+        session = self._mirrored.find(code) or self._registry.find(code)
         if session is None:
             raise SessionNotFoundError(f"no session {shown_code(code)!r}")
         self._hub.check(session, wanted)

@@ -35,6 +35,7 @@ class StreamRequest:
         origin: the `Origin` header; None where there is none.
         user_agent: the `User-Agent` header; "" where there is none.
         subprotocols: those offered, in the client's order.
+        peer: address of the other end of the connection; "" where it does not matter.
     """
 
     path: str
@@ -42,6 +43,7 @@ class StreamRequest:
     origin: str | None = None
     user_agent: str = ""
     subprotocols: Sequence[str] = ()
+    peer: str = ""
 
     @property
     def is_of_a_browser(self) -> bool:
@@ -62,6 +64,7 @@ class Admission:
         decoded: whether packets say what built-in decoders make of them.
         hide: what is null in all that it is sent, of `HIDEABLE`.
         dataset: that the session plays; None where it does not matter.
+        peer: address of the other end of its connection.
     """
 
     code: str
@@ -72,6 +75,12 @@ class Admission:
     decoded: bool = False
     hide: frozenset[str] = frozenset()
     dataset: str | None = None
+    peer: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it wants the unfiltered packets and nothing that decoders say."""
+        return self.filter == Filter() and not (self.scores or self.decoded or self.dataset)
 
     @property
     def form(self) -> PacketForm:
@@ -111,7 +120,7 @@ def admit(request: StreamRequest) -> Admission:
             f"decoded: got it with {wanted}, takes no filter: built-in decoders decode the "
             "unfiltered stream"
         )
-    options = (scores, decoded, hide, _one(query, "dataset"))
+    options = (scores, decoded, hide, _one(query, "dataset"), request.peer)
     asked = _asked_format(query)
     allowed = _BINARY if binary else tuple(WireFormat)
     for subprotocol in request.subprotocols:

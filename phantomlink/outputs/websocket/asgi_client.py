@@ -264,7 +264,9 @@ async def serve_asgi_client(
     await websocket.send(await make_metadata(session, admission))
     session.subscribe(admission.filter, session.playback(admission.filter), subscriber)
     try:
-        with client_messages(session, admission, client_id, sink.put_nowait) as client_input:
+        with client_messages(
+            session, admission, client_id, sink.put_nowait, sink.end
+        ) as client_input:
             async with trio.open_nursery() as nursery:
                 # Without a reader the leaving of the client is never told.
                 nursery.start_soon(

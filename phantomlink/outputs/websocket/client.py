@@ -221,7 +221,9 @@ async def serve_websocket_client(
             def send_nowait(message: bytes | str) -> None:
                 frames.put_nowait(frame_message(message))
 
-            with client_messages(session, admission, client_id, send_nowait) as client_input:
+            with client_messages(
+                session, admission, client_id, send_nowait, sink.end
+            ) as client_input:
                 await _stream_session(
                     websocket,
                     frames,

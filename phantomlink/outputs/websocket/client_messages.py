@@ -11,6 +11,7 @@ from phantomlink.engine.fanout import Sink
 from phantomlink.engine.session import Session
 from phantomlink.outputs.decoders.client_input import ClientInput
 from phantomlink.outputs.decoders.decoded import DecodedSink
+from phantomlink.outputs.decoders.elsewhere import elsewhere_of
 from phantomlink.outputs.decoders.kind import scores_of
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.wire.encoder import encode_message
@@ -22,6 +23,7 @@ def client_messages(
     admission: Admission,
     client_id: int,
     send_nowait: Callable[[bytes | str], None],
+    end: Callable[[int, str], None],
 ) -> Iterator[ClientInput | None]:
     """Where what a client sends goes, for as long as it is connected; None where nobody wants it.
 
@@ -30,10 +32,16 @@ def client_messages(
         admission: what was decided about its request.
         client_id: number of the connection.
         send_nowait: sends it a message.
+        end: closes its connection, with a code and a reason.
     """
     scores = scores_of(session)
     if scores is None:
-        yield None
+        elsewhere = elsewhere_of(session)
+        yield (
+            None
+            if elsewhere is None
+            else elsewhere.client(client_id, admission.filter, admission.peer, end)
+        )
         return
 
     def tell(message: dict[str, Any]) -> None:

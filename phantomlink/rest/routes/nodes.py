@@ -20,7 +20,8 @@ class Node(Record, frozen=True):
     state: Literal["up", "static", "draining", "gone"]
     epoch: Annotated[int, about("of the records that it writes; 0: it writes none", 1)]
     sessions: Annotated[int, about("that it plays", 12)]
-    clients: Annotated[int, about("listeners of them", 12)]
+    mirrors: Annotated[int, about("sessions of other nodes that it plays too, for its viewers", 0)]
+    clients: Annotated[int, about("listeners of its own sessions and of mirrors", 12)]
     room: Annotated[int, about("for further sessions, of all processes of its machine", 28)]
     datasets: Annotated[list[str], about("that it can play", ["mc_maze"])]
     version: Annotated[str, about("of the server", "0.1.0")]
@@ -49,7 +50,8 @@ async def nodes(request: Request) -> Nodes:
                 node.state if service.not_ready_reason is None else "draining",
                 node.epoch,
                 len(sessions),
-                sum(session.n_listening for session in sessions),
+                len(service.mirrored),
+                sum(session.n_listening for session in (*sessions, *service.mirrored)),
                 max(service.settings.max_sessions - len(sessions), 0),
                 sorted(each.name for each in catalogue.values() if each.path is not None),
                 __version__,

@@ -1,0 +1,253 @@
+"""A node with many viewers of another node's session plays it too: the same, to the byte."""
+
+import os
+import signal
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+
+import msgpack
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.sync.client import connect
+
+from tests.clients import decode, listening
+from tests.nodes import LONG_LEASE_SECONDS, nodes, valkey_at
+from tests.waiting import until
+from tools.cluster_oracle import Oracle
+
+NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]}
+MORE_NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 2.0}]}
+SEED = 5
+VIEWERS = 4
+ENV = {"PHANTOM_MIRROR_CLIENTS": str(VIEWERS)}
+
+
+@pytest.fixture
+def valkey(tmp_path):
+    with valkey_at(tmp_path / "valkey") as server:
+        yield server
+
+
+class Viewer:
+    """A client that comes back to the same node whenever it is cut off."""
+
+    def __init__(self, url):
+        self.url = url
+        self.owners = []
+        self.packets = []
+        self.closes = []
+        self.messages = []
+        self.leaves = threading.Event()
+        self.socket = None
+
+    def run(self):
+        while not self.leaves.is_set():
+            try:
+                with connect(self.url, open_timeout=20, close_timeout=1) as self.socket:
+                    self._receive(self.socket)
+            except (OSError, InvalidHandshake, TimeoutError, EOFError):
+                time.sleep(0.05)
+
+    def _receive(self, socket):
+        while not self.leaves.is_set():
+            try:
+                message = decode(socket.recv(timeout=0.1))
+            except TimeoutError:
+                continue
+            except ConnectionClosed as error:
+                self.closes.append((error.rcvd.code, error.rcvd.reason) if error.rcvd else None)
+                return
+            if message["type"] == "metadata":
+                self.owners.append(message["session"]["url"])
+            else:
+                self.packets.append((self.owners[-1], message["data"]))
+
+    def since(self, n):
+        return [packet for _, packet in self.packets[n:]]
+
+
+@contextmanager
+def viewers(*urls):
+    found = [Viewer(url) for url in urls]
+    threads = [threading.Thread(target=each.run) for each in found]
+    for thread in threads:
+        thread.start()
+    try:
+        yield found
+    finally:
+        for each in found:
+            each.leaves.set()
+        for thread in threads:
+            thread.join()
+
+
+def make(server, code="s"):
+    server.create(code, perturbation=NOISE, seed=SEED)
+    until(lambda: server.get("/api/metadata")[1]["sha256"], "the digest")
+
+
+def are_mirrored(found, server, code="s"):
+    return all(each.owners and each.owners[-1] == f"{server.ws}/stream/{code}" for each in found)
+
+
+def by_number(packets):
+    """What each says, but when it left."""
+    said = {}
+    for packet in packets:
+        if "dataset" in packet:
+            # Of a metadata message that came again.
+            continue
+        kept = {name: value for name, value in packet.items() if name != "timestamp"}
+        assert said.setdefault(packet["sequence_number"], kept) == kept
+    return said
+
+
+def agree(owners, mirrored):
+    one, other = by_number(owners), by_number(mirrored)
+    common = set(one) & set(other)
+    assert {number: one[number] for number in common} == {
+        number: other[number] for number in common
+    }
+    return len(common)
+
+
+def test_a_session_with_many_viewers_is_played_where_they_are_and_switches_where_its_owner_does(
+    synthetic_recording, valkey
+):
+    lease = LONG_LEASE_SECONDS
+    with ExitStack() as stack:
+        a, b = stack.enter_context(
+            nodes(synthetic_recording, "a", "b", valkey=valkey, lease_seconds=lease, env=ENV)
+        )
+        make(a)
+        found = stack.enter_context(viewers(*[f"{b.ws}/stream/s"] * VIEWERS))
+        own = stack.enter_context(listening(f"{a.ws}/stream/s"))
+        until(lambda: are_mirrored(found, b), "the mirror")
+        # Told where to go, and not just cut off.
+        assert all((4412, f"{b.ws}/stream/s") in each.closes for each in found)
+        counts = {each["name"]: each["sessions"] for each in b.get("/api/nodes")[1]["nodes"]}
+        assert counts == {"a/0": 1, "b/0": 0}
+        assert set(b.get("/api/sessions")[1]["sessions"]) == {"s"}
+        # What a client asks is still answered by the owner.
+        for path, body in [
+            ("/api/control/s/seek", {"packet_id": 40}),
+            ("/api/control/s/speed", {"speed": 2}),
+            ("/api/control/s/pause", None),
+            ("/api/control/s/resume", None),
+            ("/api/control/s/seek", {"packet_id": 90}),
+        ]:
+            n = [len(each.packets) for each in found]
+            assert b.post(path, body)[0] == 200
+            if path.endswith("pause"):
+                continue
+            until(
+                lambda n=n: all(len(v.packets) > k + 20 for v, k in zip(found, n, strict=True)),
+                f"packets after {path}",
+            )
+        status, _ = a.request(
+            "PUT", "/api/sessions/s/perturbation", {"perturbation": MORE_NOISE, "seed": 9}
+        )
+        assert status == 200
+        n = [len(each.packets) for each in found]
+        until(
+            lambda: all(len(v.packets) > k + 40 for v, k in zip(found, n, strict=True)),
+            "packets after the perturbation",
+        )
+        assert b.get("/api/sessions/s")[1]["seed"] == 9
+        for each in found:
+            from_mirror = [packet for owner, packet in each.packets if owner.startswith(b.ws)]
+            assert agree(own.packets, from_mirror) > 40
+            assert agree(own.packets, [packet for _, packet in each.packets]) > 40
+        assert a.request("DELETE", "/api/sessions/s")[0] == 200
+        until(lambda: all(each.closes[-1][0] == 4410 for each in found), "the end")
+        assert "Traceback" not in a.log + b.log
+
+
+def test_when_the_owner_is_killed_the_viewers_of_a_mirror_go_on(synthetic_recording, valkey):
+    oracle = Oracle(synthetic_recording, NOISE, SEED)
+    with ExitStack() as stack:
+        a, b = stack.enter_context(nodes(synthetic_recording, "a", "b", valkey=valkey, env=ENV))
+        make(a)
+        found = stack.enter_context(viewers(*[f"{b.ws}/stream/s"] * VIEWERS))
+        until(lambda: are_mirrored(found, b), "the mirror")
+        os.killpg(a.process.pid, signal.SIGKILL)
+        until(lambda: b.get("/api/sessions/s")[0] == 200, "the heir")
+        n = [len(each.packets) for each in found]
+        until(
+            lambda: all(len(v.packets) > k + 40 for v, k in zip(found, n, strict=True)),
+            "packets of the heir",
+        )
+        assert b.get("/api/nodes")[1]["nodes"][0]["sessions"] == 1
+        for each in found:
+            packets = [packet for _, packet in each.packets]
+            assert all(map(oracle.is_right, packets))
+            sequence = [packet["sequence_number"] for packet in packets]
+            assert sequence == sorted(set(sequence))
+        assert "Traceback" not in b.log
+
+
+def test_without_the_directory_the_viewers_of_a_mirror_have_the_owner_again(
+    synthetic_recording, tmp_path
+):
+    oracle = Oracle(synthetic_recording, NOISE, SEED)
+    with ExitStack() as stack:
+        valkey = stack.enter_context(valkey_at(tmp_path / "one"))
+        a, b = stack.enter_context(nodes(synthetic_recording, "a", "b", valkey=valkey, env=ENV))
+        make(a)
+        found = stack.enter_context(viewers(*[f"{b.ws}/stream/s"] * VIEWERS))
+        until(lambda: are_mirrored(found, b), "the mirror")
+        valkey.stop()
+        until(lambda: all((4412, f"{a.ws}/stream/s") in v.closes for v in found), "the way back")
+        until(lambda: are_mirrored(found, a), "streams that are passed on")
+        n = [len(each.packets) for each in found]
+        until(
+            lambda: all(len(v.packets) > k + 40 for v, k in zip(found, n, strict=True)),
+            "packets of the owner",
+        )
+        for each in found:
+            assert all(oracle.is_right(packet) for _, packet in each.packets)
+        assert "Traceback" not in a.log + b.log
+
+
+def test_predictions_and_filters_are_the_owners(synthetic_recording, valkey):
+    lease = LONG_LEASE_SECONDS
+    with ExitStack() as stack:
+        a, b = stack.enter_context(
+            nodes(synthetic_recording, "a", "b", valkey=valkey, lease_seconds=lease, env=ENV)
+        )
+        make(a)
+        # One that answers before there is a mirror, and is left where it is.
+        scored = stack.enter_context(connect(f"{b.ws}/stream/s?scores=1", open_timeout=20))
+        early = stack.enter_context(connect(f"{b.ws}/stream/s", open_timeout=20))
+        early.recv()
+        early.send(msgpack.packb({"type": "ignored"}))
+        found = stack.enter_context(viewers(*[f"{b.ws}/stream/s"] * VIEWERS))
+        until(lambda: are_mirrored(found, b), "the mirror")
+        for url in (f"{b.ws}/stream/s?trial_id=2", f"{b.ws}/stream/s?scores=1"):
+            with connect(url, open_timeout=20) as other:
+                assert decode(other.recv())["session"]["url"] == f"{a.ws}/stream/s"
+        first = found[0]
+        packet = first.packets[-1][1]
+        said = {
+            "type": "prediction",
+            "data": {"packet_id": packet["packet_id"], "vx": 1.0, "vy": 2.0, "decoder": "d"},
+        }
+        first.socket.send(msgpack.packb(said))
+        until(lambda: first.closes[-1] == (4412, f"{a.ws}/stream/s"), "the way to the owner")
+        # It comes to the same node again, and is passed on from there.
+        until(lambda: first.owners[-1] == f"{a.ws}/stream/s", "the owner")
+
+        def is_scored():
+            last = first.packets[-1][1]
+            data = said["data"] | {
+                name: last[name] for name in ("packet_id", "sequence_number", "loop")
+            }
+            first.socket.send(msgpack.packb(said | {"data": data}))
+            return b.get("/api/sessions/s/decoders/d")[0] == 200
+
+        until(is_scored, "a decoder")
+        for socket in (scored, early):
+            socket.recv()
+            assert socket.close_code is None
+        assert "Traceback" not in a.log + b.log
