@@ -2,19 +2,25 @@
 
     python -m tools.dashboard.budgets [--seconds 60] [--units 142] [--bin-ms 25]
 
-One session in a server of its own, one page that shows it: first paint, time until live, frames
-a second, share of a core that the main thread takes, its longest task, how long a frame is drawn,
-from a packet's stamp to the pixel, and the JavaScript heap at the begin and at the end.
+One session in a server of its own, one page that shows it: first paint, time until the state is
+known and, of a page that opens while it plays, until it is live; frames a second, share of a core
+that the main thread takes, its longest task, how long a frame is drawn and from a packet's stamp to
+the pixel (p50 and p99 of ten seconds each: the median of them, the least and the most), and memory
+at the begin and at the end: heap of the page and of its worker, arrays included, and what the
+renderer has beyond one that shows an empty page.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import CDPSession, Page
+from playwright.sync_api import Browser, CDPSession, Page
 
 from phantomlink.recordings.synthetic import synthesize
 from tests.servers import live_server
@@ -42,13 +48,11 @@ def main() -> None:
             server.create("budget", bin_size_ms=options.bin_ms)
             context = browser.new_context(viewport={"width": 1440, "height": 1000})
             context.add_init_script(_WATCH)
+            empty = _renderers_mb(browser, lambda: context.new_page().goto("about:blank"))
             page = context.new_page()
             devtools = context.new_cdp_session(page)
             devtools.send("Performance.enable")
-            begin = time.monotonic()
-            page.goto(server.http + "/s/budget")
-            page.wait_for_function("() => window.phantomlink?.state.value")
-            opened = time.monotonic() - begin
+            opened = _seconds_until(page, server.http + "/s/budget", "state.value")
             paint = page.evaluate(
                 "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
             )
@@ -56,30 +60,108 @@ def main() -> None:
             page.wait_for_function("() => window.phantomlink.isLive.value")
             time.sleep(3)
             page.evaluate("window.longTasks.length = 0")
-            heap, before = _heap(page, devtools), _metrics(devtools)
-            frames = []
-            while len(frames) < options.seconds:
+            worker = Worker(devtools)
+            heap, before = _heaps(page, devtools, worker), _metrics(devtools)
+            seconds = []
+            while len(seconds) < options.seconds:
                 time.sleep(1)
-                frames.append(page.evaluate("window.phantomlink.now.value.figures.fps"))
+                seconds.append(page.evaluate("window.phantomlink.now.value.figures"))
             after = _metrics(devtools)
-            figures = page.evaluate("window.phantomlink.now.value.figures")
+            longest = page.evaluate("Math.max(0, ...window.longTasks)")
+            heap_after = _heaps(page, devtools, worker)
             passed = after["Timestamp"] - before["Timestamp"]
             busy = (after["TaskDuration"] - before["TaskDuration"]) / passed
-            frames.sort()
+            frames = sorted(each["fps"] for each in seconds)
+            second = context.new_page()
+            live = _seconds_until(second, server.http + "/s/budget", "isLive.value")
+            second.close()
             print(f"{options.units} units, {options.bin_ms:g} ms, {options.seconds:g} s")
-            print(f"first paint {paint:.0f} ms, state known after {opened * 1000:.0f} ms")
+            print(f"first paint {paint:.0f} ms, state known {opened:.2f} s, live {live:.2f} s")
             print(f"frames a second: median {frames[len(frames) // 2]}, least {frames[0]}")
-            longest = page.evaluate("Math.max(0, ...window.longTasks)")
             print(f"main thread {busy * 100:.1f} % of a core, longest task {longest:.0f} ms")
-            print(f"draw ms {figures['draw_ms']}")
-            print(f"stamp to pixel ms {figures['stamp_to_pixel_ms']}")
-            print(f"heap of the page {heap:.1f} MB, then {_heap(page, devtools):.1f} MB")
+            for name in ("draw_ms", "stamp_to_pixel_ms"):
+                for part in ("p50", "p99"):
+                    each = sorted(shown[name][part] for shown in seconds[9::10] or seconds[-1:])
+                    print(
+                        f"{name} {part}: {each[len(each) // 2]:.1f}, {each[0]:.1f} to {each[-1]:.1f}"
+                    )
+            for name, mb in heap.items():
+                now = heap_after[name]
+                print(f"{name} {mb:.1f} MB, then {now:.1f} MB ({(now / mb - 1) * 100:+.1f} %)")
+            print(f"renderer {_renderers_mb(browser) - empty:+.0f} MB beyond an empty page")
 
 
-def _heap(page: Page, devtools: CDPSession) -> float:
+def _seconds_until(page: Page, url: str, expression: str) -> float:
+    """From the navigation until the live screen's model says so."""
+    begin = time.monotonic()
+    page.goto(url)
+    page.wait_for_function(f"() => window.phantomlink?.{expression}")
+    return time.monotonic() - begin
+
+
+class Worker:
+    """The page's worker, by the protocol of the developer tools.
+
+    Args:
+        devtools: of the page.
+    """
+
+    def __init__(self, devtools: CDPSession) -> None:
+        self._devtools = devtools
+        self._session = ""
+        self._answers: dict[int, Any] = {}
+        devtools.on("Target.attachedToTarget", self._attached)
+        devtools.on("Target.receivedMessageFromTarget", self._received)
+        devtools.send(
+            "Target.setAutoAttach",
+            {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": False},
+        )
+
+    def _attached(self, event: Any) -> None:
+        if event["targetInfo"]["type"] == "worker":
+            self._session = event["sessionId"]
+
+    def _received(self, event: Any) -> None:
+        message = json.loads(event["message"])
+        if "id" in message:
+            self._answers[message["id"]] = message["result"]
+
+    def ask(self, page: Page, method: str) -> Any:
+        """The answer to a method without parameters."""
+        number = len(self._answers) + 1
+        message = json.dumps({"id": number, "method": method})
+        self._devtools.send(
+            "Target.sendMessageToTarget", {"sessionId": self._session, "message": message}
+        )
+        while number not in self._answers:
+            # Lets the answer come in.
+            page.evaluate("0")
+        return self._answers[number]
+
+
+def _heaps(page: Page, devtools: CDPSession, worker: Worker) -> dict[str, float]:
     """MB that are left when all garbage is gone."""
     devtools.send("HeapProfiler.collectGarbage")
-    return float(page.evaluate(_HEAP))
+    worker.ask(page, "HeapProfiler.collectGarbage")
+    used = worker.ask(page, "Runtime.getHeapUsage")
+    return {
+        "heap of the page": float(page.evaluate(_HEAP)),
+        "heap of the worker": (used["usedSize"] + used.get("backingStorageSize", 0)) / 1e6,
+    }
+
+
+def _renderers_mb(browser: Browser, act: Callable[[], object] = lambda: None) -> float:
+    """Memory of the largest renderer once `act` is done, shared pages by their part."""
+    act()
+    devtools = browser.new_browser_cdp_session()
+    processes = devtools.send("SystemInfo.getProcessInfo")["processInfo"]
+    devtools.detach()
+    sizes = []
+    for each in processes:
+        if each["type"] == "renderer":
+            rollup = Path(f"/proc/{each['id']}/smaps_rollup").read_text(encoding="ascii")
+            sizes += [int(line.split()[1]) / 1e3 for line in rollup.splitlines() if "Pss:" in line]
+    return max(sizes)
 
 
 def _metrics(devtools: CDPSession) -> dict[str, float]:
