@@ -1,6 +1,6 @@
 """Measures the dashboard's budgets in an installed Chromium, without an accelerator.
 
-    python -m tools.dashboard.budgets [--seconds 60] [--units 142] [--bin-ms 25]
+    python -m tools.dashboard.budgets [--seconds 60] [--warm 3] [--units 142] [--bin-ms 25]
 
 One session in a server of its own, one page that shows it: first paint, time until the state is
 known and, of a page that opens while it plays, until it is live; frames a second, share of a core
@@ -38,6 +38,7 @@ _HEAP = "performance.memory.usedJSHeapSize / 1e6"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--warm", type=float, default=3.0, help="seconds before, 60 fill the ring")
     parser.add_argument("--units", type=int, default=142)
     parser.add_argument("--bin-ms", type=float, default=25.0)
     options = parser.parse_args()
@@ -58,7 +59,7 @@ def main() -> None:
             )
             page.get_by_role("button", name="Play here").click()
             page.wait_for_function("() => window.phantomlink.isLive.value")
-            time.sleep(3)
+            time.sleep(options.warm)
             page.evaluate("window.longTasks.length = 0")
             worker = Worker(devtools)
             heap, before = _heaps(page, devtools, worker), _metrics(devtools)
@@ -82,9 +83,8 @@ def main() -> None:
             for name in ("draw_ms", "stamp_to_pixel_ms"):
                 for part in ("p50", "p99"):
                     each = sorted(shown[name][part] for shown in seconds[9::10] or seconds[-1:])
-                    print(
-                        f"{name} {part}: {each[len(each) // 2]:.1f}, {each[0]:.1f} to {each[-1]:.1f}"
-                    )
+                    middle = each[len(each) // 2]
+                    print(f"{name} {part}: {middle:.1f}, {each[0]:.1f} to {each[-1]:.1f}")
             for name, mb in heap.items():
                 now = heap_after[name]
                 print(f"{name} {mb:.1f} MB, then {now:.1f} MB ({(now / mb - 1) * 100:+.1f} %)")
