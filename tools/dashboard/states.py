@@ -9,6 +9,7 @@ time to live), brings each state about, and photographs it light and dark, wide 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -221,22 +222,22 @@ def expired(album: Album, recording: Path) -> None:
     with live_server(recording, env={"PHANTOM_SESSION_TTL_SECONDS": "3"}) as server:
         server.create("one")
         with album.page(server.http, "/s/one") as page:
-            page.get_by_text("Session is gone").wait_for(timeout=60_000)
+            page.get_by_text("Session is gone").wait_for(timeout=180_000)
             album.shoot(page, "expired")
 
 
 def lost(album: Album, recording: Path) -> None:
-    """A recording that is taken away and comes back as something else."""
+    """A recording that is cut while it plays."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "reaches.nwb"
         path.write_bytes(recording.read_bytes())
-        with live_server(path) as server:
-            server.create("one", bin_size_ms=20)
+        # Of its own cache, where nothing of the whole file is kept.
+        with live_server(path, env={"XDG_CACHE_HOME": f"{folder}/cache"}) as server:
+            server.create("one")
             with album.page(server.http, "/s/one") as page:
                 page.get_by_role("button", name="Play here").click()
                 time.sleep(2)
-                path.write_bytes(b"no recording" * 1000)
-                server.post("/api/control/one/seek", {"packet_id": 5000})
+                os.truncate(path, recording.stat().st_size // 3)
                 time.sleep(8)
                 album.shoot(page, "held")
             server.post("/api/datasets/rescan")

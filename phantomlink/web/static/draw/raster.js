@@ -362,7 +362,7 @@ export class Raster {
         pen.fillRect(left, plot.top - 16 * scale, right - left, 2 * scale);
         pen.fillStyle = ink.text;
         const long = span.reach === null ? `trial ${span.trial}` : `trial ${span.trial} · reach ${span.reach}`;
-        const text = [long, `trial ${span.trial}`, String(span.trial)].find((each) => this.widths.of(pen, each) < right - left);
+        const text = [long, `trial ${span.trial}`, String(span.trial)].find((each) => this.widths.of(pen, each) < right - left - 4 * scale);
         if (text) pen.fillText(text, left, plot.top - 23 * scale);
       }
     }

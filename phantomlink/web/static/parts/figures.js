@@ -11,7 +11,7 @@ export function Figures({ model }) {
   const pair = (/** @type {any} */ a, /** @type {any} */ b) => (Number.isFinite(a) ? `${number(a, 1)}, ${number(b, 1)}` : UNKNOWN);
   const facts = [
     ["packet", number(now?.packet_id)],
-    ["trial", now?.trial_id ?? "none"],
+    ["trial", now?.trial_id ?? (now ? "none" : UNKNOWN)],
     ["rate", state ? `${number(state.rate_hz, 2)} /s` : UNKNOWN],
     ["position", k ? pair(k[2], k[3]) : UNKNOWN],
     ["velocity", k ? pair(k[0], k[1]) : UNKNOWN],

@@ -35,7 +35,7 @@ export function PerturbationPanel({ model }) {
     api(`api/sessions/${encodeURIComponent(model.code)}/perturbation`, { method: "PUT", body: { perturbation: wireForm(state?.perturbation), seed: Number(event.target.value) } }));
   return html`<section class="card perturbation" aria-labelledby="perturbation-title">
     <div class="row"><h2 id="perturbation-title">Perturbation</h2>
-      <span class="badge ${state?.perturbation ? "perturbed" : "clean"}" data-test="perturbation"><span class="shape" aria-hidden="true"></span>${name}</span>
+      ${state && html`<span class="badge ${state.perturbation ? "perturbed" : "clean"}" data-test="perturbation"><span class="shape" aria-hidden="true"></span>${name}</span>`}
       <span class="push"></span>
       <button onClick=${() => void put(null)} disabled=${isOff || !state.perturbation}>Clean</button></div>
     ${!schema ? html`<${Empty} title="No schema of perturbations yet" />` : html`

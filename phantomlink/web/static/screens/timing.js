@@ -2,7 +2,7 @@
 
 import { html, render, signal } from "../vendor/preact.js";
 import { BASE, api } from "../api.js";
-import { micros, number } from "../core/format.js";
+import { micros, number, plural } from "../core/format.js";
 import { Chart } from "../parts/chart.js";
 import { Poll, PollTrouble } from "../parts/polling.js";
 import { Shell } from "../parts/shell.js";
@@ -64,7 +64,7 @@ function Playhead({ head, before }) {
     <dl class="facts">
       ${[["packets", number(head.packets)], ["drift", head.drift_ppm === null ? "–" : `${number(head.drift_ppm, 2)} ppm`], ["stalls", number(head.stalls)], ["overruns", number(head.overruns)], ["anchors", number(head.anchors)], ["hand-over p99", micros(head.handover_us.p99)], ["lost on purpose", number(head.injected.lost)], ["delayed on purpose", number(head.injected.delayed)]].map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}
     </dl>
-    ${head.events.length > 0 && html`<details><summary>${head.events.length} late events</summary><div class="scroll" tabindex="0" role="region" aria-label="Late events"><table><thead><tr><th scope="col">When</th><th scope="col">What</th><th scope="col">Late</th></tr></thead><tbody>
+    ${head.events.length > 0 && html`<details><summary>${plural(head.events.length, "late event")}</summary><div class="scroll" tabindex="0" role="region" aria-label="Late events"><table><thead><tr><th scope="col">When</th><th scope="col">What</th><th scope="col">Late</th></tr></thead><tbody>
       ${head.events.map((/** @type {any} */ event) => html`<tr><td>${event.at}</td><td>${event.kind}</td><td>${micros(event.late_us)}</td></tr>`)}</tbody></table></div></details>`}
   </section>`;
 }
