@@ -219,6 +219,51 @@ def test_single_keys_can_be_switched_off(visit: Callable[..., Visit], server: Li
     assert not page.model("now.value.is_frozen")
 
 
+def test_the_keyboard_alone_reaches_and_does_everything(
+    visit: Callable[..., Visit], server: LiveServer
+) -> None:
+    server.create("typed")
+    page = visit(server, "/s/typed")
+    page.until("window.phantomlink.state.value")
+    page.page.get_by_role("heading", name="Connect").wait_for()
+    reached: list[str] = []
+    while True:
+        page.page.keyboard.press("Tab")
+        name, is_marked = page.page.evaluate(
+            """() => {
+              const element = document.activeElement;
+              const name = element === document.body ? "" : [element.getAttribute("aria-label"),
+                element.labels?.[0]?.textContent, element.textContent].find((each) => each?.trim());
+              return [(name ?? "?").trim().split("\\n")[0], getComputedStyle(element).outlineStyle !== "none"];
+            }"""
+        )
+        if name == "" or name in reached[:1]:
+            break
+        assert is_marked, name
+        reached.append(name)
+    wanted = (
+        "Skip to content|Sessions|API|Keys|Light theme|Play here|Pause|Stop|Trial +1|Go|Record|In pages|"
+        "Freeze view|60 s|As text|Position in the recording|moderate|Faults of your own|Next unit|"
+        "Copy link|JavaScript|Copy|Digest of what this session sends"
+    )
+    assert set(wanted.split("|")) - set(reached) == set()
+    for label in ("Go to", "Speed", "Watch", "Units", "Sort", "Seed", "Align"):
+        assert any(name.startswith(label) for name in reached), label
+    page.page.get_by_role("button", name="Play here").focus()
+    page.page.keyboard.press("Enter")
+    page.until("window.phantomlink.isLive.value", 30000)
+    page.page.get_by_role("button", name="Keys").focus()
+    for way in ("Escape", "Tab"):
+        page.page.keyboard.press("Enter")
+        page.page.get_by_role("dialog").wait_for()
+        page.page.keyboard.press(way)
+        if way == "Tab":
+            page.page.keyboard.press("Enter")
+        page.page.get_by_role("dialog").wait_for(state="detached")
+        # Where it was before.
+        assert page.page.evaluate("document.activeElement.textContent") == "Keys"
+
+
 def test_a_token_end_to_end(visit: Callable[..., Visit], guarded: LiveServer) -> None:
     authorized = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
     guarded.request("POST", "/api/sessions/create", {"custom_code": "secret"}, authorized)

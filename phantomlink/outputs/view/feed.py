@@ -2,14 +2,13 @@
 
 Theory of operation. In a tick a feed does nothing but keep a reference to the packet: it is an
 observer, which listens to nothing and has each packet after everybody else. Its task sleeps until
-the deadline of a packet at most twenty times a second, so that the loop, which is awake for that
+the deadline of a packet, twenty times a second at most, so that the loop, which is awake for that
 tick, runs it behind the tick without waking once more. (To be woken by the tick itself costs that
-20 us with cold caches; only a packet that is late, or the first after a silence, does.) Then it makes columns of what
-has come, in stretches of the loop budget. Viewers take from its
-history what they have not had. One whose socket is free is written to straight away, without its
-task being woken: ten of them would cost more than all the rest. One that is behind is woken, waits
-until its socket is free, and finds more in the history then, shortened: nothing is queued for
-anybody.
+20 us with cold caches: only a packet that is late, or the first after a silence, does it.) Then it
+makes columns of what has come, in stretches of the loop budget. Viewers take from its history what
+they have not had. One whose socket is free is written to straight away, without its task being
+woken: ten of them would cost more than all the rest. One that is behind is woken, waits until its
+socket is free, and finds more in the history then, shortened: nothing is queued for anybody.
 
 What happens to the session between packets is followed too, and told at once.
 """

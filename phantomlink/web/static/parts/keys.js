@@ -41,8 +41,9 @@ export function listenToKeys(model) {
   });
   addEventListener("keydown", (event) => {
     if (event.key === "Escape") {
-      if (isShown.value) isShown.value = false;
-      else if (event.target instanceof HTMLInputElement) event.target.blur();
+      // The dialog closes by itself, and gives the focus back.
+      if (isShown.value) return;
+      if (event.target instanceof HTMLInputElement) event.target.blur();
       else if (model.options.value.unit >= 0) model.set({ unit: -1 });
       return;
     }
@@ -70,6 +71,6 @@ export function KeysHelp() {
       <h2 id="keys-title">Keys</h2>
       <table><tbody>${TEXT.map(([key, what]) => html`<tr><th scope="row"><kbd>${key}</kbd></th><td>${what}</td></tr>`)}</tbody></table>
       <p><label><input type="checkbox" checked=${areOn.value} onChange=${toggle} /> single keys are on</label></p>
-      <button class="primary" onClick=${() => { isShown.value = false; }}>Close</button>
+      <button class="primary" onClick=${(/** @type {any} */ event) => event.currentTarget.closest("dialog").close()}>Close</button>
     </dialog>`}`;
 }
