@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.bench.alternation import costs_of, receiver_of
+from tools.bench.alternation import clients_of, costs_of
 from tools.bench.harness.server import Server, StartedServer, positive
 from tools.bench.harness.text import number, table
 
@@ -58,11 +58,11 @@ def main() -> int:
                 n_bytes, seconds = n_bytes + ended["bytes"], seconds + ended["seconds"]
                 assert (ended["state"], ended["lost_packets"]) == ("running", 0), ended
 
-        hear = stack.enter_context(receiver_of(server, codes))
+        clients = stack.enter_context(clients_of(server, codes))
         rows = costs_of(
             capturing,
             server,
-            hear,
+            clients,
             _RATE_HZ,
             arguments.slices,
             arguments.slice_seconds,

@@ -7,11 +7,12 @@
 
 `fit`: 100 sessions play at 40 Hz; slices in which a Wiener filter of 8 bins is fitted to 142 units
 and slices in which nothing is, take turns. `answers`: the client of each session answers every
-packet in one kind of slice and says nothing in the other. Lateness is how late
-packets left to the grid of each stream, by their stamps. `built-in`: ten models of three kinds play
-along with one session; told are gaps at a client, CPU a packet without and with them, and by how
-much their scores differ from those of `phantomlink score`. `step`: CPU of one bin of a decoder that
-does not learn, at 142 and at 1024 units.
+packet in one kind of slice and says nothing in the other. Lateness is how late packets left to the
+grid of each stream, by their stamps. The clients take compact packets in a process of their own.
+How busy it and the server are is told: what has no core left is late. `built-in`: ten models of
+three kinds play along with one session; told are gaps at a client, CPU a packet without and with
+them, and by how much their scores differ from those of `phantomlink score`. `step`: CPU of one bin
+of a decoder that does not learn, at 142 and at 1024 units.
 """
 
 from __future__ import annotations
@@ -25,28 +26,29 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phantomlink.cli import main as phantomlink
 from phantomlink.decoding import Decoder
 from phantomlink.decoding.kalman import KalmanParameters
 from phantomlink.decoding.ridge import RidgeParameters
-from tools.bench.alternation import costs_of, receiver_of
+from tools.bench.alternation import clients_of, costs_of
 from tools.bench.harness.server import Server, StartedServer, UsageMeter, positive
 from tools.bench.harness.text import table
-from tools.prediction_cost import AnsweringClients
 
 _RATE_HZ = Fraction(40)
 _CLOSING_SECONDS = 3.5
+_HEAR_SECONDS = 5.0
+_COMPACT = "?format=compact"
 _FIT = {"decoder": "ridge", "split": {"train": 0.75}}
 _KINDS = ("kalman", "ridge", "rls")
 
@@ -75,14 +77,9 @@ def main() -> int:
         if arguments.what == "built-in":
             return _built_in(server, folder, arguments.decoders, arguments.seconds)
         codes = [f"cost-{n}" for n in range(n_sessions)]
-        if arguments.what == "fit":
-            hear = stack.enter_context(receiver_of(server, codes))
-            doing: Callable[[], Any] = lambda: _fitting(server)  # noqa: E731
-        else:
-            clients = AnsweringClients((server.host, server.port), codes)
-            stack.enter_context(clients.running())
-            hear, doing = clients.hear, clients.answering
-        rows = costs_of(doing, server, hear, _RATE_HZ, arguments.slices, arguments.slice_seconds)
+        clients = stack.enter_context(clients_of(server, codes, _COMPACT))
+        doing = clients.answering if arguments.what == "answers" else lambda: _fitting(server)
+        rows = costs_of(doing, server, clients, _RATE_HZ, arguments.slices, arguments.slice_seconds)
         print(table([f"{len(codes)} sessions, {arguments.what}", "median [95 % interval]"], rows))
         dropped = sum(server.must("GET", f"/api/stats/{code}")["dropped_packets"] for code in codes)
         print(f"packets dropped: {dropped}")
@@ -167,13 +164,14 @@ def _built_in(server: Server, folder: Path, n_decoders: int, seconds: float) -> 
         models[kind] = answer["model_id"]
     names = [f"{_KINDS[n % len(_KINDS)]}-{n}" for n in range(n_decoders)]
 
-    def play(seconds: float) -> tuple[float, list[int]]:
-        clients = AnsweringClients((server.host, server.port), ["ten"])
-        with clients.running():
-            meter = UsageMeter(server.process)
-            time.sleep(seconds)
+    def play(seconds: float) -> tuple[float, NDArray[np.int64]]:
+        with clients_of(server, ["ten"], _COMPACT) as clients:
+            meter, ends = UsageMeter(server.process), time.monotonic() + seconds
+            heard = []
+            while (now := time.monotonic()) < ends:
+                heard += clients.hear(int((now + min(_HEAR_SECONDS, ends - now)) * 1e9))
             cpu, _ = meter.seconds()
-        return cpu, clients.sequence("ten")
+        return cpu, np.concatenate([arrived.sequence for arrived in heard])
 
     cpu, packets = play(min(seconds, 20.0))
     alone = cpu / len(packets) * 1e6
@@ -183,7 +181,7 @@ def _built_in(server: Server, folder: Path, n_decoders: int, seconds: float) -> 
         server.must("PUT", f"/api/sessions/ten/decoders/{name}", body)
     cpu, packets = play(seconds)
     with_all = cpu / len(packets) * 1e6
-    gaps = sum(b != a + 1 for a, b in pairwise(packets))
+    gaps = int((np.diff(packets) != 1).sum())
     time.sleep(_CLOSING_SECONDS)
     live = {name: server.must("GET", f"/api/sessions/ten/decoders/{name}/score") for name in names}
     difference, compared = _against_offline(server, folder, models, live)

@@ -21,35 +21,33 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import msgpack
-import numpy as np
 import psutil
 import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.bench.harness.arrivals import Arrivals
-from tools.bench.harness.children import ChildError
-from tools.bench.harness.frames import PING, PONG, masked_frame, parse_frame
+from tools.bench.harness.frames import (
+    BINARY,
+    PING,
+    PONG,
+    masked_frame,
+    packet_fields,
+    parse_frame,
+    prediction_frame,
+)
 from tools.bench.harness.server import StartedServer
 
 # Connections, and packets a second of each.
 LOADS = ((1, 40), (1, 1000), (100, 40))
 LIMIT = 1.5
 _RATE_HZ = 40
-_BINARY = 0x2
-_MASK = b"\x12\x34\x56\x78"
 _SETTLE_SECONDS = 1.0
-_CONNECT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -135,123 +133,6 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _prediction(packet_id: int) -> bytes:
-    data = {
-        "packet_id": packet_id,
-        "loop": 0,
-        "vx": 12.25,
-        "vy": -4.5,
-        "decoder": "measured",
-        "received_at": 1767225600.125,
-        "sent_at": 1767225600.25,
-    }
-    payload = msgpack.packb({"type": "prediction", "data": data})
-    mask = (_MASK * (len(payload) // 4 + 1))[: len(payload)]
-    masked = (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(len(payload))
-    length = len(payload)
-    head = bytes([0x82, 0x80 | length]) if length < 126 else struct.pack(">BBH", 0x82, 0xFE, length)
-    return head + _MASK + masked
-
-
-class _Heard(NamedTuple):
-    arrival_ns: int
-    sequence: int
-    packet_id: int
-    unix_seconds: float
-
-
-def _arrivals(heard: Sequence[_Heard], offset_ns: int) -> Arrivals:
-    """As columns; `offset_ns` is the wall clock's before CLOCK_MONOTONIC."""
-    columns = np.array([each[:3] for each in heard], dtype=np.int64).reshape(-1, 3)
-    seconds = np.array([each.unix_seconds for each in heard])
-    return Arrivals(
-        arrival_ns=columns[:, 0],
-        waited_ns=np.zeros(len(heard), dtype=np.int64),
-        sequence=columns[:, 1],
-        packet_id=columns[:, 2],
-        stamp_ns=np.rint(seconds * 1e9).astype(np.int64) - offset_ns,
-    )
-
-
-class AnsweringClients:
-    """One client of each session, in a thread: they answer, or only listen.
-
-    Args:
-        address: of the server.
-        codes: of the sessions.
-
-    """
-
-    def __init__(self, address: tuple[str, int], codes: list[str]) -> None:
-        self._address = address
-        self._heard: dict[str, list[_Heard]] = {code: [] for code in codes}
-        self._are_connected = threading.Event()
-        self._is_over = False
-        self._answers = False
-
-    def sequence(self, code: str) -> list[int]:
-        """Sequence numbers of the packets of a session that came so far."""
-        return [heard.sequence for heard in self._heard[code]]
-
-    def hear(self, end_ns: int) -> list[Arrivals]:
-        """What comes from now until `end_ns`, CLOCK_MONOTONIC, session by session."""
-        begins = [len(heard) for heard in self._heard.values()]
-        offset_ns = time.time_ns() - time.monotonic_ns()
-        time.sleep(max(0.0, (end_ns - time.monotonic_ns()) / 1e9))
-        return [
-            _arrivals(heard[begin:], offset_ns)
-            for begin, heard in zip(begins, self._heard.values(), strict=True)
-        ]
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """They are connected."""
-        thread = threading.Thread(target=self._run)
-        thread.start()
-        try:
-            if not self._are_connected.wait(_CONNECT_SECONDS):
-                raise ChildError(f"not all clients are connected after {_CONNECT_SECONDS:g} s")
-            yield
-        finally:
-            self._is_over = True
-            thread.join()
-
-    @contextmanager
-    def answering(self) -> Iterator[None]:
-        """They answer every packet."""
-        self._answers = True
-        try:
-            yield
-        finally:
-            self._answers = False
-
-    def _run(self) -> None:
-        poll, clients = select.epoll(), {}
-        for code in self._heard:
-            client = Client(self._address, code)
-            clients[client.socket.fileno()] = code, client
-            poll.register(client.socket, select.EPOLLIN)
-        self._are_connected.set()
-        while not self._is_over:
-            for number, _ in poll.poll(0.1):
-                code, client = clients[number]
-                packets = client.packets()
-                now_ns = time.monotonic_ns()
-                for packet in packets:
-                    self._heard[code].append(
-                        _Heard(
-                            now_ns,
-                            packet["sequence_number"],
-                            packet["packet_id"],
-                            packet["timestamp"],
-                        )
-                    )
-                    if self._answers:
-                        client.socket.sendall(_prediction(packet["packet_id"]))
-        for _, client in clients.values():
-            client.socket.close()
-
-
 class Client:
     """One connection to the server."""
 
@@ -270,18 +151,17 @@ class Client:
             self.buffer += self.socket.recv(65536)
         self.buffer = self.buffer.partition(b"\r\n\r\n")[2]
 
-    def packets(self) -> list[dict[str, Any]]:
-        """What has come."""
+    def packets(self) -> list[int]:
+        """Numbers of the packets that have come."""
         self.buffer += self.socket.recv(1 << 20)
         found = []
         while (frame := parse_frame(self.buffer, 0, len(self.buffer))) is not None:
             opcode, start, end = frame
-            payload, self.buffer = self.buffer[start:end], self.buffer[end:]
             if opcode == PING:
-                self.socket.sendall(masked_frame(PONG, payload))
-            message = msgpack.unpackb(payload) if opcode == _BINARY else {}
-            if message.get("type") == "data":
-                found.append(message["data"])
+                self.socket.sendall(masked_frame(PONG, self.buffer[start:end]))
+            if opcode == BINARY and (fields := packet_fields(self.buffer, start, end)) is not None:
+                found.append(fields[0])
+            self.buffer = self.buffer[end:]
         return found
 
 
@@ -309,9 +189,9 @@ def _server_us(
             before, sent = _cpu_seconds(process), 0
         for number, _ in poll.poll(0.1):
             client = clients[number]
-            for packet in client.packets():
+            for packet_id in client.packets():
                 if answers:
-                    client.socket.sendall(_prediction(packet["packet_id"]))
+                    client.socket.sendall(prediction_frame(packet_id))
                     sent += 1
     assert before is not None
     used = _cpu_seconds(process) - before
@@ -339,7 +219,7 @@ def _floor_us(
         time.sleep(max(0.0, due - time.monotonic()))
         if before is None and due >= begins:
             before, sent = _cpu_seconds(process), 0
-        sockets[n % connections].sendall(_prediction(n))
+        sockets[n % connections].sendall(prediction_frame(n))
         n, sent, due = n + 1, sent + 1, due + period
     assert before is not None
     used = _cpu_seconds(process) - before

@@ -24,6 +24,7 @@ from phantomlink.outputs.websocket.admission import StreamRequest
 from phantomlink.outputs.websocket.client import serve_websocket_client
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
+from phantomlink.outputs.websocket.shared_reader import SharedReader
 from phantomlink.rest.metadata_message import MetadataMessages
 from phantomlink.rest.request import RequestHead, stream_base_url
 from phantomlink.rest.response import error_response
@@ -59,6 +60,7 @@ class Server:
         self._settings = settings
         self._handover = handover
         self._limits = ClientLimits.of(settings)
+        self._reader = SharedReader()
         # Of the connections that wait for a request.
         self._waiting: set[trio.CancelScope] = set()
         self._accepting = trio.CancelScope()
@@ -85,10 +87,13 @@ class Server:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve the connections that `accept` starts in a nursery, until cancelled."""
-        async with trio.open_nursery() as connections:
-            with self._accepting:
-                task_status.started()
-                await accept(connections)
+        async with trio.open_nursery() as reading:
+            reading.start_soon(self._reader.run)
+            async with trio.open_nursery() as connections:
+                with self._accepting:
+                    task_status.started()
+                    await accept(connections)
+            reading.cancel_scope.cancel()
         self._drained.set()
 
     async def say_goodbye(self) -> None:
@@ -255,6 +260,7 @@ class Server:
                     or head.base_url(trust_proxy=policy.trusts_proxy),
                 ),
                 self._limits,
+                self._reader,
             )
 
     @contextmanager

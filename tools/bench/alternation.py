@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from fractions import Fraction
 
+import psutil
+
 from tools.bench.harness.arrivals import Arrivals, arrivals
 from tools.bench.harness.children import Child
-from tools.bench.harness.server import Server, UsageMeter
-from tools.bench.harness.stats import paired_difference
-from tools.bench.harness.text import us, with_interval
+from tools.bench.harness.server import Server
+from tools.bench.harness.stats import median_over_slices, paired_difference
+from tools.bench.harness.text import percent, us, with_interval
 from tools.bench.jitter.series import figures
 
 _READY_SECONDS = 60.0
@@ -20,32 +23,59 @@ _ANSWER_SECONDS = 60.0
 _SETTLE_NS = 1_000_000_000
 _LOOK_NS = 50_000_000
 
-Hear = Callable[[int], Sequence[Arrivals]]
-"""Listens until a time, CLOCK_MONOTONIC in ns: what came meanwhile, connection by connection."""
+
+class Clients:
+    """A process with a client of each session, which listens, and answers while it is told to.
+
+    Args:
+        child: the process.
+    """
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self._are_answering = False
+        self.process = psutil.Process(child.pid)
+
+    def hear(self, end_ns: int) -> list[Arrivals]:
+        """What comes until a time, CLOCK_MONOTONIC, connection by connection."""
+        told_to = {"end_ns": end_ns, "answers": self._are_answering}
+        return arrivals(self._child.ask(told_to, _ANSWER_SECONDS))
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """They answer every packet."""
+        self._are_answering = True
+        try:
+            yield
+        finally:
+            self._are_answering = False
 
 
 @contextmanager
-def receiver_of(server: Server, codes: Sequence[str]) -> Iterator[Hear]:
-    """A process with a client of each session, which only listens.
+def clients_of(server: Server, codes: Sequence[str], query: str = "") -> Iterator[Clients]:
+    """A process with a client of each session.
 
     Args:
         server: that is measured.
         codes: of the sessions.
+        query: of the streams.
     """
-    paths = {"paths": [f"/stream/{code}" for code in codes]}
+    paths = {"paths": [f"/stream/{code}{query}" for code in codes]}
     with Child("harness.receiver", server.address | paths) as receiver:
         receiver.read(_READY_SECONDS)
-        yield lambda end_ns: arrivals(receiver.ask({"end_ns": end_ns}, _ANSWER_SECONDS))
+        yield Clients(receiver)
 
 
 @contextmanager
-def _beside(aside: Executor, doing: AbstractContextManager[None], hear: Hear) -> Iterator[None]:
+def _beside(
+    aside: Executor, doing: AbstractContextManager[None], clients: Clients
+) -> Iterator[None]:
     """Enter and leave in a thread: clients that do not read meanwhile would be closed."""
 
     def wait(call: Callable[[], object]) -> None:
         begun = aside.submit(call)
         while not begun.done():
-            hear(time.monotonic_ns() + _LOOK_NS)
+            clients.hear(time.monotonic_ns() + _LOOK_NS)
         begun.result()
 
     stack = ExitStack()
@@ -59,47 +89,67 @@ def _beside(aside: Executor, doing: AbstractContextManager[None], hear: Hear) ->
 def costs_of(
     doing: Callable[[], AbstractContextManager[None]],
     server: Server,
-    hear: Hear,
+    clients: Clients,
     rate_hz: Fraction,
     slices: int,
     slice_seconds: float,
 ) -> list[list[str]]:
     """Rows of a table: by how much lateness and CPU are more while it is done.
 
+    And how busy the processes are, so that a reader can tell a machine that has no more to give.
+
     Args:
         doing: does it for as long as what it gives is entered.
         server: that is measured.
-        hear: its clients.
+        clients: its clients.
         rate_hz: packets a second of each session.
         slices: of each kind.
         slice_seconds: of one.
     """
-    found: dict[str, dict[bool, list[float]]] = {
-        name: {True: [], False: []} for name in ("p50", "p99", "cpu")
-    }
+    assert server.process is not None
+    found: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
     gaps = 0
     for n in range(2 * slices):
         is_done = bool(n % 2)
         with ThreadPoolExecutor(1) as aside, ExitStack() as stack:
             if is_done:
-                stack.enter_context(_beside(aside, doing(), hear))
-            hear(time.monotonic_ns() + _SETTLE_NS)
-            meter = UsageMeter(server.process)
-            arrived = hear(time.monotonic_ns() + int(slice_seconds * 1e9))
-            cpu, _ = meter.seconds()
+                stack.enter_context(_beside(aside, doing(), clients))
+            clients.hear(time.monotonic_ns() + _SETTLE_NS)
+            began = time.monotonic()
+            before = _cpu_seconds(server.process), _cpu_seconds(clients.process)
+            arrived = clients.hear(time.monotonic_ns() + int(slice_seconds * 1e9))
+            after = _cpu_seconds(server.process), _cpu_seconds(clients.process)
+            seconds = time.monotonic() - began
         slice_ = figures(arrived, rate_hz)
         gaps += slice_.gaps
         for name, value in (
             ("p50", slice_.release.p50),
             ("p99", slice_.release.p99),
-            ("cpu", cpu / slice_.packets * 1e9),
+            ("cpu", (after[0] - before[0]) / slice_.packets * 1e9),
+            ("server", (after[0] - before[0]) / seconds),
+            ("clients", (after[1] - before[1]) / seconds),
         ):
             found[name][is_done].append(value)
-    return [
+    rows = [
         [label, with_interval(paired_difference(found[name][True], found[name][False]), us)]
         for label, name in (
             ("lateness p50, more", "p50"),
             ("lateness p99, more", "p99"),
-            ("CPU of the process a packet, more", "cpu"),
+            ("CPU of the server a packet, more", "cpu"),
         )
-    ] + [["packets that are missing", str(gaps)]]
+    ]
+    for label, name, form in (
+        ("lateness p99", "p99", us),
+        ("server's core is busy", "server", percent),
+        ("clients' core is busy", "clients", percent),
+    ):
+        for kind, is_done in (("without", False), ("with", True)):
+            estimate = median_over_slices(found[name][is_done])
+            rows.append([f"{label}, {kind}", with_interval(estimate, form)])
+    return [*rows, ["packets that are missing", str(gaps)]]
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """Of the process alone: what it has others do runs beside it."""
+    times = process.cpu_times()
+    return float(times.user + times.system)

@@ -35,6 +35,7 @@ from phantomlink.outputs.websocket.client_messages import (
 from phantomlink.outputs.websocket.frame_stream import FrameStream
 from phantomlink.outputs.websocket.queued_frame import QueuedFrame
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
+from phantomlink.outputs.websocket.shared_reader import SharedReader
 from phantomlink.scheduling.spreading import spread_seconds
 from phantomlink.wire.encoder import PacketForm, close_frame, frame_message
 
@@ -170,6 +171,7 @@ async def serve_websocket_client(
     admission: Admission,
     make_metadata: MakeMetadataMessage,
     limits: ClientLimits,
+    reader: SharedReader | None = None,
 ) -> None:
     """Stream a session to one client until either side ends it. Closes the connection.
 
@@ -180,6 +182,7 @@ async def serve_websocket_client(
         admission: what was decided about the request.
         make_metadata: makes the first message.
         limits: what the client is granted; a message that is larger closes with 1009.
+        reader: shared by all connections; None: this one is read on its own.
     """
     client_id = next_client_id()
     bind(session=shown_code(session.code), client=client_id)
@@ -192,6 +195,7 @@ async def serve_websocket_client(
         latency=session.counters.latency(WEBSOCKET),
         behind_seconds=limits.behind_seconds,
         current_seconds=limits.current_seconds,
+        reader=reader,
     )
 
     def news() -> Awaitable[bytes | str]:

@@ -26,12 +26,14 @@ from collections.abc import Callable
 
 import trio
 
-from phantomlink.inputs.small_frames import SMALL_BYTES, SmallFrameReader
+from phantomlink.inputs.small_frames import SMALL_BYTES
 from phantomlink.metrics import Histogram
 from phantomlink.outputs.websocket.farewell import make_room
+from phantomlink.outputs.websocket.incoming import Incoming
 from phantomlink.outputs.websocket.message_receiver import MessageReceiver
 from phantomlink.outputs.websocket.queued_frame import QueuedFrame
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
+from phantomlink.outputs.websocket.shared_reader import SharedReader
 
 # MSG_DONTWAIT says it again: trio's sockets do not block.
 _SEND_FLAGS = getattr(socket, "MSG_DONTWAIT", 0) | getattr(socket, "MSG_NOSIGNAL", 0)
@@ -52,6 +54,7 @@ class FrameStream(trio.abc.Stream):
         current_seconds: how long a packet may have waited that is taken by one that is not.
         latency: where it is recorded how long each packet's frame took from being offered to
             having been taken by the kernel.
+        reader: shared by connections; None: this one is read on its own.
 
     Attributes:
         max_frames: as given; a new value holds from the next frame on.
@@ -70,12 +73,9 @@ class FrameStream(trio.abc.Stream):
         behind_seconds: float = math.inf,
         current_seconds: float = 0.0,
         n_head: int = 0,
+        reader: SharedReader | None = None,
     ) -> None:
         self._stream = stream
-        self._n_head = n_head
-        self._has_upgraded = trio.Event()
-        if not n_head:
-            self._has_upgraded.set()
         self.max_frames = max_frames
         self._max_bytes = max_bytes
         self._behind_seconds = behind_seconds
@@ -84,13 +84,12 @@ class FrameStream(trio.abc.Stream):
         # A second handle on trio's own descriptor, for the write that does not wait.
         self._socket = socket.socket(fileno=stream.socket.fileno())
         self._send = self._socket.send
+        self._incoming = Incoming(stream, self._socket, n_head, reader)
         self._queue: deque[QueuedFrame] = deque()
         self._queued_frames = 0
         self._queued_bytes = 0
         self._head_is_torn = False
         self._wake = trio.Event()
-        self._small_frames: SmallFrameReader | None = None
-        self._receiver: MessageReceiver | None = None
         self._last_words: Callable[[], bytes] | None = None
         self._too_slow: Callable[[], None] | None = None
         self._is_overfull = False
@@ -128,15 +127,14 @@ class FrameStream(trio.abc.Stream):
         """
         self._last_words = last_words
         self._too_slow = too_slow
-        self._small_frames = SmallFrameReader(min(max_message_bytes, SMALL_BYTES))
-        self._has_upgraded.set()
+        self._incoming.upgraded(max_message_bytes)
 
     def receive_with(self, receiver: MessageReceiver) -> None:
         """Give what the client sends from now on in small frames to `receiver`.
 
         What it sends otherwise comes out of `receive_some`, as all does that came before.
         """
-        self._receiver = receiver
+        self._incoming.receive_with(receiver)
 
     def offer_nowait(self, frame: bytes | bytearray) -> None:
         """Send a whole data frame, or queue it, dropping the oldest when there is no room."""
@@ -215,25 +213,7 @@ class FrameStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """As the connection has it, but for small messages; behind the head after the handshake."""
-        if self._n_head:
-            n = self._n_head if max_bytes is None else min(max_bytes, self._n_head)
-            data = await self._stream.receive_some(n)
-            self._n_head -= len(data)
-            return data
-        await self._has_upgraded.wait()
-        while True:
-            data = await self._stream.receive_some(max_bytes)
-            if self._small_frames is None or self._receiver is None:
-                return data
-            messages, rest = self._small_frames.feed(data)
-            now_ns = _monotonic_ns()
-            for message in messages:
-                self._receiver.receive(message.payload, message.is_text, now_ns)
-            if rest or not data:
-                return rest
-            pause_seconds = self._receiver.pause_seconds(now_ns)
-            if pause_seconds > 0:
-                await trio.sleep(pause_seconds)
+        return await self._incoming.receive_some(max_bytes)
 
     async def aclose(self) -> None:
         """Close the connection; what waits in the queue is lost."""
@@ -242,6 +222,7 @@ class FrameStream(trio.abc.Stream):
                 self._send_nowait(memoryview(self._last_words()))
             self._closed = True
             self._fail_queue()
+            self._incoming.close()
             # The descriptor belongs to trio's socket, which closes it.
             self._socket.detach()
             # Both know this stream: together they would stay until the oldest garbage is collected.

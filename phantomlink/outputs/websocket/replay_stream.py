@@ -17,6 +17,11 @@ class ReplayStream(trio.abc.HalfCloseableStream):
         self._sending = trio.StrictFIFOLock()
         self.socket = stream.socket
 
+    @property
+    def is_replaying(self) -> bool:
+        """Whether bytes that were read first are still to come."""
+        return bool(self._received)
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes, those that were read first."""
         if self._received:

@@ -5,9 +5,11 @@ Pure, and cheap enough for the receiving loop: what is not looked for, msgspec s
 
 from __future__ import annotations
 
+import struct
+
 import msgspec
 
-CLOSE, PING, PONG = 0x8, 0x9, 0xA
+BINARY, CLOSE, PING, PONG = 0x2, 0x8, 0x9, 0xA
 
 _FIN = 0x80
 _MASKED = 0x80
@@ -68,6 +70,35 @@ def masked_frame(opcode: int, payload: bytes) -> bytes:
         payload: of at most 125 bytes.
     """
     return bytes((_FIN | opcode, _MASKED | len(payload))) + bytes(4) + payload
+
+
+def prediction_frame(packet_id: int) -> bytes:
+    """What a decoder answers to a packet: always the same velocity, and the mask is zero."""
+    return _PREDICTION_HEAD + struct.pack(">I", packet_id) + _PREDICTION_TAIL
+
+
+def _prediction_around() -> tuple[bytes, bytes]:
+    """The bytes before and behind the number of the packet, which is packed in four bytes."""
+    number = 0xFFFF_FFFF
+    data = {
+        "packet_id": number,
+        "loop": 0,
+        "vx": 12.25,
+        "vy": -4.5,
+        "decoder": "measured",
+        "received_at": 1767225600.125,
+        "sent_at": 1767225600.25,
+    }
+    payload = msgspec.msgpack.encode({"type": "prediction", "data": data})
+    n = len(payload)
+    head = bytes((_FIN | BINARY, _MASKED | n))
+    if n > 125:
+        head = struct.pack(">BBH", _FIN | BINARY, _MASKED | 126, n)
+    before, _, behind = (head + bytes(4) + payload).partition(struct.pack(">I", number))
+    return before, behind
+
+
+_PREDICTION_HEAD, _PREDICTION_TAIL = _prediction_around()
 
 
 def parse_frame(buffer: Buffer, start: int, end: int) -> tuple[int, int, int] | None:

@@ -7,7 +7,8 @@ a packet are looked for; everything else is worked out in another process, after
 
 Talk: tells `first_packet_ns` when every connection has had a packet; then, for each `end_ns` that
 it hears, receives until then and tells what came. With `keeps` in its config it tells whole
-packets too, a list for each connection. Times are CLOCK_MONOTONIC ns.
+packets too, a list for each connection. With `answers` beside `end_ns` each packet is answered by
+a prediction, once all that were ready have been stamped. Times are CLOCK_MONOTONIC ns.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from .frames import (
     masked_frame,
     packet_fields,
     parse_frame,
+    prediction_frame,
     upgrade_request,
 )
 
@@ -51,6 +53,9 @@ class Stream:
         host, port: where to.
         path: of the stream; None where packets come without a handshake (the bare loop).
         keeps: whether packets are kept whole.
+
+    Attributes:
+        answers: whether each packet is answered.
     """
 
     buffer_bytes: int | None = None
@@ -59,6 +64,7 @@ class Stream:
     def __init__(self, host: str, port: int, path: str | None, *, keeps: bool = False) -> None:
         self.path = path
         self._keeps = keeps
+        self.answers = False
         self.clear()
         self.n_bytes = 0
         self._last: int | None = None
@@ -126,6 +132,8 @@ class Stream:
                     self.packet_id.append(fields[0])
                     self.sequence.append(fields[1])
                     self.timestamp.append(fields[2])
+                    if self.answers:
+                        self.socket.sendall(prediction_frame(fields[0]))
                     if self._keeps:
                         self.payloads.append(bytes(buffer[first:start]))
             elif opcode == PING:
@@ -235,7 +243,10 @@ def run(config: Message) -> None:
             fail(stream.closed or f"no packet within {_FIRST_PACKET_SECONDS:g} s")
     tell({"first_packet_ns": [s.arrival_ns[0] - s.connect_ns for s in streams]})
     while True:
-        end_ns = hear()["end_ns"]
+        told_to = hear()
+        end_ns = told_to["end_ns"]
+        for stream in streams:
+            stream.answers = told_to.get("answers", False)
         n_bytes = sum(stream.n_bytes for stream in streams)
         cpu_seconds, offset = time.process_time(), wall_offset_ns()
         receive(lambda now_ns: now_ns >= end_ns)  # noqa: B023
