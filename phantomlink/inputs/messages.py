@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -37,8 +36,7 @@ _MSGPACK = msgspec.msgpack.Decoder(_PredictionMessage)
 _JSON = msgspec.json.Decoder(_PredictionMessage)
 
 
-@dataclass(frozen=True, slots=True)
-class PredictionMessage:
+class PredictionMessage(NamedTuple):
     """A prediction that has come in.
 
     Attributes:
@@ -74,13 +72,12 @@ def parse_message(payload: bytes, *, is_text: bool) -> PredictionMessage | None:
             return None
         message = found
     said = message.data
-    values = tuple(_number(value) for value in (said.vx, said.vy, said.x, said.y))
     if said.decoder is not None and not is_decoder_name(said.decoder):
         raise MalformedMessageError(f"decoder: got {said.decoder!r}")
-    vx, vy, x, y = values
-    if all(math.isnan(value) for value in values):
+    if said.vx is None and said.vy is None and said.x is None and said.y is None:
         raise MalformedMessageError("takes vx and vy, or x and y")
-    prediction = Prediction(said.packet_id, (vx, vy, x, y), said.loop, said.sequence_number)
+    values = _number(said.vx), _number(said.vy), _number(said.x), _number(said.y)
+    prediction = Prediction(said.packet_id, values, said.loop, said.sequence_number)
     return PredictionMessage(prediction, said.decoder, said.received_at, said.sent_at)
 
 

@@ -12,7 +12,7 @@ all goes on. (RFC 6455, 5.2.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SMALL_BYTES = 1024
 """Of a payload, at most."""
@@ -26,8 +26,7 @@ _MASKED = 0x80
 _MASK_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class SmallMessage:
+class SmallMessage(NamedTuple):
     """One message.
 
     Attributes:

@@ -101,9 +101,14 @@ class DecoderScore:
     def closed(self, playhead: Hashable, packet: SentPacket) -> bool:
         """A packet is closed; answers whether it counts for this decoder."""
         sequence_number = packet.sequence_number
-        # Packets close in the order of sending: a span that ended before this one is over.
-        self._spans = [span for span in self._spans if not span.is_over(playhead, sequence_number)]
-        if not any(span.covers(playhead, sequence_number) for span in self._spans):
+        if len(self._spans) > 1:
+            # Packets close in the order of sending: a span that ended before this one is over.
+            spans = [span for span in self._spans if not span.is_over(playhead, sequence_number)]
+            self._spans = spans
+        for span in self._spans:
+            if span.covers(playhead, sequence_number):
+                break
+        else:
             return False
         self.counters.closed += 1
         self.counters.answered += self.name in packet.answers

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass, field
+from math import isfinite, isnan
+from typing import NamedTuple
 
 OPEN_SECONDS = 2.0
 """How long after it left a packet can be answered."""
@@ -20,8 +21,7 @@ Kinematics = tuple[float, float, float, float]
 """vx, vy, x, y in the recording's own units; NaN where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a decoder says about one packet.
 
     Attributes:
@@ -40,10 +40,10 @@ class Prediction:
     def is_finite(self) -> bool:
         """Whether at least one pair is there, and each pair is wholly finite or wholly absent."""
         vx, vy, x, y = self.values
-        if any(math.isinf(value) for value in self.values):
-            return False
-        velocity, position = not math.isnan(vx), not math.isnan(x)
-        return velocity != math.isnan(vy) and position != math.isnan(y) and (velocity or position)
+        has_position = isfinite(x) and isfinite(y)
+        if isfinite(vx) and isfinite(vy):
+            return has_position or (isnan(x) and isnan(y))
+        return has_position and isnan(vx) and isnan(vy)
 
 
 @dataclass(slots=True, eq=False)

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ _FAST_SHARE = 0.2
 _TOP_PERCENT = 99
 
 
+@lru_cache(MAX_DECODERS * 64)
 def is_decoder_name(name: object) -> bool:
     """Whether this may name a decoder: 1 to 64 letters, digits, `-`, `_`."""
     return isinstance(name, str) and _NAME.match(name) is not None

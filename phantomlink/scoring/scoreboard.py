@@ -277,10 +277,10 @@ class Scoreboard:
         for packet in closed:
             if packets.begins_trial(packet):
                 self._finish_trial(packets)
-            names = tuple(
+            names = [
                 name for name, decoder in self._decoders.items() if decoder.closed(playhead, packet)
-            )
-            packets.add_closed(packet, names)
+            ]
+            packets.add_closed(packet, tuple(names))
         return len(closed)
 
     def _finish_trial(self, packets: PlayheadPackets) -> None:

@@ -9,6 +9,7 @@ from phantomlink.metrics import Histogram
 from phantomlink.outputs.websocket.client import WebSocketSink
 from phantomlink.outputs.websocket.frame_stream import FrameStream
 from phantomlink.outputs.websocket.replay_stream import ReplayStream
+from phantomlink.outputs.websocket.shared_reader import SharedReader
 from phantomlink.wire.encoder import WireFormat, frame_message
 
 CLOSE_FRAME = b"\x88\x02\x03\xe8"
@@ -25,6 +26,7 @@ async def connected(
     behind_seconds=10**6,
     current_seconds=0.0,
     n_head=0,
+    reader=None,
 ):
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     client = await trio.testing.open_stream_to_socket_listener(listeners[0])
@@ -39,6 +41,7 @@ async def connected(
         behind_seconds=behind_seconds,
         current_seconds=current_seconds,
         n_head=n_head,
+        reader=reader,
     )
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
@@ -391,10 +394,17 @@ class Receiver:
     def __init__(self):
         self.messages = []
         self.pause = 0.0
+        self._came = trio.Event()
 
     def receive(self, payload, is_text, received_ns):
         assert received_ns > 0
         self.messages.append((bytes(payload), is_text))
+        self._came.set()
+
+    async def has(self, n):
+        while len(self.messages) < n:
+            self._came = trio.Event()
+            await self._came.wait()
 
     def pause_seconds(self, now_ns):
         assert now_ns > 0
@@ -404,6 +414,56 @@ class Receiver:
 def from_client(text):
     """A masked text frame, as a client sends it; its mask changes nothing."""
     return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
+
+
+async def test_clients_that_send_small_messages_are_read_together():
+    reader = SharedReader()
+    async with connected(reader=reader) as (frames, client, nursery):
+        nursery.start_soon(reader.run)
+        receiver = Receiver()
+        frames.upgraded(bytes)
+        frames.receive_with(receiver)
+        ping = bytes([0x89, 0x80, 0, 0, 0, 0])
+        for k in range(3):
+            for part in (b"one", b"two"):
+                n = len(receiver.messages)
+                with trio.CancelScope() as reading:
+                    async with trio.open_nursery() as beside:
+                        beside.start_soon(frames.receive_some)
+                        await client.send_all(from_client(part))
+                        await receiver.has(n + 1)
+                        # One that is cancelled has lost nothing.
+                        reading.cancel()
+                assert receiver.messages[n:] == [(part, True)]
+            await client.send_all(from_client(b"%d" % k) + ping)
+            assert await frames.receive_some() == ping
+            assert receiver.messages[-1] == (b"%d" % k, True)
+        await client.send_all(from_client(b"last"))
+        await client.send_eof()
+        assert await frames.receive_some() == b""
+        assert receiver.messages[-1] == (b"last", True)
+
+
+async def test_closing_wakes_who_reads_together():
+    reader = SharedReader()
+    async with connected(reader=reader) as (frames, client, nursery):
+        nursery.start_soon(reader.run)
+        receiver = Receiver()
+        frames.upgraded(bytes)
+        frames.receive_with(receiver)
+        closed = trio.Event()
+
+        async def read():
+            with pytest.raises(trio.ClosedResourceError):
+                await frames.receive_some()
+            closed.set()
+
+        nursery.start_soon(read)
+        for n in (1, 2):
+            await client.send_all(from_client(b"x"))
+            await receiver.has(n)
+        await frames.aclose()
+        await closed.wait()
 
 
 @pytest.mark.parametrize("pause", [0.0, 5.0])

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phantomlink.inputs.messages import parse_message
+from phantomlink.inputs.small_frames import SmallFrameReader
 from phantomlink.wire.encoder import MsgpackEncoder, frame_message
 from phantomlink.wire.packet import NO_INTENTION, Packet, StreamHeader
 from tools.bench.harness.frames import (
@@ -14,6 +16,7 @@ from tools.bench.harness.frames import (
     masked_frame,
     packet_fields,
     parse_frame,
+    prediction_frame,
 )
 
 BINARY = 2
@@ -85,3 +88,14 @@ def test_a_packet_that_lacks_a_number_is_an_error(missing: str) -> None:
     payload = msgpack.packb({"type": "data", "data": data})
     with pytest.raises(FrameError, match=missing):
         packet_fields(payload, 0, len(payload))
+
+
+@pytest.mark.parametrize("packet_id", [0, 1234, 2**32 - 1])
+def test_a_prediction_is_one_to_the_server(packet_id: int) -> None:
+    [message], rest = SmallFrameReader().feed(prediction_frame(packet_id))
+    assert rest == b""
+    said = parse_message(message.payload, is_text=message.is_text)
+    assert said is not None
+    assert said.prediction.packet_id == packet_id
+    assert said.prediction.values[:2] == (12.25, -4.5)
+    assert said.decoder == "measured"

@@ -57,6 +57,11 @@ class ScoresOfSession(Protocol):
         """Count a message by its outcome."""
         ...
 
+    @property
+    def are_answers_followed(self) -> bool:
+        """Whether anybody follows the answers."""
+        ...
+
     def tell_answer(self, answer: GivenAnswer) -> None:
         """Tell whoever follows the answers that the session's decoders give."""
         ...
@@ -127,9 +132,12 @@ class ClientInput:
         if outcome not in (Outcome.TAKEN, Outcome.REFUSED):
             self._names.add(name)
         self._count(outcome.value)
-        self._scores.tell_answer(
-            GivenAnswer(self._client_id, self._filter, name, message, outcome.value, received_ns)
-        )
+        if self._scores.are_answers_followed:
+            self._scores.tell_answer(
+                GivenAnswer(
+                    self._client_id, self._filter, name, message, outcome.value, received_ns
+                )
+            )
 
     def pause_seconds(self, now_ns: int) -> float:
         """How long not to read from this connection, which sends more than anybody needs.

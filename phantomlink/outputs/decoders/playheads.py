@@ -21,9 +21,9 @@ from phantomlink.recordings.trials import Filter
 from phantomlink.scoring import SentPacket
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PlayheadKey:
-    """Names a playhead on the scoreboard.
+    """Names a playhead on the scoreboard; each has one, which equals itself alone.
 
     Attributes:
         filter: that it plays.

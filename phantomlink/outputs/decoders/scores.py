@@ -24,10 +24,10 @@ from msgspec.structs import replace
 
 from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
 from phantomlink.engine.session import Session
-from phantomlink.errors import PhantomLinkError
 from phantomlink.evaluation.truth import HiddenTruth, Truth, read_hidden
 from phantomlink.outputs.decoders.client_input import ClientInput, GivenAnswer, InputCounters
 from phantomlink.outputs.decoders.decoded import DecodedPackets
+from phantomlink.outputs.decoders.errors import BlindSessionError, DecoderNameError
 from phantomlink.outputs.decoders.player import Player
 from phantomlink.outputs.decoders.players import Players
 from phantomlink.outputs.decoders.playheads import FollowedPlayheads, PlayheadKey
@@ -51,20 +51,6 @@ T = TypeVar("T")
 KIND = "decoders"
 _CLOSE_EVERY_SECONDS = 1.0
 _WATCHED_EVERY_SECONDS = 0.2
-
-
-class DecoderNameError(PhantomLinkError):
-    """A name on the scoreboard cannot be given to a decoder."""
-
-    http_status = 409
-    title = "Decoder name in use"
-
-
-class BlindSessionError(PhantomLinkError):
-    """The scores of a blind session are asked for before it was stopped."""
-
-    http_status = 409
-    title = "Blind session"
 
 
 class SessionScores:
@@ -178,6 +164,11 @@ class SessionScores:
         finally:
             del self._answer_followers[follower]
 
+    @property
+    def are_answers_followed(self) -> bool:
+        """See `ScoresOfSession`."""
+        return bool(self._answer_followers)
+
     def tell_answer(self, answer: GivenAnswer) -> None:
         """See `ScoresOfSession`."""
         for follower in self._answer_followers:
@@ -279,7 +270,7 @@ class SessionScores:
     async def _decode(
         self, board: Scoreboard, budget: LoopBudget, on_wait: Callable[[], None] | None = None
     ) -> None:
-        tell = self.tell_answer if self._answer_followers else None
+        tell = self.tell_answer if self.are_answers_followed else None
         await self._players.decode(board, budget, tell, on_wait)
 
     def with_decoded(self, packet: Packet) -> Packet:
@@ -360,33 +351,31 @@ class SessionScores:
         assert board is not None
         assert playheads is not None
         self.sync()
-        budget = LoopBudget()
-        await self._decode(board, budget)
+        await self._decode(board, LoopBudget())
+        # What leaves while others have their turn is decoded before it is closed.
         now_ns = self.now_ns()
-        if self._stall_grace.is_over(now_ns / 1e9):
-            board.close(now_ns)
-        for key in playheads.gone():
-            board.close_all(key)
-        while board.work():
-            if budget.is_over:
-                await budget.end()
-        summaries = []
-        for name in board.names if self._is_watched and not self.is_blind else ():
-            summaries.append(board.summary(name))
-            if budget.is_over:
-                await budget.end()
-        self._summaries = summaries
-        for trial, names in board.take_finished():
-            if self.is_blind:
-                break
-            for client in self._clients:
-                client.tell_scores(board, trial, names)
-        if not board.has_connections:
-            # Nobody is left who could answer.
-            board.close_everything()
-            while board.work():
+        async with self._shared.turn:
+            budget = LoopBudget()
+            if self._stall_grace.is_over(now_ns / 1e9):
+                board.close(now_ns)
+            for key in playheads.gone():
+                board.close_all(key)
+            await _work(board, budget)
+            summaries = []
+            for name in board.names if self._is_watched and not self.is_blind else ():
+                summaries.append(board.summary(name))
                 if budget.is_over:
                     await budget.end()
+            self._summaries = summaries
+            for trial, names in board.take_finished():
+                if self.is_blind:
+                    break
+                for client in self._clients:
+                    client.tell_scores(board, trial, names)
+            if not board.has_connections:
+                # Nobody is left who could answer.
+                board.close_everything()
+                await _work(board, budget)
         if not board.has_connections and self._is_active:
             self._is_active = False
             self._woken = trio.Event()
@@ -398,3 +387,10 @@ class SessionScores:
         elif event.kind is SessionEventKind.PACED and self.board is not None:
             assert self._session is not None
             self.board.rules.period_ns = round(1e9 / self._session.rate_hz)
+
+
+async def _work(board: Scoreboard, budget: LoopBudget) -> None:
+    """Do the arithmetic that waits."""
+    while board.work():
+        if budget.is_over:
+            await budget.end()

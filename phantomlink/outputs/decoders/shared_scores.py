@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import weakref
 
+import trio
+
 from phantomlink.engine.session import Session
 from phantomlink.evaluation.truth import Truth, read_min_speed
 from phantomlink.outputs.decoders.client_input import InputCounters
@@ -17,10 +19,13 @@ class SharedScores:
 
     Attributes:
         messages: of clients, by outcome, of sessions that have ended too.
+        turn: to do arithmetic. Many sessions whose budgets of the loop began together would have
+            a tick wait for all of them.
     """
 
     def __init__(self) -> None:
         self.messages = InputCounters()
+        self.turn = trio.Lock()
         self._truths: weakref.WeakKeyDictionary[Bins, Truth] = weakref.WeakKeyDictionary()
         self._min_speeds: weakref.WeakKeyDictionary[Bins, float] = weakref.WeakKeyDictionary()
 

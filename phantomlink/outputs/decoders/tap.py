@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from phantomlink.engine.fanout import Release
 from phantomlink.scoring import MAX_OPEN_PACKETS, MIN_OPEN_PACKETS
 from phantomlink.wire.packet import Packet
 
 
-@dataclass(frozen=True, slots=True)
-class TappedPacket:
+class TappedPacket(NamedTuple):
     """A packet of a playhead.
 
     Attributes:
