@@ -202,12 +202,24 @@ class RunScore:
     def adding(self, rows: TrialRows, answers: Answers) -> Generator[None, None, None]:
         """Add the next trial of the run, step by step; the next one only when this is done."""
         scores = yield from scoring_steps(rows, answers, self._rules)
+        reach_id = rows.trial.reach_id
+        # Where nothing had to be held, both variants are the same objects, and joined once.
+        known: dict[tuple[int, int], tuple[WindowScore, WindowScore]] = {}
+        briefs: dict[int, WindowScore] = {}
+
+        def joined(before: WindowScore, score: WindowScore) -> WindowScore:
+            pair = id(before), id(score)
+            if pair not in known:
+                # With what it stood for, so that no other object has its id meanwhile.
+                known[pair] = before, before.joined(score)
+            return known[pair][1]
+
         for key, score in scores.items():
-            self._whole[key] = self._whole.get(key, EMPTY).joined(score)
-            brief = score.without_lag()
-            if rows.trial.reach_id is not None:
+            self._whole[key] = joined(self._whole.get(key, EMPTY), score)
+            brief = briefs.setdefault(id(score), score.without_lag())
+            if reach_id is not None:
                 reaches = self._reaches.setdefault(key, {})
-                reaches[rows.trial.reach_id] = reaches.get(rows.trial.reach_id, EMPTY).joined(brief)
+                reaches[reach_id] = joined(reaches.get(reach_id, EMPTY), brief)
             trials = self._trials.setdefault(key, deque(maxlen=KEPT_TRIALS))
             trials.append((rows.trial, brief))
             yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -53,7 +54,7 @@ class TrialRows:
     def of(cls, packets: Sequence[SentPacket]) -> Self:
         """The rows of at least one packet."""
         first = packets[0]
-        truth = np.array([packet.truth for packet in packets])
+        truth = _rows([packet.truth for packet in packets])
         has_truth = np.isfinite(truth).any(axis=1)
         scored = np.array([packet.is_scored for packet in packets]) & has_truth
         moving = np.array([packet.in_movement for packet in packets])
@@ -100,8 +101,16 @@ def answers_of(
             last = said
         answered.append(_NOTHING if said is None else said)
         held.append(_NOTHING if last is None or not is_counted else last)
-    rows = Answers(np.array(counted, dtype=bool), np.array(answered), np.array(held))
-    return rows, last
+    rows = _rows(answered)
+    # Where each was answered there is nothing to hold.
+    held_rows = rows if held == answered else _rows(held)
+    return Answers(np.array(counted, dtype=bool), rows, held_rows), last
+
+
+def _rows(kinematics: Sequence[Kinematics]) -> NDArray[np.float64]:
+    """(n, 4); twice as fast as numpy takes a list of tuples."""
+    values = np.fromiter(chain.from_iterable(kinematics), np.float64, 4 * len(kinematics))
+    return values.reshape(-1, 4)
 
 
 def continues(packet: SentPacket, before: SentPacket) -> bool:
