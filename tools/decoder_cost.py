@@ -27,7 +27,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stdout
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,14 @@ from phantomlink.cli import main as phantomlink
 from phantomlink.decoding import Decoder
 from phantomlink.decoding.kalman import KalmanParameters
 from phantomlink.decoding.ridge import RidgeParameters
-from tools.bench.alternation import clients_of, costs_of
+from tools.bench.alternation import Clients, clients_of, costs_of
 from tools.bench.harness.server import Server, StartedServer, UsageMeter, positive
 from tools.bench.harness.text import table
 
 _RATE_HZ = Fraction(40)
 _CLOSING_SECONDS = 3.5
 _HEAR_SECONDS = 5.0
+_LAST_ANSWERS_SECONDS = 0.2
 _COMPACT = "?format=compact"
 _FIT = {"decoder": "ridge", "split": {"train": 0.75}}
 _KINDS = ("kalman", "ridge", "rls")
@@ -78,7 +79,11 @@ def main() -> int:
             return _built_in(server, folder, arguments.decoders, arguments.seconds)
         codes = [f"cost-{n}" for n in range(n_sessions)]
         clients = stack.enter_context(clients_of(server, codes, _COMPACT))
-        doing = clients.answering if arguments.what == "answers" else lambda: _fitting(server)
+
+        def doing() -> AbstractContextManager[None]:
+            is_fit = arguments.what == "fit"
+            return _fitting(server) if is_fit else _answering(server, clients, codes)
+
         rows = costs_of(doing, server, clients, _RATE_HZ, arguments.slices, arguments.slice_seconds)
         print(table([f"{len(codes)} sessions, {arguments.what}", "median [95 % interval]"], rows))
         dropped = sum(server.must("GET", f"/api/stats/{code}")["dropped_packets"] for code in codes)
@@ -117,6 +122,16 @@ def _decoders(rng: np.random.Generator, n_units: int) -> dict[str, Decoder]:
             lag=2,
         ).decoder()
     return made
+
+
+@contextmanager
+def _answering(server: Server, clients: Clients, codes: list[str]) -> Iterator[None]:
+    """Clients answer; afterwards nobody decodes, and no packet is kept for anybody's score."""
+    with clients.answering():
+        yield
+    time.sleep(_LAST_ANSWERS_SECONDS)
+    for code in codes:
+        server.must("DELETE", f"/api/sessions/{code}/decoders/measured", None)
 
 
 @contextmanager

@@ -8,6 +8,9 @@ import trio
 
 # With the last step of it, no tick waits longer than about a third of a millisecond.
 LONGEST_NS = 250_000
+# A turn of the loop with a tick or two takes a third of this, one with ticks that are behind twice.
+_LONG_TURN_NS = 1_000_000
+_MOST_TURNS = 8
 _monotonic_ns = time.monotonic_ns
 
 
@@ -32,3 +35,16 @@ class LoopBudget:
         """Let the others have theirs; then the next one begins. A checkpoint."""
         await trio.lowlevel.checkpoint()
         self._began_ns = _monotonic_ns()
+
+
+async def after_late_ticks() -> None:
+    """Wait until ticks have caught up, for work that can wait without harm. A checkpoint.
+
+    They are behind while a turn of the loop takes long. Where all turns do, it is waited for some
+    of them.
+    """
+    for _ in range(_MOST_TURNS):
+        began_ns = _monotonic_ns()
+        await trio.lowlevel.checkpoint()
+        if _monotonic_ns() - began_ns < _LONG_TURN_NS:
+            return

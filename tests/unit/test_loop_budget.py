@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from phantomlink.scheduling import loop_budget
-from phantomlink.scheduling.loop_budget import LONGEST_NS, LoopBudget
+from phantomlink.scheduling.loop_budget import LONGEST_NS, LoopBudget, after_late_ticks
 
 
 @pytest.fixture
@@ -40,3 +40,27 @@ async def test_what_the_others_take_does_not_count(now):
     await mine.end()
     trio.lowlevel.remove_instrument(others)
     assert not mine.is_over
+
+
+class Turns(trio.abc.Instrument):
+    """Makes the turns of the loop take as long as told, and counts them."""
+
+    def __init__(self, now, turns_ns):
+        self.n = 0
+        self._now = now
+        self._turns_ns = turns_ns
+
+    def after_io_wait(self, timeout):
+        self._now[0] += self._turns_ns[min(self.n, len(self._turns_ns) - 1)]
+        self.n += 1
+
+
+@pytest.mark.parametrize(
+    ("turns_ns", "expected"), [([10_000], 1), ([2 * 10**6] * 3 + [10_000], 4), ([2 * 10**6], 8)]
+)
+async def test_what_can_wait_comes_after_ticks_that_are_late_but_not_never(now, turns_ns, expected):
+    turns = Turns(now, turns_ns)
+    trio.lowlevel.add_instrument(turns)
+    await after_late_ticks()
+    trio.lowlevel.remove_instrument(turns)
+    assert turns.n == expected

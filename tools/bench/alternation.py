@@ -13,6 +13,7 @@ import psutil
 
 from tools.bench.harness.arrivals import Arrivals, arrivals
 from tools.bench.harness.children import Child
+from tools.bench.harness.host import HostWatch
 from tools.bench.harness.server import Server
 from tools.bench.harness.stats import median_over_slices, paired_difference
 from tools.bench.harness.text import percent, us, with_interval
@@ -96,6 +97,7 @@ def costs_of(
 ) -> list[list[str]]:
     """Rows of a table: by how much lateness and CPU are more while it is done.
 
+    Lateness is without the packets that a stall of the host touched, where probes may watch it.
     And how busy the processes are, so that a reader can tell a machine that has no more to give.
 
     Args:
@@ -109,27 +111,34 @@ def costs_of(
     assert server.process is not None
     found: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
     gaps = 0
-    for n in range(2 * slices):
-        is_done = bool(n % 2)
-        with ThreadPoolExecutor(1) as aside, ExitStack() as stack:
-            if is_done:
-                stack.enter_context(_beside(aside, doing(), clients))
-            clients.hear(time.monotonic_ns() + _SETTLE_NS)
-            began = time.monotonic()
-            before = _cpu_seconds(server.process), _cpu_seconds(clients.process)
-            arrived = clients.hear(time.monotonic_ns() + int(slice_seconds * 1e9))
-            after = _cpu_seconds(server.process), _cpu_seconds(clients.process)
-            seconds = time.monotonic() - began
-        slice_ = figures(arrived, rate_hz)
-        gaps += slice_.gaps
-        for name, value in (
-            ("p50", slice_.release.p50),
-            ("p99", slice_.release.p99),
-            ("cpu", (after[0] - before[0]) / slice_.packets * 1e9),
-            ("server", (after[0] - before[0]) / seconds),
-            ("clients", (after[1] - before[1]) / seconds),
-        ):
-            found[name][is_done].append(value)
+    watch = HostWatch(probe=True)
+    with ExitStack() as watching:
+        watching.callback(watch.stop)
+        for n in range(2 * slices):
+            is_done = bool(n % 2)
+            with ThreadPoolExecutor(1) as aside, ExitStack() as stack:
+                if is_done:
+                    stack.enter_context(_beside(aside, doing(), clients))
+                clients.hear(time.monotonic_ns() + _SETTLE_NS)
+                watch.begin()
+                began_ns = time.monotonic_ns()
+                before = _cpu_seconds(server.process), _cpu_seconds(clients.process)
+                arrived = clients.hear(began_ns + int(slice_seconds * 1e9))
+                after = _cpu_seconds(server.process), _cpu_seconds(clients.process)
+                ended_ns = time.monotonic_ns()
+                lost = watch.end(began_ns, ended_ns)
+                seconds = (ended_ns - began_ns) / 1e9
+            slice_ = figures(arrived, rate_hz, lost.stalls or ())
+            gaps += slice_.gaps
+            for name, value in (
+                ("p50", slice_.release.p50),
+                ("p99", slice_.release.p99),
+                ("cpu", (after[0] - before[0]) / slice_.packets * 1e9),
+                ("server", (after[0] - before[0]) / seconds),
+                ("clients", (after[1] - before[1]) / seconds),
+                ("host", lost.fraction),
+            ):
+                found[name][is_done].append(value)
     rows = [
         [label, with_interval(paired_difference(found[name][True], found[name][False]), us)]
         for label, name in (
@@ -142,6 +151,7 @@ def costs_of(
         ("lateness p99", "p99", us),
         ("server's core is busy", "server", percent),
         ("clients' core is busy", "clients", percent),
+        ("the host was away", "host", percent),
     ):
         for kind, is_done in (("without", False), ("with", True)):
             estimate = median_over_slices(found[name][is_done])

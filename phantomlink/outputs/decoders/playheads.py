@@ -104,10 +104,13 @@ class FollowedPlayheads:
 def _sent(tapped: TappedPacket, sent_ns: int, truth: Truth, hidden: HiddenTruth) -> SentPacket:
     packet = tapped.packet
     trial_row = -1 if packet.trial_id is None else packet.trial_id
-    vx, vy, x, y = (
-        math.nan if value is None else value for value in (packet.vx, packet.vy, packet.x, packet.y)
+    vx, vy, x, y = packet.vx, packet.vy, packet.x, packet.y
+    kinematics = (
+        math.nan if vx is None else vx,
+        math.nan if vy is None else vy,
+        math.nan if x is None else x,
+        math.nan if y is None else y,
     )
-    kinematics = (vx, vy, x, y)
     if packet.packet_id in hidden:
         kinematics, trial_row = hidden[packet.packet_id]
     return truth.packet(

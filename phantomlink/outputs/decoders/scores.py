@@ -34,7 +34,7 @@ from phantomlink.outputs.decoders.playheads import FollowedPlayheads, PlayheadKe
 from phantomlink.outputs.decoders.shared_scores import SharedScores
 from phantomlink.recordings.blind import BlindBins, hidden_trials
 from phantomlink.recordings.trials import Filter
-from phantomlink.scheduling.loop_budget import LoopBudget
+from phantomlink.scheduling.loop_budget import LoopBudget, after_late_ticks
 from phantomlink.scheduling.running_time import StallGrace, running_seconds
 from phantomlink.scheduling.spreading import SpreadRounds
 from phantomlink.scheduling.worker_thread import run_in_thread, run_in_thread_patiently
@@ -265,13 +265,8 @@ class SessionScores:
         """
         if self.board is not None and self._players:
             self.sync()
-            await self._decode(self.board, LoopBudget(), on_wait)
-
-    async def _decode(
-        self, board: Scoreboard, budget: LoopBudget, on_wait: Callable[[], None] | None = None
-    ) -> None:
-        tell = self.tell_answer if self.are_answers_followed else None
-        await self._players.decode(board, budget, tell, on_wait)
+            tell = self.tell_answer if self.are_answers_followed else None
+            await self._players.decode(self.board, LoopBudget(), tell, on_wait)
 
     def with_decoded(self, packet: Packet) -> Packet:
         """A packet of the unfiltered playhead, with what built-in decoders have said of it."""
@@ -350,12 +345,13 @@ class SessionScores:
         board, playheads = self.board, self._playheads
         assert board is not None
         assert playheads is not None
-        self.sync()
-        await self._decode(board, LoopBudget())
+        await self.decode()
         # What leaves while others have their turn is decoded before it is closed.
         now_ns = self.now_ns()
         async with self._shared.turn:
+            await after_late_ticks()
             budget = LoopBudget()
+            self.sync()
             if self._stall_grace.is_over(now_ns / 1e9):
                 board.close(now_ns)
             for key in playheads.gone():

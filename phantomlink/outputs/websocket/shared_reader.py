@@ -26,7 +26,7 @@ from typing import Any
 
 import trio
 
-from phantomlink.scheduling.loop_budget import LoopBudget
+from phantomlink.scheduling.loop_budget import LoopBudget, after_late_ticks
 
 _LOOK_EVERY_SECONDS = 0.002
 _BUSY_NS = 5_000_000
@@ -133,6 +133,8 @@ class SharedReader:
                     if is_busy:
                         await trio.sleep(_LOOK_EVERY_SECONDS)
                     await trio.lowlevel.wait_readable(epoll.fileno())
+                    if is_busy:
+                        await after_late_ticks()
                     budget, now_ns = LoopBudget(), time.monotonic_ns()
                     is_busy = now_ns - looked_ns < _BUSY_NS
                     looked_ns = now_ns
