@@ -181,6 +181,13 @@ def test_a_model_plays_along_and_its_score_is_the_offline_one(
     assert server.request("DELETE", "/api/sessions/along/decoders/kf")[0] == 200
 
 
+def counts_in(spikes):
+    """Whoever came first may be the one that has compact packets."""
+    if "counts" in spikes:
+        return np.frombuffer(spikes["counts"], spikes["dtype"])
+    return np.array(spikes["spike_counts"])
+
+
 @pytest.mark.parametrize("entry", ["serve", "hypercorn"])
 def test_packets_say_what_a_built_in_decoder_makes_of_them(
     recording, models_dir, model, tmp_path, entry
@@ -210,7 +217,7 @@ def test_packets_say_what_a_built_in_decoder_makes_of_them(
             if got.packets[0]["sequence_number"] == 0:
                 n_told += 1
                 for packet in got.packets if n_told == 1 else ():
-                    counts = np.array(packet["spikes"]["spike_counts"])
+                    counts = counts_in(packet["spikes"])
                     vx, vy, *_ = feed.packet(packet["sequence_number"], packet["packet_id"], counts)
                     if packet["decoded"]["kf"] != late:
                         n_compared += 1
