@@ -63,6 +63,7 @@ class _NoScores:
     """As `ScoresOfSession`."""
 
     takes_predictions = False
+    are_answers_followed = False
 
     def __init__(self, answers: Callable[[], None]) -> None:
         self._answers = answers
