@@ -202,7 +202,7 @@ def _add_inspect(commands: _Commands) -> None:
         help="say what a recording has and what it lacks",
         description="Say what a recording has that can be played, and what it lacks.",
     )
-    inspect.add_argument("file", help="an NWB file")
+    inspect.add_argument("file", help="an NWB file, or the name of a dataset")
     inspect.add_argument("--json", action="store_true", help="print it as JSON")
     from phantomlink.recordings.options import option_names  # noqa: PLC0415
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import os
 import signal
 import sys
 import threading
@@ -132,7 +133,9 @@ def _inspect(arguments: argparse.Namespace) -> int:
         name: value for name in option_names() if (value := getattr(arguments, name)) is not None
     }
     options = series_options(load_settings(told, env={}))
-    return run_inspect(arguments.file, options, as_json=arguments.json)
+    is_there = os.path.lexists(arguments.file)
+    data_dir = None if is_there else load_settings({}).data_directory
+    return run_inspect(arguments.file, options, arguments.json, data_dir)
 
 
 def _datasets(arguments: argparse.Namespace) -> int:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from phantomlink.errors import RecordingError
+from phantomlink.recordings.catalogue.datasets import find_datasets
 from phantomlink.recordings.formats import SUFFIXES
 from phantomlink.recordings.not_recordings import refuse_address
-from phantomlink.recordings.synthetic_default import plays_synthetic, synthetic_recording
+from phantomlink.recordings.synthetic_default import (
+    make_synthetic,
+    plays_synthetic,
+    synthetic_recording,
+)
 from phantomlink.settings import Settings
 
 
@@ -22,13 +27,13 @@ def locate_recording(settings: Settings, wanted: str | None) -> Path:
     Raises:
         RecordingError: the file that was asked for is not there, or the synthetic recording
             cannot be made.
+        SettingsError: it has to be looked for in the catalogue, which has the wrong form.
     """
     if wanted is not None:
         refuse_address(wanted)
         path = _named(settings, wanted)
-        if not path.exists() and not path.is_symlink():
-            raise RecordingError(f"{path}: no such file; {_known_datasets(settings)}")
-        return path
+        is_there = path.exists() or path.is_symlink()
+        return path if is_there else _in_catalogue(settings, wanted, path)
     if plays_synthetic(settings, wanted):
         return synthetic_recording()
     path = settings.default_recording_path
@@ -41,6 +46,18 @@ def _named(settings: Settings, wanted: str) -> Path:
     path = Path(wanted).expanduser()
     is_path = path.suffix.lower() in SUFFIXES or len(path.parts) > 1 or path.exists()
     return path if is_path else settings.data_directory / f"{wanted}.nwb"
+
+
+def _in_catalogue(settings: Settings, wanted: str, path: Path) -> Path:
+    """The file of a dataset that lies in a folder of the data directory, or is made."""
+    dataset = find_datasets(settings.data_directory).get(wanted)
+    if dataset is None:
+        raise RecordingError(f"{path}: no such file; {_known_datasets(settings)}")
+    if dataset.path is None:
+        raise RecordingError(f"dataset {wanted} is not here yet: phantomlink fetch {wanted}")
+    if dataset.is_to_make:
+        make_synthetic()
+    return dataset.path
 
 
 def _known_datasets(settings: Settings) -> str:

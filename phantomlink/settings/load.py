@@ -16,7 +16,7 @@ from phantomlink.settings.forms import TOKEN
 
 ENV_PREFIX = "PHANTOM_"
 # Read by tests and by clients, not by the server: they must not look like misspelt settings.
-_NOT_OURS = frozenset({"PHANTOM_TEST_RECORDINGS", "PHANTOM_URL"})
+_NOT_OURS = frozenset({"PHANTOM_DANDI_API", "PHANTOM_TEST_RECORDINGS", "PHANTOM_URL"})
 _MAX_TOKEN_FILE_BYTES = 4096
 _ALSO_IN_A_FILE = ("api_token", "cluster_secret")
 

@@ -141,6 +141,16 @@ def test_run_inspect_prints(path, capsys):
     assert "1011 to 2874" in capsys.readouterr().out
 
 
+def test_run_inspect_takes_the_name_of_a_dataset_and_what_the_catalogue_says(path, capsys):
+    (path.parent / f"{path.stem}.dataset.toml").write_text('velocity_series = "wings"\n')
+    assert run_inspect(path.stem, SEARCH, as_json=True, data_dir=path.parent) == 2
+    assert "velocity_series 'wings'" in capsys.readouterr().err
+    told = SeriesOptions(velocity_series="processing/behavior/eye_pos")
+    assert run_inspect(path.stem, told, as_json=True, data_dir=path.parent) == 0
+    assert run_inspect("nothing", SEARCH, as_json=True, data_dir=path.parent) == 2
+    assert "nothing: no such file" in capsys.readouterr().err
+
+
 def test_run_inspect_refuses_a_told_series_that_is_not_there(path, capsys):
     assert run_inspect(path, SeriesOptions(velocity_series="wings"), as_json=True) == 2
     captured = capsys.readouterr()

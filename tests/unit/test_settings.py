@@ -193,6 +193,16 @@ class TestWhichRecording:
         for wanted in ("mine", str(tmp_path / "mine.nwb")):
             assert locate_recording(settings, wanted) == tmp_path / "mine.nwb"
 
+    def test_a_dataset_of_a_folder_by_the_name_that_the_catalogue_gives_it(self, tmp_path):
+        for place in ("a/mine.nwb", "b/mine.nwb", "b/other.nwb"):
+            (tmp_path / place).parent.mkdir(exist_ok=True)
+            (tmp_path / place).touch()
+        settings = Settings(data_dir=tmp_path)
+        for wanted, place in (("b~mine", "b/mine.nwb"), ("other", "b/other.nwb")):
+            assert locate_recording(settings, wanted) == tmp_path / place
+        with pytest.raises(RecordingError, match="phantomlink fetch mc_rtt"):
+            locate_recording(settings, "mc_rtt")
+
     def test_the_settings_file_when_none_is_named(self, tmp_path):
         (tmp_path / "mine.nwb").touch()
         settings = Settings(data_dir=tmp_path, dataset="mine")
