@@ -1,4 +1,4 @@
-"""What the host took away: steal time, and the stalls that the probes saw."""
+"""What the host took away: steal time, and when the probes saw a CPU away or slow."""
 
 from __future__ import annotations
 
