@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tools.bench.harness.arrivals import Arrivals, arrivals
 from tools.bench.harness.children import Child
+from tools.bench.harness.host import HostWatch
 from tools.bench.harness.server import Server, StartedServer
 from tools.bench.harness.stats import paired_difference, quantiles
 from tools.bench.harness.text import Verdict, number, us, with_interval
@@ -64,13 +65,17 @@ def measure(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> li
     stack.callback(receiver.stop)
     receiver.read(_ANSWER_SECONDS)
     opener = _Opener(Server(f"http://{server.host}:{server.port}", None), others)
-    rates: list[float] = []
+    heard: list[list[Arrivals]] = []
     lateness: dict[bool, list[NDArray[np.int64]]] = {True: [], False: []}
     wrong: Counter[str] = Counter()
     checked: Counter[str] = Counter()
     gaps = 0
+    # Packets that the machine under this one held up are no matter of ours.
+    host = HostWatch(probe=True)
+    stack.callback(host.stop)
     for n in range(arguments.slices + arguments.slices % 2):
         opens = bool(n % 2)
+        host.begin()
         begin_ns = time.monotonic_ns()
         end_ns = begin_ns + int(arguments.slice_seconds * 1e9)
         receiver.say({"end_ns": end_ns})
@@ -79,16 +84,17 @@ def measure(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> li
         told = receiver.read(arguments.slice_seconds + _ANSWER_SECONDS)
         gaps += told["n_gaps"]
         arrived = arrivals(told)
-        lines = [Line(_sent(each, begin_ns, end_ns), Fraction(RATE)) for each in arrived]
-        lateness[opens].append(np.concatenate([line.release for line in lines]))
-        # By stamps: what came between two slices arrives at the beginning of the next.
-        rates += [(len(a.stamp_ns) - 1) * 1e9 / float(np.ptp(a.stamp_ns)) for a in arrived]
+        stalls = host.end(begin_ns, end_ns).stalls or ()
+        lines = [Line(_sent(each, begin_ns, end_ns), Fraction(RATE), stalls) for each in arrived]
+        lateness[opens].append(np.concatenate([line.release[line.kept] for line in lines]))
+        heard.append(arrived)
         for name, packets in zip(names, told["payloads"], strict=True):
             for packet in packets:
                 checked[name] += 1
                 problem = expected[name].differs(msgpack.unpackb(packet)["data"])
                 if problem is not None:
                     wrong[f"{name}, {problem}"] += 1
+    rates = [_rate_hz(*ends) for ends in zip(heard[0], heard[-1], strict=True)]
     late = {
         opens: [float(np.sum(slice_ > _LATE_NS)) for slice_ in kind]
         for opens, kind in lateness.items()
@@ -130,6 +136,12 @@ def _sent(by: Arrivals, begin_ns: int, end_ns: int) -> Arrivals:
     """Packets that left within [begin, end)."""
     part = slice(*np.searchsorted(by.stamp_ns, (begin_ns, end_ns)))
     return replace(by, **{field.name: getattr(by, field.name)[part] for field in fields(by)})
+
+
+def _rate_hz(first: Arrivals, last: Arrivals) -> float:
+    """Of a connection, from what it received in the first and in the last slice, by stamps."""
+    steps = last.sequence[-1] - first.sequence[0]
+    return float(steps * 1e9 / (last.stamp_ns[-1] - first.stamp_ns[0]))
 
 
 def _told(counts: Sequence[float]) -> str:
