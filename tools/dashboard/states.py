@@ -238,7 +238,8 @@ def lost(album: Album, recording: Path) -> None:
                 page.get_by_role("button", name="Play here").click()
                 time.sleep(2)
                 os.truncate(path, recording.stat().st_size // 3)
-                time.sleep(8)
+                server.post("/api/control/one/seek", {"packet_id": 6000})
+                page.get_by_text("Held").wait_for(timeout=60_000)
                 album.shoot(page, "held")
             server.post("/api/datasets/rescan")
             with album.page(server.http, "/datasets") as page:

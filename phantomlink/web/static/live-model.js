@@ -51,6 +51,9 @@ export class LiveModel {
       if (!state?.is_playing) return state?.current_packet ?? null;
       return this.now.value?.newest_packet_id ?? state.current_packet;
     });
+    // What changes seldom, of what is told five times a second: whoever shows it is not drawn anew.
+    this.largest = computed(() => this.now.value?.largest ?? 4);
+    this.isEmpty = computed(() => this.now.value?.newest_packet_id === null);
     setInterval(() => {
       this.clockMs.value = Date.now();
     }, 500);

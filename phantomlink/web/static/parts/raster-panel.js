@@ -45,7 +45,7 @@ export function RasterPanel({ model, canvas }) {
 
 /** @param {{model: import("../live-model.js").LiveModel}} props */
 function Scale({ model }) {
-  const most = model.now.value?.largest ?? 4;
+  const most = model.largest.value;
   const steps = [0, 1, 2, 3, Math.ceil(most / 2), most].filter((n, i, all) => n <= most && all.indexOf(n) === i);
   return html`<span class="scale" aria-label="Colours of spikes in a column">
     ${steps.map((n) => html`<span><svg width="14" height="12" aria-hidden="true"><rect class="swatch" width="14" height="12" fill=${`rgb(${colourAt(theme.value, Math.sqrt(n / most)).join()})`} /></svg>${n}${n === most ? "+" : ""}</span>`)}
@@ -73,7 +73,7 @@ function HoverText({ model }) {
 function States({ model }) {
   const state = model.state.value;
   if (model.status.value.state !== "open") return html`<div class="veil" aria-hidden="true"></div>`;
-  if (state && !state.is_playing && model.now.value?.newest_packet_id === null) {
+  if (state && !state.is_playing && model.isEmpty.value) {
     return html`<div class="over">Nothing has been played yet. The picture begins when somebody listens, or with “Play here”.</div>`;
   }
   return null;
