@@ -42,8 +42,7 @@ export function Transport({ model }) {
       </select>
     </label>
     <${FilterChoice} model=${model} />
-    <span class="push"></span>
-    <div class="row"><${CaptureButton} code=${model.code} isOff=${isOff} />
+    <div class="row last"><${CaptureButton} code=${model.code} isOff=${isOff} />
       ${model.isPlayer.value
         ? html`<button onClick=${() => model.post({ kind: "play", play: false })}>Stop playing here</button>`
         : !noListener && playHere}</div>
