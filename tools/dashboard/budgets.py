@@ -63,8 +63,8 @@ def main() -> None:
             page.evaluate("window.longTasks.length = 0")
             worker = Worker(devtools)
             heap, before = _heaps(page, devtools, worker), _metrics(devtools)
-            seconds = []
-            while len(seconds) < options.seconds:
+            seconds, end = [], time.monotonic() + options.seconds
+            while time.monotonic() < end:
                 time.sleep(1)
                 seconds.append(page.evaluate("window.phantomlink.now.value.figures"))
             after = _metrics(devtools)

@@ -23,6 +23,7 @@ from websockets.sync.client import connect
 
 from phantomlink.recordings.synthetic import synthesize, synthesize_named
 from tests.browser.proxy import cuttable
+from tests.large_files import make_large
 from tests.servers import LiveServer, live_server
 from tools.dashboard.browser import chromium
 from tools.dashboard.screenshots import PHONE, README, WIDE, opened, put_decoder
@@ -227,18 +228,17 @@ def expired(album: Album, recording: Path) -> None:
 
 
 def lost(album: Album, recording: Path) -> None:
-    """A recording that is cut while it plays."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "reaches.nwb"
-        path.write_bytes(recording.read_bytes())
+    """A recording, too large to be kept in memory, that is cut while it plays."""
+    with tempfile.TemporaryDirectory(dir=recording.parent) as folder:
+        path = Path(folder) / "large.nwb"
+        make_large(path)
         # Of its own cache, where nothing of the whole file is kept.
         with live_server(path, env={"XDG_CACHE_HOME": f"{folder}/cache"}) as server:
             server.create("one")
             with album.page(server.http, "/s/one") as page:
                 page.get_by_role("button", name="Play here").click()
                 time.sleep(2)
-                os.truncate(path, recording.stat().st_size // 3)
-                server.post("/api/control/one/seek", {"packet_id": 6000})
+                os.truncate(path, path.stat().st_size // 3)
                 page.get_by_text("Held").wait_for(timeout=60_000)
                 album.shoot(page, "held")
             server.post("/api/datasets/rescan")
