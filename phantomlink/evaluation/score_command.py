@@ -29,6 +29,7 @@ from phantomlink.scoring.report import ScoredRun, csv_report, html_report, json_
 from phantomlink.settings import Settings
 
 _PIPED_WIDTH = 120
+_FIGURES = {"rmse": "RMSE", "r2": "R2"}
 _MOST_TRIALS = 10_000
 _SUFFIXES = (".json", ".csv", ".html")
 
@@ -99,6 +100,9 @@ def run_score(arguments: ScoreArguments, settings: Settings) -> int:
         if not console.is_terminal:
             console = Console(width=_PIPED_WIDTH)
         console.print(_table(runs))
+        if arguments.ab:
+            console.print()
+            console.print(_compared(runs))
     return _judged(runs, limits)
 
 
@@ -236,6 +240,30 @@ def _table(runs: Sequence[ScoredRun]) -> Table:
                 _number(velocity.get("rmse")),
                 _number(angle),
                 _number(velocity.get("lag_ms")),
+            )
+    return table
+
+
+def _compared(runs: Sequence[ScoredRun]) -> Table:
+    """Each two decoders, by the RMSE and the R2 of the trials that they shared."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("perturbation", "seed", "first - second", "window", "figure"):
+        table.add_column(name)
+    for name in ("difference", "95 %", "p, Holm", "better in"):
+        table.add_column(name, justify="right")
+    for run in runs:
+        for pair in run.comparison["pairs"] if run.comparison else ():
+            low, high = pair["ci95"]
+            table.add_row(
+                _shown_perturbation(run.about["perturbation"]),
+                str(run.about["seed"]),
+                f"{pair['first']} - {pair['second']}",
+                pair["window"],
+                f"{pair['quantity']} {_FIGURES[pair['figure']]}",
+                _number(pair["mean_difference"]),
+                f"{_number(low)} to {_number(high)}",
+                f"{pair['p_holm']:.2g}",
+                f"{pair['first_better_in']} / {pair['second_better_in']}",
             )
     return table
 

@@ -77,6 +77,16 @@ def test_fit_then_score_then_reports(synthetic_recording, folder, capsys):
     assert main(scored) == 0
     assert (folder / "r.html").read_bytes() == before
     capsys.readouterr()
+    as_tables = [word for word in scored if word != "--json"][:-6]
+    assert main(as_tables) == 0
+    printed = capsys.readouterr().out
+    for pair in run["comparison"]["pairs"]:
+        figure = {"rmse": "RMSE", "r2": "R2"}[pair["figure"]]
+        better = rf"{pair['first_better_in']} / {pair['second_better_in']}"
+        line = (
+            rf"{pair['first']} - {pair['second']} +{pair['window']} +velocity {figure} .*{better}"
+        )
+        assert re.search(line, printed), (line, printed)
     assert main(fitted) == 2
     assert "kf.npz exists" in capsys.readouterr().err
 
