@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -78,6 +79,13 @@ def test_the_page_has_no_script_and_escapes_what_is_foreign(run):
     # Trajectories of four places, RMSE and R2 of both quantities, one difference.
     assert page.count('role="img"') == 4 + 4 + 1
     assert "then &lt;b&gt;" in page
+
+
+def test_the_page_tells_once_what_is_true_of_all_runs(run):
+    told = replace(run, about={"dataset": "of all", "seed": 7})
+    page = html_report([told], {"dataset": "of all", "seed": 0}, 0.025)
+    assert page.count("of all") == 1
+    assert page.count("<dt>seed</dt>") == 2
 
 
 def test_a_page_of_nothing_is_a_page():

@@ -54,15 +54,15 @@ def html_report(runs: Sequence[ScoredRun], about: Mapping[str, Any], bin_seconds
         f'<p class="note">{_NOTES}</p>',
     ]
     for run in runs:
-        parts += _run(run, bin_seconds)
+        parts += _run(run, about, bin_seconds)
     parts.append("</body></html>\n")
     return "".join(parts)
 
 
-def _run(run: ScoredRun, bin_seconds: float) -> Iterator[str]:
+def _run(run: ScoredRun, about_all: Mapping[str, Any], bin_seconds: float) -> Iterator[str]:
     title = run.about.get("title") or run.about.get("perturbation") or "as recorded"
     yield f"<h2>{escape(_shown(title))}</h2>"
-    yield _about(run.about)
+    yield _about({k: v for k, v in run.about.items() if k not in about_all or about_all[k] != v})
     for window in WINDOWS:
         yield f"<h3>Window {window}</h3>"
         yield _scores(run, window)
