@@ -72,8 +72,16 @@ class SharedReading:
             await self._is_over.wait()
         finally:
             self._reader.discard(number, self)
-        if self._error is not None:
-            raise self._error
+        self._raise_error()
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # Its traceback has this frame: both would stay until garbage is collected.
+                del error
 
     def close(self) -> None:
         """The socket is about to be closed."""
