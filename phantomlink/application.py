@@ -14,14 +14,12 @@ from phantomlink.access.access_policy import AccessPolicy
 from phantomlink.errors import SettingsError, UnavailableError
 from phantomlink.outputs.view.entrance import ViewEntrance
 from phantomlink.rest.dispatch import Answering, Dispatch
-from phantomlink.rest.table import RouteTable
+from phantomlink.rest.table import RouteTable, load_all
 from phantomlink.rest.views import view_entrance
-from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.service.ownership import Ownership
 from phantomlink.service.service import Service
 from phantomlink.settings import Settings
 from phantomlink.settings.load import load_settings
-from phantomlink.web.static_files import static_files
 
 
 class Application:
@@ -52,7 +50,7 @@ class Application:
         self._service: Service | None = None
         self._views: ViewEntrance | None = None
         self._early_policy: AccessPolicy | None = None
-        self.dispatch: Answering = Dispatch(self, RouteTable())
+        self.dispatch: Answering = Dispatch(self, RouteTable(load_all=load_all))
 
     def get_service(self) -> Service:
         """The running service.
@@ -119,8 +117,6 @@ class Application:
             self.get_settings(), self._recording, more=self._more, ownership=self._ownership
         )
         self._views = view_entrance(self._service)
-        # Before the first page asks for them.
-        await run_in_thread(static_files)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._views.run)
             await self._service.run(task_status)

@@ -38,14 +38,8 @@ from phantomlink.engine.timing import TimingCounters
 from phantomlink.errors import InvalidParameterError, RecordingError, leaves
 from phantomlink.outputs.script import DemandClock, PacketQueue
 from phantomlink.outputs.websocket.client_limits import QUEUE_PACKETS, queue_packets
-from phantomlink.perturbation import (
-    NO_PERTURBATION,
-    Perturbation,
-    load_perturbation,
-    noise_and_drift,
-    parse_perturbation,
-)
-from phantomlink.perturbation.perturber import SEEDS
+from phantomlink.perturbation import NO_PERTURBATION, SEEDS, Perturbation
+from phantomlink.perturbation.presets import load_perturbation, noise_and_drift, parse_perturbation
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.index_progress import IndexProgress
 from phantomlink.recordings.locate import locate_recording

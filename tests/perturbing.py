@@ -11,7 +11,9 @@ import numpy as np
 import trio
 
 from phantomlink.engine.session import Session
-from phantomlink.perturbation import NO_PERTURBATION, PRESETS, Perturber, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.perturber import Perturber
+from phantomlink.perturbation.presets import PRESETS, parse_perturbation
 from phantomlink.recordings.grid import BinGrid
 from tests.fakes import NamedBins, make_parts, make_trial
 

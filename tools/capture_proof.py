@@ -34,7 +34,7 @@ from phantomlink.captures.records import Answer, Sent
 from phantomlink.client import ClientError, connect
 from phantomlink.client.address import parse_address
 from phantomlink.client.rest import Rest
-from phantomlink.perturbation import PRESETS
+from phantomlink.perturbation.presets import PRESETS
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.synthetic import synthesize
 from tests.servers import LiveServer, live_server

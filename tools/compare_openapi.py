@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from phantomlink.rest.all_routes import ROUTES
 from phantomlink.rest.openapi import openapi_document
-from phantomlink.rest.table import ROUTES
 
 
 def resolved(document: dict[str, Any]) -> dict[str, Any]:

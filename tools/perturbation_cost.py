@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.perturbed import AppliedPerturbation, SentRows, apply_perturbation
-from phantomlink.perturbation import PRESETS, Perturbation, parse_perturbation
+from phantomlink.perturbation import Perturbation
+from phantomlink.perturbation.presets import PRESETS, parse_perturbation
 from phantomlink.recordings.bins import Bins, Block
 from tools.bench.harness.offline import opened_bins, read_arguments
 from tools.bench.harness.text import figures_table

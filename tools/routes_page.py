@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from phantomlink.rest.all_routes import ROUTES
 from phantomlink.rest.route import Route
-from phantomlink.rest.table import ROUTES
 
 PAGE = Path(__file__).parents[1] / "docs/reference/rest.md"
 BEGIN = "<!-- table of routes: written by tools/routes_page.py -->\n"

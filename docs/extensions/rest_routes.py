@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from phantomlink.rest.all_routes import ROUTES
 from phantomlink.rest.openapi import openapi_document
-from phantomlink.rest.table import ROUTES
 
 PAGE, MARK = "reference/rest", "<!-- routes -->"
 Json = Mapping[str, Any]

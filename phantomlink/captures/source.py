@@ -12,7 +12,7 @@ from phantomlink.engine.faults import NO_FAULT, Fault
 from phantomlink.engine.perturbed import AppliedPerturbation, SentRows, apply_perturbation
 from phantomlink.engine.selection import Selection
 from phantomlink.errors import CaptureError, PhantomLinkError
-from phantomlink.perturbation import parse_perturbation
+from phantomlink.perturbation.presets import parse_perturbation
 from phantomlink.recordings.blind import BlindBins
 from phantomlink.recordings.formats import SUFFIXES
 from phantomlink.recordings.identity import sha256_of

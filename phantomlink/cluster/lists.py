@@ -39,7 +39,7 @@ class InnerDispatch:
         if head.path == VIEW_PATH:
             return Response(json.dumps(await self._app.get_views().own_list()).encode())
         if head.path == MODELS_IN_USE_PATH:
-            in_use = self._app.get_service().calibrator.in_use()
+            in_use = self._app.get_service().models_in_use()
             return Response(json.dumps({"in_use": sorted(in_use)}).encode())
         return await self._own(head, read_body)
 

@@ -9,7 +9,8 @@ from phantomlink.engine.anchors import Anchor
 from phantomlink.engine.directory import FORMAT, MAX_FILTERED, PlayheadRecord, SessionRecord
 from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.session import Session
-from phantomlink.perturbation import NO_PERTURBATION, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.presets import parse_perturbation
 from phantomlink.recordings.blind import hidden_trials
 from phantomlink.recordings.trials import Filter
 from phantomlink.state.file import SessionState

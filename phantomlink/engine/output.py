@@ -72,6 +72,10 @@ class OutputKind(Protocol[SessionT_contra]):
         """
         ...
 
+    async def prepare(self) -> None:
+        """Import what outputs need; called before each is made, and does nothing the next time."""
+        ...
+
     def output(self, *, is_wanted: bool = True) -> Output[SessionT_contra]:
         """The output of a session that is about to be made."""
         ...

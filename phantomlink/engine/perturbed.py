@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.faults import Fault
-from phantomlink.perturbation import PRESETS, Perturbation, Perturber, TransportPlan
+from phantomlink.perturbation import Perturbation
 from phantomlink.recordings.bins import Bins, Block
 from phantomlink.wire.canonical import canonical_json
 from phantomlink.wire.packet import Packet
+
+if TYPE_CHECKING:
+    from phantomlink.perturbation.compiled import TransportPlan
+    from phantomlink.perturbation.perturber import Perturber
 
 # A chunk of few rows costs nearly as much as one of these, which tools/perturbation_cost.py
 # measures: how long it holds the event loop after one tick of twenty, and what that is a packet.
@@ -55,6 +60,8 @@ def apply_perturbation(
     """
     if perturbation.is_identity:
         return None
+    from phantomlink.perturbation.perturber import Perturber  # noqa: PLC0415
+
     perturber = Perturber(
         perturbation,
         seed=seed,
@@ -69,19 +76,16 @@ def apply_perturbation(
     return AppliedPerturbation(perturbation, seed, perturber, digest[:_ID_DIGITS])
 
 
-def warm_up(bins: Bins, usual: Perturbation) -> None:
-    """Do once what costs some ms the first time (reading presets, making tables).
+def warm_up(applied: AppliedPerturbation, bins: Bins) -> None:
+    """Do once what costs some ms the first time, such as making tables; blocks.
 
     Args:
+        applied: to the recording; nobody uses it yet.
         bins: of the recording.
-        usual: the perturbation of sessions that ask for none.
     """
     nothing = np.zeros((1, len(bins.unit_ids)), np.uint16)
-    for perturbation in (*PRESETS.values(), usual):
-        applied = apply_perturbation(perturbation, 0, bins)
-        if applied is not None:
-            applied.perturber.counts(nothing, bins.grid.n_bins - 1, 0)
-            applied.perturber.transport(bins.grid.n_bins - 1, 1, 0)
+    applied.perturber.counts(nothing, bins.grid.n_bins - 1, 0)
+    applied.perturber.transport(bins.grid.n_bins - 1, 1, 0)
 
 
 class SentRows:

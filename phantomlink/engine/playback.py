@@ -21,25 +21,20 @@ from functools import partial
 
 import trio
 
-from phantomlink.close_codes import CLOSE_INTERNAL_ERROR
 from phantomlink.engine.anchors import Anchor
 from phantomlink.engine.builder import PacketBuilder
+from phantomlink.engine.departures import Departures
 from phantomlink.engine.fanout import Observer, Release, Sink
-from phantomlink.engine.faults import NO_FAULT, Delays, Line
+from phantomlink.engine.faults import Line
 from phantomlink.engine.fence import Fence
 from phantomlink.engine.parts import PlaybackParts
 from phantomlink.engine.perturbed import AppliedPerturbation
-from phantomlink.engine.playback_state import PlaybackState
 from phantomlink.engine.prefetch import BLOCKS_BUFFERED, prefetch
 from phantomlink.engine.selection import Playhead, Selection
 from phantomlink.engine.timing import EventKind, TimingEvent
 from phantomlink.recordings.bins import Block
 from phantomlink.scheduling.ticker import Tick
 from phantomlink.scheduling.timeline import Timeline
-
-# The CPU is yielded up to so many ticks a second of all playheads: with more, even what clients
-# take to read would delay the next ones.
-_YIELD_BELOW_HZ = 1000
 
 
 @dataclass(slots=True, eq=False)
@@ -59,7 +54,7 @@ class _Ticks:
     due_ns: int = 0
 
 
-class Playback(PlaybackState):
+class Playback(Departures):
     """A playhead over a selection of bins, and those who listen to it.
 
     Args:
@@ -88,15 +83,19 @@ class Playback(PlaybackState):
         on_anchor: Callable[[Playback], None],
         applied: AppliedPerturbation | None = None,
     ) -> None:
-        super().__init__(parts, Playhead(selection, from_bin), may_play=may_play, applied=applied)
+        super().__init__(
+            parts,
+            Playhead(selection, from_bin),
+            rate_hz=rate_hz,
+            may_play=may_play,
+            applied=applied,
+        )
         self._on_end = on_end
         self._on_stall = on_stall
         self._on_anchor = on_anchor
         self._rate_hz = rate_hz
-        self._timeline = Timeline(rate_hz)
         self._wake = trio.Event()
         self._playing: trio.CancelScope | None = None
-        self._delays = Delays()
         # Whether the packet whose tick is waited for is held back on purpose.
         self._is_delayed = False
 
@@ -111,7 +110,7 @@ class Playback(PlaybackState):
 
     def discard(self, sink: Sink) -> None:
         """`sink` gets nothing more; no matter whether it did."""
-        self.fanout.discard(sink)
+        super().discard(sink)
         self.update()
 
     def observe(self, observer: Observer) -> None:
@@ -350,61 +349,6 @@ class Playback(PlaybackState):
         self.timing.went_wrong(
             TimingEvent(kind, wall_seconds, late_ns, self.playhead.sequence_number)
         )
-
-    def _let_leave(self, release: Release, due_ns: int, line: Line[Release]) -> None:
-        release.deadline_ns = self._timeline.deadline_ns
-        if release.fault is None and line.is_empty:
-            if due_ns > release.deadline_ns:
-                self._left_late(release, due_ns)
-            self._release(release, due_ns)
-        else:
-            self._let_leave_with_fault(release, due_ns, line)
-        self._timeline.advance()
-
-    def _let_leave_with_fault(self, release: Release, due_ns: int, line: Line[Release]) -> None:
-        head, injected = self.playhead, self.timing.injected
-        ahead = 0 if line.is_empty else 1
-        is_last = not self._parts.loop and head.position + ahead == head.selection.length - 1
-        is_last = is_last or release.packet.sequence_number + 1 == self._until
-        outcome = line.tick(release, release.fault or NO_FAULT, is_last=is_last)
-        injected.reordered += outcome.overtaken
-        lost = outcome.passed - len(outcome.leaving)
-        injected.lost += lost
-        if release in outcome.leaving and due_ns > release.deadline_ns:
-            self._left_late(release, due_ns)
-        for leaving in outcome.leaving:
-            self._release(leaving, due_ns)
-        if lost:
-            self.fanout.lost(release)
-        for _ in range(lost):
-            head.advance()
-
-    def _left_late(self, release: Release, due_ns: int) -> None:
-        self.timing.injected.delays.record(due_ns - release.deadline_ns)
-        self._delays.left(self._parts.clock.now_ns())
-
-    def _release(self, release: Release, due_ns: int) -> None:
-        clock, fanout = self._parts.clock, self.fanout
-        released_ns = clock.now_ns()
-        release.stamp(release.deadline_ns, clock.wall_seconds())
-        is_sparse = self._parts.phases.ticks_hz <= _YIELD_BELOW_HZ
-        yield_cpu = clock.yield_cpu if is_sparse else None
-        failed = fanout.offer(release, yield_cpu)
-        is_doubled = release.fault is not None and release.fault.duplicated
-        if is_doubled:
-            self.timing.injected.duplicated += 1
-            failed += fanout.offer(release, yield_cpu)
-        offered_ns = clock.now_ns()
-        if yield_cpu is not None and fanout.n_first:
-            yield_cpu(others_wait=False)
-        failed += fanout.offer_last(release)
-        if is_doubled:
-            failed += fanout.offer_last(release)
-        self.timing.released(due_ns, released_ns, offered_ns)
-        self.playhead.advance()
-        for sink in dict.fromkeys(failed):
-            self.discard(sink)
-            sink.end(CLOSE_INTERNAL_ERROR, "internal error")
 
 
 def _tick_within(fence: Fence, tick: Tick, now_ns: int) -> int | None:

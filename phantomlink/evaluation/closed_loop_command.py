@@ -22,7 +22,8 @@ from phantomlink.evaluation.runs import (
 )
 from phantomlink.evaluation.simulated_user import SimulatedNeurons
 from phantomlink.evaluation.training import chosen_trials, training_data
-from phantomlink.perturbation import NO_PERTURBATION, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.presets import parse_perturbation
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.recording import open_recording
 

@@ -15,7 +15,7 @@ from phantomlink import __version__
 from phantomlink.decoding import FitOptions, Model, fit_and_validate, save_model
 from phantomlink.decoding.fitting import check_size
 from phantomlink.evaluation.training import chosen_trials, training_data, trials_in_short
-from phantomlink.perturbation import parse_perturbation
+from phantomlink.perturbation.presets import parse_perturbation
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.options import SeriesOptions

@@ -15,7 +15,8 @@ from phantomlink.evaluation.feed import DecoderFeed, calling
 from phantomlink.evaluation.sources import DecoderSource, LoadedDecoder, load_decoder
 from phantomlink.evaluation.stream import score_decoders
 from phantomlink.evaluation.training import chosen_trials, training_data, trials_in_short
-from phantomlink.perturbation import NO_PERTURBATION, Perturbation, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION, Perturbation
+from phantomlink.perturbation.presets import parse_perturbation
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.options import SEARCH, SeriesOptions

@@ -21,7 +21,7 @@ from phantomlink.evaluation.matrix import run_matrix
 from phantomlink.evaluation.runs import RunKey, ScoreRequest, about_recording
 from phantomlink.evaluation.sources import parse_sources
 from phantomlink.files.atomic_write import written_atomically
-from phantomlink.perturbation import load_perturbation, parse_perturbation
+from phantomlink.perturbation.presets import load_perturbation, parse_perturbation
 from phantomlink.recordings.locate import locate_recording
 from phantomlink.recordings.options import series_options
 from phantomlink.scoring import WINDOWS

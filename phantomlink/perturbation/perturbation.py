@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from phantomlink.perturbation.forms import Whole
 from phantomlink.perturbation.transform import Transform
+from phantomlink.settings import MAX_SEED
+
+SEEDS = Whole(0, MAX_SEED, "seed of everything that is random in a perturbation")
+"""What a seed may be."""
 
 
 @dataclass(frozen=True, slots=True)

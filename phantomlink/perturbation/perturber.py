@@ -18,14 +18,9 @@ from phantomlink.perturbation.compiled import (
     first_bin_from,
 )
 from phantomlink.perturbation.exact import Counts
-from phantomlink.perturbation.forms import Whole
 from phantomlink.perturbation.operations import COUNT_OPERATIONS, TRANSPORT_OPERATIONS
-from phantomlink.perturbation.perturbation import Perturbation, Step
+from phantomlink.perturbation.perturbation import SEEDS, Perturbation, Step
 from phantomlink.recordings.grid import BinGrid
-from phantomlink.settings import MAX_SEED
-
-SEEDS = Whole(0, MAX_SEED, "seed of everything that is random in a perturbation")
-"""What a seed may be."""
 
 
 @dataclass(frozen=True, slots=True)

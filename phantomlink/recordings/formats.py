@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from phantomlink.recordings.contents import OpenContents
-from phantomlink.recordings.nwb.contents import open_contents as open_nwb_contents
 
 SUFFIXES = frozenset({".nwb", ".h5", ".hdf5"})
 """Endings of files that may be recordings."""
@@ -14,4 +13,7 @@ SUFFIXES = frozenset({".nwb", ".h5", ".hdf5"})
 def format_of(path: Path) -> OpenContents:
     """What opens this file; NWB in HDF5 is the only format so far, and says why it refuses."""
     del path
-    return open_nwb_contents
+    # Whoever opens a file does so in a thread, and the library of a format is not a light one.
+    from phantomlink.recordings.nwb.contents import open_contents  # noqa: PLC0415
+
+    return open_contents

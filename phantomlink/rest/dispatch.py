@@ -57,7 +57,7 @@ class Dispatch:
     async def _answer(
         self, head: RequestHead, read_body: ReadBody, origins: OriginRule
     ) -> Response:
-        found = self._table.match(head.path)
+        found = await self._table.find(head.path)
         if head.method == "OPTIONS" and found.routes:
             return _options(head, found.methods, origins)
         route, segments = found.find(head.method)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import psutil
-
 from phantomlink.engine.session import Session
 from phantomlink.metrics import Histogram
 from phantomlink.rest.records import Record, about
 
 _MS_PER_NS = 1e-6
-_PROCESS = psutil.Process()
 
 
 class Milliseconds(Record, frozen=True):
@@ -64,9 +61,6 @@ NetworkLatency = Annotated[
         "server) took it; not the way across the network"
     ),
 ]
-MemoryUsageMb = Annotated[
-    float, about("resident memory of the whole process, which sessions share, MB", 110.5)
-]
 
 
 def slowness_of(session: Session) -> dict[str, Any]:
@@ -98,12 +92,6 @@ def milliseconds_of(histogram: Histogram) -> Milliseconds:
         _ms(summary.p99_ns),
         _ms(summary.max_ns),
     )
-
-
-def memory_usage_mb() -> float:
-    """Resident memory of the whole process, MB: sessions share all that is large."""
-    rss_bytes: int = _PROCESS.memory_info().rss
-    return round(rss_bytes / 1e6, 3)
 
 
 def _ms(ns: float | None) -> float | None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 
-from phantomlink.perturbation.perturber import SEEDS
+from phantomlink.perturbation import SEEDS
 
 CODE_PATTERN = "^[A-Za-z0-9_-]{1,64}$"
 SCHEMA_REFERENCE = "#/components/schemas/{name}"

@@ -1,54 +1,31 @@
-"""Every route of the server, in the order in which the document shows them."""
+"""Finds the route of a request: first among those that every client asks for, then among all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import unquote
 
 from phantomlink.errors import MethodNotAllowedError, NotFoundError
-from phantomlink.rest.document import document_route
 from phantomlink.rest.route import Route
-from phantomlink.rest.routes import (
-    captures,
-    control,
-    datasets,
-    decoders,
-    metrics,
-    models,
-    nodes,
-    pages,
-    perturbation,
-    recording,
-    server,
-    sessions,
-    stats,
-    streams,
-    tickets,
-    timing,
-    views,
-)
+from phantomlink.rest.routes import control, recording, server, sessions
+from phantomlink.scheduling.deferred import Deferred
 
-ROUTES: tuple[Route, ...] = (
+FIRST: tuple[Route, ...] = (
     *sessions.ROUTES,
-    *timing.ROUTES,
-    *perturbation.ROUTES,
     *control.ROUTES,
-    *decoders.ROUTES,
-    *models.ROUTES,
-    *captures.ROUTES,
     *recording.ROUTES,
-    *datasets.ROUTES,
     *server.ROUTES,
-    *nodes.ROUTES,
-    *tickets.ROUTES,
-    *metrics.ROUTES,
-    *stats.ROUTES,
-    *streams.ROUTES,
-    *views.ROUTES,
-    *pages.ROUTES,
-    document_route(lambda: ROUTES),
 )
+"""Routes that a server has loaded when it starts. No path of theirs has a method elsewhere."""
+
+
+def load_all() -> tuple[Route, ...]:
+    """Every route, and what they need: 60 ms the first time."""
+    from phantomlink.rest.all_routes import ROUTES  # noqa: PLC0415
+
+    return ROUTES
 
 
 @dataclass
@@ -101,22 +78,30 @@ class RouteTable:
     """Finds the routes of a path.
 
     Args:
-        routes: all that there are.
+        routes: those that are looked through at once.
+        load_all: imports all that there are, `routes` among them; None where these are all. Called
+            in a thread, when a path is asked for that is not among `routes`.
     """
 
-    def __init__(self, routes: Iterable[Route] = ROUTES) -> None:
-        self._root = _Node()
-        for route in routes:
-            node = self._root
-            for part in route.path.split("/")[1:]:
-                if part.startswith("{"):
-                    node.parameter = node.parameter or _Node()
-                    node = node.parameter
-                else:
-                    node = node.children.setdefault(part, _Node())
-            if route.method in node.routes:
-                raise ValueError(f"{route.method} {route.path}: declared twice")
-            node.routes[route.method] = route
+    def __init__(
+        self,
+        routes: Iterable[Route] = FIRST,
+        load_all: Callable[[], Iterable[Route]] | None = None,
+    ) -> None:
+        self._root = _tree_of(routes)
+        self._whole = None if load_all is None else Deferred(partial(_tree_loaded, load_all))
+
+    async def find(self, path: str) -> Match:
+        """As `match`, and what is not found is looked for among all.
+
+        Raises:
+            ThreadLimitError: no thread can be started to load them.
+        """
+        found = self.match(path)
+        if found.routes or self._whole is None:
+            return found
+        self._root = await self._whole.get()
+        return self.match(path)
 
     def match(self, path: str) -> Match:
         """The routes of a path, still percent-encoded.
@@ -141,3 +126,23 @@ class RouteTable:
             for method, route in node.routes.items():
                 routes.setdefault(method, (route, segments))
         return Match(path, routes)
+
+
+def _tree_loaded(load: Callable[[], Iterable[Route]]) -> _Node:
+    return _tree_of(load())
+
+
+def _tree_of(routes: Iterable[Route]) -> _Node:
+    root = _Node()
+    for route in routes:
+        node = root
+        for part in route.path.split("/")[1:]:
+            if part.startswith("{"):
+                node.parameter = node.parameter or _Node()
+                node = node.parameter
+            else:
+                node = node.children.setdefault(part, _Node())
+        if route.method in node.routes:
+            raise ValueError(f"{route.method} {route.path}: declared twice")
+        node.routes[route.method] = route
+    return root

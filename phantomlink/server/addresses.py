@@ -5,8 +5,6 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-import psutil
-
 
 def urls_of(address: str, port: int) -> list[str]:
     """The URLs of a bound socket, the one for this machine first.
@@ -19,6 +17,8 @@ def urls_of(address: str, port: int) -> list[str]:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if not ip.is_unspecified:
         return [_url(address, port)]
+    import psutil  # noqa: PLC0415 - takes 10 ms, and servers that listen to all are few
+
     family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
     here = "127.0.0.1" if ip.version == 4 else "::1"
     found = [

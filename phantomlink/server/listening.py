@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import webbrowser
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
@@ -63,6 +62,12 @@ def announce(
 async def open_dashboard(url: str, token: str | None) -> None:
     """Open the dashboard in the user's browser, with the token where there is one."""
     address = url if token is None else f"{url}/#token={quote(token)}"
-    # Looks for programs and starts one.
-    if not await trio.to_thread.run_sync(webbrowser.open, address):
+    if not await trio.to_thread.run_sync(_open_browser, address):
         logger.warning("No browser could be opened: open %s", url)
+
+
+def _open_browser(address: str) -> bool:
+    """Whether a browser could be opened; looks for programs and starts one."""
+    import webbrowser  # noqa: PLC0415
+
+    return webbrowser.open(address)

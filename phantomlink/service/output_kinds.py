@@ -7,7 +7,6 @@ from phantomlink.engine.session import Session
 from phantomlink.files.slots import Slots
 from phantomlink.outputs.decoders.kind import DecoderOutputs
 from phantomlink.outputs.lsl.kind import LslOutputs
-from phantomlink.outputs.redis.kind import BrandOutputs
 from phantomlink.settings import Settings
 
 
@@ -18,5 +17,9 @@ def output_kinds(settings: Settings, lsl: Slots | None = None) -> tuple[OutputKi
         settings: of the server.
         lsl: slots of sessions with outlets; None for those of one process.
     """
-    brand = () if settings.brand_url is None else (BrandOutputs(settings),)
-    return (LslOutputs(settings, slots=lsl), DecoderOutputs(), *brand)
+    kinds: tuple[OutputKind[Session], ...] = (LslOutputs(settings, slots=lsl), DecoderOutputs())
+    if settings.brand_url is not None:
+        from phantomlink.outputs.redis.kind import BrandOutputs  # noqa: PLC0415
+
+        kinds = (*kinds, BrandOutputs(settings))
+    return kinds

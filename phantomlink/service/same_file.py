@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.scheduling.worker_thread import run_in_thread
-from phantomlink.state.form import DatasetFile
+
+if TYPE_CHECKING:
+    from phantomlink.state.form import DatasetFile
 
 
 async def check_same(opened: OpenRecording, played: DatasetFile) -> None:

@@ -8,22 +8,21 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from fractions import Fraction
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
 from phantomlink.access.access_policy import AccessPolicy
 from phantomlink.access.request_identity import UNKNOWN_ADDRESS
-from phantomlink.calibration.calibrator import Calibrator
-from phantomlink.calibration.store import ModelStore, default_models_dir
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.parts import EngineResources, PartsCache, PlaybackParts
-from phantomlink.engine.perturbed import warm_up
+from phantomlink.engine.perturbed import apply_perturbation, warm_up
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.session import Session
 from phantomlink.errors import UnavailableError
 from phantomlink.outputs.decoders.kind import scores_of
 from phantomlink.outputs.websocket.admission import Admission, StreamRequest, admit
-from phantomlink.perturbation import NO_PERTURBATION, Perturbation, noise_and_drift
+from phantomlink.perturbation import NO_PERTURBATION, Perturbation
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.catalogue.datasets import Catalogue, find_datasets
 from phantomlink.recordings.identity import sha256_of
@@ -32,21 +31,22 @@ from phantomlink.recordings.locate import locate_recording
 from phantomlink.recordings.options import series_options
 from phantomlink.recordings.recording import Recording, open_recording
 from phantomlink.scheduling.clock import Clock, SystemClock
+from phantomlink.scheduling.deferred import OnDemand
 from phantomlink.scheduling.idle_collector import IdleGarbageCollector
 from phantomlink.scheduling.os_tuning import Tuning, tune_memory, tune_system
 from phantomlink.scheduling.phases import PhaseAllocator
 from phantomlink.scheduling.running_time import keep_running_time
 from phantomlink.scheduling.worker_thread import run_in_thread
-from phantomlink.service.captures import captures_folder, make_captures
 from phantomlink.service.datasets import Datasets
 from phantomlink.service.fetches import Fetches
+from phantomlink.service.on_demand import has_captures, make_calibrator, make_captures
 from phantomlink.service.output_kinds import output_kinds
 from phantomlink.service.ownership import NodeIdentity, Ownership, SoleOwnership
 from phantomlink.service.sessions import Sessions
 from phantomlink.settings import Settings
-from phantomlink.state.form import RecordingIdentity
-from phantomlink.state.keeper import StateKeeper
-from phantomlink.state.restore import bring_back
+
+if TYPE_CHECKING:
+    from phantomlink.state.keeper import StateKeeper
 
 logger = logging.getLogger(__name__)
 
@@ -118,15 +118,16 @@ class Service:
         self.outputs = output_kinds(
             settings, self._ownership.slots("lsl", settings.lsl_max_sessions)
         )
-        self.calibrator = Calibrator(
-            ModelStore(settings.models_dir or default_models_dir()),
-            self._models_in_use,
-            self._ownership.slots("fits", 1),
+        self.calibrator = OnDemand(
+            partial(make_calibrator, settings, self.models_in_use, self._ownership.slots("fits", 1))
         )
-        self.captures = make_captures(
-            settings,
-            self._ownership.slots("captures", settings.max_captures),
-            self._look_for_datasets,
+        self.captures = OnDemand(
+            partial(
+                make_captures,
+                settings,
+                self._ownership.slots("captures", settings.max_captures),
+                self._look_for_datasets,
+            )
         )
         self.sessions = Sessions(
             self.registry,
@@ -240,7 +241,7 @@ class Service:
             self._open_recording = opened
             self._parts = await self._parts_cache.at_rate(opened, self.rate_hz)
             # In the thread: no tick has the time for it.
-            await run_in_thread(warm_up, self.bins, self.registry.perturbation, limiter=thread)
+            await run_in_thread(self._warm_up, limiter=thread)
             timing = tune_system(realtime=self.settings.realtime, cpus=self.settings.cpu_affinity)
             self.tuning = (*memory, *timing)
             for tuning in self.tuning:
@@ -259,6 +260,8 @@ class Service:
                     await nursery.start(self.calibrator.run)
                     await nursery.start(self.registry.run)
                     await nursery.start(self.captures.run)
+                    if await run_in_thread(has_captures, self.settings):
+                        await self.captures.get()
                     await self.datasets.start(nursery, opened)
                     self.fetches.start(nursery)
                     await self._keep_sessions(nursery, recording)
@@ -275,6 +278,12 @@ class Service:
         path = locate_recording(settings, self._wanted)
         with IndexProgress() as progress:
             return open_recording(path, options=series_options(settings), progress=progress)
+
+    def _warm_up(self) -> None:
+        """What is done to the packets of sessions that ask for nothing; blocks."""
+        applied = apply_perturbation(self.registry.perturbation, self.registry.seed, self.bins)
+        if applied is not None:
+            warm_up(applied, self.bins)
 
     @asynccontextmanager
     async def _parts_of(
@@ -296,7 +305,7 @@ class Service:
         told = series_options(self.settings)
         more = [locate_recording(self.settings, wanted) for wanted in self._more]
         first = [(self.recording.path, told), *((path, None) for path in more)]
-        folders = [captures_folder(self.settings)]
+        folders = [self.settings.captures_directory]
         return find_datasets(self.settings.data_directory, first=first, more_folders=folders)
 
     async def _look_for_datasets(self) -> None:
@@ -308,6 +317,10 @@ class Service:
         """Let the sessions of the last run come back, and keep those that there are from now on."""
         if self.settings.state_dir is None:
             return
+        from phantomlink.state.form import RecordingIdentity  # noqa: PLC0415
+        from phantomlink.state.keeper import StateKeeper  # noqa: PLC0415
+        from phantomlink.state.restore import bring_back  # noqa: PLC0415
+
         identity = RecordingIdentity.of(recording.dataset, recording.path)
         self._keeper = StateKeeper(
             self.settings.state_dir,
@@ -320,7 +333,7 @@ class Service:
         await bring_back(kept, self.sessions.make_again, at_most=self.registry.max_sessions)
         nursery.start_soon(self._keeper.run)
 
-    def _models_in_use(self) -> set[str]:
+    def models_in_use(self) -> set[str]:
         """Models that are put on sessions."""
         outputs = (scores_of(session) for session in self.registry)
         return {
@@ -351,6 +364,8 @@ class Service:
 def _default_perturbation(settings: Settings) -> Perturbation:
     if not settings.noise_injection_enabled:
         return NO_PERTURBATION
+    from phantomlink.perturbation.presets import noise_and_drift  # noqa: PLC0415
+
     return noise_and_drift(
         settings.noise_std,
         settings.drift_amplitude,

@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from fractions import Fraction
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -21,7 +22,7 @@ from phantomlink.engine.fence import Fence
 from phantomlink.engine.output import Output, OutputKind
 from phantomlink.engine.pace import check_pace, exact_speed, rate_of_bin_size
 from phantomlink.engine.parts import PlaybackParts, blind_parts
-from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation
+from phantomlink.engine.perturbed import AppliedPerturbation, apply_perturbation, warm_up
 from phantomlink.engine.registry import Registry
 from phantomlink.engine.selection import Selection
 from phantomlink.engine.session import REAL_TIME, Session
@@ -33,8 +34,7 @@ from phantomlink.errors import (
     UnavailableError,
 )
 from phantomlink.outputs.websocket.admission import Admission
-from phantomlink.perturbation import Perturbation, parse_perturbation
-from phantomlink.perturbation.perturber import SEEDS
+from phantomlink.perturbation import SEEDS, Perturbation
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.worker_thread import run_in_thread
@@ -46,7 +46,9 @@ from phantomlink.service.same_session import (
     check_same_perturbation,
     check_same_speed,
 )
-from phantomlink.state.file import SessionState
+
+if TYPE_CHECKING:
+    from phantomlink.state.file import SessionState
 
 # LSL outlets take some 5 ms to make; a creation is not held up by an LSL that hangs.
 _OUTPUTS_SECONDS = 5.0
@@ -104,6 +106,7 @@ class Sessions:
                 check_same_dataset(existing, admission.dataset)
             _check_filter(admission, existing.bins)
             return self._registry.create(admission.code)[0]
+        await self._prepare_outputs()
         async with self._parts_of(admission.dataset, self._rate_hz) as parts:
             # Before a session is made: a filter that matches nothing must not leave one behind.
             _check_filter(admission, parts.bins)
@@ -167,6 +170,7 @@ class Sessions:
         factor = REAL_TIME if speed is None else exact_speed(speed)
         check_pace(rate_hz, factor)
         _check_seed(seed)
+        await self._prepare_outputs()
         async with self._parts_of(dataset, rate_hz) as usual:
             parts = usual if test_trials is None else blind_parts(usual, test_trials)
             wanted, applied = None, None
@@ -237,8 +241,13 @@ class Sessions:
         """What was asked for, read and made ready: in a thread, a long one takes 50 ms."""
 
         def prepare() -> tuple[Perturbation, AppliedPerturbation | None]:
+            from phantomlink.perturbation.presets import parse_perturbation  # noqa: PLC0415
+
             wanted = parse_perturbation(perturbation)
-            return wanted, apply_perturbation(wanted, seed, parts.bins)
+            applied = apply_perturbation(wanted, seed, parts.bins)
+            if applied is not None:
+                warm_up(applied, parts.bins)
+            return wanted, applied
 
         return await run_in_thread(prepare, limiter=self._threads)
 
@@ -298,6 +307,7 @@ class Sessions:
                 the recording, there is no room, or its dataset is gone or has another file.
         """
         check_pace(state.rate_hz, state.speed)
+        await self._prepare_outputs()
         async with self._parts_of(state.dataset, state.rate_hz) as usual:
             parts = usual
             if state.test_trials is not None:
@@ -325,6 +335,10 @@ class Sessions:
             )
         session.was_stopped = state.was_stopped
         return session
+
+    async def _prepare_outputs(self) -> None:
+        for kind in self._kinds:
+            await kind.prepare()
 
     def _outputs(self, code: str | None, wanted: Mapping[str, bool]) -> tuple[Output[Session], ...]:
         """The outputs of a session that is about to be made."""

@@ -381,6 +381,11 @@ class Settings:
         return self.data_dir or DEFAULT_DATA_DIR
 
     @property
+    def captures_directory(self) -> Path:
+        """Where captures are kept."""
+        return self.capture_dir or self.data_directory / "captures"
+
+    @property
     def recording_was_chosen(self) -> bool:
         """Whether somebody said which recording to play, so that a missing one is an error."""
         return self.data_dir is not None or self.dataset is not None

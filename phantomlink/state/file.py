@@ -19,8 +19,8 @@ from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
 from phantomlink.engine.session_codes import is_code
 from phantomlink.errors import InvalidParameterError
 from phantomlink.files.regular import read_regular
-from phantomlink.perturbation import NO_PERTURBATION, Perturbation, parse_perturbation
-from phantomlink.perturbation.perturber import SEEDS
+from phantomlink.perturbation import NO_PERTURBATION, SEEDS, Perturbation
+from phantomlink.perturbation.presets import parse_perturbation
 from phantomlink.settings import MAX_RATE_HZ, MIN_RATE_HZ
 from phantomlink.state.form import (
     FORMAT,

@@ -392,8 +392,8 @@ def test_the_time_machine_stays_inside_and_loops(modules: Page) -> None:
 
 def test_sliders_are_made_of_the_schema(modules: Page) -> None:
     from phantomlink.perturbation.parse import parse_among  # noqa: PLC0415
+    from phantomlink.rest.all_routes import ROUTES  # noqa: PLC0415
     from phantomlink.rest.openapi import openapi_document  # noqa: PLC0415
-    from phantomlink.rest.table import ROUTES  # noqa: PLC0415
 
     got = run(
         modules,

@@ -29,9 +29,9 @@ from schemathesis.specs.openapi.checks import (
     positive_data_acceptance,
 )
 
+from phantomlink.rest.all_routes import ROUTES
 from phantomlink.rest.openapi import openapi_document
 from phantomlink.rest.records import CODE_PATTERN
-from phantomlink.rest.table import ROUTES
 from tests.servers import live_server
 
 # These refuse with 422 (or 426) what only words can say: the same member in body and query, more

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from phantomlink.rest.all_routes import ROUTES
 from phantomlink.rest.dispatch import Dispatch
 from phantomlink.rest.openapi import openapi_document
 from phantomlink.rest.request import RequestHead
-from phantomlink.rest.table import ROUTES, RouteTable
+from phantomlink.rest.table import RouteTable
 from tools.routes_page import table_of
 
 PAGE = Path(__file__).parents[2] / "docs/internals/contributing.md"

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from phantomlink.rest.all_routes import ROUTES
 from phantomlink.rest.openapi import openapi_document
-from phantomlink.rest.table import ROUTES
 
 PACKAGE = "phantom_link_client"
 

@@ -16,12 +16,12 @@ from phantomlink.calibration.store import StoredModel
 from phantomlink.decoding import Model, TrainingData, fit_model
 from phantomlink.engine.events import NO_FILTER
 from phantomlink.outputs.websocket.admission import StreamRequest
-from phantomlink.perturbation import PRESETS
+from phantomlink.perturbation.presets import PRESETS
 from phantomlink.recordings.trials import Filter
+from phantomlink.rest.all_routes import ROUTES
 from phantomlink.rest.metadata_message import MetadataMessages
 from phantomlink.rest.openapi import openapi_document
 from phantomlink.rest.stream_metadata import StreamMetadata
-from phantomlink.rest.table import ROUTES
 from phantomlink.wire.packet import packet_data
 from tests.fakes import ListSink
 from tests.waiting import until
@@ -248,14 +248,15 @@ def keep_model(store, session):
 async def test_answers_are_as_described(app, tmp_path, monkeypatch):
     client = app.test_client()
     session, _ = await app.get_service().sessions.create("a")
-    keep_model(app.get_service().calibrator.store, session)
+    keep_model((await app.get_service().calibrator.get()).store, session)
     for wanted in (NO_FILTER, Filter(trial_id=1)):
         received = trio.Event()
         sink = ListSink(on_offer=lambda _, received=received: received.set())
         session.subscribe(wanted, session.playback(wanted), sink)
         await received.wait()
-    monkeypatch.setattr(app.get_service().captures, "_folder", tmp_path)
-    capture = await app.get_service().captures.start(session, NO_FILTER, "")
+    captures = await app.get_service().captures.get()
+    monkeypatch.setattr(captures, "_folder", tmp_path)
+    capture = await captures.start(session, NO_FILTER, "")
     for method, path, url, body, status in CALLS:
         kind = {"data": body} if isinstance(body, bytes) else {"json": body}
         if isinstance(body, bytes):
@@ -265,7 +266,7 @@ async def test_answers_are_as_described(app, tmp_path, monkeypatch):
         where = where.replace("CAPTURE", capture.id)
         if (method, path) == ("delete", "/api/captures/{id}"):
             # Until it has been converted that is 409.
-            is_read = partial(until, lambda: app.get_service().captures.get(capture.id).is_read)
+            is_read = partial(until, lambda: captures.get(capture.id).is_read)
             await trio.to_thread.run_sync(is_read)
         answer = await client.open(where, method=method.upper(), **({} if body is None else kind))
         assert answer.status_code == status, url

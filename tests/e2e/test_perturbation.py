@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from phantomlink.perturbation import PRESETS
+from phantomlink.perturbation.presets import PRESETS
 from phantomlink.recordings.synthetic import synthesize_named
 from phantomlink.wire.canonical import canonical_payload
 from tests.clients import decode, listening, receive

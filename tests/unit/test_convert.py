@@ -13,7 +13,7 @@ from phantomlink.captures.records import Control, End, Gap, Sent
 from phantomlink.captures.timeline import captured_bins
 from phantomlink.cli import main
 from phantomlink.engine.perturbed import apply_perturbation
-from phantomlink.perturbation import PRESETS
+from phantomlink.perturbation.presets import PRESETS
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.recording import open_recording
 from tests.captures import AT_40, header_of, sent_packets, write_journal

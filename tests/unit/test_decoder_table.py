@@ -13,7 +13,8 @@ from phantomlink.evaluation.feed import DecoderFeed
 from phantomlink.evaluation.simulated_user import SimulatedNeurons
 from phantomlink.evaluation.stream import score_decoders
 from phantomlink.evaluation.training import training_data
-from phantomlink.perturbation import NO_PERTURBATION, PRESETS
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.presets import PRESETS
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.synthetic import synthesize
 

@@ -17,7 +17,7 @@ from valkey.exceptions import NoPermissionError
 
 from phantomlink.cluster.shared_directory import NodeRecord
 from phantomlink.cluster.valkey import open_directory
-from phantomlink.rest.table import ROUTES
+from phantomlink.rest.all_routes import ROUTES
 from phantomlink.settings import Settings
 from phantomlink.settings.load import describe_settings
 from tests.fake_directory import record as record_of

@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from phantomlink.rest.all_routes import ROUTES
 from phantomlink.rest.openapi import openapi_document
-from phantomlink.rest.table import ROUTES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

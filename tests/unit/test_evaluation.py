@@ -18,7 +18,8 @@ from phantomlink.evaluation.onnx import OnnxDecoder
 from phantomlink.evaluation.sources import DecoderSource, load_decoder, parse_sources
 from phantomlink.evaluation.stream import score_decoders
 from phantomlink.evaluation.training import chosen_trials, training_data, trials_in_short
-from phantomlink.perturbation import NO_PERTURBATION, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.presets import parse_perturbation
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.synthetic.named import TRIAL_BINS, TRIAL_GAP_BINS, synthesize_named
 

@@ -3,8 +3,8 @@
 import re
 
 from phantomlink.cli.arguments import make_parser
+from phantomlink.rest.all_routes import ROUTES
 from phantomlink.rest.openapi import openapi_document
-from phantomlink.rest.table import ROUTES
 from phantomlink.settings.load import describe_settings
 from tests.unit.test_docs import commands, table_after, text_of
 

@@ -13,7 +13,7 @@ from phantomlink.cluster.messages import StateRead
 from phantomlink.cluster.session_record import record_of_state, state_of
 from phantomlink.engine.anchors import Anchor
 from phantomlink.engine.directory import MemoryDirectory, PlayheadRecord
-from phantomlink.perturbation import PRESETS
+from phantomlink.perturbation.presets import PRESETS
 from phantomlink.state import writer as writer_module
 from phantomlink.state.file import SessionState, dump_state, parse_state
 from phantomlink.state.form import DatasetFile, RecordingIdentity, dump_entries

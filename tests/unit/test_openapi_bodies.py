@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from phantomlink.rest.all_routes import ROUTES
 from phantomlink.rest.openapi import openapi_document
 from phantomlink.rest.records import Record
 from phantomlink.rest.request import Request
 from phantomlink.rest.route import route
-from phantomlink.rest.table import ROUTES
 
 
 class Inner(Record, frozen=True):

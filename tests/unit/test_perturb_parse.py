@@ -15,17 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phantomlink.errors import InvalidParameterError
-from phantomlink.perturbation import (
-    NO_PERTURBATION,
-    PRESETS,
-    Perturbation,
-    Perturber,
-    load_perturbation,
-    parse_perturbation,
-    perturbation_schema,
-)
+from phantomlink.perturbation import NO_PERTURBATION, Perturbation
 from phantomlink.perturbation.forms import Number, UnitIds, Whole
 from phantomlink.perturbation.kinds import KINDS, parameters_of
+from phantomlink.perturbation.perturber import Perturber
+from phantomlink.perturbation.presets import PRESETS, load_perturbation, parse_perturbation
+from phantomlink.perturbation.schema import perturbation_schema
 from tests.perturbing import make_perturber
 
 KIND_NAMES = (

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from phantomlink.engine.pace import rate_of_bin_size
-from phantomlink.perturbation import PRESETS, Perturber, load_perturbation, parse_perturbation
 from phantomlink.perturbation.kinds import KINDS, parameters_of
+from phantomlink.perturbation.perturber import Perturber
+from phantomlink.perturbation.presets import PRESETS, load_perturbation, parse_perturbation
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.synthetic import synthesize
 from tests.unit.test_docs import ROOT, table_after, text_of

@@ -3,12 +3,13 @@
 import pytest
 
 from phantomlink.errors import MethodNotAllowedError, NotFoundError
+from phantomlink.rest.all_routes import ROUTES
 from phantomlink.rest.records import Record
 from phantomlink.rest.request import Request
 from phantomlink.rest.route import route
 from phantomlink.rest.table import RouteTable
 
-TABLE = RouteTable()
+TABLE = RouteTable(ROUTES)
 
 
 @pytest.mark.parametrize(

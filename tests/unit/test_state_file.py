@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
-from phantomlink.perturbation import NO_PERTURBATION, PRESETS
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.presets import PRESETS
 from phantomlink.state import form
 from phantomlink.state.file import (
     SessionState,

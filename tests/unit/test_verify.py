@@ -17,7 +17,7 @@ from phantomlink.captures.source import SourcePackets
 from phantomlink.captures.verify import Verifier
 from phantomlink.cli import main
 from phantomlink.engine.perturbed import apply_perturbation
-from phantomlink.perturbation import PRESETS, parse_perturbation
+from phantomlink.perturbation.presets import PRESETS, parse_perturbation
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.wire.packet import packet_data
 from tests.captures import AT_40, CLOCK, header_of, sent_packets, write_journal

@@ -9,7 +9,7 @@ import pyxdf
 from phantomlink.captures.records import CONTROL_MARKERS, Control, End, Marker, Sent
 from phantomlink.cli import main
 from phantomlink.engine.perturbed import apply_perturbation
-from phantomlink.perturbation import parse_perturbation
+from phantomlink.perturbation.presets import parse_perturbation
 from phantomlink.recordings.recording import open_recording
 from tests.captures import AT_40, header_of, sent_packets, streams_of, write_journal
 

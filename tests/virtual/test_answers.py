@@ -12,7 +12,8 @@ import trio.testing
 from phantomlink.engine.counters import WEBSOCKET
 from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.session import Session
-from phantomlink.perturbation import NO_PERTURBATION, PRESETS, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.presets import PRESETS, parse_perturbation
 from phantomlink.recordings.trials import Filter, TrialTable
 from phantomlink.rest.playheads import perturbation_of
 from phantomlink.rest.records import iso

@@ -22,7 +22,7 @@ from phantomlink.outputs.capture.described import Descriptions
 from phantomlink.outputs.capture.limits import CaptureLimits, FolderUse
 from phantomlink.outputs.capture.recorder import Recorder
 from phantomlink.outputs.capture.running import RunningCapture, make_capture_id
-from phantomlink.perturbation import PRESETS, parse_perturbation
+from phantomlink.perturbation.presets import PRESETS, parse_perturbation
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.trials import Filter
 from phantomlink.settings import Settings

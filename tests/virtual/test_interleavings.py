@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from phantomlink.engine.registry import Registry
 from phantomlink.errors import NoMatchingBinsError, SessionNotFoundError, TooManySessionsError
-from phantomlink.perturbation import parse_perturbation
+from phantomlink.perturbation.presets import parse_perturbation
 from phantomlink.recordings.trials import Filter
 from phantomlink.scheduling.phases import PhaseAllocator
 from tests.fakes import NamedBins, make_parts, make_trial

@@ -7,7 +7,8 @@ import trio
 from phantomlink.close_codes import CLOSE_INTERNAL_ERROR, CLOSE_NORMAL, CLOSE_SESSION_GONE
 from phantomlink.engine.events import NO_FILTER, SessionEventKind
 from phantomlink.engine.session import Session
-from phantomlink.perturbation import NO_PERTURBATION, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.presets import parse_perturbation
 from phantomlink.recordings.trials import Filter
 from tests.fakes import NamedBins, listen, make_parts, make_trial
 

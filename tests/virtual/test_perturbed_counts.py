@@ -9,7 +9,8 @@ from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.faults import Fault
 from phantomlink.engine.perturbed import SentRows, apply_perturbation
 from phantomlink.errors import InvalidParameterError
-from phantomlink.perturbation import NO_PERTURBATION, PRESETS, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.presets import PRESETS, parse_perturbation
 from phantomlink.recordings.trials import Filter
 from tests.fakes import listen
 from tests.perturbing import EXTREME, assert_as_expected, named_bins, running

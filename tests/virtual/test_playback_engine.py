@@ -10,7 +10,9 @@ import trio
 import trio.testing
 
 from phantomlink.errors import InvalidParameterError, NoMatchingBinsError, RecordingError
-from phantomlink.perturbation import NO_PERTURBATION, PRESETS, Perturber, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.perturber import Perturber
+from phantomlink.perturbation.presets import PRESETS, parse_perturbation
 from phantomlink.playback_engine import NoiseInjectionMiddleware, PlaybackEngine
 from phantomlink.recordings.bins import RecordedBins
 from phantomlink.recordings.nwb import contents as contents_module

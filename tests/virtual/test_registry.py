@@ -13,7 +13,8 @@ from phantomlink.errors import (
     TooManySessionsError,
     UnavailableError,
 )
-from phantomlink.perturbation import NO_PERTURBATION, PRESETS, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.presets import PRESETS, parse_perturbation
 from tests.fakes import NamedBins, listen, make_parts
 
 

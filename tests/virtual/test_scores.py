@@ -21,7 +21,8 @@ from phantomlink.evaluation.truth import Truth, rules_of
 from phantomlink.outputs.decoders.kind import DecoderOutputs, scores_of
 from phantomlink.outputs.decoders.player import Player
 from phantomlink.outputs.decoders.scores import BlindSessionError
-from phantomlink.perturbation import NO_PERTURBATION, parse_perturbation
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.presets import parse_perturbation
 from phantomlink.recordings.bins import Block
 from phantomlink.recordings.trials import Filter, Trial, TrialTable
 from phantomlink.scoring import Prediction, Scoreboard
@@ -384,14 +385,14 @@ async def test_what_clients_send_is_summed_over_sessions_and_told_to_views(autoj
         client = Answering(session)
         client.input.receive(b"nothing", False, session.parts.clock.now_ns())
         await trio.sleep(4)
-        assert kind.shared.messages["malformed"] == 1
-        assert kind.shared.messages["scored"] == client.input.counters["scored"] > 100
+        assert kind.messages["malformed"] == 1
+        assert kind.messages["scored"] == client.input.counters["scored"] > 100
         assert scores_of(session).summaries() == []  # made once somebody asks
         await trio.sleep(0.1)
         (summary,) = scores_of(session).summaries()
         assert (summary["decoder"], summary["coverage"]) == ("kf", 1.0)
         client.leave()
-    assert kind.shared.messages["scored"] > 100  # also of a session that has ended
+    assert kind.messages["scored"] > 100  # also of a session that has ended
 
 
 async def test_a_view_is_told_of_decoders_five_times_a_second(autojump_clock):

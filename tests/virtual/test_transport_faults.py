@@ -11,7 +11,8 @@ import trio
 from phantomlink.engine.events import NO_FILTER
 from phantomlink.engine.faults import Fault
 from phantomlink.engine.perturbed import AppliedPerturbation
-from phantomlink.perturbation import NO_PERTURBATION, TransportPlan
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.compiled import TransportPlan
 from tests.fakes import ListSink, VirtualClock, listen
 from tests.perturbing import EXTREME, named_bins, running
 

@@ -12,7 +12,7 @@ import trio
 
 from phantomlink.engine.faults import Fault
 from phantomlink.errors import InvalidParameterError, TooManyClientsError
-from phantomlink.outputs.view.hub import MOST_QUERIES, ViewHub
+from phantomlink.outputs.view.hub import MOST_QUERIES, VIEW_FEED, ViewHub
 from phantomlink.outputs.view.session_list import SessionList
 from phantomlink.outputs.view.view_request import ViewQuery
 from phantomlink.outputs.view.viewer import serve_session_list, serve_session_view
@@ -77,6 +77,8 @@ class FakeSocket:
 async def watched(session, query=EVERYTHING, hub=None, socket=None):
     """A session with a viewer; gives its socket."""
     socket = socket or FakeSocket()
+    # Not in a thread: the clock would jump meanwhile.
+    VIEW_FEED.load()
     async with trio.open_nursery() as nursery:
         if hub is None:
             hub = ViewHub(200)

@@ -3,3 +3,6 @@
 `scores` runs with the session and holds its scoreboard, `client_input` is what one connection
 sends, `tap` remembers the latest packets until somebody answers one.
 """
+
+KIND = "decoders"
+"""What this kind of output is called in requests and answers."""

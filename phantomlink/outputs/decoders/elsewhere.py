@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import trio
 
 from phantomlink.engine.session import Session
+from phantomlink.outputs.decoders import KIND
 from phantomlink.outputs.decoders.client_input import ClientInput, GivenAnswer
-from phantomlink.outputs.decoders.scores import KIND
 from phantomlink.recordings.trials import Filter
 from phantomlink.scoring import Outcome, Scoreboard
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import trio
 
 from phantomlink.engine.session import Session
-from phantomlink.outputs.decoders.scores import KIND, SessionScores
-from phantomlink.outputs.decoders.shared_scores import SharedScores
+from phantomlink.outputs.decoders import KIND
+from phantomlink.scheduling.deferred import Deferred
+
+if TYPE_CHECKING:
+    from phantomlink.outputs.decoders.scores import SessionScores
+    from phantomlink.outputs.decoders.shared_scores import SharedScores
 
 
 class DecoderOutputs:
-    """The scoreboards of all sessions.
-
-    Attributes:
-        shared: what they have in common.
-    """
+    """The scoreboards of all sessions."""
 
     name = KIND
     label = "decoders"
@@ -24,7 +25,12 @@ class DecoderOutputs:
     is_default = True
 
     def __init__(self) -> None:
-        self.shared = SharedScores()
+        self._shared: SharedScores | None = None
+
+    @property
+    def messages(self) -> Mapping[str, int]:
+        """What clients have sent, by outcome, of sessions that have ended too."""
+        return {} if self._shared is None else self._shared.messages
 
     async def run(
         self,
@@ -34,16 +40,34 @@ class DecoderOutputs:
         """There is nothing to get ready, and nothing to do."""
         task_status.started()
 
+    async def prepare(self) -> None:
+        """Import what keeps scores: nothing of it is needed before there is a session."""
+        await _SCORES.get()
+
     def output(self, *, is_wanted: bool = True) -> SessionScores:
         """The scoreboard of a session that is about to be made."""
-        return SessionScores(self.shared)
+        session_scores, shared_scores = _load_scores()
+        if self._shared is None:
+            self._shared = shared_scores()
+        return session_scores(self._shared)
+
+
+def _load_scores() -> tuple[type[SessionScores], type[SharedScores]]:
+    from phantomlink.outputs.decoders.scores import SessionScores  # noqa: PLC0415
+    from phantomlink.outputs.decoders.shared_scores import SharedScores  # noqa: PLC0415
+
+    return SessionScores, SharedScores
+
+
+_SCORES = Deferred(_load_scores)
 
 
 def scores_of(session: Session) -> SessionScores | None:
     """The scoreboard of a session; None where the server has none."""
     for output in session.outputs:
-        if isinstance(output, SessionScores):
-            return output
+        if output.kind == KIND:
+            session_scores, _ = _load_scores()
+            return output if isinstance(output, session_scores) else None
     return None
 
 
@@ -55,5 +79,5 @@ def messages_of(kinds: Iterable[object]) -> Mapping[str, int]:
     """
     for kind in kinds:
         if isinstance(kind, DecoderOutputs):
-            return kind.shared.messages
+            return kind.messages
     return {}

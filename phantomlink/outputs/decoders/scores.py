@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from phantomlink.engine.events import NO_FILTER, SessionEvent, SessionEventKind
 from phantomlink.engine.session import Session
 from phantomlink.evaluation.truth import HiddenTruth, Truth, read_hidden
+from phantomlink.outputs.decoders import KIND
 from phantomlink.outputs.decoders.client_input import ClientInput, GivenAnswer, InputCounters
 from phantomlink.outputs.decoders.decoded import DecodedPackets
 from phantomlink.outputs.decoders.errors import BlindSessionError, DecoderNameError
@@ -48,7 +49,6 @@ from phantomlink.scoring import (
 from phantomlink.wire.packet import Packet
 
 T = TypeVar("T")
-KIND = "decoders"
 _CLOSE_EVERY_SECONDS = 1.0
 _WATCHED_EVERY_SECONDS = 0.2
 

@@ -52,6 +52,9 @@ class LslOutputs:
         self._sessions = sessions
         await self._manager.run(task_status)
 
+    async def prepare(self) -> None:
+        """There is nothing left to import."""
+
     def output(self, *, is_wanted: bool = True) -> LslOutput:
         """The outlets of a session that is about to be made."""
         return LslOutput(self._manager, is_wanted=is_wanted)

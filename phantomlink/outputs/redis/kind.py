@@ -46,6 +46,9 @@ class BrandOutputs:
         """Nothing is done for all sessions together."""
         task_status.started()
 
+    async def prepare(self) -> None:
+        """There is nothing left to import."""
+
     def output(self, *, is_wanted: bool = False) -> BrandOutput:
         """The streams of a session that is about to be made."""
         return BrandOutput(self._settings, is_wanted=is_wanted)

@@ -6,16 +6,30 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import trio
 
 from phantomlink.engine.session import Session
 from phantomlink.errors import TooManyClientsError
-from phantomlink.outputs.view.feed import ViewFeed
 from phantomlink.outputs.view.messages import Json
 from phantomlink.outputs.view.view_request import ViewQuery
+from phantomlink.scheduling.deferred import Deferred
+
+if TYPE_CHECKING:
+    from phantomlink.outputs.view.feed import ViewFeed
 
 MOST_QUERIES = 4
+
+
+def _load_view_feed() -> type[ViewFeed]:
+    from phantomlink.outputs.view.feed import ViewFeed  # noqa: PLC0415
+
+    return ViewFeed
+
+
+VIEW_FEED = Deferred(_load_view_feed)
+"""What makes the feed of a session."""
 
 
 @dataclass(slots=True, eq=False)
@@ -101,10 +115,13 @@ class ViewHub:
             describe: what the first message says of a session.
         """
         assert self._nursery is not None
+        make_feed = await VIEW_FEED.get()
+        # As it is now: others came and went while that was loaded.
+        self.check(session, query)
         entries = self._feeds.setdefault(session, {})
         entry = entries.get(query)
         if entry is None:
-            entry = entries[query] = _Entry(ViewFeed(session, query, describe(session)))
+            entry = entries[query] = _Entry(make_feed(session, query, describe(session)))
             self._nursery.start_soon(self._run_feed, entry)
         entry.n_viewers += 1
         self.n_viewers += 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from phantomlink.outputs.view.columns import Columns
-from phantomlink.outputs.view.merging import Waiting
+if TYPE_CHECKING:
+    from phantomlink.outputs.view.columns import Columns
+    from phantomlink.outputs.view.merging import Waiting
 
 Json = Mapping[str, Any]
 

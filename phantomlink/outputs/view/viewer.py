@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from phantomlink.outputs.view.feed import ViewFeed
 from phantomlink.outputs.view.session_list import SessionList
+
+if TYPE_CHECKING:
+    from phantomlink.outputs.view.feed import ViewFeed
 
 _CLOSE_SECONDS = 2.0
 

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -29,7 +29,6 @@ from phantomlink.engine.session_codes import shown_code
 from phantomlink.engine.status import ClientBacklog
 from phantomlink.logs import bind, next_client_id
 from phantomlink.metrics import Histogram
-from phantomlink.outputs.decoders.client_input import ClientInput
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.outputs.websocket.client import (
     CLOSE_SECONDS,
@@ -46,6 +45,9 @@ from phantomlink.outputs.websocket.client_messages import (
 )
 from phantomlink.scheduling.running_time import running_seconds, sleep_until_running
 from phantomlink.wire.encoder import HidingForm, PacketForm, WireFormat
+
+if TYPE_CHECKING:
+    from phantomlink.outputs.decoders.client_input import ClientInput
 
 CutOff = Callable[[], None]
 """Ends a connection however stuck it is."""

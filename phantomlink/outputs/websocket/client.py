@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 import trio_websocket
@@ -24,7 +24,6 @@ from phantomlink.engine.session import Session
 from phantomlink.engine.session_codes import shown_code
 from phantomlink.engine.status import ClientBacklog
 from phantomlink.logs import bind, next_client_id
-from phantomlink.outputs.decoders.client_input import ClientInput
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.outputs.websocket.client_limits import ClientLimits
 from phantomlink.outputs.websocket.client_messages import (
@@ -38,6 +37,9 @@ from phantomlink.outputs.websocket.replay_stream import ReplayStream
 from phantomlink.outputs.websocket.shared_reader import SharedReader
 from phantomlink.scheduling.spreading import spread_seconds
 from phantomlink.wire.encoder import PacketForm, close_frame, frame_message
+
+if TYPE_CHECKING:
+    from phantomlink.outputs.decoders.client_input import ClientInput
 
 logger = logging.getLogger(__name__)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phantomlink.engine.fanout import Sink
 from phantomlink.engine.session import Session
-from phantomlink.outputs.decoders.client_input import ClientInput
-from phantomlink.outputs.decoders.decoded import DecodedSink
-from phantomlink.outputs.decoders.elsewhere import elsewhere_of
 from phantomlink.outputs.decoders.kind import scores_of
 from phantomlink.outputs.websocket.admission import Admission
 from phantomlink.wire.encoder import encode_message
+
+if TYPE_CHECKING:
+    from phantomlink.outputs.decoders.client_input import ClientInput
 
 
 @contextmanager
@@ -36,6 +36,8 @@ def client_messages(
     """
     scores = scores_of(session)
     if scores is None:
+        from phantomlink.outputs.decoders.elsewhere import elsewhere_of  # noqa: PLC0415 - rare
+
         elsewhere = elsewhere_of(session)
         yield (
             None
@@ -55,7 +57,11 @@ def client_messages(
 def subscribing_sink(session: Session, admission: Admission, sink: Sink) -> Sink:
     """What subscribes for a client: its own sink, or one that has packets decoded before."""
     scores = scores_of(session) if admission.decoded else None
-    return sink if scores is None else DecodedSink(scores.decoded, sink)
+    if scores is None:
+        return sink
+    from phantomlink.outputs.decoders.decoded import DecodedSink  # noqa: PLC0415 - scores have it
+
+    return DecodedSink(scores.decoded, sink)
 
 
 def receive_message(client_input: ClientInput | None, message: bytes | str) -> None:

@@ -124,7 +124,8 @@ async def start(request: Request, body: StartCapture) -> Response:
     wanted = Filter(body.trial_id, body.target_id, body.reach_id)
     session = request.session(body.session)
     seconds = math.inf if body.max_seconds is None else body.max_seconds
-    started = await service.captures.start(
+    captures = await service.captures.get()
+    started = await captures.start(
         session, wanted, body.title, seconds, keeps_playing=body.keeps_playing
     )
     location = (("Location", f"/api/captures/{started.id}"),)
@@ -134,20 +135,22 @@ async def start(request: Request, body: StartCapture) -> Response:
 @route("POST", "/api/captures/{id}/stop", TAG, costly="captures")
 async def stop(request: Request, path: OfCapture) -> CaptureState:
     """End a capture; twice is fine."""
-    return _state(await request.service.captures.stop(path.id))
+    captures = await request.service.captures.get()
+    return _state(await captures.stop(path.id))
 
 
 @route("GET", "/api/captures", TAG)
 async def list_all(request: Request) -> CaptureList:
     """List the captures."""
-    found = [_state(info) for info in request.service.captures]
+    found = [_state(info) for info in await request.service.captures.get()]
     return CaptureList(found, len(found))
 
 
 @route("GET", "/api/captures/{id}", TAG)
 async def show(request: Request, path: OfCapture) -> CaptureState:
     """One capture."""
-    return _state(request.service.captures.get(path.id))
+    captures = await request.service.captures.get()
+    return _state(captures.get(path.id))
 
 
 @route(
@@ -160,7 +163,7 @@ async def show(request: Request, path: OfCapture) -> CaptureState:
 )
 async def file(request: Request, path: OfCapture, query: FileQuery) -> Response:
     """The file of a finished capture, or a range of it; 202 while it is being made."""
-    captures, form = request.service.captures, query.format
+    captures, form = await request.service.captures.get(), query.format
     where = await captures.file(path.id, form)
     if where is None:
         headers = (
@@ -177,7 +180,8 @@ async def file(request: Request, path: OfCapture, query: FileQuery) -> Response:
 @route("DELETE", "/api/captures/{id}", TAG, errors=(409,), costly="captures")
 async def delete(request: Request, path: OfCapture) -> CaptureRemoved:
     """Stop a capture and remove its files."""
-    await request.service.captures.delete(path.id)
+    captures = await request.service.captures.get()
+    await captures.delete(path.id)
     return CaptureRemoved("deleted", path.id)
 
 

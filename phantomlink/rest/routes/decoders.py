@@ -224,7 +224,7 @@ async def put(request: Request, path: OfDecoder, given: PutDecoder) -> DecoderCh
         raise InvalidParameterError(
             f"name: got {path.name!r}, takes 1 to 64 letters, digits, '-' or '_'"
         )
-    store = request.service.calibrator.store
+    store = (await request.service.calibrator.get()).store
     await run_in_thread(store.look_for, given.model)
     model = store.ready(given.model)
     model.check(session.bins.unit_ids, session.grid.bin_size_ms)

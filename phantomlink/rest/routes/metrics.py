@@ -16,13 +16,12 @@ from phantomlink.engine.session_codes import shown_code
 from phantomlink.rest.figures import (
     DatasetName,
     DroppedPackets,
-    MemoryUsageMb,
     NetworkLatency,
     PacketsSent,
     TimingError,
-    memory_usage_mb,
     milliseconds_of,
 )
+from phantomlink.rest.process_memory import MemoryUsageMb, memory_usage_mb
 from phantomlink.rest.prometheus import scrape
 from phantomlink.rest.records import Now, Record, about, encoded, iso_now
 from phantomlink.rest.request import Request

@@ -117,7 +117,8 @@ async def calibrate(request: Request, path: OfSession, body: Calibrate) -> Respo
         for name in option_names()
         if (value := getattr(settings, name)) is not None
     }
-    model_id = request.service.calibrator.start(
+    calibrator = await request.service.calibrator.get()
+    model_id = calibrator.start(
         Calibration(
             recording=session.recording.path,
             rate_hz=session.grid.rate_hz,
@@ -136,19 +137,21 @@ async def calibrate(request: Request, path: OfSession, body: Calibrate) -> Respo
 @route("GET", "/api/models", TAG)
 async def list_all(request: Request) -> Models:
     """List the models that the server keeps, over restarts too."""
-    return Models([_state(stored) for stored in request.service.calibrator.store.all()])
+    store = (await request.service.calibrator.get()).store
+    return Models([_state(stored) for stored in store.all()])
 
 
 @route("GET", "/api/models/{model_id}", TAG)
 async def show(request: Request, path: OfModel) -> ModelState:
     """One model: how far it is, what it was fitted to, how good it is."""
-    return _state(request.service.calibrator.store.get(path.model_id))
+    store = (await request.service.calibrator.get()).store
+    return _state(store.get(path.model_id))
 
 
 @route("DELETE", "/api/models/{model_id}", TAG, errors=(409,))
 async def delete(request: Request, path: OfModel) -> ModelDeleted:
     """Delete a model; 409 while it is fitted or plays along in a session."""
-    calibrator = request.service.calibrator
+    calibrator = await request.service.calibrator.get()
     calibrator.store.delete(path.model_id, calibrator.in_use())
     return ModelDeleted("deleted", path.model_id)
 
@@ -156,7 +159,7 @@ async def delete(request: Request, path: OfModel) -> ModelDeleted:
 @route("GET", "/api/models/{model_id}/file", TAG, media_types=(_NPZ,))
 async def file(request: Request, path: OfModel) -> Response:
     """The model as an npz file of plain arrays, for `phantomlink score`."""
-    store = request.service.calibrator.store
+    store = (await request.service.calibrator.get()).store
     store.ready(path.model_id)
     response = await file_response(request.head, store.path(path.model_id), _NPZ)
     name = (("Content-Disposition", f'attachment; filename="{path.model_id}.npz"'),)

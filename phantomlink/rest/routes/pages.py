@@ -11,11 +11,13 @@ from phantomlink.rest.request import Request
 from phantomlink.rest.response import Response
 from phantomlink.rest.route import route
 from phantomlink.rest.routes.sessions import OfSession
+from phantomlink.scheduling.deferred import Deferred
 from phantomlink.scheduling.worker_thread import run_in_thread
-from phantomlink.web.static_files import content_security_policy, page, static_file
+from phantomlink.web.static_files import content_security_policy, page, static_file, static_files
 
 TAG = "pages"
 HTML = ("text/html",)
+_STATIC_FILES = Deferred(static_files)
 
 
 class OfFile(Record, frozen=True):
@@ -67,13 +69,13 @@ async def decoders_page(request: Request) -> Response:
 @route("GET", "/static/{name}", TAG, media_types=("*/*",))
 async def static(request: Request, path: OfFile) -> Response:
     """A file of the dashboard; `phantomlink-client.js` is for any page."""
-    return static_response(request.head, static_file(path.name))
+    return await _static(request, path.name)
 
 
 @route("GET", "/static/{folder}/{name}", TAG, media_types=("*/*",))
 async def static_in_folder(request: Request, path: OfFolder) -> Response:
     """A file of the dashboard."""
-    return static_response(request.head, static_file(f"{path.folder}/{path.name}"))
+    return await _static(request, f"{path.folder}/{path.name}")
 
 
 @route("GET", "/docs", TAG, media_types=HTML)
@@ -87,6 +89,12 @@ async def docs_file(request: Request, path: OfFile) -> Response:
     """A file of that page."""
     file, media_type = await run_in_thread(web.docs_asset, path.name)
     return await file_response(request.head, file, media_type, max_age_seconds=3600)
+
+
+async def _static(request: Request, path: str) -> Response:
+    # Reads and compresses all, the first time.
+    await _STATIC_FILES.get()
+    return static_response(request.head, static_file(path))
 
 
 def _page(text: str) -> Response:

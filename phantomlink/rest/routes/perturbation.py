@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from phantomlink.engine.session import Session
-from phantomlink.perturbation import NO_PERTURBATION, PRESETS
+from phantomlink.perturbation import NO_PERTURBATION
+from phantomlink.perturbation.presets import PRESETS
 from phantomlink.rest.figures import DatasetName
 from phantomlink.rest.playheads import PlayedFilter, WantedTrials, filter_of, perturbation_of
 from phantomlink.rest.records import (

@@ -11,12 +11,10 @@ from phantomlink.engine.session import Session
 from phantomlink.rest.figures import (
     DatasetName,
     DroppedPackets,
-    MemoryUsageMb,
     NetworkLatency,
     PacketsSent,
     Slowness,
     TimingError,
-    memory_usage_mb,
     milliseconds_of,
     slowness_of,
 )
@@ -34,6 +32,7 @@ from phantomlink.rest.playheads import (
     playhead_of,
     seconds_of,
 )
+from phantomlink.rest.process_memory import MemoryUsageMb, memory_usage_mb
 from phantomlink.rest.records import Record, SessionCode, about
 from phantomlink.rest.request import Request
 from phantomlink.rest.route import route
