@@ -116,8 +116,6 @@ class ViewHub:
         """
         assert self._nursery is not None
         make_feed = await VIEW_FEED.get()
-        # As it is now: others came and went while that was loaded.
-        self.check(session, query)
         entries = self._feeds.setdefault(session, {})
         entry = entries.get(query)
         if entry is None:
