@@ -12,7 +12,8 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
-from phantomlink.scheduling.worker_thread import run_in_thread, run_in_thread_patiently
+from phantomlink.errors import UnavailableError
+from phantomlink.scheduling.worker_thread import run_in_thread
 
 T = TypeVar("T")
 
@@ -40,13 +41,17 @@ class Deferred(Generic[T]):
         self._loaded: tuple[T] | None = None
 
     async def get(self) -> T:
-        """It, loaded in a thread the first time.
+        """It, loaded in a thread the first time; what failed is tried again when it is next asked for.
 
         Raises:
-            ThreadLimitError: no thread can be started.
+            UnavailableError: no thread can be started, or a file of it not be read, for want of
+                descriptors perhaps.
         """
         if self._loaded is None:
-            return await run_in_thread(self.load)
+            try:
+                return await run_in_thread(self.load)
+            except (OSError, ImportError) as error:
+                raise UnavailableError(f"a part of the server cannot be loaded: {error}") from error
         return self._loaded[0]
 
     def load(self) -> T:
@@ -60,29 +65,33 @@ class OnDemand(Generic[RunningT]):
     """A part of the server that is imported, made and started when it is first asked for.
 
     Args:
-        load: imports and makes it; called once, in a thread.
+        load: imports and makes it; called in a thread.
     """
 
     def __init__(self, load: Callable[[], RunningT]) -> None:
-        self._load = load
-        self._asked = trio.Event()
-        self._started = trio.Event()
+        self._deferred = Deferred(load)
+        self._starting = trio.Lock()
+        self._nursery: trio.Nursery | None = None
         self._part: RunningT | None = None
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Wait until it is asked for, then run it, until cancelled."""
-        task_status.started()
-        await self._asked.wait()
-        part = await run_in_thread_patiently(self._load)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(part.run)
-            self._part = part
-            self._started.set()
+        """Run the part once it has been asked for, until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
 
     async def get(self) -> RunningT:
-        """The part, which runs. Cancelled, it is started nevertheless."""
+        """The part, which runs. Cancelled before it does, it has not been started.
+
+        Raises:
+            UnavailableError: it cannot be loaded now, or the server is starting.
+        """
         if self._part is None:
-            self._asked.set()
-            await self._started.wait()
-            assert self._part is not None
+            async with self._starting:
+                if self._part is None:
+                    part = await self._deferred.get()
+                    if self._nursery is None:
+                        raise UnavailableError("the server is starting: try again")
+                    await self._nursery.start(part.run)
+                    self._part = part
         return self._part

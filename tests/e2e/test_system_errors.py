@@ -130,6 +130,8 @@ def test_without_descriptors_what_needs_one_is_refused_and_streams_go_on(running
     server, connection, _, folders = running
     status, started = capture(connection, "a")
     until(lambda: state_of_capture(connection, started)["packets"] > 10)
+    # What fits is loaded, which takes descriptors too.
+    assert connection.ask("GET", "/api/models")[0] == 200
     with limited(server.process, resource.RLIMIT_NOFILE, 1):
         assert capture(connection, "a")[0] >= 400
         assert connection.ask("POST", "/api/sessions/create", {"custom_code": "b"})[0] == 200

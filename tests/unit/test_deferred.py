@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from phantomlink.errors import UnavailableError
 from phantomlink.rest.all_routes import ROUTES
 from phantomlink.rest.table import FIRST, RouteTable
 from phantomlink.scheduling.deferred import Deferred, OnDemand
@@ -60,7 +61,7 @@ async def test_a_part_is_made_and_runs_when_it_is_first_asked_for():
     assert not made[0].runs
 
 
-async def test_who_gives_up_asking_has_it_started_nevertheless():
+async def test_who_gives_up_asking_has_started_nothing_and_the_next_one_does():
     part = OnDemand(Part)
     async with trio.open_nursery() as nursery:
         await nursery.start(part.run)
@@ -70,6 +71,29 @@ async def test_who_gives_up_asking_has_it_started_nevertheless():
         assert scope.cancelled_caught
         assert (await part.get()).runs
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), ImportError("no such")])
+async def test_what_cannot_be_loaded_is_tried_again_and_costs_the_server_nothing(error):
+    errors = [error]
+
+    def load():
+        if errors:
+            raise errors.pop()
+        return Part()
+
+    part = OnDemand(load)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(part.run)
+        with pytest.raises(UnavailableError, match=f"cannot be loaded: .*{error.args[-1]}"):
+            await part.get()
+        assert (await part.get()).runs
+        nursery.cancel_scope.cancel()
+
+
+async def test_before_the_server_runs_nothing_can_be_asked_for():
+    with pytest.raises(UnavailableError, match="is starting"):
+        await OnDemand(Part).get()
 
 
 def test_no_path_of_the_first_routes_has_a_method_elsewhere():
