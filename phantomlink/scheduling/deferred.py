@@ -41,7 +41,7 @@ class Deferred(Generic[T]):
         self._loaded: tuple[T] | None = None
 
     async def get(self) -> T:
-        """It, loaded in a thread the first time; what failed is tried again when it is next asked for.
+        """It, loaded in a thread the first time; what has failed is tried again the next time.
 
         Raises:
             UnavailableError: no thread can be started, or a file of it not be read, for want of

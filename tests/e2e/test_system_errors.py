@@ -70,7 +70,8 @@ def running(tmp_path, maze_recording):
         listening(f"{server.ws}/stream/a") as client,
     ):
         # What the first use of it loads, and opens, is there.
-        assert connection.ask("GET", "/api/stats/a")[0] == 200
+        for path in ("/api/stats/a", "/api/models", "/api/captures"):
+            assert connection.ask("GET", path)[0] == 200
         until(lambda: "maze" in str(connection.ask("GET", "/api/datasets")))
         yield server, connection, client, folders
         n = len(client.packets)
@@ -130,8 +131,6 @@ def test_without_descriptors_what_needs_one_is_refused_and_streams_go_on(running
     server, connection, _, folders = running
     status, started = capture(connection, "a")
     until(lambda: state_of_capture(connection, started)["packets"] > 10)
-    # What fits is loaded, which takes descriptors too.
-    assert connection.ask("GET", "/api/models")[0] == 200
     with limited(server.process, resource.RLIMIT_NOFILE, 1):
         assert capture(connection, "a")[0] >= 400
         assert connection.ask("POST", "/api/sessions/create", {"custom_code": "b"})[0] == 200
