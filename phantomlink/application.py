@@ -50,7 +50,9 @@ class Application:
         self._service: Service | None = None
         self._views: ViewEntrance | None = None
         self._early_policy: AccessPolicy | None = None
-        self.dispatch: Answering = Dispatch(self, RouteTable(load_all=load_all))
+        # The other processes do not wait for an answer that has to be loaded first.
+        table = RouteTable(load_all=load_all) if ownership is None else RouteTable(load_all())
+        self.dispatch: Answering = Dispatch(self, table)
 
     def get_service(self) -> Service:
         """The running service.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 import trio
@@ -90,11 +90,13 @@ class Relay:
                 nursery.start_soon(_copy, client, node, heard)
                 with trio.move_on_after(ANSWER_SECONDS):
                     first = await _received(node)
-                if first and passed is not None:
-                    await passed.pass_down(node, client, first)
-                elif first:
-                    await client.send_all(first)
-                    await _copy(node, client)
+                # In here: out of the nursery it would come in a group, which nobody expects.
+                with suppress(trio.BrokenResourceError):
+                    if first and passed is not None:
+                        await passed.pass_down(node, client, first)
+                    elif first:
+                        await client.send_all(first)
+                        await _copy(node, client)
                 nursery.cancel_scope.cancel()
         if not first:
             raise Unreachable("the node that has the session does not answer", was_sent=True)

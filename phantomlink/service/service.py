@@ -82,6 +82,7 @@ class Service:
         ownership: Ownership | None = None,
     ) -> None:
         self.settings = settings
+        self._is_one_of_several = ownership is not None
         self._ownership: Ownership = ownership or SoleOwnership()
         self.policy = AccessPolicy(settings)
         self._wanted = recording
@@ -99,7 +100,7 @@ class Service:
                 self._phases,
                 self.collector,
                 settings.loop,
-                has_records=ownership is not None,
+                has_records=self._is_one_of_several,
                 fence=self._ownership.fence,
             )
         )
@@ -260,7 +261,10 @@ class Service:
                     await nursery.start(self.calibrator.run)
                     await nursery.start(self.registry.run)
                     await nursery.start(self.captures.run)
-                    if await run_in_thread(has_captures, self.settings):
+                    if self._is_one_of_several:
+                        # The others do not wait until it is loaded.
+                        await self.calibrator.get()
+                    if self._is_one_of_several or await run_in_thread(has_captures, self.settings):
                         await self.captures.get()
                     await self.datasets.start(nursery, opened)
                     self.fetches.start(nursery)
