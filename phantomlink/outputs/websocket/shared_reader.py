@@ -105,9 +105,7 @@ class SharedReading:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            broken = trio.BrokenResourceError("the client is gone")
-            broken.__cause__ = error
-            self._end(broken)
+            self._end(_broken_by(error))
         except Exception as error:  # noqa: BLE001 - its own task raises it
             self._end(error)
 
@@ -166,6 +164,13 @@ class SharedReader:
             del self._readings[number]
             if self._epoll is not None:
                 self._epoll.unregister(number)
+
+
+def _broken_by(error: OSError) -> trio.BrokenResourceError:
+    # No frame that the error's traceback has may know both.
+    broken = trio.BrokenResourceError("the client is gone")
+    broken.__cause__ = error
+    return broken
 
 
 def _stamp_ns(ancillary: list[tuple[int, int, bytes]]) -> int | None:
