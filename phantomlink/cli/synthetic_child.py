@@ -78,7 +78,7 @@ def _begin_to_draw() -> Callable[..., SyntheticRecording]:
         import_pynwb()
         try:
             with os.fdopen(received, "rb", buffering=0) as stream:
-                recording: SyntheticRecording = receive(stream)
+                recording: SyntheticRecording = receive(stream.readinto)
         except EOFError:
             return _draw_here()
         finally:

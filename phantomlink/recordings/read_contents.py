@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -89,38 +89,44 @@ def send(value: Any, stream: BinaryIO) -> None:
     stream.write(b"".join(map(_LENGTH.pack, lengths)))
     for part in parts:
         stream.write(part)
+        stream.write(bytes(_room_of(part.nbytes) - part.nbytes))
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> Any:
+def receive(read_into: Callable[[memoryview], int | None]) -> Any:
     """Read a value that `send` of a process of ours has written; blocks.
 
+    Args:
+        read_into: reads as many bytes as there is room for, or fewer; answers how many, 0 or None
+            at the end.
+
     Raises:
-        EOFError: the stream ends before it does.
+        EOFError: the stream ends before the value does.
     """
-    (n_parts,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
-    lengths = struct.unpack(f"<{n_parts}Q", _exactly(stream, n_parts * _LENGTH.size))
-    rooms = [-(-length // _ALIGNED_BYTES) * _ALIGNED_BYTES for length in lengths]
+    (n_parts,) = _LENGTH.unpack(_filled(bytearray(_LENGTH.size), read_into))
+    lengths = struct.unpack(f"<{n_parts}Q", _filled(bytearray(n_parts * _LENGTH.size), read_into))
+    rooms = [*map(_room_of, lengths)]
     # Not a bytearray: to clear it first would hold up the other threads, for megabytes.
-    room = np.empty(sum(rooms), dtype=np.uint8).data
-    parts = []
-    for start, length in zip(accumulate(rooms, initial=0), lengths, strict=False):
-        parts.append(room[start : start + length])
-        _fill(parts[-1], stream)
-    head, *buffers = parts
+    content = _filled(np.empty(sum(rooms), dtype=np.uint8).data, read_into)
+    starts = accumulate(rooms, initial=0)
+    head, *buffers = (
+        content[start : start + length] for start, length in zip(starts, lengths, strict=False)
+    )
     return pickle.loads(head, buffers=buffers)
 
 
-def _exactly(stream: BinaryIO, length: int) -> bytes:
-    content = bytearray(length)
-    _fill(memoryview(content), stream)
-    return bytes(content)
+def _room_of(length: int) -> int:
+    return -(-length // _ALIGNED_BYTES) * _ALIGNED_BYTES
 
 
-def _fill(view: memoryview, stream: BinaryIO) -> None:
+def _filled(
+    content: bytearray | memoryview, read_into: Callable[[memoryview], int | None]
+) -> memoryview:
+    whole = view = memoryview(content)
     length = len(view)
     while view:
-        count = stream.readinto(view)  # type: ignore[attr-defined]
+        count = read_into(view)
         if not count:
             raise EOFError(f"{len(view)} of {length} bytes are missing")
         view = view[count:]
+    return whole

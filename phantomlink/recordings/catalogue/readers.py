@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from weakref import WeakSet
 
 from phantomlink.errors import RecordingError
 from phantomlink.recordings.catalogue.facts import Facts, FactsCache
@@ -23,7 +23,8 @@ from phantomlink.recordings.catalogue.reader import CHILD_SECONDS, READY, Answer
 from phantomlink.recordings.options import SeriesOptions
 from phantomlink.recordings.read_contents import receive
 
-_PIPE_BYTES = 2**20
+# As much as the system allows; it has fewer turns to take then.
+_SEND_BYTES = 2**20
 # Not by -m, where what it sends would be of __main__.
 _PROGRAM = [
     sys.executable,
@@ -47,9 +48,7 @@ class Readers:
     ) -> None:
         self._child_seconds = child_seconds
         self._tell_started = started
-        self._idle: list[subprocess.Popen[bytes]] = []
-        # Those of which nothing was read yet, not even that they are ready.
-        self._new: WeakSet[subprocess.Popen[bytes]] = WeakSet()
+        self._idle: list[_Reader] = []
         self._lock = threading.Lock()
         self._is_closed = False
 
@@ -57,8 +56,8 @@ class Readers:
     def has_idle(self) -> bool:
         """Whether one is there that waits for a file, with all imported that it needs."""
         with self._lock:
-            self._idle = [reader for reader in self._idle if reader.poll() is None]
-            return any(reader not in self._new or _is_ready(reader) for reader in self._idle)
+            self._idle = [reader for reader in self._idle if reader.process.poll() is None]
+            return any(reader.is_ready for reader in self._idle)
 
     def start(self) -> None:
         """Start one for the next file, unless one is there; does not wait until it is ready."""
@@ -87,15 +86,9 @@ class Readers:
             late.daemon = True
             late.start()
             try:
-                assert reader.stdin is not None
-                assert reader.stdout is not None
-                reader.stdin.write(request)
-                if reader in self._new:
-                    reader.stdout.read(len(READY))
-                    self._new.discard(reader)
-                answer = receive(reader.stdout)  # type: ignore[arg-type]
-            except (EOFError, BrokenPipeError):
-                code = _ended(reader)
+                answer = reader.ask(request)
+            except (EOFError, BrokenPipeError, ConnectionResetError):
+                code = reader.ended()
                 if code == 0 and was_idle:
                     # It had waited long enough and went when the request came.
                     continue
@@ -105,7 +98,7 @@ class Readers:
                     how = f"damaged: opening it ends the process that tries ({_ending(code)})"
                 raise RecordingError(f"{path}: {how}") from None
             except BaseException:
-                _killed(reader)
+                reader.kill()
                 raise
             finally:
                 late.cancel()
@@ -121,26 +114,25 @@ class Readers:
             self._is_closed = True
             idle, self._idle = self._idle, []
         for reader in idle:
-            _killed(reader)
+            reader.kill()
 
-    def _taken(self) -> tuple[subprocess.Popen[bytes], bool]:
+    def _taken(self) -> tuple[_Reader, bool]:
         with self._lock:
             if self._idle:
                 return self._idle.pop(), True
         return self._started(), False
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        reader = _started()
-        self._tell_started(reader.pid)
-        self._new.add(reader)
+    def _started(self) -> _Reader:
+        reader = _Reader()
+        self._tell_started(reader.process.pid)
         return reader
 
-    def _keep(self, reader: subprocess.Popen[bytes]) -> None:
+    def _keep(self, reader: _Reader) -> None:
         with self._lock:
             if not self._is_closed and not self._idle:
                 self._idle.append(reader)
                 return
-        _killed(reader)
+        reader.kill()
 
 
 def describe(path: Path, options: SeriesOptions, cache: FactsCache, readers: Readers) -> Facts:
@@ -156,47 +148,85 @@ def describe(path: Path, options: SeriesOptions, cache: FactsCache, readers: Rea
     return known
 
 
-def _started() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        _PROGRAM,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        bufsize=0,
-        pipesize=_PIPE_BYTES,
-        # Ctrl-C is ours.
-        start_new_session=True,
-        # One file at a time: threads of BLAS would have nothing to do.
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
-    )
+class _Reader:
+    """One process, which reads files one after the other."""
+
+    def __init__(self) -> None:
+        # Not a pipe, which cannot be asked for all at once: each part of megabytes would have this
+        # thread take the interpreter from those that send packets.
+        self._channel: socket.socket | None = None
+        theirs: socket.socket | None = None
+        if hasattr(socket, "AF_UNIX"):
+            self._channel, theirs = socket.socketpair()
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
+        # Nothing was read yet, not even that it is ready.
+        self._is_new = True
+        try:
+            self.process = subprocess.Popen(
+                _PROGRAM,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE if theirs is None else theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                # Ctrl-C is ours.
+                start_new_session=True,
+                # One file at a time: threads of BLAS would have nothing to do.
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            )
+        except BaseException:
+            if self._channel is not None:
+                self._channel.close()
+            raise
+        finally:
+            if theirs is not None:
+                theirs.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has said so; where a pipe cannot be asked, it is taken to be."""
+        if not self._is_new or self._channel is None:
+            return True
+        # Not select: it takes no descriptor above 1023.
+        said = select.poll()
+        said.register(self._channel, select.POLLIN)
+        return bool(said.poll(0))
+
+    def ask(self, request: bytes) -> object:
+        """Have it read a file; blocks.
+
+        Raises:
+            EOFError, BrokenPipeError, ConnectionResetError: it has ended.
+        """
+        assert self.process.stdin is not None
+        self.process.stdin.write(request)
+        if self._is_new:
+            self._read_into(memoryview(bytearray(len(READY))))
+            self._is_new = False
+        return receive(self._read_into)
+
+    def kill(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.ended()
+
+    def ended(self) -> int:
+        """Let go what belongs to it; its exit code, once it has ended."""
+        for stream in (self.process.stdin, self.process.stdout, self._channel):
+            if stream is not None:
+                stream.close()
+        return self.process.wait()
+
+    def _read_into(self, view: memoryview) -> int | None:
+        if self._channel is not None:
+            return self._channel.recv_into(view, 0, socket.MSG_WAITALL)
+        assert self.process.stdout is not None
+        count: int | None = self.process.stdout.readinto(view)  # type: ignore[attr-defined]
+        return count
 
 
-def _is_ready(reader: subprocess.Popen[bytes]) -> bool:
-    """Whether it has said so; where a pipe cannot be asked, it is taken to be."""
-    assert reader.stdout is not None
-    if not hasattr(select, "poll"):
-        return True
-    # Not select: it takes no descriptor above 1023.
-    said = select.poll()
-    said.register(reader.stdout, select.POLLIN)
-    return bool(said.poll(0))
-
-
-def _ended(reader: subprocess.Popen[bytes]) -> int:
-    for stream in (reader.stdin, reader.stdout):
-        if stream is not None:
-            stream.close()
-    return reader.wait()
-
-
-def _give_up(reader: subprocess.Popen[bytes], timed_out: threading.Event) -> None:
+def _give_up(reader: _Reader, timed_out: threading.Event) -> None:
     timed_out.set()
-    reader.kill()
-
-
-def _killed(reader: subprocess.Popen[bytes]) -> None:
-    reader.kill()
-    _ended(reader)
+    reader.process.kill()
 
 
 def _ending(code: int) -> str:
