@@ -156,7 +156,7 @@ class _Reader:
         # thread take the interpreter from those that send packets.
         self._channel: socket.socket | None = None
         theirs: socket.socket | None = None
-        if hasattr(socket, "AF_UNIX"):
+        if sys.platform != "win32":
             self._channel, theirs = socket.socketpair()
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         # Nothing was read yet, not even that it is ready.
