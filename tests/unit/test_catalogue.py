@@ -317,6 +317,16 @@ def test_one_reader_reads_one_file_after_the_other_and_its_start_is_told(data):
     assert len(started) == 1
 
 
+def test_what_was_read_comes_by_a_pipe_where_there_are_no_such_sockets(data, monkeypatch):
+    path = recording(data / "a.nwb")
+    monkeypatch.setattr(sys, "platform", "win32")
+    with closing(Readers()) as readers:
+        for _ in range(2):
+            answer = readers.read(path, SEARCH, [Fraction(40)])
+            assert answer.contents.spikes.n_spikes == answer.facts["num_spikes"] == 3
+            assert readers.has_idle
+
+
 def test_a_reader_that_had_gone_is_replaced(data, readers, monkeypatch):
     with monkeypatch.context() as patch:
         # It goes when the request comes, as one that has waited long enough.
