@@ -30,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,8 @@ _MORE_LATENESS_MS = 1.0
 _CPU_RATIO = 1.1
 _BACK_SECONDS = {"processes": 1.0, "nodes": 2.0}
 _OTHERS_LATE_MS = 5.0
+# A lease ends, heirs come and with them the clients; then nothing; then what was killed starts.
+_AFTER_S = (0.0, 0.9, 2.0, 6.0, 9.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ class Hurt:
             setattr(self.verdict, name, getattr(self.verdict, name) + getattr(verdict, name))
         self.returns.back_s += found.back_s
         self.returns.others_late_ms += found.others_late_ms
+        self.returns.others_after_s += found.others_after_s
         self.returns.not_back += found.not_back
 
 
@@ -307,11 +311,23 @@ def hurt(bench: Bench, told: argparse.Namespace) -> list[Criterion]:
             Criterion(
                 f"other clients not later than {_OTHERS_LATE_MS:g} ms at p99",
                 f"p50 {_percentile(others, 50)} ms, p99 {others_ms} ms, "
-                f"p99.9 {_percentile(others, 99.9)} ms, latest {_percentile(others, 100)} ms",
+                f"p99.9 {_percentile(others, 99.9)} ms, latest {_percentile(others, 100)} ms; "
+                f"p99 by the time after it: {_by_time(found.returns)}",
                 others_ms is not None and others_ms <= _OTHERS_LATE_MS,
             )
         )
     return criteria
+
+
+def _by_time(found: Returns) -> str:
+    """p99 of the others' lateness in stretches of the time after a blow."""
+    after_s, late_ms = np.array(found.others_after_s), np.array(found.others_late_ms)
+    told = []
+    for begin_s, end_s in pairwise(_AFTER_S):
+        within = late_ms[(after_s >= begin_s) & (after_s < end_s)]
+        if len(within):
+            told.append(f"{begin_s:g} to {end_s:g} s {np.percentile(within, 99):.1f} ms")
+    return ", ".join(told)
 
 
 def _all_right(*played: Played) -> Criterion:

@@ -113,11 +113,13 @@ class Returns:
     Attributes:
         back_s: how long after a blow each stream that it cut off was back, s.
         others_late_ms: how late packets of the streams that went on left until the next blow, ms.
+        others_after_s: how long after the blow each of these came, s.
         not_back: streams that a blow has cut off and that were not back before the next one.
     """
 
     back_s: list[float] = field(default_factory=list)
     others_late_ms: list[float] = field(default_factory=list)
+    others_after_s: list[float] = field(default_factory=list)
     not_back: int = 0
 
 
@@ -146,6 +148,7 @@ def returns(clients: Sequence[Client], blows: Sequence[float], end: float) -> Re
                 found.not_back += 1
             else:
                 found.others_late_ms += [late[n] for n in within]
+                found.others_after_s += [got[n].at - blow for n in within]
     return found
 
 
