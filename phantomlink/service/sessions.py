@@ -46,6 +46,7 @@ from phantomlink.service.same_session import (
     check_same_perturbation,
     check_same_speed,
 )
+from phantomlink.service.session_outputs import SessionOutputs
 
 if TYPE_CHECKING:
     from phantomlink.state.file import SessionState
@@ -79,7 +80,7 @@ class Sessions:
     ) -> None:
         self._mirrored = mirrored
         self._registry = registry
-        self._kinds = tuple(kinds)
+        self._outputs = SessionOutputs(kinds)
         self._rate_hz = rate_hz
         self._parts_of = parts_of
         self._ownership = ownership
@@ -106,7 +107,7 @@ class Sessions:
                 check_same_dataset(existing, admission.dataset)
             _check_filter(admission, existing.bins)
             return self._registry.create(admission.code)[0]
-        await self._prepare_outputs()
+        await self._outputs.prepare()
         async with self._parts_of(admission.dataset, self._rate_hz) as parts:
             # Before a session is made: a filter that matches nothing must not leave one behind.
             _check_filter(admission, parts.bins)
@@ -116,7 +117,7 @@ class Sessions:
                 existing = self._registry.find(admission.code)
                 if existing is not None and admission.dataset is not None:
                     check_same_dataset(existing, admission.dataset)
-                outputs = self._outputs(admission.code, {}) if existing is None else ()
+                outputs = self._outputs.make(admission.code, {}) if existing is None else ()
                 session, _ = self._registry.create(admission.code, parts=parts, outputs=outputs)
                 keep(session)
                 return session
@@ -163,14 +164,14 @@ class Sessions:
             code = make_private_code()
         elif code is None:
             code = make_up_code(self._registry)
-        self._check_offered(outputs)
+        self._outputs.check_offered(outputs)
         if is_private(code):
-            self._check_private(outputs)
+            self._outputs.check_private(outputs)
         rate_hz = self._rate_hz if bin_size_ms is None else rate_of_bin_size(bin_size_ms)
         factor = REAL_TIME if speed is None else exact_speed(speed)
         check_pace(rate_hz, factor)
         _check_seed(seed)
-        await self._prepare_outputs()
+        await self._outputs.prepare()
         async with self._parts_of(dataset, rate_hz) as usual:
             parts = usual if test_trials is None else blind_parts(usual, test_trials)
             wanted, applied = None, None
@@ -185,9 +186,9 @@ class Sessions:
                     check_same_bins(existing, bin_size_ms)
                     check_same_hidden(existing, test_trials)
                     check_same_speed(existing, speed)
-                    self._check_same_outputs(existing, outputs)
+                    self._outputs.check_same(existing, outputs)
                     check_same_perturbation(existing, wanted, seed)
-                made = self._outputs(code, outputs)
+                made = self._outputs.make(code, outputs)
                 session, created = self._registry.create(
                     code,
                     parts=parts,
@@ -307,7 +308,7 @@ class Sessions:
                 the recording, there is no room, or its dataset is gone or has another file.
         """
         check_pace(state.rate_hz, state.speed)
-        await self._prepare_outputs()
+        await self._outputs.prepare()
         async with self._parts_of(state.dataset, state.rate_hz) as usual:
             parts = usual
             if state.test_trials is not None:
@@ -320,7 +321,7 @@ class Sessions:
                 _, applied = await self._prepare(asked, state.seed, parts)
             registry = self._registry
             if mirrors is None:
-                outputs: Sequence[Output[Session]] = self._outputs(state.code, state.outputs)
+                outputs: Sequence[Output[Session]] = self._outputs.make(state.code, state.outputs)
             else:
                 registry, (fence, outputs) = self._mirrored, mirrors
                 parts = replace(parts, fence=fence)
@@ -335,48 +336,6 @@ class Sessions:
             )
         session.was_stopped = state.was_stopped
         return session
-
-    async def _prepare_outputs(self) -> None:
-        for kind in self._kinds:
-            await kind.prepare()
-
-    def _outputs(self, code: str | None, wanted: Mapping[str, bool]) -> tuple[Output[Session], ...]:
-        """The outputs of a session that is about to be made."""
-        has_secret = code is not None and is_private(code)
-        return tuple(
-            kind.output(
-                is_wanted=wanted.get(kind.name, kind.is_default)
-                and not (has_secret and kind.publishes_code)
-            )
-            for kind in self._kinds
-        )
-
-    def _check_offered(self, wanted: Mapping[str, bool]) -> None:
-        missing = {name for name, is_wanted in wanted.items() if is_wanted}
-        missing -= {kind.name for kind in self._kinds}
-        for name in sorted(missing):
-            raise InvalidParameterError(
-                f"{name}: got true, takes false: this server was started without such outputs"
-            )
-
-    def _check_private(self, wanted: Mapping[str, bool]) -> None:
-        for kind in self._kinds:
-            if kind.publishes_code and wanted.get(kind.name, False):
-                raise InvalidParameterError(
-                    f"{kind.name}: got true for a private session, takes false: {kind.label} "
-                    "tell their code"
-                )
-
-    def _check_same_outputs(self, session: Session, wanted: Mapping[str, bool]) -> None:
-        labels = {kind.name: kind.label for kind in self._kinds}
-        for output in session.outputs:
-            if wanted.get(output.kind, output.is_wanted) != output.is_wanted:
-                was = "with" if output.is_wanted else "without"
-                raise SessionDiffersError(
-                    f"{output.kind}: got {str(wanted[output.kind]).lower()}, but session "
-                    f"{session.code!r} was made {was} {labels[output.kind]}; delete it first, or "
-                    "take another code"
-                )
 
 
 def _check_filter(admission: Admission, bins: Bins) -> None:
