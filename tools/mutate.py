@@ -41,9 +41,12 @@ TESTS = {
     "phantomlink/scheduling/spin.py": "tests/unit/test_spin.py",
     "phantomlink/engine/timing.py": "tests/unit/test_timing.py",
     "phantomlink/engine/fanout.py": "tests/unit/test_fanout.py",
-    "phantomlink/engine/builder.py": PLAYING,
+    "phantomlink/engine/builder.py": "tests/unit/test_builder.py",
     "phantomlink/engine/playback.py": PLAYING,
-    "phantomlink/engine/recording_recovery.py": "tests/virtual/test_recording_recovery.py",
+    "phantomlink/engine/recording_recovery.py": (
+        "tests/virtual/test_recovery_pace.py tests/virtual/test_recovery_threads.py "
+        "tests/virtual/test_recording_recovery.py"
+    ),
     "phantomlink/outputs/websocket/frame_stream.py": (
         "tests/unit/test_frame_queue.py tests/unit/test_frame_stream.py"
     ),

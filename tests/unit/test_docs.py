@@ -22,7 +22,7 @@ from phantomlink.recordings.options import SeriesOptions
 from phantomlink.recordings.recording import open_recording
 from phantomlink.recordings.synthetic import SyntheticRecording, draw_recording, synthesize
 from phantomlink.rest.all_routes import ROUTES
-from tests.unit.test_odd_files import REFUSED
+from tests.unit.test_refused_files import REFUSED
 from tests.unit.test_synthetic import around_onset, smoothed_and_lagged, trial_slices
 from tools.routes_page import page_with
 

@@ -47,16 +47,25 @@ async def test_who_does_not_want_a_read_any_more_does_not_wait_for_its_thread(bi
     assert limiter.borrowed_tokens == 0
 
 
-async def test_another_may_read_when_one_hangs_for_long(bins, monkeypatch):
+async def read(reader, scope):
+    with scope:
+        await reader.read_patiently(0, 40)
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+async def test_another_may_read_when_one_hangs_for_long(bins, monkeypatch, is_wanted):
     monkeypatch.setattr("phantomlink.engine.recording_recovery.STUCK_SECONDS", 0.3)
     limiter = trio.CapacityLimiter(1)
     recovery = RecordingRecovery(FakeFile(), limiter)
-    reader = BlockReader(bins, limiter, recovery)
+    reader, unwanted = BlockReader(bins, limiter, recovery), trio.CancelScope()
     with trio.fail_after(15):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recovery.run)
-            nursery.start_soon(reader.read_patiently, 0, 40)
+            nursery.start_soon(read, reader, unwanted)
             await trio.to_thread.run_sync(bins.entered.wait)
+            if not is_wanted:
+                # Its thread hangs all the same.
+                unwanted.cancel()
             block = await reader.read_patiently(40, 80)
             assert block.counts[0, 0] == 40
             assert not bins.let_go.is_set()
