@@ -19,6 +19,11 @@ from pathlib import Path
 
 ENTRIES = ("serve", "hypercorn")
 ALL_ENTRIES = (*ENTRIES, "asyncio")
+ONE_PROCESS = {
+    "tests.elsewhere": "several processes need Linux, and it takes that away",
+    "tests.threadless": "it takes threads from the process that it runs, and from no other",
+}
+"""Commands that TESTS_PROCESSES, how many processes all other servers have, does not go with."""
 _START_SECONDS = 60
 _RUNNING = re.compile(r"(?:Listening|Running) on http://([0-9.]+:[0-9]+)")
 
@@ -95,8 +100,7 @@ def live_server(
     # Outlets would only make the tests of everything else slower, and seen by one another.
     environment["PHANTOM_LSL_ENABLED"] = "false"
     processes = os.environ.get("TESTS_PROCESSES")
-    # Workers know nothing of another command's application.
-    if entry == "serve" and processes and command == "phantomlink":
+    if entry == "serve" and processes and command not in ONE_PROCESS:
         environment["PHANTOM_PROCESSES"] = processes
     environment |= dict(env or {})
     if entry == "serve":

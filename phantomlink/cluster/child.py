@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import socket
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ import trio
 
 from phantomlink.cluster.channel import Channel, channel_pair
 from phantomlink.cluster.messages import Connection, Start, ToParent
+from phantomlink.cluster.worker_process import command
 from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 from phantomlink.settings import Settings
 
@@ -29,6 +29,7 @@ class Child:
         node: its name.
         epoch: that it writes records with.
         slots: descriptor of the file with the slots of all workers.
+        gently: whether others need the cores while it starts.
 
     Attributes:
         channel: to it.
@@ -37,7 +38,7 @@ class Child:
         n_promised: sessions that were sent there to be made and are not reserved yet.
     """
 
-    def __init__(self, node: str, epoch: int, slots: int) -> None:
+    def __init__(self, node: str, epoch: int, slots: int, *, gently: bool) -> None:
         self.node = node
         self.epoch = epoch
         self.is_ready = False
@@ -50,7 +51,7 @@ class Child:
         self.channel: Channel[ToParent] = Channel(ours, ToParent)  # type: ignore[arg-type]
         passed = (theirs.fileno(), slots)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "phantomlink.cluster.worker", *map(str, passed)],
+            command(passed, gently=gently),
             pass_fds=passed,
             stdin=subprocess.DEVNULL,
         )

@@ -24,7 +24,7 @@ from phantomlink.engine.session_codes import shown_code
 from phantomlink.engine.silent_listener import SilentListener
 from phantomlink.errors import PhantomLinkError
 from phantomlink.recordings.trials import Filter
-from phantomlink.scheduling.loop_budget import LoopBudget
+from phantomlink.scheduling.loop_budget import after_late_ticks
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Takeover:
             await expected.wait()
 
     async def _take_over(self, records: Sequence[SessionRecord]) -> None:
-        budget, n_back = LoopBudget(), 0
+        n_back = 0
         # Each waits for a thread, and for the turn of a loop that new clients keep busy.
         places = trio.Semaphore(_AT_A_TIME)
 
@@ -83,8 +83,7 @@ class Takeover:
             for record in sorted(records, key=_is_unheard):
                 await places.acquire()
                 nursery.start_soon(go_on, record)
-                if budget.is_over:
-                    await budget.end()
+                await after_late_ticks()
         if any(record.revision for record in records):
             logger.warning("Sessions that go on here, of a process that has ended: %d", n_back)
 

@@ -1,4 +1,4 @@
-"""One of the processes that play: `python -m phantomlink.cluster.worker CHANNEL SLOTS`.
+"""One of the processes that play.
 
 It is the server of one process without a port: connections come from the parent, with what has
 been read of them. It ends at once when the parent does.
@@ -9,9 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import signal
 import socket
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,6 +58,7 @@ from phantomlink.engine.session_codes import is_code
 from phantomlink.errors import PhantomLinkError, leaves
 from phantomlink.logs import limit_descriptor_lines, set_up_logging
 from phantomlink.rest.request import RequestHead
+from phantomlink.scheduling.loop_budget import after_late_ticks
 from phantomlink.scheduling.running_time import RunningClock, running_seconds
 from phantomlink.server.front import Server
 from phantomlink.server.handover import InnerConnection
@@ -180,6 +179,7 @@ class Worker:
             nursery.start_soon(
                 self._server.handle, stream, connection.received, inner, connection.client
             )
+            await after_late_ticks()
 
     async def _listen_to_parent(self, nursery: trio.Nursery) -> None:
         while (came := await self._channel.receive()) is not None:
@@ -289,14 +289,11 @@ async def _run(sock: socket.socket, slots: int) -> None:
         await channel.flushed()
 
 
-def main() -> None:
-    """Run until the parent ends it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Meant for the parent, where they come to all processes of a terminal or a service.
-        signal.signal(number, signal.SIG_IGN)
-    descriptor, slots = map(int, sys.argv[1:])
+def run_worker(descriptor: int, slots: int) -> None:
+    """Run until the parent ends it.
+
+    Args:
+        descriptor: of this end of the channel to the parent.
+        slots: descriptor of the file with the slots of all workers.
+    """
     trio.run(_run, socket.socket(fileno=descriptor), slots, clock=RunningClock())
-
-
-if __name__ == "__main__":
-    main()

@@ -164,7 +164,8 @@ class Workers:
     ) -> None:
         """Run one worker after another under this name; `slots` as `Child` has them."""
         while True:
-            child = Child(node, self.directory.join(node), slots)
+            gently = self._has_started and bool(self._ready)
+            child = Child(node, self.directory.join(node), slots, gently=gently)
             says_what = not self._has_started and node == self.names[0]
             child.start(
                 self._settings,

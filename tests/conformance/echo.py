@@ -1,8 +1,8 @@
 """The server with its streams replaced by an echo, for a judge of WebSocket conformance.
 
 Run as `python -m tests.conformance.echo serve`, which is `phantomlink serve`, or served by
-hypercorn as `tests.conformance.echo:app`. No setting of the product leads here: this file is not
-installed with it.
+hypercorn as `tests.conformance.echo:app`. With several processes each worker is run as this module,
+too. No setting of the product leads here: this file is not installed with it.
 
 Everything is the product's but what is said on an accepted stream: the port, the reading of the
 head, admission, the session, the handshake, `FrameStream` with its flusher, trio-websocket for
@@ -21,6 +21,7 @@ import phantomlink.app
 import phantomlink.asgi.stream
 import phantomlink.outputs.websocket.client
 from phantomlink.cli import main
+from phantomlink.cluster import worker_process
 from phantomlink.wire.encoder import frame_message
 
 MAX_MESSAGE_BYTES = 32 * 2**20
@@ -84,4 +85,5 @@ phantomlink.asgi.stream.serve_asgi_client = echo_messages
 app = phantomlink.app.create_app()
 
 if __name__ == "__main__":
-    sys.exit(main())
+    worker_process.MODULE = "tests.conformance.echo"
+    sys.exit(main() if sys.argv[1] == "serve" else worker_process.main())

@@ -41,7 +41,7 @@ def workers_of(server):
 
 def _is_worker(process):
     try:
-        return "phantomlink.cluster.worker" in process.cmdline()
+        return "phantomlink.cluster.worker_process" in process.cmdline()
     except psutil.NoSuchProcess:
         # It ended while we looked, or has ended and was not waited for yet.
         return False
