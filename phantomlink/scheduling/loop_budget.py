@@ -36,6 +36,11 @@ class LoopBudget:
         await trio.lowlevel.checkpoint()
         self._began_ns = _monotonic_ns()
 
+    async def end_after_late_ticks(self) -> None:
+        """As `end`, for work that can wait without harm: it waits until ticks have caught up."""
+        await after_late_ticks()
+        self._began_ns = _monotonic_ns()
+
 
 async def after_late_ticks() -> None:
     """Wait until ticks have caught up, for work that can wait without harm. A checkpoint.

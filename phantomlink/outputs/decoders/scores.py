@@ -361,7 +361,7 @@ class SessionScores:
             for name in board.names if self._is_watched and not self.is_blind else ():
                 summaries.append(board.summary(name))
                 if budget.is_over:
-                    await budget.end()
+                    await budget.end_after_late_ticks()
             self._summaries = summaries
             for trial, names in board.take_finished():
                 if self.is_blind:
@@ -389,4 +389,4 @@ async def _work(board: Scoreboard, budget: LoopBudget) -> None:
     """Do the arithmetic that waits."""
     while board.work():
         if budget.is_over:
-            await budget.end()
+            await budget.end_after_late_ticks()

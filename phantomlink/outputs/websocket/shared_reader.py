@@ -149,7 +149,7 @@ class SharedReader:
                         if reading is not None:
                             reading.ready()
                         if budget.is_over:
-                            await budget.end()
+                            await budget.end_after_late_ticks()
             finally:
                 self._epoll = None
 
