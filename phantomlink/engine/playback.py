@@ -96,6 +96,7 @@ class Playback(Departures):
         self._rate_hz = rate_hz
         self._wake = trio.Event()
         self._playing: trio.CancelScope | None = None
+        self._line: Line[Release] | None = None
         # Whether the packet whose tick is waited for is held back on purpose.
         self._is_delayed = False
 
@@ -133,6 +134,9 @@ class Playback(Departures):
         """The next packet, and when it is due."""
         head, timeline = self.playhead, self._timeline
         due_ns = timeline.deadline_ns if timeline.is_anchored else None
+        if due_ns is not None and self._line is not None and not self._line.is_empty:
+            # The next packet has had its tick, and waits to be overtaken.
+            due_ns -= timeline.period_ns
         return Anchor(head.position, head.sequence_number, head.loop, due_ns)
 
     def go_on_from(self, anchor: Anchor) -> None:
@@ -207,6 +211,7 @@ class Playback(Departures):
         self._parts.phases.forget(self)
 
     def _cancel(self) -> None:
+        self._line = None
         if self._playing is not None:
             self._playing.cancel()
         if self._is_delayed and self._timeline.is_anchored:
@@ -260,6 +265,7 @@ class Playback(Departures):
             until=self._until,
         )
         ticks = _Ticks(builder, float(self._rate_hz / self._parts.grid.rate_hz))
+        self._line = ticks.line
         fence = self._parts.fence
         tick: Tick = partial(self._tick, ticks)
         if fence is not None:

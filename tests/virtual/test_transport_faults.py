@@ -306,3 +306,17 @@ async def test_a_pause_from_within_a_tick_of_two(autojump_clock):
         session.resume()
         await trio.sleep(0.1)
     assert sink.ids[:6] == [0, 1, 3, 2, 4, 5]
+
+
+async def test_the_anchor_lies_on_one_grid_also_while_a_packet_waits_to_be_overtaken(
+    autojump_clock,
+):
+    faults = {7: Fault(swapped=True), 9: Fault(lost=True), 20: Fault(swapped=True)}
+    async with faulty(faults) as (session, _):
+        await trio.sleep(0.01)
+        firsts = set()
+        for _ in range(40):
+            anchor = session.main.anchor()
+            firsts.add(anchor.due_ns - 25_000_000 * anchor.sequence_number)
+            await trio.sleep(PERIOD)
+    assert len(firsts) == 1
