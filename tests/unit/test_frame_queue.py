@@ -6,6 +6,8 @@ import socket
 from types import SimpleNamespace
 
 import pytest
+import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -219,7 +221,10 @@ def test_a_client_that_is_gone_is_sent_nothing_and_counts_nothing():
     with Rig() as rig:
         rig.frames.offer_nowait(frame("a", 10))
 
+        tried = []
+
         def gone(data, flags):
+            tried.append(data)
             raise ConnectionResetError
 
         rig.frames._send = gone
@@ -228,6 +233,74 @@ def test_a_client_that_is_gone_is_sent_nothing_and_counts_nothing():
         for call in (rig.frames.offer_nowait, rig.frames.put_nowait):
             call(frame("b", 10))
         rig.frames.hold_nowait()
-        rig.check()
+        assert not rig.frames._queue
         assert rig.frames.queued_bytes == rig.frames.queued_frames == 0
         assert rig.latency.count == 0
+        assert len(tried) == 1, "it is not tried again"
+
+
+@pytest.mark.parametrize("room", [0, 1, 5, 6])
+async def test_control_bytes_are_whole_whatever_the_socket_takes_of_them(room):
+    with Rig() as rig:
+        rig.frames.upgraded(bytes)
+        rig.socket.room = room
+        pong = b"\x8a\x04pong"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.frames.send_all, pong)
+            await trio.testing.wait_all_tasks_blocked()
+            assert rig.socket.taken == pong[:room]
+            assert rig.frames.queued_bytes == len(pong) - room
+            # What was taken whole waits for nobody.
+            assert len(nursery.child_tasks) == (room < len(pong))
+            rig.frames.put_nowait(frame("a", 5))
+            rig.take(10**6)
+        assert rig.socket.taken == pong + frame("a", 5)
+        rig.check()
+
+
+@pytest.mark.parametrize("first", [0x81, 0x82, 0x89, 0x8A])
+async def test_only_a_close_frame_is_the_last(first):
+    with Rig() as rig:
+        rig.frames.upgraded(bytes)
+        rig.socket.room = 10**6
+        await rig.frames.send_all(bytes([first, 0]))
+        rig.frames.offer_nowait(frame("a", 5))
+        await rig.frames.send_all(b"\x88\x00")
+        rig.frames.offer_nowait(frame("b", 5))
+        assert rig.socket.taken == bytes([first, 0]) + frame("a", 5) + b"\x88\x00"
+
+
+@pytest.mark.parametrize(("size", "is_overfull"), [(10, False), (13, False), (14, True)])
+def test_a_client_is_not_given_up_for_packets_that_may_be_dropped(size, is_overfull):
+    """One that is torn and the newest may stay though they are more than may wait."""
+    with Rig(max_frames=1, max_bytes=30) as rig:
+        rig.socket.room = 3
+        for name in "ab":
+            rig.frames.offer_nowait(frame(name, 10))
+        assert (rig.frames.queued_frames, rig.frames.queued_bytes) == (2, 17)
+        rig.frames.put_nowait(frame("c", size))
+        assert rig.frames._is_overfull == is_overfull
+
+
+def test_a_frame_that_was_torn_and_is_finished_protects_none_behind_it():
+    with Rig(max_bytes=10**6) as rig:
+        rig.socket.room = 3
+        for name in "abc":
+            rig.frames.offer_nowait(frame(name, 10))
+        rig.take(7)
+        for name in "defg":
+            rig.frames.offer_nowait(frame(name, 10))
+        assert rig.frames.dropped_frames == 2
+        rig.take(10**6)
+        assert rig.whole() == (["a", "d", "e", "f", "g"], 0)
+
+
+async def test_behind_a_close_frame_no_place_is_kept():
+    with Rig() as rig:
+        rig.frames.upgraded(bytes)
+        rig.socket.room = 10**6
+        await rig.frames.send_all(b"\x88\x00")
+        place = rig.frames.hold_nowait()
+        assert not rig.frames._queue
+        rig.frames.fill_nowait(place, frame("a", 5))
+        assert rig.socket.taken == b"\x88\x00"

@@ -159,6 +159,41 @@ async def test_what_may_not_be_dropped_must_not_grow_for_ever():
         assert given_up[0] <= len(numbered(0))
 
 
+@pytest.mark.parametrize("is_too_much", [False, True])
+async def test_a_client_is_given_up_once_whatever_comes_before_it_is_closed(
+    mock_clock, is_too_much
+):
+    """It is closed by another task, and what may not be dropped comes meanwhile."""
+    given_up = []
+    async with connected(behind_seconds=2.0, max_bytes=400_000) as (frames, _, _):
+        frames.upgraded(bytes, lambda: given_up.append(frames.dropped_frames))
+        for k in range(50):
+            frames.offer_nowait(numbered(k))
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(2.0)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(given_up) == 1
+        for k in range(300 if is_too_much else 100):
+            frames.put_nowait(numbered(k))
+        assert frames.queued_frames == 0
+        assert frames._is_overfull == is_too_much
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(10.0)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(given_up) == 1
+        assert frames.queued_bytes > 100_000, "it waits for the client, or for its end"
+
+
+async def test_nobody_is_given_up_before_the_handshake(mock_clock):
+    async with connected(behind_seconds=2.0, max_bytes=20_000) as (frames, _, _):
+        for k in range(50):
+            frames.put_nowait(numbered(k))
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(10.0)
+        await trio.testing.wait_all_tasks_blocked()
+        assert frames.queued_bytes > 20_000
+
+
 async def test_the_deadline_of_a_client_that_is_behind(mock_clock):
     given_up = []
     async with connected(behind_seconds=2.0, max_frames=5) as (frames, client, _):

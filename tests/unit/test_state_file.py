@@ -126,6 +126,36 @@ def test_a_file_of_another_kind_is_refused(member, value, said):
         parse_state(json.dumps(content).encode(), IDENTITY)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["perturbation"], ["seed"], ["outputs"], ["dataset"], ["dataset_file"], ["test_trials"],
+        ["was_stopped"],
+        ["perturbation", "seed", "outputs", "dataset", "dataset_file", "test_trials",
+         "was_stopped"],
+    ],
+)  # fmt: skip
+def test_a_file_of_before_there_was_a_member_is_read_without_it(names):
+    """By name: a member that a later version adds without a default would lose every session."""
+    content = json.loads(WHOLE)
+    for entry in content["sessions"]:
+        for name in names:
+            del entry[name]
+    assert parse_state(json.dumps(content).encode(), IDENTITY) == parse_state(WHOLE, IDENTITY)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["code", "created_at", "rate_hz", "speed", "bin_index", "sequence_number", "loop",
+     "is_paused", "is_stopped"],
+)  # fmt: skip
+def test_a_member_that_was_always_there_is_missed(name):
+    content = json.loads(WHOLE)
+    del content["sessions"][0][name]
+    with pytest.raises(StateFormError, match=rf"\[0\]\.{name}: got none, which is wrong"):
+        parse_state(json.dumps(content).encode(), IDENTITY)
+
+
 def test_files_of_earlier_versions_have_a_flag_for_each_kind_of_output():
     content = json.loads(WHOLE)
     for entry in content["sessions"]:

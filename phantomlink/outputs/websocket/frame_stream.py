@@ -246,8 +246,11 @@ class FrameStream(trio.abc.Stream):
                 self.behind_since = trio.current_time()
             # One that is being closed has a deadline of its own.
             may_give_up = self._too_slow is not None and not self._close_sent
-            deadline = self.behind_since + self._behind_seconds if may_give_up else math.inf
-            with trio.CancelScope(deadline=-math.inf if self._is_overfull else deadline) as waiting:
+            deadline = math.inf
+            if may_give_up:
+                too_much = self._is_overfull
+                deadline = -math.inf if too_much else self.behind_since + self._behind_seconds
+            with trio.CancelScope(deadline=deadline) as waiting:
                 try:
                     await trio.lowlevel.wait_writable(self._stream.socket)
                 except (trio.ClosedResourceError, OSError):
