@@ -156,13 +156,14 @@ def test_a_packet_is_recorded_with_the_time_from_its_offer_to_its_last_byte(monk
         assert (rig.latency.count, rig.latency.sum_ns) == (3, 7 + 114 + 1121)
 
 
-def test_the_oldest_go_first_and_never_one_that_is_torn_nor_the_newest():
+@pytest.mark.parametrize("room", [1, 3])
+def test_the_oldest_go_first_and_never_one_that_is_torn_nor_the_newest(room):
     with Rig(max_bytes=10**6) as rig:
-        rig.socket.room = 3
+        rig.socket.room = room
         for name in "abcdefg":
             rig.frames.offer_nowait(frame(name, 10))
         assert (rig.frames.queued_frames, rig.frames.dropped_frames) == (4, 3)
-        assert rig.frames.queued_bytes == 7 + 3 * 10
+        assert rig.frames.queued_bytes == 10 - room + 3 * 10
         rig.take(10**6)
         assert rig.whole() == (["a", "e", "f", "g"], 0)
 
@@ -304,3 +305,16 @@ async def test_behind_a_close_frame_no_place_is_kept():
         assert not rig.frames._queue
         rig.frames.fill_nowait(place, frame("a", 5))
         assert rig.socket.taken == b"\x88\x00"
+
+
+@pytest.mark.parametrize("kind", ["offer_nowait", "put_nowait"])
+@pytest.mark.parametrize("room", [0, 1, 9])
+def test_when_a_client_is_given_up_the_frame_that_is_torn_is_finished(kind, room):
+    with Rig(max_bytes=10**6) as rig:
+        rig.frames.upgraded(bytes, lambda: None)
+        rig.socket.room = room
+        getattr(rig.frames, kind)(frame("a", 10))
+        rig.frames.offer_nowait(frame("b", 10))
+        rig.frames._give_up()
+        rig.take(10**6)
+        assert rig.whole() == (["a"] if room else [], 0)

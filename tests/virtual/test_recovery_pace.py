@@ -208,7 +208,9 @@ async def test_a_read_that_fails_in_what_is_open_no_more_says_nothing_of_what_is
         assert not [line for line in warnings(caplog)[n:] if "cannot be read" in line]
 
 
-async def test_a_look_at_a_file_that_is_open_no_more_says_nothing_of_what_is(autojump_clock):
+async def test_a_look_at_a_file_that_is_open_no_more_says_nothing_of_what_is(
+    autojump_clock, caplog
+):
     async with looked_after() as (recovery, file, _):
         recovery.stall = stall = trio.Event()
         await trio.sleep(2.1)
@@ -227,6 +229,7 @@ async def test_a_look_at_a_file_that_is_open_no_more_says_nothing_of_what_is(aut
         await trio.sleep(0.3)
         assert looks == []
         assert recovery.lost is None
+        assert len([line for line in warnings(caplog) if "cannot be read:" in line]) == 1
 
 
 async def test_a_file_that_moves_is_told_of_once_each_time(autojump_clock, caplog):
@@ -272,9 +275,13 @@ async def test_after_a_loss_all_is_looked_after_as_before(autojump_clock):
         recovery.stall = None
         stall.set()
         await trio.sleep(1)
-        file.damage = file.lost = "FILE: the file was cut"
-        await trio.sleep(2.1)
-        assert recovery.lost == "FILE: the file was cut"
+        for _ in range(2):
+            file.damage = file.lost = "FILE: the file was cut"
+            await trio.sleep(2.1)
+            assert recovery.lost == "FILE: the file was cut"
+            file.damage = file.lost = None
+            await trio.sleep(5)
+            assert recovery.lost is None
 
 
 async def test_a_read_that_waits_for_another_does_not_hang(autojump_clock):
