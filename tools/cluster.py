@@ -37,6 +37,7 @@ import numpy as np
 import psutil
 
 from phantomlink.recordings.synthetic import synthesize
+from tools.bench.harness.host import HostWatch
 from tools.bench.harness.text import Verdict as Criterion
 from tools.cluster_clients import Client, Crowd
 from tools.cluster_judge import Returns, Verdict, judge, returns
@@ -115,6 +116,7 @@ class Hurt:
         self.returns.others_late_ms += found.others_late_ms
         self.returns.others_after_s += found.others_after_s
         self.returns.not_back += found.not_back
+        self.returns.left_out += found.left_out
 
 
 class Bench:
@@ -190,6 +192,7 @@ class Bench:
             sessions=told.sessions,
         ) as started:
             clients, crowd = _connected(started, told)
+            watch, begin_ns = HostWatch(probe=True), time.monotonic_ns()
             for n in range(times):
                 blows.append(time.monotonic())
                 if len(started) > 1:
@@ -198,7 +201,10 @@ class Bench:
                     _hit_worker(started[0], crowd, told.what)
                 print(f"{told.what} {first + n + 1} of {told.times}", file=sys.stderr)
             end = time.monotonic()
-        found = returns(clients, blows, end)
+            lost = watch.end(begin_ns, time.monotonic_ns())
+            watch.stop()
+        stalls = [(begin / 1e9, over / 1e9) for begin, over in lost.stalls or ()]
+        found = returns(clients, blows, end, stalls)
         hurt.add(judge(clients, self._oracle, 0, float("inf")), found, times)
 
 
@@ -311,7 +317,8 @@ def hurt(bench: Bench, told: argparse.Namespace) -> list[Criterion]:
             Criterion(
                 f"other clients not later than {_OTHERS_LATE_MS:g} ms at p99",
                 f"p50 {_percentile(others, 50)} ms, p99 {others_ms} ms, "
-                f"p99.9 {_percentile(others, 99.9)} ms, latest {_percentile(others, 100)} ms; "
+                f"p99.9 {_percentile(others, 99.9)} ms, latest {_percentile(others, 100)} ms, "
+                f"without {found.returns.left_out} that the host held up; "
                 f"p99 by the time after it: {_by_time(found.returns)}",
                 others_ms is not None and others_ms <= _OTHERS_LATE_MS,
             )

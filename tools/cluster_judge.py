@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tools.bench.jitter.series import touched
 from tools.cluster_clients import Client
 from tools.cluster_oracle import RATE_HZ
 
@@ -115,17 +116,32 @@ class Returns:
         others_late_ms: how late packets of the streams that went on left until the next blow, ms.
         others_after_s: how long after the blow each of these came, s.
         not_back: streams that a blow has cut off and that were not back before the next one.
+        left_out: packets of the streams that went on during whose way the host stood still.
     """
 
     back_s: list[float] = field(default_factory=list)
     others_late_ms: list[float] = field(default_factory=list)
     others_after_s: list[float] = field(default_factory=list)
     not_back: int = 0
+    left_out: int = 0
 
 
-def returns(clients: Sequence[Client], blows: Sequence[float], end: float) -> Returns:
-    """What came of each blow; times are monotonic s, `end` that of the last look."""
+def returns(
+    clients: Sequence[Client],
+    blows: Sequence[float],
+    end: float,
+    stalls: Sequence[tuple[float, float]] = (),
+) -> Returns:
+    """What came of each blow; times are monotonic s, `end` that of the last look.
+
+    Args:
+        clients: that listened.
+        blows: when each fell.
+        end: of the last look.
+        stalls: [begin, end) in which the host stood still; lateness is without what they touched.
+    """
     found = Returns()
+    stalls_ns = [(int(begin * 1e9), int(over * 1e9)) for begin, over in stalls]
     for client in clients:
         got = list(packets(client))
         late = lateness_ms(got)
@@ -147,8 +163,21 @@ def returns(clients: Sequence[Client], blows: Sequence[float], end: float) -> Re
             elif not within or following - got[within[-1]].at > 1.0:
                 found.not_back += 1
             else:
-                found.others_late_ms += [late[n] for n in within]
-                found.others_after_s += [got[n].at - blow for n in within]
+                hit = _touched([got[n].at for n in within], [late[n] for n in within], stalls_ns)
+                found.left_out += sum(hit)
+                kept = [n for n, is_hit in zip(within, hit, strict=True) if not is_hit]
+                found.others_late_ms += [late[n] for n in kept]
+                found.others_after_s += [got[n].at - blow for n in kept]
+    return found
+
+
+def _touched(
+    arrivals: Sequence[float], late: Sequence[float], stalls: Sequence[tuple[int, int]]
+) -> list[bool]:
+    """Whether a stall overlaps the way of each packet, from when it was due."""
+    arrival_ns = np.array([int(at * 1e9) for at in arrivals], dtype=np.int64)
+    late_ns = np.array([int(ms * 1e6) for ms in late], dtype=np.int64)
+    found: list[bool] = touched(arrival_ns, late_ns, int(_PERIOD_MS * 1e6), stalls).tolist()
     return found
 
 

@@ -88,3 +88,12 @@ def test_streams_that_are_cut_off_come_back_and_others_go_on():
 def test_a_stream_that_does_not_come_back():
     assert returns([Told(on_grid(*range(40)))], [1.0], 7.0).not_back == 1
     assert returns([Told(on_grid(*range(60)))], [1.0], 7.0).not_back == 1
+
+
+def test_packets_that_the_host_held_up_say_nothing_of_the_others():
+    other = Told(on_grid(*range(60)) + on_grid(60, later=0.009) + on_grid(*range(61, 120)))
+    at = 60 * PERIOD
+    found = returns([other], [1.0], 3.0, [(at + 0.001, at + 0.008)])
+    assert found.left_out == 1
+    assert max(found.others_late_ms) == pytest.approx(0, abs=1e-6)
+    assert returns([other], [1.0], 3.0, [(at + 0.012, at + 0.02)]).left_out == 0
