@@ -49,7 +49,7 @@ def main():
                     if "velocity" in score:
                         r2 = score["velocity"]["r2"]["both"]
                         print(f"trial {told['trial_id']}: R2 so far {r2:.3f}, n {score['n']}")
-                    if told["trial_id"] == args.training + args.trials - 1:
+                    if told["trial_id"] >= args.training + args.trials - 1:
                         return
 
 

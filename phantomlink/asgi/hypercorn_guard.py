@@ -86,7 +86,8 @@ class GuardedTCPServer(TCPServer):
             self._settle()
         is_told = False
         # Of WebSockets only: there an application can be stuck in a `send` that it cannot cancel.
-        if scope["type"] == "websocket":
+        is_websocket = scope["type"] == "websocket"
+        if is_websocket:
             scope["extensions"] = {**(scope.get("extensions") or {}), CUT_OFF: self._scope.cancel}
 
         async def receive_and_note() -> Any:
@@ -95,8 +96,17 @@ class GuardedTCPServer(TCPServer):
             is_told = event["type"].endswith(".disconnect")
             return event
 
+        async def send_and_look(event: Any) -> None:
+            await send(event)
+            # Who sends frames before the handshake is answered has had hypercorn's own 400: this
+            # went nowhere, and nobody would ever tell that the client has left.
+            if event["type"] == "websocket.accept" and send.__self__.closed:
+                self._scope.cancel()
+
         try:
-            await self._real_app(scope, receive_and_note, send, *tools)
+            await self._real_app(
+                scope, receive_and_note, send_and_look if is_websocket else send, *tools
+            )
         finally:
             if not is_told:
                 self._nursery.start_soon(_throw_away, receive)

@@ -87,6 +87,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         from phantomlink.scheduling.running_time import RunningClock  # noqa: PLC0415
 
         server = _server_of(settings)
+    failure: BaseException | None = None
     try:
         trio.run(
             server,
@@ -98,7 +99,10 @@ def _serve(arguments: argparse.Namespace) -> int:
             clock=RunningClock(),
         )
     except* (PhantomLinkError, OSError) as group:
-        raise next(leaves(group)) from None
+        # Raised in here it might be put in a group again.
+        failure = next(leaves(group))
+    if failure is not None:
+        raise failure from None
     return 0
 
 

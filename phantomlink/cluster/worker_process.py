@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 MODULE = "phantomlink.cluster.worker_process"
 """What a worker runs as."""
@@ -46,7 +47,10 @@ def imported_gently(seconds: float) -> bool:
 
 
 def _import_at_idle_priority() -> None:
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    # Where the system has no such priority, or does not allow it, as any other thread does.
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     _import()
 
 

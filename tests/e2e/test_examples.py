@@ -226,7 +226,8 @@ def test_a_recorded_decoder_is_verified_and_shown_where_it_was_late(outputs, fol
     assert re.fullmatch(r"captured \d+ packets: complete", captured)
     assert verified.startswith("equal: ")
     found = re.fullmatch(r"answered (\d+) packets, (\d+) later than the next one left", answered)
-    assert int(found[1]) > 90
+    # The first capture of a server begins when what it needs is loaded.
+    assert int(found[1]) > 40
     # Those that it sleeps over, and more on a busy machine.
     assert 2 <= int(found[2]) <= int(found[1])
     assert saved == "saved recorded.png"

@@ -73,8 +73,11 @@ def test_answers_that_waited_at_a_stall_of_the_server_are_scored(named, entry):
         time.sleep(3)
         os.killpg(server.process.pid, signal.SIGCONT)
         asked = lambda: server.get("/api/sessions/a/decoders")[1]["decoders"][0]  # noqa: E731
-        until(lambda: asked()["late"] + asked()["unknown"] >= len(waiting))
+        # With the one before the stall.
+        until(lambda: asked()["answered"] + asked()["unknown"] > len(waiting))
         assert asked()["unknown"] == 0
+        # The last one may have come before the next packet left: the kernel's time stamp tells.
+        assert asked()["late"] >= len(waiting) - 1
 
 
 def answer_to(packet):

@@ -27,6 +27,7 @@ from typing import Any
 
 import trio
 
+from phantomlink.engine.departures import Departures
 from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import Session
 from phantomlink.recordings.synthetic import synthesize
@@ -101,7 +102,7 @@ def print_difference(name: str, without: list[float], with_views: list[float]) -
 @contextmanager
 def metered_ticks(spent_ns: list[int]) -> Iterator[None]:
     """Note the CPU of each tick."""
-    release = Playback._release
+    release = Departures._release
     now = time.thread_time_ns
 
     def metered(playback: Playback, *arguments: Any) -> None:
@@ -109,7 +110,7 @@ def metered_ticks(spent_ns: list[int]) -> Iterator[None]:
         release(playback, *arguments)
         spent_ns.append(now() - began)
 
-    with replaced(Playback, "_release", metered):
+    with replaced(Departures, "_release", metered):
         yield
 
 

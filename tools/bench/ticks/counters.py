@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from phantomlink.engine.departures import Departures
 from phantomlink.engine.playback import Playback
 from phantomlink.engine.session import Session
 from phantomlink.outputs.websocket.client import WebSocketSink
@@ -71,7 +72,7 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
     }
     append = log.append
     coin = random.Random(_SEED).random
-    release, counting, now = Playback._release, int(Event.COUNTING), time.monotonic_ns
+    release, counting, now = Departures._release, int(Event.COUNTING), time.monotonic_ns
 
     def tossed(playback: Playback, *args: Any) -> None:
         on = coin() < 0.5
@@ -81,7 +82,7 @@ def switched_counters(log: Log, sessions: Iterable[Session]) -> Iterator[None]:
         append(on)
         release(playback, *args)
 
-    with replaced(Playback, "_release", tossed):
+    with replaced(Departures, "_release", tossed):
         try:
             yield
         finally:

@@ -17,8 +17,8 @@ import trio
 
 from phantomlink.engine.assembler import PacketAssembler
 from phantomlink.engine.builder import PacketBuilder
+from phantomlink.engine.departures import Departures
 from phantomlink.engine.fanout import Encoders, Fanout
-from phantomlink.engine.playback import Playback
 from phantomlink.outputs.websocket.frame_stream import FrameStream
 from phantomlink.scheduling import clock, spin
 from phantomlink.scheduling.idle_collector import IdleGarbageCollector
@@ -61,7 +61,7 @@ def stage_probes(log: Log) -> Iterator[None]:
             "spun",
             lambda f: _noting(log, f, Event.SPIN, lambda ns, now: (now, ns)),
         )
-        replace(Playback, "_release", lambda f: _around(log, f, Event.RELEASE))
+        replace(Departures, "_release", lambda f: _around(log, f, Event.RELEASE))
         replace(Fanout, "offer", lambda f: _offer(log, f))
         replace(FrameStream, "offer_nowait", lambda f: _around(log, f, Event.SEND))
         replace(clock.SystemClock, "yield_cpu", lambda f: _around(log, f, Event.YIELD))
