@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 
+from phantomlink.inputs.small_frames import frame_at
+
 _HEAD_END = b"\r\n\r\n"
 _MOST_HEAD_BYTES = 14
 _FINAL, _CLOSE = 0x80, 8
 _DATA = frozenset({0, 1, 2})
-_MASK_BYTES = 4
 
 
 class FrameTracker:
@@ -44,11 +45,13 @@ class FrameTracker:
                 continue
             step = _MOST_HEAD_BYTES - len(self._head)
             self._head += data[at : at + step]
-            length = _frame_bytes(self._head)
-            if length is None:
+            frame = frame_at(self._head, 0)
+            if frame is None:
                 at += step
                 continue
-            self._count(self._head[0] & 0x0F)
+            first, _, n_header, n_payload = frame
+            length = n_header + n_payload
+            self._count(first & 0x0F)
             # What has been taken for the head and lies behind it is payload.
             taken = min(len(self._head), length)
             at += taken - (len(self._head) - len(data[at : at + step]))
@@ -82,16 +85,3 @@ def close_frame(code: int, reason: str) -> bytes:
     """
     text = reason.encode()
     return struct.pack(">BBH", _FINAL | _CLOSE, 2 + len(text), code) + text
-
-
-def _frame_bytes(head: bytearray) -> int | None:
-    """Length of a whole frame; None while its head is not complete."""
-    if len(head) < 2:
-        return None
-    mask, length = _MASK_BYTES * (head[1] >> 7), head[1] & 0x7F
-    n_length = {126: 2, 127: 8}.get(length, 0)
-    if len(head) < 2 + n_length:
-        return None
-    if n_length:
-        length = int.from_bytes(head[2 : 2 + n_length], "big")
-    return 2 + n_length + mask + length

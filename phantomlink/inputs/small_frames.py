@@ -71,7 +71,7 @@ class SmallFrameReader:
         self._passing -= at
         start = 0  # of what goes on and has not been put into `passed`
         while at < len(buffer):
-            frame = _frame_at(buffer, at)
+            frame = frame_at(buffer, at)
             if frame is None:
                 break
             first, is_masked, header, length = frame
@@ -121,10 +121,14 @@ class SmallFrameReader:
         return self._is_over
 
 
-def _frame_at(buffer: bytes, at: int) -> tuple[int, bool, int, int] | None:
+def frame_at(buffer: bytes | bytearray, at: int) -> tuple[int, bool, int, int] | None:
     """First byte, whether it is masked, length of the header and of the payload.
 
     None where the header has not come whole.
+
+    Args:
+        buffer: what has come.
+        at: where in it the frame begins.
     """
     available = len(buffer) - at
     if available < 2:

@@ -216,7 +216,9 @@ class RunScore:
 
         for key, score in scores.items():
             self._whole[key] = joined(self._whole.get(key, EMPTY), score)
-            brief = briefs.setdefault(id(score), score.without_lag())
+            if id(score) not in briefs:
+                briefs[id(score)] = score.without_lag()
+            brief = briefs[id(score)]
             if reach_id is not None:
                 reaches = self._reaches.setdefault(key, {})
                 reaches[reach_id] = joined(reaches.get(reach_id, EMPTY), brief)

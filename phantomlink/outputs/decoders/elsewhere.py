@@ -60,7 +60,10 @@ class ScoredElsewhere:
 
 
 class _NoScores:
-    """As `ScoresOfSession`."""
+    """As `ScoresOfSession`: what `ClientInput` asks before it refuses a prediction.
+
+    The rest is asked only where predictions are taken, so never here.
+    """
 
     takes_predictions = False
     are_answers_followed = False
