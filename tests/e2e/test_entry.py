@@ -56,15 +56,15 @@ def ask(server, method, path, headers=None, body=None):
 
 
 def exchange(server, raw, at_most=10**9):
-    """What is answered to some bytes, until the server closes or is silent."""
+    """What is answered to some bytes, until the server closes or is silent after an answer."""
     host, port = server.address.split(":")
     data = b""
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(raw)
-        connection.settimeout(1)
         try:
             while len(data) < at_most and (more := connection.recv(65536)):
                 data += more
+                connection.settimeout(5)
         except (TimeoutError, ConnectionResetError):
             pass
     return data

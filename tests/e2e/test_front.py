@@ -52,15 +52,15 @@ def masked(opcode, payload=b"", *, fin=0x80, rsv=0, mask=True):
     return head + (bytes(4) if mask else b"") + payload
 
 
-def answer_to(server, *chunks, read=True):
-    """What comes back until the server closes, or a second has gone by in silence."""
+def answer_to(server, *chunks, read=True, patience_seconds=60):
+    """What comes back until the server closes, or is silent for longer than its patience."""
     with raw_connection(server) as connection:
         data = b""
         try:
             for chunk in chunks:
                 connection.sendall(chunk)
                 time.sleep(0.01)
-            connection.settimeout(0.5)
+            connection.settimeout(patience_seconds)
             while read and len(data) < 8_000:
                 chunk = connection.recv(65536)
                 if not chunk:
@@ -111,13 +111,17 @@ HOSTILE = {
     "CR LF in a code": (upgrade("/stream/a%0d%0aSet-Cookie:x"),),
     "HTTP/2 without asking": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),),
 }  # fmt: skip
+UNANSWERED = {"nothing", "one byte"}  # the server waits for more
 
 
 def test_hostile_connections_end_alone(server):
     with listening(f"{server.ws}/stream/victim") as victim:
         with ThreadPoolExecutor(8) as pool:
             calls = {
-                name: pool.submit(answer_to, server, *chunks) for name, chunks in HOSTILE.items()
+                name: pool.submit(
+                    answer_to, server, *chunks, patience_seconds=0.5 if name in UNANSWERED else 60
+                )
+                for name, chunks in HOSTILE.items()
             }
             answers = {name: call.result() for name, call in calls.items()}
         for name, chunks in HOSTILE.items():
@@ -126,7 +130,8 @@ def test_hostile_connections_end_alone(server):
         time.sleep(0.2)
     assert not victim.gaps
     assert victim.close_code is None
-    assert victim.ids == [k % 200 for k in range(len(victim.ids))]
+    # The session may be one that a first try of this test has made.
+    assert victim.ids == [(victim.ids[0] + k) % 200 for k in range(len(victim.ids))]
     statuses = {
         name: int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else None
         for name, answer in answers.items()
