@@ -11,7 +11,7 @@ T = TypeVar("T")
 _POLL_SECONDS = 0.05
 
 
-def until(condition: Callable[[], T], what: str = "it", *, seconds: float = 60) -> T:
+def until(condition: Callable[[], T], what: str = "it", *, seconds: float = 120) -> T:
     """What the condition answers, as soon as that is true.
 
     Rather than a sleep of so long and a count of what came: a busy machine sends less.

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import h5py
@@ -113,10 +113,10 @@ def streamed(server, query):
 def viewed(server):
     """All columns of a view, one bin each, while somebody listens."""
     columns = {}
-    with (
-        connect(f"{server.ws}/view/blind?column_ms=25") as view,
-        connect(f"{server.ws}/stream/binary/blind"),
-    ):
+    with ExitStack() as stack:
+        view = stack.enter_context(connect(f"{server.ws}/view/blind?column_ms=25"))
+        assert msgpack.unpackb(view.recv(timeout=20))["type"] == "hello"
+        stack.enter_context(connect(f"{server.ws}/stream/binary/blind"))
         while len(columns) < N_PACKETS:
             message = msgpack.unpackb(view.recv(timeout=20))
             if message["type"] != "columns" or message["bins_per_column"] != 1:

@@ -1,12 +1,14 @@
 """Captures of a real server: started, stopped, downloaded, verified; and killed in the middle."""
 
 import json
+import math
 import os
 import signal
 import urllib.error
 import urllib.request
 from functools import partial
 
+import numpy as np
 import pytest
 import pyxdf
 import trio
@@ -111,7 +113,10 @@ def test_what_was_sent_is_in_it_and_verifies(server, folder, maze_recording, tmp
 
 
 def formed(server, capture_id, form):
-    """The file of a capture in this form, once it has been made."""
+    """The file of a capture in this form, once it has been made.
+
+    By a process that gives way to others: on a busy machine that is a minute and more.
+    """
     url = f"{server.http}{CAPTURES}/{capture_id}/file?format={form}"
 
     def ready():
@@ -123,9 +128,10 @@ def formed(server, capture_id, form):
             assert answer.headers["Content-Disposition"].startswith("attachment")
             return answer.read()
 
-    return until(ready, f"the {form} of it", seconds=60)
+    return until(ready, f"the {form} of it", seconds=180)
 
 
+@pytest.mark.timeout(600)
 def test_every_form_of_it_can_be_had_and_it_is_a_dataset(server, maze_recording, tmp_path):
     with (
         connect(server.http, session="formed") as stream,
@@ -185,9 +191,10 @@ def test_every_form_of_it_can_be_had_and_it_is_a_dataset(server, maze_recording,
             if packet.loop == 0:
                 expected = sent[packet.packet_id].packet
                 assert packet.counts.tolist() == expected.spike_counts.tolist(), k
-                assert packet.velocity.tolist() == [expected.vx, expected.vy]
+                unknown_is_nan = [math.nan if v is None else v for v in (expected.vx, expected.vy)]
+                np.testing.assert_array_equal(packet.velocity, unknown_is_nan)
     call(server, "DELETE", "/api/sessions/again")
-    assert call(server, "DELETE", f"{CAPTURES}/{started}")[0] == 200
+    until(lambda: call(server, "DELETE", f"{CAPTURES}/{started}")[0] == 200, "it is deleted")
     assert call(server, "GET", f"/api/datasets/{started}")[0] == 404
 
 
