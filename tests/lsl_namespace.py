@@ -68,7 +68,7 @@ def neighbour():
         text=True,
     ) as process:
         here = os.stat("/proc/self/ns/net").st_ino
-        until(lambda: os.stat(f"/proc/{process.pid}/ns/net").st_ino != here, seconds=10)
+        until(lambda: os.stat(f"/proc/{process.pid}/ns/net").st_ino != here)
         subprocess.run(["ip", "link", "set", "inside", "netns", str(process.pid)], check=True)
         yield lambda: json.loads(process.communicate("go\n", timeout=60)[0].splitlines()[-1])
 

@@ -54,14 +54,14 @@ def playing(recording, entry="serve"):
         live_server(recording, entry=entry, env=env) as server,
         listening(f"{server.ws}/stream/binary/a") as got,
     ):
-        until(lambda: len(got.packets) > 20, "playing", seconds=30)
+        until(lambda: len(got.packets) > 20, "playing")
         yield server, got
         assert server.process.poll() is None, server.log
 
 
 def goes_on(got, n=60):
     before = len(got.packets)
-    until(lambda: len(got.packets) > before + n, "going on", seconds=30)
+    until(lambda: len(got.packets) > before + n, "going on")
 
 
 def check(got, expected):
@@ -82,8 +82,8 @@ def test_cut_and_restored_while_it_plays(entry, recording, expected):
     data = recording.read_bytes()
     with playing(recording, entry) as (server, got):
         os.truncate(recording, len(data) // 3)
-        assert "bytes" in until(lambda: not_ready(server), "readyz saying why", seconds=30)
-        reason = until(lambda: waiting_for(server), "the session saying why", seconds=30)
+        assert "bytes" in until(lambda: not_ready(server), "readyz saying why")
+        reason = until(lambda: waiting_for(server), "the session saying why")
         assert "cut" in reason
         assert str(recording) in reason
         n = len(got.packets)
@@ -99,7 +99,7 @@ def test_cut_and_restored_while_it_plays(entry, recording, expected):
         assert "cut" in json.loads(answer.body)["detail"]
         resumed = time.monotonic()
         overwrite(recording, data)
-        until(lambda: is_ready(server), "readyz", seconds=30)
+        until(lambda: is_ready(server), "readyz")
         goes_on(got)
         assert waiting_for(server) is None
         first = got.times[n]
@@ -117,7 +117,7 @@ def test_cut_and_restored_while_it_plays(entry, recording, expected):
 def test_another_file_in_its_place_is_refused_until_the_right_one_is_back(recording, expected):
     data = recording.read_bytes()
     with playing(recording) as (server, got):
-        assert until(lambda: server.get("/api/metadata")[1]["sha256"], "the SHA-256", seconds=30)
+        assert until(lambda: server.get("/api/metadata")[1]["sha256"], "the SHA-256")
         overwrite(recording, data[::-1])
         until(
             lambda: "another file is in its place" in (not_ready(server) or ""),
@@ -128,9 +128,9 @@ def test_another_file_in_its_place_is_refused_until_the_right_one_is_back(record
             lambda: "another file" in (waiting_for(server) or ""), "the session waiting", seconds=30
         )
         recording.unlink()
-        until(lambda: "no such file" in (not_ready(server) or ""), "that it is gone", seconds=30)
+        until(lambda: "no such file" in (not_ready(server) or ""), "that it is gone")
         recording.write_bytes(data)
-        until(lambda: is_ready(server), "readyz", seconds=30)
+        until(lambda: is_ready(server), "readyz")
         goes_on(got)
     check(got, expected)
 
@@ -140,9 +140,9 @@ def test_deleted_or_replaced_by_a_rename_it_plays_on(recording, expected):
         other = recording.with_name("other")
         other.write_bytes(b"another")
         os.replace(other, recording)
-        until(lambda: "has another file in its place" in server.log, "a warning", seconds=30)
+        until(lambda: "has another file in its place" in server.log, "a warning")
         recording.unlink()
-        until(lambda: "was deleted or moved away" in server.log, "another", seconds=30)
+        until(lambda: "was deleted or moved away" in server.log, "another")
         goes_on(got, 150)
         assert is_ready(server)
         log = server.log
@@ -153,9 +153,9 @@ def test_deleted_or_replaced_by_a_rename_it_plays_on(recording, expected):
 
 def test_touched_it_plays_on(recording, expected):
     with playing(recording) as (server, got):
-        assert until(lambda: server.get("/api/metadata")[1]["sha256"], "the SHA-256", seconds=30)
+        assert until(lambda: server.get("/api/metadata")[1]["sha256"], "the SHA-256")
         os.utime(recording)
-        until(lambda: "can be read again" in server.log, "being looked at", seconds=30)
+        until(lambda: "can be read again" in server.log, "being looked at")
         goes_on(got, 150)
         assert is_ready(server)
     check(got, expected)
@@ -171,8 +171,8 @@ def test_an_index_that_is_lost_is_made_again(fault, recording, expected):
             with index.open("r+b") as file:
                 file.seek(HEADER_BYTES)
                 file.write(b"\xff" * (index.stat().st_size - HEADER_BYTES))
-        until(lambda: "The recording cannot be read:" in server.log, "a warning", seconds=30)
-        until(lambda: "can be read again" in server.log, "the index", seconds=30)
-        until(lambda: is_ready(server), "readyz", seconds=30)
+        until(lambda: "The recording cannot be read:" in server.log, "a warning")
+        until(lambda: "can be read again" in server.log, "the index")
+        until(lambda: is_ready(server), "readyz")
         goes_on(got, 150)
     check(got, expected)

@@ -198,7 +198,7 @@ def test_inlets_recover_after_a_change_of_speed_and_miss_nothing(server, recordi
         until(lambda: stats(server, "paced")["packets_sent"] > 40)
         server.post("/api/control/paced/speed", {"speed": 2})
         sent = stats(server, "paced")["packets_sent"]
-        until(lambda: stats(server, "paced")["packets_sent"] > sent + 80, seconds=60)
+        until(lambda: stats(server, "paced")["packets_sent"] > sent + 80)
     (neural,) = it.streams.values()
     bins = bins_of(layout, neural.values)
     # Up to the few that were on their way when the old outlet went.
@@ -242,7 +242,7 @@ def test_after_a_restart_inlets_recover_by_the_source_id(recording, lsl):
             assert first.terminate() == 0, first.log
             with serving(recording, lsl) as second:
                 second.create("same")
-                until(lambda: stats(second, "same")["packets_sent"] > 40, seconds=60)
+                until(lambda: stats(second, "same")["packets_sent"] > 40)
                 it.finish()
     (neural,) = it.streams.values()
     bins = bins_of(layout, neural.values)

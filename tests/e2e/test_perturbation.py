@@ -92,11 +92,11 @@ def test_two_servers_send_the_same_whatever_happens_to_their_sessions(recording,
                 assert other.post("/api/control/same/seek", {"packet_id": packet_id})[0] == 200
                 time.sleep(0.15)
             assert other.post("/api/control/same/speed", {"speed": 2})[0] == 200
-            until(lambda: second.packets[-1].get("loop") == 1, seconds=60)
+            until(lambda: second.packets[-1].get("loop") == 1)
             assert other.post("/api/control/same/seek", {"packet_id": 0})[0] == 200
             filtered = stack.enter_context(listening(f"{other.ws}/stream/same?target_id=0"))
-            until(lambda: second.packets[-1].get("loop", 0) >= 2, seconds=60)
-        until(lambda: calm.packets[-1].get("loop", 0) >= 2, seconds=60)
+            until(lambda: second.packets[-1].get("loop", 0) >= 2)
+        until(lambda: calm.packets[-1].get("loop", 0) >= 2)
         # Which begins at the position, so only the loops after its first one are whole.
         until(
             lambda: min(got.packets[-1].get("loop", 0) for got in (part, filtered)) >= 3, seconds=60
@@ -151,7 +151,7 @@ def test_put_get_and_delete_while_playing(server):
     server.create("live")
     url = "/api/sessions/live/perturbation"
     with listening(f"{server.ws}/stream/live?format=json") as got:
-        until(lambda: len(got.packets) > 5, seconds=60)
+        until(lambda: len(got.packets) > 5)
         status, light = put(server, "live", {"perturbation": "light", "seed": 5})
         assert (status, light["status"]) == (200, "perturbed")
         assert light["perturbation"] == PRESETS["light"].as_json()
@@ -269,7 +269,7 @@ def test_faults_of_the_link_are_seen_and_are_told_to_be_meant(server):
     loss = {"kind": "packet_loss", "probability": 0.2}
     server.create("link", perturbation={"transforms": [loss, *LINK]}, seed=3)
     with listening(f"{server.ws}/stream/link") as got:
-        until(lambda: got.packets and got.packets[-1]["sequence_number"] > 150, seconds=60)
+        until(lambda: got.packets and got.packets[-1]["sequence_number"] > 150)
         assert server.post("/api/control/link/pause")[0] == 200
         time.sleep(0.2)
     report = server.get("/api/sessions/link/timing")[1]["playheads"][0]

@@ -166,7 +166,7 @@ def test_when_a_process_is_killed_its_sessions_go_on_where_they_should_be(server
         assert new.ids == [(first + number) % n_bins for number in new.sequence]
         state = server.get(f"/api/sessions/{code}")[1]
         assert (state["seed"], state["is_paused"]) == (5, False)
-    until(lambda: len(sessions_by_node(server)) == 2, "its figures", seconds=60)
+    until(lambda: len(sessions_by_node(server)) == 2, "its figures")
     assert set(CODES) <= set(server.get("/api/sessions")[1]["sessions"])
 
 

@@ -32,7 +32,7 @@ def test_nobody_is_closed_for_a_stall_of_the_server(named, entry):
         clients = [
             stack.enter_context(listening(f"{server.ws}/stream/a")) for _ in range(N_CLIENTS)
         ]
-        until(lambda: all(client.packets for client in clients), seconds=30)
+        until(lambda: all(client.packets for client in clients))
         for _ in range(2):
             os.killpg(server.process.pid, signal.SIGSTOP)
             time.sleep(STOPPED_SECONDS)

@@ -71,7 +71,7 @@ def n_sent(server, code):
 
 
 def wait_for_packets(server, code):
-    until(lambda: n_sent(server, code) > 20, f"packets of {code}", seconds=30)
+    until(lambda: n_sent(server, code) > 20, f"packets of {code}")
 
 
 def result_of(watched):
@@ -125,7 +125,7 @@ def test_a_recording_that_is_lost_and_found(recording):
 def test_a_session_that_is_paused_and_resumed(maze_server):
     url = f"{maze_server.ws}/stream/resting?trial_id=3"
     with watching(url, "--json") as resumed, watching(url) as read:
-        until(lambda: maze_server.get("/api/sessions/resting")[0] == 200, "the session", seconds=30)
+        until(lambda: maze_server.get("/api/sessions/resting")[0] == 200, "the session")
         until(
             lambda: maze_server.get("/api/sessions/resting")[1]["active_connections"] == 2,
             "both",

@@ -159,5 +159,5 @@ def test_so_many_compute_until_they_are_stopped() -> None:
     with computing(2):
         started = processes()
         assert len(started) == 2
-        until(lambda: min(sum(p.cpu_times()[:2]) for p in started) >= 0.2, "computing", seconds=30)
+        until(lambda: min(sum(p.cpu_times()[:2]) for p in started) >= 0.2, "computing")
     assert processes() == []
