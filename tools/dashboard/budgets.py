@@ -4,10 +4,11 @@
 
 One session in a server of its own, one page that shows it: first paint, time until the state is
 known and, of a page that opens while it plays, until it is live; frames a second, share of a core
-that the main thread takes, its longest task, how long a frame is drawn and from a packet's stamp to
-the pixel (p50 and p99 of ten seconds each: the median of them, the least and the most), and memory
-at the begin and at the end: heap of the page and of its worker, arrays included, and what the
-renderer has beyond one that shows an empty page.
+that the main thread takes, its longest task; how long a frame is drawn, of all frames and of those
+that no slow time of the host touched (where probes may watch it); from a packet's stamp to the
+pixel (p50 and p99 of ten seconds each: the median of them, the least and the most); and memory at
+the begin and at the end: heap of the page and of its worker, arrays included, and what the renderer
+has beyond one that shows an empty page.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from playwright.sync_api import Browser, CDPSession, Page
 
 from phantomlink.recordings.synthetic import synthesize
 from tests.servers import live_server
+from tools.bench.harness.host import Lost, watched_host
 from tools.dashboard.browser import chromium
+from tools.dashboard.drawn_frames import DrawnFrames
 
 _WATCH = """
 window.longTasks = [];
@@ -32,6 +35,9 @@ new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) window.longTasks.push(entry.duration);
 }).observe({ type: "longtask", buffered: true });
 """
+# The page keeps 10 s of frames.
+_READ_SECONDS = 5
+_TIMEOUT_MS = 120_000
 _HEAP = "performance.memory.usedJSHeapSize / 1e6"
 
 
@@ -45,9 +51,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder) / "reaches.nwb"
         synthesize(recording, units=options.units, trials=60)
-        with live_server(recording) as server, chromium() as browser:
+        with live_server(recording) as server, chromium() as browser, watched_host() as host:
             server.create("budget", bin_size_ms=options.bin_ms)
             context = browser.new_context(viewport={"width": 1440, "height": 1000})
+            context.set_default_timeout(_TIMEOUT_MS)
             context.add_init_script(_WATCH)
             empty = _renderers_mb(browser, lambda: context.new_page().goto("about:blank"))
             page = context.new_page()
@@ -63,11 +70,17 @@ def main() -> None:
             page.evaluate("window.longTasks.length = 0")
             worker = Worker(devtools)
             heap, before = _heaps(page, devtools, worker), _metrics(devtools)
-            seconds, end = [], time.monotonic() + options.seconds
-            while time.monotonic() < end:
+            seconds, begin_ns = [], time.monotonic_ns()
+            drawn = DrawnFrames(page)
+            host.begin()
+            while time.monotonic_ns() < begin_ns + options.seconds * 1e9:
                 time.sleep(1)
                 seconds.append(page.evaluate("window.phantomlink.now.value.figures"))
+                if len(seconds) % _READ_SECONDS == 0:
+                    drawn.read()
             after = _metrics(devtools)
+            drawn.read()
+            lost = host.end(begin_ns, time.monotonic_ns())
             longest = page.evaluate("Math.max(0, ...window.longTasks)")
             heap_after = _heaps(page, devtools, worker)
             passed = after["Timestamp"] - before["Timestamp"]
@@ -80,15 +93,30 @@ def main() -> None:
             print(f"first paint {paint:.0f} ms, state known {opened:.2f} s, live {live:.2f} s")
             print(f"frames a second: median {frames[len(frames) // 2]}, least {frames[0]}")
             print(f"main thread {busy * 100:.1f} % of a core, longest task {longest:.0f} ms")
-            for name in ("draw_ms", "stamp_to_pixel_ms"):
-                for part in ("p50", "p99"):
-                    each = sorted(shown[name][part] for shown in seconds[9::10] or seconds[-1:])
-                    middle = each[len(each) // 2]
-                    print(f"{name} {part}: {middle:.1f}, {each[0]:.1f} to {each[-1]:.1f}")
+            print_drawn(drawn, lost, host.not_permitted)
+            for part in ("p50", "p99"):
+                shown = seconds[9::10] or seconds[-1:]
+                each = sorted(figures["stamp_to_pixel_ms"][part] for figures in shown)
+                middle = each[len(each) // 2]
+                print(f"stamp to pixel, ms: {part} {middle:.1f}, {each[0]:.1f} to {each[-1]:.1f}")
             for name, mb in heap.items():
                 now = heap_after[name]
                 print(f"{name} {mb:.1f} MB, then {now:.1f} MB ({(now / mb - 1) * 100:+.1f} %)")
             print(f"renderer {_renderers_mb(browser) - empty:+.0f} MB beyond an empty page")
+
+
+def print_drawn(drawn: DrawnFrames, lost: Lost, not_permitted: str | None) -> None:
+    """How long a frame is drawn, with and without what the host's slow times touched."""
+    every, kept = drawn.figures(lost.stalls or ())
+    print(f"draw, ms, all frames: {every}")
+    if not_permitted is not None:
+        print(f"the host was not watched: {not_permitted}")
+        return
+    left_out = every.n - kept.n
+    print(
+        f"draw, ms, without the {left_out} frames ({left_out / every.n * 100:.1f} %) that slow "
+        f"times of the host touched ({lost.fraction * 100:.1f} % of the time): {kept}"
+    )
 
 
 def _seconds_until(page: Page, url: str, expression: str) -> float:

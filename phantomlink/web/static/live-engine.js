@@ -378,7 +378,7 @@ export class LiveEngine {
     const slots = [];
     for (let column = raster.from; column < raster.to; column += 1) slots.push(ring.slot(column));
     return {
-      isDrawn: !this.isDirty,
+      isDrawn: !this.isDirty, frames: this.figures.frames(),
       packets: slots.map((slot) => ring.packets[slot]),
       bins: slots.map((slot) => ring.bins[slot]),
       flags: slots.map((slot) => ring.flags[slot]),

@@ -38,7 +38,9 @@ export class LiveModel {
     this.isPlayer = signal(false);
     this.clockMs = signal(Date.now());
     this.schema = signal(/** @type {any} */ (null));
+    /** Who waits for what the canvases show, by number. */
     this.reads = new Map();
+    this.nReads = 0;
     /** Live only when it is: a message younger than 1 s, or 3 periods. */
     this.isLive = computed(() => {
       const [now, state] = [this.now.value, this.state.value];
@@ -103,7 +105,7 @@ export class LiveModel {
 
   /** What the canvases show. @returns {Promise<any>} */
   read() {
-    const id = this.reads.size + 1;
+    const id = (this.nReads += 1);
     return new Promise((resolve) => {
       this.reads.set(id, resolve);
       this.post({ kind: "read", id });
@@ -138,7 +140,10 @@ export class LiveModel {
       case "decoders": this.decoders.value = message.decoders; return;
       case "player": this.isPlayer.value = message.isPlaying; return;
       case "no_loop": notify("These columns are not in the last minute of this view"); return;
-      case "read": this.reads.get(message.id)?.(message); return;
+      case "read":
+        this.reads.get(message.id)?.(message);
+        this.reads.delete(message.id);
+        return;
       default: throw new Error(`no message ${message.kind}`);
     }
   }

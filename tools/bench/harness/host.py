@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +99,16 @@ class HostWatch:
         for child in self._probes:
             child.stop()
         self._probes.clear()
+
+
+@contextmanager
+def watched_host() -> Iterator[HostWatch]:
+    """A watch with probes, which have ended when this is left."""
+    host = HostWatch(probe=True)
+    try:
+        yield host
+    finally:
+        host.stop()
 
 
 def _times() -> NDArray[np.float64]:

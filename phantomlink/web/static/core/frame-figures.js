@@ -28,6 +28,11 @@ export class FrameFigures {
     }
   }
 
+  /** The last frames: when each began to be drawn, Unix ms, and how long that took. */
+  frames() {
+    return { began_ms: this.framesMs.map((ms) => performance.timeOrigin + ms), draws_ms: [...this.drawsMs] };
+  }
+
   read() {
     const recent = this.framesMs.filter((ms) => ms > performance.now() - 1000);
     return {
