@@ -44,6 +44,7 @@ class FakeDirectory:
     had: dict = field(default_factory=dict)
     sessions: dict = field(default_factory=dict)
     tickets: dict = field(default_factory=dict)
+    returned_until_ns: int = -1
 
     async def join(self, node, known_epoch):
         self._reach()
@@ -58,6 +59,9 @@ class FakeDirectory:
         has = self._epoch_of(node.name)
         if has not in {None, epoch}:
             raise LeaseRefusedError(node.name)
+        has_others = any(self._epoch_of(name) for name in self.known)
+        if has is None and (self.epoch < epoch or not has_others):
+            self.returned_until_ns = self.now_ns() + 2 * self.ttl_ns
         self.epoch = max(self.epoch, epoch)
         self._lease(node, epoch)
         alive = [name for name in sorted(self.known) if self._epoch_of(name)]
@@ -85,6 +89,8 @@ class FakeDirectory:
     async def create(self, code, node, epoch):
         self._reach()
         if code not in self.sessions:
+            if self._epoch_of(node) != epoch or self.now_ns() < self.returned_until_ns:
+                raise DirectoryAwayError("it has just come back")
             self.sessions[code] = _Kept(node, epoch)
         return self._owner(code)
 

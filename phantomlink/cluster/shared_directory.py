@@ -156,7 +156,13 @@ class SharedDirectory(Protocol):
         ...
 
     async def create(self, code: str, node: str, epoch: int) -> Ownership:
-        """Reserve a code for a node; answers who has it now."""
+        """Reserve a code for a node; answers who has it now.
+
+        Raises:
+            DirectoryAwayError: also where the node has no lease, and within two leases after a time
+                in which no node had one. What the directory does not know then may be there: its
+                owner writes it down again.
+        """
         ...
 
     async def find(self, codes: Sequence[str]) -> dict[str, Ownership]:

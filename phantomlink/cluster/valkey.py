@@ -6,6 +6,7 @@ Every call has one deadline, and every failure of the server or of the way there
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,12 @@ class ValkeyDirectory:
 
     async def create(self, code: str, node: str, epoch: int) -> Ownership:
         """As `SharedDirectory.create`."""
-        owner: bytes = await self._run(scripts.CREATE, code, node, str(epoch))
+        owner: bytes | int = await self._run(scripts.CREATE, code, node, str(epoch))
+        if isinstance(owner, int):
+            raise DirectoryAwayError(
+                "the directory has just come back: sessions that it does not know yet may be "
+                "there; try again"
+            )
         return Ownership(owner.decode() or None)
 
     async def find(self, codes: Sequence[str]) -> dict[str, Ownership]:
@@ -187,6 +193,8 @@ async def open_directory(url: str, prefix: str, ttl_ms: int) -> AsyncIterator[Va
     """
     from coredis import Redis  # noqa: PLC0415 - takes 0.3 s
 
+    # It logs a traceback for each connection that cannot be made, which is said here in one line.
+    logging.getLogger("coredis").setLevel(logging.CRITICAL)
     try:
         options = redis_options(url)
     except OSError as error:

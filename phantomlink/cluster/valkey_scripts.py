@@ -9,6 +9,8 @@
 - `P:had`: how many sessions each owner that is gone had when the first heir came;
 - `P:s:CODE`: node and epoch of a session's owner, or none and 0 where it was given back; format,
   sha256, revision and the record itself;
+- `P:returned`: for two leases after a time in which no node had one: owners may still have to write
+  their records down again, so nobody makes a session that is not known;
 - `P:mirrored`: codes of the sessions that other nodes follow; `P:mirrors:CODE`: by the ticket of
   each, when it was there last, ms.
 
@@ -63,6 +65,17 @@ RENEW = (
 local node, record, ttl, epoch = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local has = redis.call('GET', P .. ':lease:' .. node)
 if has and has ~= epoch then return {0} end
+if not has then
+  local has_forgotten = tonumber(redis.call('GET', P .. ':epoch') or '0') < tonumber(epoch)
+  local has_others = false
+  local known = redis.call('HGETALL', P .. ':nodes')
+  for n = 1, #known, 2 do
+    if redis.call('EXISTS', P .. ':lease:' .. known[n]) == 1 then has_others = true end
+  end
+  if has_forgotten or not has_others then
+    redis.call('SET', P .. ':returned', 1, 'PX', 2 * tonumber(ttl))
+  end
+end
 raise(epoch)
 redis.call('SET', P .. ':lease:' .. node, epoch, 'PX', ttl)
 redis.call('HSET', P .. ':nodes', node, record)
@@ -120,8 +133,11 @@ CREATE = (
     + """
 local code, node, epoch = ARGV[1], ARGV[2], ARGV[3]
 local has = owner(code)
-if has == false then give(code, node, epoch); return node end
-return has
+if has then return has end
+if redis.call('GET', P .. ':lease:' .. node) ~= epoch then return 0 end
+if redis.call('EXISTS', P .. ':returned') == 1 then return 0 end
+give(code, node, epoch)
+return node
 """
 )
 

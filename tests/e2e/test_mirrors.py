@@ -2,16 +2,14 @@
 
 import os
 import signal
-import threading
-import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import msgpack
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
 
 from tests.clients import decode, listening
+from tests.mirror_viewers import MIRROR_ENV, VIEWERS, are_mirrored, plays, viewers
 from tests.nodes import LONG_LEASE_SECONDS, nodes, valkey_at
 from tests.waiting import until
 from tools.cluster_oracle import Oracle
@@ -19,13 +17,6 @@ from tools.cluster_oracle import Oracle
 NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]}
 MORE_NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 2.0}]}
 SEED = 5
-VIEWERS = 4
-# A busy machine keeps clients from reading and answering for long.
-ENV = {
-    "PHANTOM_MIRROR_CLIENTS": str(VIEWERS),
-    "PHANTOM_CLIENT_BEHIND_SECONDS": "120",
-    "PHANTOM_PING_INTERVAL_SECONDS": "600",
-}
 
 
 @pytest.fixture
@@ -34,73 +25,9 @@ def valkey(tmp_path):
         yield server
 
 
-class Viewer:
-    """A client that comes back to the same node whenever it is cut off."""
-
-    def __init__(self, url):
-        self.url = url
-        self.owners = []
-        self.packets = []
-        self.closes = []
-        self.messages = []
-        self.leaves = threading.Event()
-        self.socket = None
-
-    def run(self):
-        while not self.leaves.is_set():
-            try:
-                with connect(self.url, open_timeout=20, close_timeout=1) as self.socket:
-                    self._receive(self.socket)
-            except (OSError, InvalidHandshake, TimeoutError, EOFError):
-                time.sleep(0.05)
-
-    def _receive(self, socket):
-        while not self.leaves.is_set():
-            try:
-                message = decode(socket.recv(timeout=0.1))
-            except TimeoutError:
-                continue
-            except ConnectionClosed as error:
-                said = error.rcvd
-                self.closes.append((said.code, said.reason) if said else (1006, ""))
-                return
-            if message["type"] == "metadata":
-                self.owners.append(message["session"]["url"])
-            else:
-                self.packets.append((self.owners[-1], message["data"]))
-
-    def since(self, n):
-        return [packet for _, packet in self.packets[n:]]
-
-
-@contextmanager
-def viewers(*urls):
-    found = [Viewer(url) for url in urls]
-    threads = [threading.Thread(target=each.run) for each in found]
-    for thread in threads:
-        thread.start()
-    try:
-        yield found
-    finally:
-        for each in found:
-            each.leaves.set()
-        for thread in threads:
-            thread.join()
-
-
 def make(server, code="s"):
     server.create(code, perturbation=NOISE, seed=SEED)
     until(lambda: server.get("/api/metadata")[1]["sha256"], "the digest")
-
-
-def are_mirrored(found, server, code="s"):
-    return all(each.owners and each.owners[-1] == f"{server.ws}/stream/{code}" for each in found)
-
-
-def plays(server):
-    """How many sessions of its own each process has, and how many it mirrors."""
-    nodes = server.get("/api/nodes")[1]["nodes"]
-    return {each["name"]: (each["sessions"], each["mirrors"]) for each in nodes}
 
 
 def by_number(packets):
@@ -130,7 +57,7 @@ def test_a_session_with_many_viewers_is_played_where_they_are_and_switches_where
     lease = LONG_LEASE_SECONDS
     with ExitStack() as stack:
         a, b = stack.enter_context(
-            nodes(synthetic_recording, "a", "b", valkey=valkey, lease_seconds=lease, env=ENV)
+            nodes(synthetic_recording, "a", "b", valkey=valkey, lease_seconds=lease, env=MIRROR_ENV)
         )
         make(a)
         found = stack.enter_context(viewers(*[f"{b.ws}/stream/s"] * VIEWERS))
@@ -177,7 +104,9 @@ def test_a_session_with_many_viewers_is_played_where_they_are_and_switches_where
 def test_when_the_owner_is_killed_the_viewers_of_a_mirror_go_on(synthetic_recording, valkey):
     oracle = Oracle(synthetic_recording, NOISE, SEED)
     with ExitStack() as stack:
-        a, b = stack.enter_context(nodes(synthetic_recording, "a", "b", valkey=valkey, env=ENV))
+        a, b = stack.enter_context(
+            nodes(synthetic_recording, "a", "b", valkey=valkey, env=MIRROR_ENV)
+        )
         make(a)
         found = stack.enter_context(viewers(*[f"{b.ws}/stream/s"] * VIEWERS))
         until(lambda: are_mirrored(found, b), "the mirror")
@@ -200,7 +129,9 @@ def test_without_the_directory_the_viewers_of_a_mirror_have_the_owner_again(
     oracle = Oracle(synthetic_recording, NOISE, SEED)
     with ExitStack() as stack:
         valkey = stack.enter_context(valkey_at(tmp_path / "one"))
-        a, b = stack.enter_context(nodes(synthetic_recording, "a", "b", valkey=valkey, env=ENV))
+        a, b = stack.enter_context(
+            nodes(synthetic_recording, "a", "b", valkey=valkey, env=MIRROR_ENV)
+        )
         make(a)
         found = stack.enter_context(viewers(*[f"{b.ws}/stream/s"] * VIEWERS))
         until(lambda: are_mirrored(found, b), "the mirror")
@@ -221,7 +152,7 @@ def test_predictions_and_filters_are_the_owners(synthetic_recording, valkey):
     lease = LONG_LEASE_SECONDS
     with ExitStack() as stack:
         a, b = stack.enter_context(
-            nodes(synthetic_recording, "a", "b", valkey=valkey, lease_seconds=lease, env=ENV)
+            nodes(synthetic_recording, "a", "b", valkey=valkey, lease_seconds=lease, env=MIRROR_ENV)
         )
         make(a)
         # Those that answer, or might, before there is a mirror are left where they are.

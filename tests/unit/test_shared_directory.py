@@ -111,6 +111,35 @@ async def test_a_code_is_of_one_node(kept):
     assert await directory.create("s", "b", its) == Ownership(None)
 
 
+async def test_what_is_not_known_is_not_made_while_owners_may_have_to_write_it_down_again(kept):
+    directory, expire = kept
+    mine, its = await directory.join(A, 0), await directory.join(B, 0)
+    await directory.create("s", "a", mine)
+    expire("b")
+    with pytest.raises(DirectoryAwayError):
+        await directory.create("t", "b", its)
+    # One node was frozen: the directory knows all there is.
+    await directory.renew(B, its)
+    assert await directory.create("t", "b", its) == Ownership("b")
+    expire("a")
+    expire("b")
+    # No node was in touch with it: it may have been away, and be what it was long ago.
+    await directory.renew(B, its)
+    await directory.renew(A, mine)
+    assert await directory.create("s", "b", its) == Ownership("a")
+    for node, epoch in (("a", mine), ("b", its)):
+        with pytest.raises(DirectoryAwayError):
+            await directory.create("u", node, epoch)
+
+
+async def test_one_that_has_forgotten_epochs_makes_no_session_at_once(kept):
+    directory, _ = kept
+    await directory.join(A, 0)
+    await directory.renew(B, 7)
+    with pytest.raises(DirectoryAwayError):
+        await directory.create("s", "b", 7)
+
+
 async def test_sessions_of_a_node_that_is_gone_go_to_an_heir_and_the_old_owner_is_refused(kept):
     directory, expire = kept
     mine, its = await directory.join(A, 0), await directory.join(B, 0)

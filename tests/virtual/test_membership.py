@@ -309,6 +309,32 @@ async def test_an_empty_directory_gets_the_records_of_living_owners_again(autoju
     assert c.membership.epoch > max(epochs)
 
 
+async def test_nobody_makes_a_session_anew_that_a_living_owner_has_yet_to_write_down_again(
+    autojump_clock, cluster
+):
+    a, b = await cluster.start("a"), await cluster.start("b")
+    made = a.make("s")
+    await after(3)
+    cluster.directory.is_away = True
+    await after(3)
+    cluster.directory.sessions.clear()
+    cluster.directory.leases.clear()
+    # A client of the session that looks elsewhere comes to the one that is back first.
+    a.way.is_cut = True
+    cluster.directory.is_away = False
+    await after(0.5)
+    assert b.membership.may_change
+    with pytest.raises(DirectoryAwayError):
+        await b.membership.reserve("s")
+    a.way.is_cut = False
+    await after(1)
+    assert await b.membership.reserve("s") == Ownership("a")
+    assert cluster.directory.sessions["s"].record == made
+    assert a.has.given_up == []
+    await after(1)
+    assert await b.membership.reserve("new") == Ownership("b")
+
+
 @pytest.mark.parametrize("how", ["is_cut", "is_silent"])
 async def test_a_node_that_is_cut_off_alone_plays_on_for_a_while_and_has_one_successor(
     autojump_clock, cluster, how
