@@ -2,9 +2,9 @@
 
 cosmic-ray makes the changes; nothing is written to a file. Each change is a run of the module's
 tests in a fork of this process, which has imported what they need of other packages: a tenth of
-the time that a new interpreter takes. All modules together take about an hour; `--part 1/10` tries
-every tenth change. The tests of a module are pure and start fast: they need no plugin but
-pytest-trio, and most of them not the project's conftest.
+the time that a new interpreter takes. All modules together take hours; `--sample 60` tries so
+many changes of each, the same ones each time. The tests of a module start fast: they need no
+plugin but pytest-trio, and most of them not the project's conftest.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import math
 import multiprocessing
 import os
+import random
 import resource
 import sys
 from collections.abc import Iterator, Sequence
@@ -34,7 +36,10 @@ from cosmic_ray.work_db import WorkDB, use_db
 ROOT = Path(__file__).parents[1]
 PLAYING = " ".join(
     f"tests/virtual/test_{name}.py"
-    for name in ("step", "cpu_yield", "transport_faults", "recording_recovery", "session")
+    for name in (
+        *("step", "session", "cpu_yield", "fence", "records", "transport_faults"),
+        "recording_recovery",
+    )
 )
 TESTS = {
     "phantomlink/access/rates.py": "tests/unit/test_rates.py",
@@ -42,6 +47,8 @@ TESTS = {
     "phantomlink/engine/timing.py": "tests/unit/test_timing.py",
     "phantomlink/engine/fanout.py": "tests/unit/test_fanout.py",
     "phantomlink/engine/builder.py": "tests/unit/test_builder.py",
+    "phantomlink/engine/prefetch.py": "tests/virtual/test_prefetch.py",
+    "phantomlink/engine/playback_state.py": "tests/virtual/test_playback_state.py",
     "phantomlink/engine/playback.py": PLAYING,
     "phantomlink/engine/recording_recovery.py": (
         "tests/virtual/test_recovery_pace.py tests/virtual/test_recovery_threads.py "
@@ -59,7 +66,10 @@ OPTIONS = "-x -q -W error -p no:cacheprovider -c /dev/null -p pytest_trio.plugin
 IMPORTED_ONCE = ("h5py", "hypothesis", "msgpack", "numpy", "trio", "trio_websocket", "xdist")
 # Of the changes: fewer seen is an error.
 SEEN = 0.9
-CPU_SECONDS, WALL_SECONDS = 60, 240
+# A change that makes tests run for ever, or wait for ever, is seen after so long; of CPU, after so
+# many times what they take without it.
+CPU_TIMES, LEAST_CPU_SECONDS, WALL_SECONDS = 4, 4, 240
+_SEED = 14
 
 
 class Changed(MetaPathFinder, InspectLoader):
@@ -143,9 +153,11 @@ def changes(module: str) -> Iterator[str]:
             yield changed
 
 
-def is_seen(module: str, source: str) -> bool:
-    """Whether a test fails, or does not end, with this source of a module."""
-    process = multiprocessing.get_context("fork").Process(target=_test, args=(module, source))
+def is_seen(module: str, source: str, cpu_seconds: int) -> bool:
+    """Whether a test fails, or does not end in time, with this source of a module."""
+    process = multiprocessing.get_context("fork").Process(
+        target=_test, args=(module, source, cpu_seconds)
+    )
     process.start()
     process.join(WALL_SECONDS)
     process.kill()
@@ -153,8 +165,8 @@ def is_seen(module: str, source: str) -> bool:
     return process.exitcode != 0
 
 
-def _test(module: str, source: str) -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+def _test(module: str, source: str, cpu_seconds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
@@ -164,15 +176,24 @@ def _test(module: str, source: str) -> None:
     os._exit(pytest.main([*OPTIONS.split(), f"--rootdir={ROOT}", *conftest, *tests.split()]))
 
 
-def mutate(module: str, part: int, parts: int) -> float:
-    """Print each change of a module that no test sees; the share of those that one does."""
+def mutate(module: str, sample: int | None) -> float:
+    """Print each change of a module that no test sees; the share of those that one does.
+
+    Args:
+        module: its path.
+        sample: how many changes to try; None: all.
+    """
     source = (ROOT / module).read_text()
-    if is_seen(module, source):
+    before = _cpu_seconds_of_tests()
+    if is_seen(module, source, resource.RLIM_INFINITY):
         raise SystemExit(f"{module}: {TESTS[module]} fail as it is")
-    tried = list(changes(module))[part - 1 :: parts]
+    cpu_seconds = LEAST_CPU_SECONDS + math.ceil(CPU_TIMES * (_cpu_seconds_of_tests() - before))
+    tried = list(dict.fromkeys(changes(module)))
+    random.Random(_SEED).shuffle(tried)
+    tried = tried[:sample]
     n_seen = 0
     for n, changed in enumerate(tried, 1):
-        if is_seen(module, changed):
+        if is_seen(module, changed, cpu_seconds):
             n_seen += 1
             continue
         lines = difflib.unified_diff(source.splitlines(), changed.splitlines(), n=1, lineterm="")
@@ -182,22 +203,30 @@ def mutate(module: str, part: int, parts: int) -> float:
     return share
 
 
+def _cpu_seconds_of_tests() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("modules", nargs="*", default=list(TESTS), help=f"of {', '.join(TESTS)}")
-    parser.add_argument("--part", default="1/1", help="K/N: the K-th of N parts of the changes")
+    parser.add_argument(
+        "--sample", type=int, help="changes of each module; all of them if left out"
+    )
     arguments = parser.parse_args()
     for module in arguments.modules:
         if module not in TESTS:
             parser.error(f"{module}: takes one of {', '.join(TESTS)}")
-    part, parts = (int(number) for number in arguments.part.split("/"))
+    if arguments.sample is not None and arguments.sample < 1:
+        parser.error(f"--sample: takes 1 or more, got {arguments.sample}")
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     # So Hypothesis takes the same examples each time, without a deadline.
     os.environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "CI": "true"}
     for package in IMPORTED_ONCE:
         import_module(package)
-    shares = [mutate(module, part, parts) for module in arguments.modules]
+    shares = [mutate(module, arguments.sample) for module in arguments.modules]
     return int(min(shares) < SEEN)
 
 
