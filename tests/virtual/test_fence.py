@@ -49,6 +49,16 @@ async def test_a_fence_that_moves_in_time_is_not_noticed(autojump_clock):
     assert sink.sequence == list(range(len(sink.sequence)))
 
 
+async def test_what_is_due_at_the_fence_leaves(autojump_clock):
+    fence, clock = Fence(), VirtualClock()
+    fence.move(clock.now_ns() + 100_000_000)
+    async with running(fence, clock) as session:
+        sink = listen(session)
+        await trio.sleep(2)
+    assert sink.deadlines[-1] == fence.until_ns
+    assert len(sink.packets) == 5
+
+
 async def test_what_was_frozen_sends_nothing_though_its_tick_was_waited_for(autojump_clock):
     # Frozen for less than a stall: no skipping hides what the fence has to stop.
     fence, clock = Fence(), StallingClock(10, 0.09)

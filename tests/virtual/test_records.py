@@ -1,5 +1,6 @@
 """Sessions with a record: others compute where they are, so a stall must not move their grid."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -97,3 +98,59 @@ async def test_another_process_goes_on_at_the_same_deadlines(autojump_clock):
         assert each.deadlines == [start + 25_000_000 * k for k in each.sequence]
     assert 29 <= heir.sequence[0] - sink.sequence[-1] <= 31
     assert heir.sequence == list(range(heir.sequence[0], heir.sequence[-1] + 1))
+
+
+async def test_where_nobody_listens_another_process_keeps_the_place_alone(autojump_clock):
+    async with running() as first, running() as second:
+        listen(first)
+        await trio.sleep(1)
+        anchor = first.main.anchor()
+        assert anchor.due_ns is not None
+        second.main.go_on_from(anchor)
+        assert second.main.anchor() == replace(anchor, due_ns=None)
+        await trio.sleep(7)
+        came_at = trio.current_time()
+        sink = listen(second)
+        await trio.sleep(1)
+        assert (second.main.timing.stalls, second.main.timing.anchors) == (0, 1)
+    assert sink.ids[0] == sink.sequence[0] == anchor.sequence_number
+    assert sink.times[0] - came_at <= 0.025
+
+
+async def test_a_place_without_a_deadline_has_a_new_one(autojump_clock):
+    async with running() as session:
+        sink = listen(session)
+        await trio.sleep(1)
+        n = len(sink.packets)
+        anchor = replace(session.main.anchor(), due_ns=None, position=100, loop=3)
+        session.main.go_on_from(anchor)
+        assert session.parts.phases.ticks_hz == 40
+        await trio.sleep(1)
+        assert session.main.timing.stalls == 0
+    assert sink.ids[n : n + 3] == [100, 101, 102]
+    assert {packet.loop for packet in sink.packets[n:]} == {3}
+
+
+async def test_who_goes_on_keeps_its_place_among_the_others(autojump_clock):
+    async with running() as first, running() as second:
+        listen(first)
+        listen(second)
+        await trio.sleep(1)
+        anchor = first.main.anchor()
+        first.close(1001, "its process died")
+        await trio.sleep(0.1)
+        assert second.parts.phases.ticks_hz == 40
+        second.main.go_on_from(anchor.at(round(trio.current_time() * 1e9), RATE, 400, loop=True))
+        assert second.parts.phases.ticks_hz == 40
+        assert second.main.timing.anchors == 2
+
+
+async def test_a_stall_in_a_step_skips_nothing(autojump_clock):
+    async with running(clock=StallingClock(10, 3.0)) as session:
+        sink = listen(session)
+        session.pause()
+        session.step(30)
+        await trio.sleep(8)
+        assert session.is_paused
+        assert session.main.timing.stalls == 1
+    assert sink.ids == sink.sequence == list(range(30))
