@@ -3,6 +3,7 @@
     python -m tools.cluster play --processes 2 --sessions 440
     python -m tools.cluster capacity         # 440 sessions: two processes hold them, one does not
     python -m tools.cluster cost             # 200 sessions: lateness and CPU of two and of one
+    python -m tools.cluster first-byte       # of an answer, with two and with one
     python -m tools.cluster kill --processes 2 --times 20
     python -m tools.cluster freeze --processes 2 --times 10
     python -m tools.cluster kill --nodes 4 --times 20
@@ -40,6 +41,8 @@ from phantomlink.recordings.synthetic import synthesize
 from tools.bench.harness.host import HostWatch
 from tools.bench.harness.text import Verdict as Criterion
 from tools.cluster_clients import Client, Crowd
+from tools.cluster_cpu import CpuLooks, usage
+from tools.cluster_first_byte import first_byte
 from tools.cluster_judge import Returns, Verdict, judge, returns
 from tools.cluster_nodes import NODE_RUNS
 from tools.cluster_oracle import RATE_HZ, Oracle
@@ -81,6 +84,7 @@ class Played:
     lateness_ms_p50: float | None
     lateness_ms_p99: float | None
     cpu_percent: float
+    left_out_percent: float
     clients_cpu_percent: float
 
     @property
@@ -147,15 +151,17 @@ class Bench:
             sessions=told.sessions,
         ) as started:
             clients, crowd = _connected(started, told)
-            since, cpu = time.monotonic(), sum(server.cpu_seconds() for server in started)
-            own = time.process_time()
+            watch = HostWatch(probe=True)
+            since, own = time.monotonic(), time.process_time()
+            looks = CpuLooks([each.pid for server in started for each in server.processes()])
             crowd.collect(told.seconds)
-            until = time.monotonic()
-            used = sum(server.cpu_seconds() for server in started) - cpu
-            own = time.process_time() - own
+            until, own = time.monotonic(), time.process_time() - own
+            stalls = _stalls(watch, since, until)
+            used = usage(looks.end(), stalls)
             # What left before the end is still to be read.
             crowd.collect(0.3)
-        verdict = judge(clients, self._oracle, since + clock, until + clock)
+        stalls = [(begin + clock, end + clock) for begin, end in stalls]
+        verdict = judge(clients, self._oracle, since + clock, until + clock, stalls)
         rates = np.array(verdict.rates_hz or [0.0])
         return Played(
             processes,
@@ -169,7 +175,8 @@ class Bench:
             verdict.wrong,
             _percentile(verdict.lateness_ms, 50),
             _percentile(verdict.lateness_ms, 99),
-            round(100 * used / (until - since), 1),
+            round(100 * used.share, 1),
+            round(100 * used.left_out, 1),
             round(100 * own / (until - since), 1),
         )
 
@@ -192,7 +199,7 @@ class Bench:
             sessions=told.sessions,
         ) as started:
             clients, crowd = _connected(started, told)
-            watch, begin_ns = HostWatch(probe=True), time.monotonic_ns()
+            watch, begin = HostWatch(probe=True), time.monotonic()
             for n in range(times):
                 blows.append(time.monotonic())
                 if len(started) > 1:
@@ -201,11 +208,16 @@ class Bench:
                     _hit_worker(started[0], crowd, told.what)
                 print(f"{told.what} {first + n + 1} of {told.times}", file=sys.stderr)
             end = time.monotonic()
-            lost = watch.end(begin_ns, time.monotonic_ns())
-            watch.stop()
-        stalls = [(begin / 1e9, over / 1e9) for begin, over in lost.stalls or ()]
+            stalls = _stalls(watch, begin, end)
         found = returns(clients, blows, end, stalls)
         hurt.add(judge(clients, self._oracle, 0, float("inf")), found, times)
+
+
+def _stalls(watch: HostWatch, begin: float, end: float) -> list[tuple[float, float]]:
+    """When the host stood still or was slow between two times, monotonic s; the watch is over."""
+    lost = watch.end(int(begin * 1e9), int(end * 1e9))
+    watch.stop()
+    return [(since / 1e9, until / 1e9) for since, until in lost.stalls or ()]
 
 
 def _connected(
@@ -351,12 +363,14 @@ def _print(*played: Played) -> None:
         print(json.dumps(asdict(each)), flush=True)
 
 
+# They need no more than a recording and its oracle.
+_SCENES = NODE_RUNS | {"first-byte": first_byte}
 _RUNS = {"play": play, "capacity": capacity, "cost": cost, "kill": hurt, "freeze": hurt}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=[*_RUNS, *NODE_RUNS])
+    parser.add_argument("what", choices=[*_RUNS, *_SCENES])
     parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1, help="of each node")
     parser.add_argument("--sessions", type=int, help=f"{_SESSIONS}")
@@ -369,11 +383,11 @@ def main() -> int:
     what = arguments.what
     arguments.sessions = arguments.sessions or _SESSIONS.get(what, _NODE_SESSIONS)
     arguments.seconds = arguments.seconds or _SECONDS.get(what, _USUAL_SECONDS)
-    arguments.times = arguments.times or (1 if what in NODE_RUNS else _USUAL_TIMES)
+    arguments.times = arguments.times or (1 if what in _SCENES else _USUAL_TIMES)
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), arguments)
-        if what in NODE_RUNS:
-            criteria = NODE_RUNS[what](bench.material, arguments)
+        if what in _SCENES:
+            criteria = _SCENES[what](bench.material, arguments)
         else:
             criteria = _RUNS[what](bench, arguments)
     for each in criteria:

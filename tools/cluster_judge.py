@@ -54,7 +54,7 @@ class Verdict:
         packets, repeated, wrong: of all the time.
         after_heir: packets of an owner that came after the first one of its successor.
         skipped: numbers that are missing within a connection, of the time that is measured.
-        lateness_ms: of each packet of that time.
+        lateness_ms: of each packet of that time that the host did not touch.
         rates_hz: of each session in that time.
         silent: sessions of which nothing came in it.
     """
@@ -69,13 +69,21 @@ class Verdict:
     rates_hz: list[float] = field(default_factory=list)
 
 
-def judge(clients: Sequence[Client], oracle: KnowsPackets, since: float, until: float) -> Verdict:
+def judge(
+    clients: Sequence[Client],
+    oracle: KnowsPackets,
+    since: float,
+    until: float,
+    stalls: Sequence[tuple[float, float]] = (),
+) -> Verdict:
     """Check every packet, and measure those stamped between two times, Unix s.
+
+    Lateness is without what the host touched: [begin, end) in which it stood still, Unix s.
 
     A number may come twice to a client that has opened a second connection to the same owner; from
     two owners, or twice on one connection, it is repeated.
     """
-    verdict = Verdict()
+    verdict, stalls_ns = Verdict(), _in_ns(stalls)
     for client in clients:
         got = list(_checked(client, oracle, verdict))
         verdict.after_heir += _after_heir(client)
@@ -85,7 +93,9 @@ def judge(clients: Sequence[Client], oracle: KnowsPackets, since: float, until: 
             verdict.silent += 1
             continue
         measured = [each for each, _ in timed]
-        verdict.lateness_ms += [late for _, late in timed]
+        late_ms = [late for _, late in timed]
+        hit = _touched([each.stamp for each in measured], late_ms, stalls_ns)
+        verdict.lateness_ms += [ms for ms, is_hit in zip(late_ms, hit, strict=True) if not is_hit]
         seconds = measured[-1].stamp - measured[0].stamp
         verdict.rates_hz.append((len(measured) - 1) / seconds)
         verdict.skipped += sum(
@@ -141,7 +151,7 @@ def returns(
         stalls: [begin, end) in which the host stood still; lateness is without what they touched.
     """
     found = Returns()
-    stalls_ns = [(int(begin * 1e9), int(over * 1e9)) for begin, over in stalls]
+    stalls_ns = _in_ns(stalls)
     for client in clients:
         got = list(packets(client))
         late = lateness_ms(got)
@@ -171,11 +181,15 @@ def returns(
     return found
 
 
+def _in_ns(stalls: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
+    return [(int(begin * 1e9), int(over * 1e9)) for begin, over in stalls]
+
+
 def _touched(
-    arrivals: Sequence[float], late: Sequence[float], stalls: Sequence[tuple[int, int]]
+    ends: Sequence[float], late: Sequence[float], stalls: Sequence[tuple[int, int]]
 ) -> list[bool]:
-    """Whether a stall overlaps the way of each packet, from when it was due."""
-    arrival_ns = np.array([int(at * 1e9) for at in arrivals], dtype=np.int64)
+    """Whether a stall overlaps the way of each packet, from when it was due to its end."""
+    arrival_ns = np.array([int(at * 1e9) for at in ends], dtype=np.int64)
     late_ns = np.array([int(ms * 1e6) for ms in late], dtype=np.int64)
     found: list[bool] = touched(arrival_ns, late_ns, int(_PERIOD_MS * 1e6), stalls).tolist()
     return found

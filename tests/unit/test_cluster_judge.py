@@ -46,6 +46,18 @@ def test_a_session_that_keeps_its_rate():
     assert (verdict.packets, verdict.skipped, verdict.repeated, verdict.wrong) == (100, 0, 0, 0)
 
 
+def test_lateness_is_without_what_the_host_touched():
+    late = [*on_grid(*range(10)), (10 * PERIOD + 0.02, 10), *on_grid(*range(11, 20))]
+    held_up = (1000 + 10 * PERIOD, 1000 + 10 * PERIOD + 0.015)
+    with_it, without = (
+        judge([Told(late)], KnowsAll(), 0, 2000, stalls) for stalls in ([], [held_up])
+    )
+    assert max(with_it.lateness_ms) == pytest.approx(20, abs=1e-6)
+    assert max(without.lateness_ms) == pytest.approx(0, abs=1e-6)
+    assert len(without.lateness_ms) == 19
+    assert without.rates_hz == with_it.rates_hz
+
+
 def test_what_is_missing_counts_only_within_a_connection_and_in_the_time_that_is_measured():
     client = Told(on_grid(0, 1, 4, 5), on_grid(50, 51, 54, 55))
     assert judge([client], KnowsAll(), 0, 2000).skipped == 4

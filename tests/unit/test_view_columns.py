@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgpack
 import numpy as np
 import pytest
@@ -74,6 +76,24 @@ def test_columns_of_several_bins_lie_at_multiples_and_hold_the_last_place() -> N
     assert (rest.packet_id, rest.bins_per_column, len(rest)) == (5, 5, 2)
     assert rest.counts.tolist() == [[sum(range(5, 10)), 5, 255], [sum(range(10, 15)), 5, 255]]
     assert rest.kinematics[:, 0].tolist() == [9, 14]
+
+
+@pytest.mark.parametrize("skipped", [(6,), (6, 7, 8), (5, 6), (8, 9, 10, 11), range(7, 23)])
+def test_what_a_stall_skips_is_in_no_column(skipped: Sequence[int]) -> None:
+    pieces = build([packet(i) for i in range(5, 30) if i not in skipped], bins=5)
+    ids = [
+        range(
+            each.packet_id + n * each.bins_per_column,
+            each.packet_id + (n + 1) * each.bins_per_column,
+        )
+        for each in pieces
+        for n in range(len(each))
+    ]
+    assert [k for part in ids for k in part] == [k for k in range(5, 30) if k not in skipped]
+    counts = np.concatenate([each.counts for each in pieces]).tolist()
+    assert counts == [[min(sum(part), 255), len(part), 255] for part in ids]
+    for each in pieces:
+        assert each.timestamp == each.last_sequence / 40
 
 
 def test_a_seek_a_loop_and_a_perturbation_begin_anew() -> None:

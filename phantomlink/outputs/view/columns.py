@@ -6,7 +6,7 @@ purpose: those use up a number. So that difference, the loop and the perturbatio
 A column holds the packets whose ids have the same quotient by the width, and is complete when it
 has them all, or when a packet has come that none of its own can be behind any more: an overtaken
 packet leaves right after its successor. What a run begins or ends in the middle of is a column of
-fewer bins.
+fewer bins, and so is each part of one in which packets were skipped: nobody knows of those.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class _OpenColumn:
     first_id: int
     packets: dict[int, Packet] = field(default_factory=dict)
     lost: set[int] = field(default_factory=set)
-    timestamp: float = 0.0
+    timestamps: dict[int, float] = field(default_factory=dict)
 
     @property
     def n_bins(self) -> int:
@@ -166,7 +166,7 @@ class ColumnBuilder:
         column = self._column_of(packet)
         if column is not None and packet.packet_id not in column.packets:
             column.packets[packet.packet_id] = packet
-            column.timestamp = timestamp
+            column.timestamps[packet.packet_id] = timestamp
             self._close_complete()
 
     def take_lost(self, packet: Packet) -> None:
@@ -227,9 +227,16 @@ class ColumnBuilder:
             self._next += 1
 
     def _close(self, column: _OpenColumn) -> None:
-        if not column.n_bins:
-            return
         ids = sorted({*column.packets, *column.lost})
+        begin = 0
+        for end in range(1, len(ids) + 1):
+            # A stall skips packets where a session has a record.
+            if end == len(ids) or ids[end] != ids[end - 1] + 1:
+                self._close_part(column, ids[begin:end])
+                begin = end
+
+    def _close_part(self, column: _OpenColumn, ids: list[int]) -> None:
+        """Packets of a column that follow each other are one."""
         sent = [column.packets[each] for each in ids if each in column.packets]
         assert self._run is not None
         offset, loop, perturbation_id = self._run
@@ -249,9 +256,9 @@ class ColumnBuilder:
                 perturbation_id,
                 totals,
                 sent[-1] if sent else None,
-                len(column.lost),
+                len(ids) - len(sent),
                 not sent or any(packet.observed for packet in sent),
-                column.timestamp,
+                max((column.timestamps[packet.packet_id] for packet in sent), default=0.0),
             )
         )
 
