@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import h11
@@ -11,6 +12,11 @@ from phantomlink.cluster.relay_header import NAME
 
 _READ_BYTES = 64 * 1024
 _RELAY = NAME.lower().encode()
+# Heads as nearly all are: h11 takes longer to read one than all else that is done here. What this
+# does not match, and what other nodes send, is h11's affair.
+_PLAIN = re.compile(
+    rb"([A-Z]+) ([!-~]+) HTTP/1\.1\r\n(?:[-!#$%&'*+.^_`|~0-9A-Za-z]+:[\t -~]*\r\n)+\r\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,10 @@ async def read_first_head(stream: trio.SocketStream, max_head_bytes: int) -> Fir
     """
     received = bytearray()
     while True:
+        data = await stream.receive_some(_READ_BYTES)
+        if not data:
+            return None
+        received += data
         try:
             head = first_head(bytes(received), max_head_bytes)
         except h11.RemoteProtocolError as error:
@@ -54,10 +64,6 @@ async def read_first_head(stream: trio.SocketStream, max_head_bytes: int) -> Fir
             return FirstHead(bytes(received))
         if head is not None:
             return head
-        data = await stream.receive_some(_READ_BYTES)
-        if not data:
-            return None
-        received += data
 
 
 def first_head(received: bytes, max_head_bytes: int) -> FirstHead | None:
@@ -66,6 +72,9 @@ def first_head(received: bytes, max_head_bytes: int) -> FirstHead | None:
     Raises:
         h11.RemoteProtocolError: it cannot be read.
     """
+    if (plain := _PLAIN.match(received)) and _RELAY not in plain[0].lower():
+        path, _, query = plain[2].decode("ascii").partition("?")
+        return FirstHead(received, plain[1].decode("ascii"), path, query)
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=max_head_bytes)
     parser.receive_data(received)
     event = parser.next_event() if received else h11.NEED_DATA
