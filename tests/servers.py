@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 ENTRIES = ("serve", "hypercorn")
@@ -30,11 +31,19 @@ _RUNNING = re.compile(r"(?:Listening|Running) on http://([0-9.]+:[0-9]+)")
 
 @dataclass
 class LiveServer:
-    """A server that runs as a process of its own."""
+    """A server that runs as a process of its own.
+
+    Attributes:
+        process: it, or the one that has started all of it.
+        address: where it listens.
+        lines: of its log.
+        has_records: whether it has several processes, and its sessions records therefore.
+    """
 
     process: subprocess.Popen[str]
     address: str
     lines: list[str] = field(default_factory=list)
+    has_records: bool = False
 
     @property
     def http(self) -> str:
@@ -71,6 +80,15 @@ class LiveServer:
         status, answer = self.post("/api/sessions/create", {"custom_code": code, **asked})
         assert status == 200, answer
         return answer
+
+    def check_no_gap(self, code, numbers):
+        """See that none is missing of a session; where it has a record, a stall skips some."""
+        jumps = sum(after != before + 1 for before, after in pairwise(numbers))
+        if jumps and self.has_records:
+            assert all(after > before for before, after in pairwise(numbers))
+            assert jumps <= self.get(f"/api/stats/{code}")[1]["stalls"]
+        else:
+            assert jumps == 0, numbers
 
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -119,7 +137,7 @@ def live_server(
         text=True,
         start_new_session=True,
     )
-    server = LiveServer(process, "")
+    server = LiveServer(process, "", has_records=environment.get("PHANTOM_PROCESSES", "1") != "1")
     addresses: queue.Queue[str | None] = queue.Queue()
 
     def read_log() -> None:

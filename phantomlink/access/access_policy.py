@@ -117,7 +117,7 @@ class AccessPolicy:
             OriginNotAllowedError: a page of a foreign origin wants to change something, or to
                 listen; or there are two origins.
         """
-        wait_seconds = self.rates.take(requester.address)
+        wait_seconds = 0.0 if requester.is_counted else self.rates.take(requester.address)
         if wait_seconds:
             rates = self.rates
             raise TooManyRequestsError(

@@ -43,6 +43,7 @@ class RequestIdentity:
         is_websocket: it opens a WebSocket.
         is_preflight: a browser asks whether a page may send what is to follow.
         head_bytes: of first line and headers.
+        is_counted: another process of this server has counted it among those of its address.
     """
 
     method: str
@@ -56,6 +57,7 @@ class RequestIdentity:
     is_websocket: bool = False
     is_preflight: bool = False
     head_bytes: int = 0
+    is_counted: bool = False
 
 
 def read_request_identity(
@@ -66,6 +68,7 @@ def read_request_identity(
     *,
     query: str = "",
     is_websocket: bool = False,
+    is_counted: bool = False,
     trust_proxy: bool = False,
 ) -> RequestIdentity:
     """What the head of a request tells.
@@ -77,6 +80,7 @@ def read_request_identity(
         peer: host of the other end of the connection; None where there is none.
         query: of the request.
         is_websocket: it opens a WebSocket.
+        is_counted: as in `RequestIdentity`.
         trust_proxy: whether to believe the last `X-Forwarded-For`: the address from which our
             proxy was called. Those before it are what the client says of itself. Likewise the
             first `X-Forwarded-Host`: how the client called the outermost proxy.
@@ -117,6 +121,7 @@ def read_request_identity(
         is_websocket=is_websocket,
         is_preflight=method == "OPTIONS" and bool(origins) and asks_for_method,
         head_bytes=head_bytes,
+        is_counted=is_counted,
     )
 
 

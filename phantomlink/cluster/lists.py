@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 
 import trio
 
@@ -41,7 +42,8 @@ class InnerDispatch:
         if head.path == MODELS_IN_USE_PATH:
             in_use = self._app.get_service().models_in_use()
             return Response(json.dumps({"in_use": sorted(in_use)}).encode())
-        return await self._own(head, read_body)
+        # The worker that asks has counted it.
+        return await self._own(replace(head, is_counted=True), read_body)
 
 
 class OtherLists:

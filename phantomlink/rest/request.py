@@ -63,6 +63,7 @@ class RequestHead:
         peer: host of the other end of the connection; None where there is none.
         scheme: of the connection.
         server: address and port of this end, for a request that names no host.
+        is_counted: whether another process has counted it among those of its address.
     """
 
     method: str
@@ -72,6 +73,7 @@ class RequestHead:
     peer: str | None = None
     scheme: str = "http"
     server: Sequence[str | int | None] = ()
+    is_counted: bool = False
 
     def get(self, name: str) -> str | None:
         """The value of a header, the first one of that name; None where there is none."""
@@ -104,6 +106,7 @@ class RequestHead:
             self.peer,
             query=self.query,
             is_websocket=is_websocket,
+            is_counted=self.is_counted,
             trust_proxy=trust_proxy,
         )
 

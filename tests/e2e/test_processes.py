@@ -257,6 +257,8 @@ def test_limits_of_an_address_are_those_of_all_processes_and_what_is_played_is_s
         # One after the other is asked; each by itself would let 12 pass.
         statuses = [status("192.0.2.1") for _ in range(20)]
         assert (statuses[:12], statuses[-1]) == ([200] * 12, 429)
+        # What all are asked for counts once.
+        assert [status("192.0.2.3", path="/health") for _ in range(12)] == [200] * 12
         for code in ("a", "b"):
             # Each where there is most room: one in each process.
             create = "/api/sessions/create"

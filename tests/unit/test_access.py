@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import logging
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -397,6 +398,13 @@ class TestDoor:
             policy.check(requester(path="/livez"))
         with pytest.raises(TooManyRequestsError):
             policy.check(requester(path="/livez"))
+
+    def test_what_another_process_has_counted_does_not(self):
+        policy = AccessPolicy(Settings(request_burst=1), Clock())
+        policy.check(requester())
+        policy.check(replace(requester(), is_counted=True))
+        with pytest.raises(TooManyRequestsError):
+            policy.check(requester())
 
     def test_it_warns_once_and_only_where_it_is_open(self, caplog):
         caplog.set_level(logging.WARNING)
