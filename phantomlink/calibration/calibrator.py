@@ -7,7 +7,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +24,7 @@ from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 logger = logging.getLogger(__name__)
 
 FIT_SECONDS = 60.0
+_WORKER = (sys.executable, "-m", "phantomlink.calibration.worker")
 _RETRY_AFTER_SECONDS = 10
 _MOST_OUTPUT_BYTES = 65536
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -61,17 +62,27 @@ class Calibrator:
         store: that keeps them.
         in_use: answers the models that are put on sessions.
         slots: of fits at once; one.
+        worker: command that fits; the arguments of `phantomlink fit` follow it.
+        longest_seconds: that a fit may take.
 
     Attributes:
         store, in_use: as given.
     """
 
     def __init__(
-        self, store: ModelStore, in_use: Callable[[], Collection[str]], slots: Slots
+        self,
+        store: ModelStore,
+        in_use: Callable[[], Collection[str]],
+        slots: Slots,
+        *,
+        worker: Sequence[str] = _WORKER,
+        longest_seconds: float = FIT_SECONDS,
     ) -> None:
         self.store = store
         self.in_use = in_use
         self._slots = slots
+        self._worker = worker
+        self._longest_seconds = longest_seconds
         self._is_busy = False
         self._nursery: trio.Nursery | None = None
 
@@ -107,7 +118,7 @@ class Calibrator:
         out = self.store.path(model_id)
         try:
             await run_in_thread_patiently(_make_folder, out.parent)
-            reason = await _run_worker(calibration, out)
+            reason = await self._run_worker(calibration, out)
             if reason is None:
                 self.store.fitted(model_id, await run_in_thread_patiently(load_model, out))
                 logger.info("Model %s is ready", model_id)
@@ -120,37 +131,37 @@ class Calibrator:
         self.store.failed(model_id, reason)
         logger.warning("Model %s could not be fitted: %s", model_id, reason)
 
-
-async def _run_worker(calibration: Calibration, out: Path) -> str | None:
-    """Fit; answers why it failed, None when it did not."""
-    command = [
-        *(sys.executable, "-m", "phantomlink.calibration.worker", str(calibration.recording)),
-        *("--decoder", calibration.kind, "--out", str(out), "--seed", str(calibration.seed)),
-        *("--train", calibration.train, "--window", calibration.window, "--json"),
-    ]
-    if calibration.perturbation is not None:
-        command += ["--perturbation", json.dumps(calibration.perturbation)]
-    environment = {
-        **os.environ,
-        **calibration.environment,
-        **_ONE_THREAD,
-        "PHANTOM_STREAM_FREQUENCY_HZ": str(calibration.rate_hz),
-    }
-    with trio.move_on_after(FIT_SECONDS):
-        done = await trio.run_process(
-            command,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            capture_stderr=True,
-            env=environment,
-        )
-        if done.returncode == 0:
-            return None
-        if done.returncode < 0:
-            return f"the process that fitted it was ended by signal {-done.returncode}"
-        return _reason(done.stderr[-_MOST_OUTPUT_BYTES:])
-    return f"it took longer than {FIT_SECONDS:g} s"
+    async def _run_worker(self, calibration: Calibration, out: Path) -> str | None:
+        """Fit; answers why it failed, None when it did not."""
+        command = [
+            *self._worker,
+            *(str(calibration.recording), "--decoder", calibration.kind),
+            *("--out", str(out), "--seed", str(calibration.seed)),
+            *("--train", calibration.train, "--window", calibration.window, "--json"),
+        ]
+        if calibration.perturbation is not None:
+            command += ["--perturbation", json.dumps(calibration.perturbation)]
+        environment = {
+            **os.environ,
+            **calibration.environment,
+            **_ONE_THREAD,
+            "PHANTOM_STREAM_FREQUENCY_HZ": str(calibration.rate_hz),
+        }
+        with trio.move_on_after(self._longest_seconds):
+            done = await trio.run_process(
+                command,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                capture_stderr=True,
+                env=environment,
+            )
+            if done.returncode == 0:
+                return None
+            if done.returncode < 0:
+                return f"the process that fitted it was ended by signal {-done.returncode}"
+            return _reason(done.stderr[-_MOST_OUTPUT_BYTES:])
+        return f"it took longer than {self._longest_seconds:g} s"
 
 
 def _reason(stderr: bytes) -> str:
