@@ -266,6 +266,43 @@ def test_packets_lost_on_purpose_end_no_trial(modules: Page) -> None:
     assert got["rates"] == [2 / 0.025, 3 / 0.025, None, 5 / 0.025]
 
 
+def test_figures_are_of_the_last_frames(modules: Page) -> None:
+    got = run(
+        modules,
+        """const { FrameFigures } = await import("/core/frame-figures.js");
+        const figures = new FrameFigures();
+        const before = figures.read();
+        const now = performance.now();
+        for (let i = 0; i < 700; i += 1) {
+          if (i % 2) figures.arrived((performance.timeOrigin + now - i) / 1000);
+          figures.drew(now - 8e6 + i * 1e4, now - 8e6 + i * 1e4 + i);
+        }
+        figures.drew(now, now + 1000);
+        const { began_ms, draws_ms } = figures.frames();
+        return { before, after: figures.read(), began: began_ms.length, draws: draws_ms.sort((a, b) => a - b) };""",
+    )
+    nothing = {"p50": None, "p99": None, "n": 0}
+    assert got["before"] == {"fps": 0, "draw_ms": nothing, "stamp_to_pixel_ms": nothing}
+    assert got["began"] == 600
+    np.testing.assert_allclose(got["draws"], [*range(101, 700), 1000], atol=1)
+    draw = got["after"]["draw_ms"]
+    assert (draw["p50"], draw["p99"]) == (pytest.approx(401, abs=1), pytest.approx(695, abs=1))
+    assert (draw["n"], got["after"]["stamp_to_pixel_ms"]["n"]) == (600, 350)
+    # Whatever the machine does between the last frame and the question.
+    assert got["after"]["fps"] <= 1
+
+
+def test_a_decoded_cursor_outside_of_the_picture_stands_at_its_edge(modules: Page) -> None:
+    got = run(
+        modules,
+        """const { partInside } = await import("/core/decoded-path.js");
+        const ends = [[90, 10], [140, 50], [50, -45], [-350, 450], [50, 50]];
+        return ends.map((end) => partInside([50, 50], end, [100, 100], 10));""",
+    )
+    # Of ways of 40, 90, 95, 400 along an axis there is room for 40.
+    assert got == [1, 40 / 90, 40 / 95, 40 / 400, 1]
+
+
 def test_numbers_are_written_as_people_read_them(modules: Page) -> None:
     got = run(
         modules,

@@ -24,6 +24,7 @@ from websockets.sync.client import connect
 from phantomlink.recordings.synthetic import synthesize, synthesize_named
 from tests.browser.proxy import cuttable
 from tests.large_files import make_large
+from tests.nodes import nodes, valkey_at
 from tests.servers import LiveServer, live_server
 from tools.dashboard.browser import chromium
 from tools.dashboard.screenshots import PHONE, README, WIDE, opened, put_decoder
@@ -71,7 +72,7 @@ def main() -> None:
         for theme in README:
             for size in (WIDE, PHONE):
                 album = Album(browser, options.out, theme, size)
-                for state in (sessions, live, troubles, guarded, full, expired, lost):
+                for state in STATES:
                     if options.only in (None, state.__name__):
                         state(album, recording)
 
@@ -191,16 +192,50 @@ def troubles(album: Album, recording: Path) -> None:
 
 
 def guarded(album: Album, recording: Path) -> None:
-    """A server with a token: none given, and a wrong one."""
+    """A server with a token, by hypercorn: none given, a wrong one, the right one."""
     with (
-        live_server(recording, env={"PHANTOM_API_TOKEN": TOKEN}) as server,
+        live_server(recording, "hypercorn", env={"PHANTOM_API_TOKEN": TOKEN}) as server,
         album.page(server.http, "/s/one") as page,
     ):
         album.shoot(page, "token")
-        page.get_by_label("Token").fill("not-the-token-of-this-server")
-        page.get_by_role("button", name="Continue").click()
-        time.sleep(2)
-        album.shoot(page, "token-wrong")
+        for token, name in (
+            ("not-the-token-of-this-server", "token-wrong"),
+            (TOKEN, "token-right"),
+        ):
+            page.get_by_label("Token").fill(token)
+            page.get_by_role("button", name="Continue").click()
+            time.sleep(2)
+            album.shoot(page, name)
+        page.get_by_role("button", name="Create one").click()
+        page.get_by_role("button", name="Play here").click()
+        time.sleep(4)
+        album.shoot(page, "token-live")
+        for screen in ("Sessions", "Timing", "Decoders", "Datasets"):
+            page.get_by_role("link", name=screen, exact=True).first.click()
+            time.sleep(3)
+            album.shoot(page, f"token-{screen.lower()}")
+
+
+def moved(album: Album, recording: Path) -> None:
+    """A session whose node ends: another one, which has served the page, goes on with it."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        valkey_at(folder) as valkey,
+        nodes(recording, "a", "b", valkey=valkey) as (a, b),
+    ):
+        a.create("one")
+        with album.page(b.http, "/s/one") as page, album.page(b.http, "/") as listed:
+            page.get_by_role("button", name="Play here").click()
+            page.wait_for_function("() => window.phantomlink.now.value?.kept_columns > 80")
+            album.shoot(page, "relayed")
+            a.terminate()
+            for n in range(4):
+                album.shoot(page, f"moved-{n}")
+                time.sleep(0.3)
+            page.wait_for_function("() => window.phantomlink.isLive.value")
+            time.sleep(3)
+            album.shoot(page, "moved-live")
+            album.shoot(listed, "moved-sessions")
 
 
 def full(album: Album, recording: Path) -> None:
@@ -246,6 +281,8 @@ def lost(album: Album, recording: Path) -> None:
                 time.sleep(2)
                 album.shoot(page, "held-datasets")
 
+
+STATES = (sessions, live, troubles, guarded, moved, full, expired, lost)
 
 if __name__ == "__main__":
     main()

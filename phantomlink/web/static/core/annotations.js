@@ -3,6 +3,7 @@
  * shown, so that a frame looks at a few of them and not at each column.
  */
 
+import { clock } from "./format.js";
 import { FLAG } from "./ring.js";
 
 /** Columns of the trial table, in the order of a trial, and how the legend calls them. */
@@ -16,7 +17,7 @@ const SPANS = /** @type {const} */ ([
 
 /**
  * @typedef {{from: number, to: number}} Span columns [from, to)
- * @typedef {Span & {trial: number, reach: number | null}} TrialSpan
+ * @typedef {Span & {trial: number, reach: number | null, labels: string[]}} TrialSpan `labels`: the longest first
  */
 
 export class Annotations {
@@ -31,7 +32,7 @@ export class Annotations {
     this.edges = [];
     /** @type {{column: number, event: number}[]} */
     this.events = [];
-    /** Columns in which a whole second of the recording begins. @type {{column: number, second: number}[]} */
+    /** Columns in which a whole second of the recording begins. @type {{column: number, second: number, label: string}[]} */
     this.seconds = [];
   }
 
@@ -52,7 +53,7 @@ export class Annotations {
       if (flags & FLAG.BREAK && column > ring.start) this.breaks.push(column);
       const second = Math.ceil(ring.packets[slot] * binSeconds - 1e-9);
       if (!(flags & FLAG.GAP) && second < (ring.packets[slot] + ring.bins[slot]) * binSeconds - 1e-9) {
-        this.seconds.push({ column, second });
+        this.seconds.push({ column, second, label: clock(second, 0) });
       }
       const trial = ring.trials[slot];
       const last = this.trials[this.trials.length - 1];
@@ -63,7 +64,12 @@ export class Annotations {
       if (trial < 0) continue;
       const marks = trials.get(trial);
       if (goesOn) last.to = column + 1;
-      else this.trials.push({ from: column, to: column + 1, trial, reach: marks?.reach ?? null });
+      else {
+        const reach = marks?.reach ?? null;
+        const short = `trial ${trial}`;
+        const labels = [...(reach === null ? [] : [`${short} · reach ${reach}`]), short, String(trial)];
+        this.trials.push({ from: column, to: column + 1, trial, reach, labels });
+      }
       marks?.bins.forEach((bin, event) => {
         const offset = bin === null ? -1 : bin - ring.packets[slot];
         if (offset >= 0 && offset < ring.bins[slot]) this.events.push({ column, event });

@@ -41,3 +41,20 @@ export function decodedPath(ring, said, end, columnSeconds) {
   }
   return hasSpoken ? path : [];
 }
+
+/**
+ * How much of the way from one place to another lies within a picture: 1 where all of it does.
+ * @param {readonly [number, number]} from within the picture, px
+ * @param {readonly [number, number]} to px
+ * @param {readonly [number, number]} size of the picture, px
+ * @param {number} margin that is kept free, px
+ */
+export function partInside(from, to, size, margin) {
+  let part = 1;
+  for (const axis of [0, 1]) {
+    const way = to[axis] - from[axis];
+    const room = way > 0 ? size[axis] - margin - from[axis] : from[axis] - margin;
+    if (Math.abs(way) > room) part = Math.min(part, Math.max(0, room) / Math.abs(way));
+  }
+  return part;
+}

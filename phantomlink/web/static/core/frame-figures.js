@@ -2,14 +2,37 @@
 
 const KEPT = 600;
 
+/** The last values. In plain arrays every one that is sorted would be an object of its own. */
+class LastValues {
+  constructor() {
+    this.values = new Float64Array(KEPT);
+    this.nAdded = 0;
+  }
+
+  /** @param {number} value */
+  add(value) {
+    this.values[this.nAdded % KEPT] = value;
+    this.nAdded += 1;
+  }
+
+  /** A copy, in no order. */
+  copied() {
+    return this.values.slice(0, Math.min(this.nAdded, KEPT));
+  }
+
+  percentiles() {
+    const sorted = this.copied().sort();
+    const at = (/** @type {number} */ part) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? null;
+    return { p50: at(0.5), p99: at(0.99), n: sorted.length };
+  }
+}
+
 export class FrameFigures {
   constructor() {
-    /** @type {number[]} */
-    this.latenciesMs = [];
-    /** @type {number[]} */
-    this.drawsMs = [];
-    /** @type {number[]} */
-    this.framesMs = [];
+    this.latenciesMs = new LastValues();
+    this.drawsMs = new LastValues();
+    /** When each was begun, as the draws. */
+    this.framesMs = new LastValues();
     this.stamp = 0;
   }
 
@@ -20,38 +43,28 @@ export class FrameFigures {
 
   /** A frame was drawn. @param {number} begin @param {number} end ms of `performance.now()` */
   drew(begin, end) {
-    keep(this.drawsMs, end - begin);
-    keep(this.framesMs, begin);
+    this.drawsMs.add(end - begin);
+    this.framesMs.add(begin);
     if (this.stamp > 0) {
-      keep(this.latenciesMs, performance.timeOrigin + end - this.stamp * 1000);
+      this.latenciesMs.add(performance.timeOrigin + end - this.stamp * 1000);
       this.stamp = 0;
     }
   }
 
-  /** The last frames: when each began to be drawn, Unix ms, and how long that took. */
+  /** The last frames, in no order: when each began to be drawn, Unix ms, and how long that took. */
   frames() {
-    return { began_ms: this.framesMs.map((ms) => performance.timeOrigin + ms), draws_ms: [...this.drawsMs] };
+    return {
+      began_ms: Array.from(this.framesMs.copied(), (ms) => performance.timeOrigin + ms),
+      draws_ms: [...this.drawsMs.copied()],
+    };
   }
 
   read() {
-    const recent = this.framesMs.filter((ms) => ms > performance.now() - 1000);
+    const since = performance.now() - 1000;
     return {
-      fps: recent.length,
-      draw_ms: percentiles(this.drawsMs),
-      stamp_to_pixel_ms: percentiles(this.latenciesMs),
+      fps: this.framesMs.copied().filter((ms) => ms > since).length,
+      draw_ms: this.drawsMs.percentiles(),
+      stamp_to_pixel_ms: this.latenciesMs.percentiles(),
     };
   }
-}
-
-/** @param {number[]} list @param {number} value */
-function keep(list, value) {
-  list.push(value);
-  if (list.length > KEPT) list.shift();
-}
-
-/** @param {number[]} values */
-function percentiles(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (/** @type {number} */ part) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? null;
-  return { p50: at(0.5), p99: at(0.99), n: sorted.length };
 }

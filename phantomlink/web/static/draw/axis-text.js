@@ -5,18 +5,19 @@ const MOST_WIDTHS = 500;
 /** Widths of texts in the font of the axes. */
 export class TextWidths {
   constructor() {
-    /** px by scale and text. @type {Map<string, number>} */
+    this.font = "";
+    /** px by text. @type {Map<string, number>} */
     this.widths = new Map();
   }
 
-  /** @param {OffscreenCanvasRenderingContext2D} pen @param {string} text @returns {number} px */
-  of(pen, text) {
-    const key = `${pen.font} ${text}`;
-    let width = this.widths.get(key);
+  /** @param {OffscreenCanvasRenderingContext2D} pen @param {string} font of the pen @param {string} text @returns {number} px */
+  of(pen, font, text) {
+    let width = font === this.font ? this.widths.get(text) : undefined;
     if (width === undefined) {
-      if (this.widths.size > MOST_WIDTHS) this.widths.clear();
+      if (font !== this.font || this.widths.size > MOST_WIDTHS) this.widths.clear();
+      this.font = font;
       width = pen.measureText(text).width;
-      this.widths.set(key, width);
+      this.widths.set(text, width);
     }
     return width;
   }

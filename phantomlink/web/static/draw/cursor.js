@@ -3,7 +3,7 @@
  * the last trials faded, decoded cursors over it with the distance to the truth.
  */
 
-import { decodedPath } from "../core/decoded-path.js";
+import { decodedPath, partInside } from "../core/decoded-path.js";
 import { INKS } from "../core/palette.js";
 import { FLAG } from "../core/ring.js";
 
@@ -208,7 +208,7 @@ export class CursorPlot {
    * @param {string} colour @param {any} ink
    */
   #decoded(name, path, truth, colour, ink) {
-    const { pen, scale } = this;
+    const { pen, canvas, scale } = this;
     const end = path[path.length - 1];
     const [[px, py], [x, y]] = [this.place(...truth), this.place(...end)];
     pen.strokeStyle = ink.error;
@@ -224,10 +224,12 @@ export class CursorPlot {
     pen.beginPath();
     path.forEach((each, i) => (i === 0 ? pen.moveTo(...this.place(...each)) : pen.lineTo(...this.place(...each))));
     pen.stroke();
+    // One that has left the picture stands where the line to it does.
+    const part = partInside([px, py], [x, y], [canvas.width, canvas.height], 8 * scale);
     pen.beginPath();
-    pen.arc(x, y, 6 * scale, 0, 7);
+    pen.arc(px + part * (x - px), py + part * (y - py), 6 * scale, 0, 7);
     pen.stroke();
-    return { name, colour, x: end[0], y: end[1], error: Math.hypot(end[0] - truth[0], end[1] - truth[1]) };
+    return { name, colour, x: end[0], y: end[1], is_outside: part < 1, error: Math.hypot(end[0] - truth[0], end[1] - truth[1]) };
   }
 
   /** @param {number} x @param {number} y @param {number} radius */

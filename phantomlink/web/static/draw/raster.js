@@ -8,7 +8,6 @@
 import { Annotations } from "../core/annotations.js";
 import { INKS, colourTable, pixelOf, scaleMaximum } from "../core/palette.js";
 import { FLAG } from "../core/ring.js";
-import { clock } from "../core/format.js";
 import { TextWidths, UnitLabels } from "./axis-text.js";
 
 const LEFT = 52;
@@ -30,7 +29,7 @@ export class Raster {
     );
     this.scale = 1;
     /** Where the columns are, with the width, height and scale of the canvas that this is of. */
-    this.area = { of: [0, 0, 0], plot: { left: 0, top: 0, width: 1, height: 1 } };
+    this.area = { of: [0, 0, 0], plot: { left: 0, top: 0, width: 1, height: 1 }, font: "" };
     this.theme = /** @type {"dark" | "light"} */ ("dark");
     this.maximum = 0;
     this.width = 0;
@@ -58,6 +57,7 @@ export class Raster {
     if (area.of[0] === canvas.width && area.of[1] === canvas.height && area.of[2] === scale) return area.plot;
     const [left, top] = [Math.round(LEFT * scale), Math.round(TOP * scale)];
     area.of = [canvas.width, canvas.height, scale];
+    area.font = `${Math.round(11 * scale)}px system-ui, sans-serif`;
     area.plot = {
       left, top,
       width: Math.max(1, canvas.width - left - Math.round(RIGHT * scale)),
@@ -325,7 +325,7 @@ export class Raster {
     const columnPx = plot.width / this.width;
     const ink = INKS[this.theme];
     pen.fillStyle = ink.text;
-    pen.font = `${Math.round(11 * scale)}px system-ui, sans-serif`;
+    pen.font = this.area.font;
     pen.textBaseline = "middle";
     this.labels.draw(this, shown.unitIds, ink);
     this.#trialSpans(shown, ink);
@@ -335,7 +335,7 @@ export class Raster {
     const secondPx = columnPx / (ring.binsPerColumn * shown.binSeconds);
     const every = TICK_SECONDS.find((each) => each * secondPx >= 60 * scale) ?? 60;
     let free = -Infinity;
-    for (const { column, second } of this.notes.seconds) {
+    for (const { column, second, label: text } of this.notes.seconds) {
       const x = this.#x(shown, column);
       if (second % every !== 0 || x < plot.left || x > plot.left + plot.width) continue;
       pen.fillRect(x, bottom, Math.max(1, scale), 4 * scale);
@@ -344,7 +344,7 @@ export class Raster {
       // A seek may bring two of them close together.
       if (Math.abs(label - free) < 36 * scale) continue;
       free = label;
-      pen.fillText(clock(second, 0), label, bottom + 12 * scale);
+      pen.fillText(text, label, bottom + 12 * scale);
     }
   }
 
@@ -353,6 +353,7 @@ export class Raster {
     const { pen, plot, scale } = this;
     const columnPx = plot.width / this.width;
     pen.textAlign = "left";
+    const { font } = this.area;
     for (const span of this.notes.trials) {
       for (const { x, width } of this.#pieces(shown, [span], columnPx)) {
         const left = Math.max(x + scale, plot.left);
@@ -361,8 +362,8 @@ export class Raster {
         pen.fillStyle = ink.reaches[(span.reach ?? 0) % ink.reaches.length];
         pen.fillRect(left, plot.top - 16 * scale, right - left, 2 * scale);
         pen.fillStyle = ink.text;
-        const long = span.reach === null ? `trial ${span.trial}` : `trial ${span.trial} · reach ${span.reach}`;
-        const text = [long, `trial ${span.trial}`, String(span.trial)].find((each) => this.widths.of(pen, each) < right - left - 4 * scale);
+        const room = right - left - 4 * scale;
+        const text = span.labels.find((each) => this.widths.of(pen, font, each) < room);
         if (text) pen.fillText(text, left, plot.top - 23 * scale);
       }
     }

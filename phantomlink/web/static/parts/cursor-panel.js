@@ -15,7 +15,7 @@ export function CursorPanel({ model, canvas }) {
     <div class="row"><h2 id="cursor-title">Cursor</h2><span class="push"></span><span class="dim small" data-test="cursor-text">${place(x, y)}</span></div>
     <div class="canvas-box">${canvas}${lacksCursor ? html`<div class="over">The recording has no position and no targets: there is no cursor to show.</div>` : null}${model.status.value.state === "open" ? null : html`<div class="veil" aria-hidden="true"></div>`}</div>
     <p class="dim small keys"><span class="key target">target</span><span class="key cursor">cursor</span>
-      ${(now?.decoded ?? []).map((/** @type {any} */ each, /** @type {number} */ i) => html`<span class=${`key d${i % 4}`} key=${each.name} data-test="decoded">${each.name}, off by ${number(each.error, 1)} ${units}</span>`)}
+      ${(now?.decoded ?? []).map((/** @type {any} */ each, /** @type {number} */ i) => html`<span class=${`key d${i % 4}`} key=${each.name} data-test="decoded">${each.name}, off by ${number(each.error, 1)} ${units}${each.is_outside ? ", outside" : ""}</span>`)}
       ${Number.isFinite(tx) ? `target at ${place(tx, ty)}` : "no target now"}</p>
   </section>`;
 }
