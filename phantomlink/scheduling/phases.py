@@ -18,7 +18,10 @@ _NS = 1_000_000_000
 # Ticks that are this far apart each have a wake-up of their own. One costs as much as a tick, so
 # where there are more of them they follow each other closely, a few to a wake-up: by so much that
 # the one before has been sent.
-_APART_NS = 2_000_000
+APART_NS = 2_000_000
+SEVERAL_APART_NS = 2 * APART_NS
+"""Where several processes share the sessions: each has fewer to a wake-up, so there are fewer
+wake-ups. With two, a group is as long as in one process that has all the sessions."""
 _CLOSE_NS = 65_000
 # Gaps that are none any more are kept up to so many a tick.
 _STALE_SHARE = 4
@@ -28,11 +31,15 @@ _FEW = 64
 class PhaseAllocator:
     """Who ticks when: the anchors of the playheads that play now, by rate.
 
+    Args:
+        apart_ns: how far apart ticks are that have a wake-up of their own; closer ones are grouped.
+
     Attributes:
         ticks_hz: ticks a second of all of them together.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, apart_ns: int = APART_NS) -> None:
+        self._apart_ns = apart_ns
         self._periods: dict[Fraction, _Period] = {}
         self._placed: dict[Hashable, tuple[Fraction, int]] = {}
         self.ticks_hz = 0.0
@@ -46,7 +53,7 @@ class PhaseAllocator:
         self.forget(owner)
         period = self._periods.get(rate_hz)
         if period is None:
-            period = self._periods[rate_hz] = _Period(rate_hz)
+            period = self._periods[rate_hz] = _Period(rate_hz, self._apart_ns)
         first = earliest_ns + period.wait_ns(earliest_ns)
         offset = period.offset(first)
         period.add(offset)
@@ -57,7 +64,7 @@ class PhaseAllocator:
     def place(self, owner: Hashable, rate_hz: Fraction, at_ns: int) -> None:
         """`owner` ticks at deadlines that are given: it goes on where another process was."""
         self.forget(owner)
-        period = self._periods.setdefault(rate_hz, _Period(rate_hz))
+        period = self._periods.setdefault(rate_hz, _Period(rate_hz, self._apart_ns))
         offset = period.offset(at_ns)
         period.add(offset)
         self._placed[owner] = rate_hz, offset
@@ -86,8 +93,9 @@ class _Period:
         offsets: of the ticks, ascending.
     """
 
-    def __init__(self, rate_hz: Fraction) -> None:
+    def __init__(self, rate_hz: Fraction, apart_ns: int) -> None:
         self._unit, self._length = rate_hz.numerator, _NS * rate_hz.denominator
+        self._apart = apart_ns * self._unit
         self.offsets: list[int] = []
         # (-gap, where it begins), widest first; also such as are no gaps any more.
         self._gaps: list[tuple[int, int]] = []
@@ -101,7 +109,7 @@ class _Period:
         if not self.offsets:
             return 0
         gap, start = self._widest()
-        place = start + _into(gap, self._unit)
+        place = start + self._into(gap)
         return (place - earliest_ns * self._unit) % self._length // self._unit
 
     def add(self, offset: int) -> None:
@@ -132,6 +140,11 @@ class _Period:
             heapify(self._gaps)
         heappush(self._gaps, (-self._gap_from(start), start))
 
+    def _into(self, gap: int) -> int:
+        """How far into a gap between two ticks a third one goes."""
+        close = _CLOSE_NS * self._unit
+        return close if 2 * close <= gap < 2 * self._apart else gap // 2
+
     def _widest(self) -> tuple[int, int]:
         while True:
             minus_gap, start = self._gaps[0]
@@ -140,10 +153,3 @@ class _Period:
             if is_there and self._gap_from(start) == -minus_gap:
                 return -minus_gap, start
             heappop(self._gaps)
-
-
-def _into(gap: int, unit: int) -> int:
-    """How far into a gap between two ticks a third one goes; all in units of 1 / `unit` ns."""
-    if _CLOSE_NS * 2 * unit <= gap < _APART_NS * 2 * unit:
-        return _CLOSE_NS * unit
-    return gap // 2

@@ -34,7 +34,7 @@ from phantomlink.scheduling.clock import Clock, SystemClock
 from phantomlink.scheduling.deferred import OnDemand
 from phantomlink.scheduling.idle_collector import IdleGarbageCollector
 from phantomlink.scheduling.os_tuning import Tuning, tune_memory, tune_system
-from phantomlink.scheduling.phases import PhaseAllocator
+from phantomlink.scheduling.phases import APART_NS, SEVERAL_APART_NS, PhaseAllocator
 from phantomlink.scheduling.running_time import keep_running_time
 from phantomlink.scheduling.worker_thread import run_in_thread
 from phantomlink.service.datasets import Datasets
@@ -93,7 +93,7 @@ class Service:
         self._not_ready: str | None = "the recording is being opened"
         self._scope = trio.CancelScope()
         self.collector = IdleGarbageCollector()
-        self._phases = PhaseAllocator()
+        self._phases = PhaseAllocator(SEVERAL_APART_NS if self._is_one_of_several else APART_NS)
         self._parts_cache = PartsCache(
             EngineResources(
                 self.clock,

@@ -1,10 +1,11 @@
 import sys
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phantomlink.scheduling.phases import PhaseAllocator
+from phantomlink.scheduling.phases import APART_NS, SEVERAL_APART_NS, PhaseAllocator
 
 FORTY = Fraction(40)
 PERIOD = 25_000_000
@@ -39,14 +40,17 @@ def test_gaps_stay_within_a_factor_of_two_of_one_another(n, start):
     assert max(gaps) <= 2 * min(gaps) + 100
 
 
-@given(st.integers(9, 160), st.integers(0, 10**15))
-def test_where_there_are_many_they_follow_each_other_closely_a_few_to_a_wake_up(n, start):
-    book = PhaseAllocator()
+@pytest.mark.parametrize(("apart_ns", "groups"), [(APART_NS, 8), (SEVERAL_APART_NS, 4)])
+@given(n=st.integers(9, 160), start=st.integers(0, 10**15))
+def test_where_there_are_many_they_follow_each_other_closely_a_few_to_a_wake_up(
+    n, start, apart_ns, groups
+):
+    book = PhaseAllocator(apart_ns)
     gaps = gaps_of([book.choose(k, FORTY, start + k * 1_234_567) for k in range(n)])
     assert min(gaps) >= 65_000 - 100
     # Each begins with a gap that is slept through, and none is long.
-    assert sum(gap > 65_000 + 100 for gap in gaps) == 8
-    assert max(gaps) - 3.13e6 <= 100
+    assert sum(gap > 65_000 + 100 for gap in gaps) == groups
+    assert max(gaps) <= PERIOD / groups + 5_100
     # The groups fill up evenly: the time left behind each of them is about the same.
     left = [gap for gap in gaps if gap > 65_000 + 100]
     assert max(left) - min(left) <= 65_000 + 100
