@@ -19,14 +19,6 @@ ReadBody = Callable[[], Awaitable[bytes]]
 _HOST = re.compile(r"[A-Za-z0-9._~%:\[\]-]{1,260}\Z", re.ASCII)
 
 
-class HeaderLookup(Protocol):
-    """Headers of a request; names in any case."""
-
-    def get(self, name: str, /) -> str | None:
-        """The value; None where there is none."""
-        ...
-
-
 class ViewGate(Protocol):
     """Who may watch sessions."""
 
@@ -110,9 +102,20 @@ class RequestHead:
             trust_proxy=trust_proxy,
         )
 
-    def base_url(self, *, trust_proxy: bool) -> str:
-        """How the client called the server, as the beginning of a WebSocket URL."""
-        return client_base_url(self, self.scheme, self.server, trust_proxy=trust_proxy)
+    def base_url(self, *, trust_proxy: bool, server: Sequence[str | int | None] = ()) -> str:
+        """How the client called the server, as the beginning of a WebSocket URL.
+
+        Args:
+            trust_proxy: whether to believe what a proxy says about the client's own request.
+            server: address and port for a request that names no host, where the head has none.
+        """
+        scheme, host = self.scheme, self.get("Host") or ""
+        if trust_proxy:
+            scheme = _first(self.get("X-Forwarded-Proto")) or scheme
+            host = _first(self.get("X-Forwarded-Host")) or host
+        if not _HOST.match(host):
+            host = ":".join(str(part) for part in (self.server or server)[:2] if part is not None)
+        return f"{'wss' if scheme.lower() in {'https', 'wss'} else 'ws'}://{host}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +143,9 @@ class Request:
     def base_url(self) -> str:
         """How the client called the server, as the beginning of a WebSocket URL."""
         settings = self.service.settings
-        head = self.head
-        server = head.server or (settings.host, settings.port)
-        return client_base_url(head, head.scheme, server, trust_proxy=settings.trust_proxy)
+        return self.head.base_url(
+            trust_proxy=settings.trust_proxy, server=(settings.host, settings.port)
+        )
 
     @property
     def stream_base_url(self) -> str:
@@ -162,30 +165,6 @@ class Request:
 def stream_base_url(node_url: str | None) -> str | None:
     """What URLs of a node's streams begin with; None where it is the only one."""
     return None if node_url is None else node_url.replace("http", "ws", 1)
-
-
-def client_base_url(
-    headers: HeaderLookup,
-    scheme: str,
-    server: Sequence[str | int | None],
-    *,
-    trust_proxy: bool,
-) -> str:
-    """How the client called the server, as the beginning of a WebSocket URL.
-
-    Args:
-        headers: of its request.
-        scheme: of the connection.
-        server: address and port of it, for a request that names no host.
-        trust_proxy: whether to believe what a proxy says about the client's own request.
-    """
-    host = headers.get("Host") or ""
-    if trust_proxy:
-        scheme = _first(headers.get("X-Forwarded-Proto")) or scheme
-        host = _first(headers.get("X-Forwarded-Host")) or host
-    if not _HOST.match(host):
-        host = ":".join(str(part) for part in server[:2] if part is not None)
-    return f"{'wss' if scheme.lower() in {'https', 'wss'} else 'ws'}://{host}"
 
 
 def _first(value: str | None) -> str:

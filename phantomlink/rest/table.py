@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from urllib.parse import unquote
 
 from phantomlink.errors import MethodNotAllowedError, NotFoundError
@@ -89,7 +88,7 @@ class RouteTable:
         load_all: Callable[[], Iterable[Route]] | None = None,
     ) -> None:
         self._root = _tree_of(routes)
-        self._whole = None if load_all is None else Deferred(partial(_tree_loaded, load_all))
+        self._whole = None if load_all is None else Deferred(lambda: _tree_of(load_all()))
 
     async def find(self, path: str) -> Match:
         """As `match`, and what is not found is looked for among all.
@@ -126,10 +125,6 @@ class RouteTable:
             for method, route in node.routes.items():
                 routes.setdefault(method, (route, segments))
         return Match(path, routes)
-
-
-def _tree_loaded(load: Callable[[], Iterable[Route]]) -> _Node:
-    return _tree_of(load())
 
 
 def _tree_of(routes: Iterable[Route]) -> _Node:

@@ -7,6 +7,7 @@ lateness. Reads counters, which is cheap enough to be polled.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -207,17 +208,10 @@ def _microseconds(histogram: Histogram) -> Microseconds:
 
 def _figures(histogram: Histogram) -> dict[str, Any]:
     """The members of `Microseconds`, by name."""
-    summary = histogram.summary()
-    nanoseconds = {
-        "mean": summary.mean_ns,
-        "std": summary.std_ns,
-        "p50": summary.p50_ns,
-        "p99": summary.p99_ns,
-        "p999": summary.p999_ns,
-        "max": summary.max_ns,
-    }
+    figures = asdict(histogram.summary())
     microseconds = {
-        name: None if value is None else round(value / 1e3, 3)
-        for name, value in nanoseconds.items()
+        name.removesuffix("_ns"): None if value is None else round(value / 1e3, 3)
+        for name, value in figures.items()
+        if name != "count"
     }
-    return {"count": summary.count, **microseconds}
+    return {"count": figures["count"], **microseconds}

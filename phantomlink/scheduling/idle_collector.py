@@ -66,6 +66,8 @@ class IdleGarbageCollector:
         # At most so many objects have been looked at once, and not yet twice.
         self._survivors = 0
         self._has_frozen = False
+        # Of an offer that is about to collect; 0 where none is.
+        self._young = 0
         # Since the last collection, and how many of them may bring `BURST_OBJECTS`.
         self._offers = 0
         self._most_offers = _FIRST_OFFERS
@@ -99,7 +101,7 @@ class IdleGarbageCollector:
         counts = gc.get_count()
         if counts[0] <= YOUNG_OBJECTS and self._offers < self._most_offers:
             return
-        young = len(gc.get_objects(0))
+        young = self._young = len(gc.get_objects(0))
         self._most_offers = min(max(BURST_OBJECTS * self._offers // (young + 1), 1), _MOST_OFFERS)
         if self._survivors + young + BURST_OBJECTS <= MOST_OBJECTS:
             gc.collect(0)
@@ -116,8 +118,9 @@ class IdleGarbageCollector:
     def _notice(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":
             if info["generation"] == 0:
-                self._survivors += len(gc.get_objects(0))
-            self._offers = 0
+                # Counted already where it was an offer that began it.
+                self._survivors += self._young or len(gc.get_objects(0))
+            self._young = self._offers = 0
             self._started_ns = time.monotonic_ns()
             self.in_tick += self.is_tick
             return

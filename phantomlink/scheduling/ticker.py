@@ -189,13 +189,15 @@ class Ticker:
         heap, governor = self._heap, self._governor
         now_ns = _monotonic_ns()
         until_ns = now_ns + _LONGEST_TURN_NS
+        # It hardly changes while ticks are called, and each of them would ask again.
+        lead_ns = self._lead_ns
         while heap:
             due_ns, _, waiter = heap[0]
             tick = waiter.tick
             if tick is None:
                 heapq.heappop(heap)
                 continue
-            wake_ns = due_ns - self._lead_ns
+            wake_ns = due_ns - lead_ns
             if now_ns < wake_ns:
                 return wake_ns
             if now_ns > until_ns:

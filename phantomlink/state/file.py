@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
+
+from msgspec import Meta, convert
 
 from phantomlink.engine.pace import MAX_SPEED, MIN_SPEED
 from phantomlink.engine.session_codes import is_code
@@ -31,7 +34,8 @@ from phantomlink.state.form import (
     write_entries,
 )
 
-_MAX_COUNT = 2**53 - 1  # larger whole numbers are not exact in the JSON of every language
+# Larger whole numbers are not exact in the JSON of every language.
+_Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 _MAX_BYTES = 2**26
 
 
@@ -66,20 +70,20 @@ class SessionState:
     """
 
     code: str
-    created_at: datetime
+    created_at: Annotated[datetime, Meta(tz=True)]
     rate_hz: Fraction
     speed: Fraction
-    bin_index: int
-    sequence_number: int
-    loop: int
+    bin_index: _Count
+    sequence_number: _Count
+    loop: _Count
     is_paused: bool
     is_stopped: bool
     perturbation: Perturbation = NO_PERTURBATION
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=SEEDS.low, le=SEEDS.high)] = 0
     outputs: Mapping[str, bool] = field(default_factory=dict)
     dataset: str | None = None
     dataset_file: DatasetFile | None = None
-    test_trials: tuple[int, ...] | None = None
+    test_trials: tuple[_Count, ...] | None = None
     was_stopped: bool = False
 
 
@@ -163,107 +167,54 @@ def _session(entry: object, n: int) -> SessionState:
     values: dict[str, Any] = {}
     flags = {kind: entry[name] for name, kind in _OUTPUT_FLAGS.items() if name in entry}
     entry = {"outputs": flags} | entry
-    for name, read in _READERS.items():
-        if name in _OPTIONAL and name not in entry:
+    types = _types()
+    for each in fields(SessionState):
+        where = f"sessions[{n}].{each.name}"
+        if each.name not in entry:
+            if (each.default, each.default_factory) == (MISSING, MISSING):
+                raise StateFormError(f"{where}: got none, which is wrong")
             continue
+        value = entry[each.name]
+        read = _READERS.get(each.name)
         try:
-            values[name] = read(entry[name])
+            values[each.name] = read(value) if read else convert(value, types[each.name])
         except InvalidParameterError as error:
             raise StateFormError(f"sessions[{n}].{error}") from None
-        except (KeyError, ValueError, TypeError, OverflowError, ZeroDivisionError):
-            got = f"{entry[name]!r:.40}" if name in entry else "none"
-            raise StateFormError(f"sessions[{n}].{name}: got {got}, which is wrong") from None
+        except (ValueError, ZeroDivisionError) as error:
+            raise StateFormError(f"{where}: got {value!r:.40} ({error})") from None
     return SessionState(**values)
 
 
-def _read_code(value: Any) -> str:
+@cache
+def _types() -> dict[str, Any]:
+    return get_type_hints(SessionState, include_extras=True)
+
+
+def _read_code(value: object) -> str:
     if not is_code(value):
-        raise ValueError(value)
+        raise ValueError("takes 1 to 64 letters, digits, '-' or '_'")
     return str(value)
 
 
-def _read_moment(value: Any) -> datetime:
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise ValueError(value)
-    return moment.astimezone(UTC)
-
-
-def _read_fraction(low: Fraction, high: Fraction) -> Callable[[Any], Fraction]:
-    def read(value: Any) -> Fraction:
+def _read_fraction(low: Fraction, high: Fraction) -> Callable[[object], Fraction]:
+    def read(value: object) -> Fraction:
         # An exponent could ask for a number of a billion digits.
         if not isinstance(value, str) or len(value) > 64 or "e" in value.lower():
-            raise ValueError(value)
+            raise ValueError("takes a fraction as text")
         fraction = Fraction(value)
         if not low <= fraction <= high:
-            raise ValueError(value)
+            raise ValueError(f"takes {low} to {high}")
         return fraction
 
     return read
 
 
-def _read_whole(high: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= high:
-            raise ValueError(value)
-        return value
-
-    return read
-
-
-def _read_flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(value)
-    return value
-
-
-def _read_outputs(value: Any) -> dict[str, bool]:
-    if not isinstance(value, dict):
-        raise TypeError(value)
-    return {name: _read_flag(is_wanted) for name, is_wanted in value.items()}
-
-
-def _read_text(value: Any) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError(value)
-    return value
-
-
-def _read_dataset_file(value: Any) -> DatasetFile | None:
-    if value is None:
-        return None
-    whole = _read_whole(2**63 - 1)
-    return DatasetFile(
-        whole(value["size_bytes"]), whole(value["modified_ns"]), _read_text(value["sha256"])
-    )
-
-
-def _read_trials(value: Any) -> tuple[int, ...] | None:
-    return None if value is None else tuple(map(_read_whole(_MAX_COUNT), value))
-
-
+# What says more than a type can.
 _READERS: dict[str, Callable[[Any], Any]] = {
     "code": _read_code,
-    "created_at": _read_moment,
     "rate_hz": _read_fraction(Fraction(MIN_RATE_HZ), Fraction(MAX_RATE_HZ)),
     "speed": _read_fraction(MIN_SPEED, MAX_SPEED),
-    "bin_index": _read_whole(_MAX_COUNT),
-    "sequence_number": _read_whole(_MAX_COUNT),
-    "loop": _read_whole(_MAX_COUNT),
-    "is_paused": _read_flag,
-    "is_stopped": _read_flag,
     "perturbation": parse_perturbation,
-    "seed": _read_whole(SEEDS.high),
-    "outputs": _read_outputs,
-    "dataset": _read_text,
-    "dataset_file": _read_dataset_file,
-    "test_trials": _read_trials,
-    "was_stopped": _read_flag,
 }
-_OPTIONAL = frozenset(
-    each.name
-    for each in fields(SessionState)
-    if (each.default, each.default_factory) != (MISSING, MISSING)
-)
 # In the files of versions before there was `outputs`: a flag for each kind.
 _OUTPUT_FLAGS = {"has_lsl": "lsl", "has_brand": "brand"}

@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from phantomlink.files.atomic_write import written_atomically
 
@@ -64,8 +66,8 @@ class DatasetFile:
         sha256: of it; None while it was not known.
     """
 
-    size_bytes: int
-    modified_ns: int
+    size_bytes: Annotated[int, Meta(ge=0)]
+    modified_ns: Annotated[int, Meta(ge=0)]
     sha256: str | None = None
 
 

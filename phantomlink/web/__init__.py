@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import importlib.util
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
-from phantomlink import __version__
 from phantomlink.errors import NotFoundError
 
 # Of `/docs`: browsers enforce that nothing comes from elsewhere. Swagger UI has styles inline.
@@ -29,7 +27,7 @@ _ASSET_TYPES = {
 @cache
 def docs_page() -> str:
     """Swagger UI over `/openapi.json`."""
-    return _filled("docs.html", version=__version__)
+    return (_HERE / "docs.html").read_text(encoding="utf-8")
 
 
 @cache
@@ -47,16 +45,3 @@ def docs_asset(name: str) -> tuple[Path, str]:
         raise RuntimeError("flask-swagger-ui is not installed")
     folder = Path(spec.submodule_search_locations[0]) / "dist"
     return folder / name, _ASSET_TYPES[name]
-
-
-@lru_cache(maxsize=16)
-def _filled(name: str, **values: str) -> str:
-    page = _text(name)
-    for key, value in values.items():
-        page = page.replace("{{" + key + "}}", html.escape(value))
-    return page
-
-
-@cache
-def _text(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")

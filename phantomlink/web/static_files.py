@@ -34,7 +34,7 @@ _GZIP_LEVEL = 9
 _IMPORTED = re.compile(r'^(?:import|export)\b[^;]*?from "(\.[^"]+)";', re.MULTILINE)
 # What every screen begins with, and the screen that most people open, which lies below `/s/`.
 _FIRST_MODULE, _LIVE_MODULE, _LIVE_ROOT = "app.js", "screens/live.js", "../"
-# What can stand in a policy without ending a directive: see `client_base_url`.
+# What can stand in a policy without ending a directive: see `RequestHead.base_url`.
 _HOST = re.compile(r"[A-Za-z0-9._~%:\[\]-]{1,260}\Z", re.ASCII)
 
 

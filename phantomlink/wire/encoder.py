@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgpack
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from phantomlink.wire.packet import Packet, StreamHeader, decoded_data, packet_data, without
@@ -89,21 +90,30 @@ def packet_form(wire_format: WireFormat, hidden: frozenset[str]) -> PacketForm:
     return HidingForm(wire_format, hidden) if hidden else wire_format
 
 
-class Frame:
+class Frame(Struct, eq=False, gc=False):
     """A whole WebSocket frame of one packet, the same for every client.
 
     Server frames are not masked (RFC 6455, 5.1), so one frame serves every client. After
     `stamp` it never changes and may be held by queues.
     """
 
-    __slots__ = ("_payload_at", "_stamp_at", "_text", "buffer")
+    buffer: bytearray
+    _payload_at: int
+    _stamp_at: int
+    _text: bool
 
-    def __init__(self, payload: bytes, stamp_at: int, *, text: bool) -> None:
+    @classmethod
+    def of(cls, payload: bytes, stamp_at: int, *, text: bool) -> Frame:
+        """The frame of a message.
+
+        Args:
+            payload: the message.
+            stamp_at: where in it the timestamp goes.
+            text: whether it is text.
+        """
         head = frame_head(len(payload), text=text)
-        self.buffer = bytearray(head + payload)
-        self._payload_at = len(head)
-        self._stamp_at = self._payload_at + stamp_at
-        self._text = text
+        payload_at = len(head)
+        return cls(bytearray(head + payload), payload_at, payload_at + stamp_at, text)
 
     def stamp(self, timestamp: float) -> None:
         """Write in when the packet left the scheduler, Unix s."""
@@ -222,7 +232,7 @@ class MsgpackEncoder:
             payload += self._perturbation_id + pack(packet.perturbation_id)
         if decoded is not None:
             payload += self._decoded + pack(decoded_data(decoded))
-        return Frame(payload, len(before), text=False)
+        return Frame.of(payload, len(before), text=False)
 
     def _pack_counts(self, counts: NDArray[np.uint16]) -> bytes:
         """The members of the array of counts."""
@@ -287,7 +297,7 @@ class JsonEncoder:
                 "}",
             )
         )
-        return Frame(text.encode(), len(before), text=True)
+        return Frame.of(text.encode(), len(before), text=True)
 
 
 _ENCODERS: dict[WireFormat, Callable[[StreamHeader], PacketEncoder]] = {

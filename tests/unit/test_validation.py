@@ -6,7 +6,7 @@ import pytest
 
 from phantomlink.errors import InvalidParameterError, UnsupportedBodyError
 from phantomlink.rest.records import PerturbationJson, Record
-from phantomlink.rest.request import client_base_url
+from phantomlink.rest.request import RequestHead
 from phantomlink.rest.validation import RecordReader, merged, parse_body
 
 
@@ -198,6 +198,11 @@ def test_what_json_would_let_pass_is_refused(data, says):
     assert parse_body(b'{"a": "\\ud83d\\ude00"}', "") == {"a": "\U0001f600"}
 
 
+def head_of(headers, **members):
+    pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return RequestHead("GET", "/", headers=pairs, **members)
+
+
 FORWARDED = {
     "Host": "inner:8000",
     "X-Forwarded-Proto": "https, http",
@@ -207,7 +212,7 @@ FORWARDED = {
 
 def test_the_address_is_the_one_that_the_client_used():
     def base(headers, scheme="http", trust_proxy=False):
-        return client_base_url(headers, scheme, ("127.0.0.1", 8000), trust_proxy=trust_proxy)
+        return head_of(headers, scheme=scheme).base_url(trust_proxy=trust_proxy)
 
     assert base({"Host": "localhost:8001"}) == "ws://localhost:8001"
     assert base({"Host": "[::1]:8000"}, "https") == "wss://[::1]:8000"
@@ -218,4 +223,7 @@ def test_the_address_is_the_one_that_the_client_used():
 
 @pytest.mark.parametrize("host", ["", "a b", 'x"onload=', "a/b", "user@host", "h\u00f6st"])
 def test_what_cannot_be_a_host_is_not_repeated(host):
-    assert client_base_url({"Host": host}, "http", ("h", 1), trust_proxy=False) == "ws://h:1"
+    head = head_of({"Host": host}, server=("h", 1))
+    assert head.base_url(trust_proxy=False) == "ws://h:1"
+    head = head_of({"Host": host}, server=())
+    assert head.base_url(trust_proxy=False, server=("settings", 2)) == "ws://settings:2"

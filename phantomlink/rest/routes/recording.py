@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Annotated, Any
 from weakref import WeakKeyDictionary
 
@@ -209,16 +210,7 @@ def _contents_of(recording: Recording) -> dict[str, Any]:
             ],
             "missing": list(recording.missing),
             "file_name": recording.path.name,
-            "identifier": info.identifier,
-            "session_description": info.session_description,
-            "session_id": info.session_id,
-            "session_start_time": info.session_start_time,
-            "subject": info.subject,
-            "species": info.species,
-            "lab": info.lab,
-            "institution": info.institution,
-            "keywords": list(info.keywords),
-            "nwb_version": info.nwb_version,
+            **{name: said for name, said in asdict(info).items() if name != "is_synthetic"},
         }
     return contents
 
