@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from phantomlink.engine.fanout import Release
 from phantomlink.scoring import MAX_OPEN_PACKETS, MIN_OPEN_PACKETS
 from phantomlink.wire.packet import Packet
 
 
-class TappedPacket(NamedTuple):
-    """A packet of a playhead.
+class TappedPacket(Struct, frozen=True, gc=False):
+    """A packet of a playhead. Not a tuple, which the garbage collector would look at.
 
     Attributes:
         packet: what it said.
@@ -30,8 +31,7 @@ class PacketTap:
     """
 
     def __init__(self) -> None:
-        # Tuples, and the record when it is asked for: in a tick nothing is made that can wait.
-        self._noted: deque[tuple[Packet, float | None]] = deque(maxlen=MIN_OPEN_PACKETS)
+        self._noted: deque[TappedPacket] = deque(maxlen=MIN_OPEN_PACKETS)
         self.has_ended = False
 
     def keep_all(self, wanted: bool) -> None:
@@ -44,7 +44,7 @@ class PacketTap:
         """What was noted since the last time, each packet once, in the order of leaving."""
         taken: list[TappedPacket] = []
         while self._noted:
-            tapped = TappedPacket(*self._noted.popleft())
+            tapped = self._noted.popleft()
             # One that was sent twice comes twice in a row.
             if not taken or taken[-1].packet is not tapped.packet:
                 taken.append(tapped)
@@ -52,11 +52,11 @@ class PacketTap:
 
     def offer_nowait(self, release: Release) -> None:
         """A packet has left."""
-        self._noted.append((release.packet, release.timestamp))
+        self._noted.append(TappedPacket(release.packet, release.timestamp))
 
     def lost_nowait(self, release: Release) -> None:
         """A packet is lost on purpose."""
-        self._noted.append((release.packet, None))
+        self._noted.append(TappedPacket(release.packet, None))
 
     def end(self, code: int, reason: str) -> None:
         """No more packets come."""
