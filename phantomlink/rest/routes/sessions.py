@@ -137,6 +137,11 @@ SessionBrand = Annotated[
 ]
 
 
+OtherOutputs = Annotated[
+    dict[str, Any] | msgspec.UnsetType, about("what outputs of further kinds say, by kind")
+]
+
+
 class SessionCreated(Record, frozen=True):
     """A session, new or found."""
 
@@ -160,6 +165,7 @@ class SessionCreated(Record, frozen=True):
     seed: Seed
     lsl: SessionLsl = msgspec.UNSET
     brand: SessionBrand = msgspec.UNSET
+    outputs: OtherOutputs = msgspec.UNSET
 
 
 class SessionState(Record, frozen=True):
@@ -188,6 +194,7 @@ class SessionState(Record, frozen=True):
     seed: Seed
     lsl: SessionLsl = msgspec.UNSET
     brand: SessionBrand = msgspec.UNSET
+    outputs: OtherOutputs = msgspec.UNSET
 
 
 class Sessions(Record, frozen=True):
@@ -328,9 +335,14 @@ def session_state(session: Session) -> SessionState:
 
 
 def outputs_of(session: Session) -> dict[str, Any]:
-    """What the session's outputs say of themselves, each under its kind."""
+    """What the session's outputs say of themselves, by name.
+
+    Those that have a record here are members of their own.
+    """
     said = {output.kind: output.as_json() for output in session.outputs}
-    return {kind: json for kind, json in said.items() if json is not None}
+    said = {kind: json for kind, json in said.items() if json is not None}
+    others = {kind: said.pop(kind) for kind in list(said) if kind not in ("lsl", "brand")}
+    return said | ({"outputs": others} if others else {})
 
 
 ROUTES = (create, list_all, show, delete, clean_up)
