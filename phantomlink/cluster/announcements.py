@@ -16,6 +16,7 @@ import trio
 from phantomlink.cluster.course import AHEAD_NS, SURE_NS
 from phantomlink.cluster.kept_session import KeptSession
 from phantomlink.cluster.records import WorkerOwnership
+from phantomlink.cluster.tickets import node_of
 from phantomlink.errors import UnavailableError
 
 _NS = 1_000_000_000
@@ -43,12 +44,20 @@ class Announcements:
         self._ownership = ownership
         self._written = written
         self._tickets: Mapping[str, tuple[str, ...]] = {}
+        self._urls: Mapping[str, str] = {}
         self._written_again = 0.0
 
-    def set_mirrors(self, tickets: Mapping[str, tuple[str, ...]]) -> None:
-        """Which nodes play which session too, by code."""
-        self._tickets = tickets
+    def set_mirrors(self, tickets: Mapping[str, tuple[str, ...]], urls: Mapping[str, str]) -> None:
+        """Which nodes play which session too: as `Mirrored`."""
+        self._tickets, self._urls = tickets, urls
         self.look()
+
+    def url_at(self, code: str, node: str) -> str | None:
+        """What a session's URL begins with at a node that plays it too; None where none does so."""
+        kept = self._ownership.kept(code)
+        if kept is None or node not in {node_of(ticket) for ticket in kept.mirrors}:
+            return None
+        return self._urls.get(node)
 
     def look(self) -> None:
         """Let those in that had to wait for a command; called now and then."""

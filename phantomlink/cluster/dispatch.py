@@ -16,7 +16,9 @@ from phantomlink.cluster.inner_request import ask
 from phantomlink.cluster.links import Links
 from phantomlink.cluster.lists import MODELS_IN_USE_PATH
 from phantomlink.cluster.merging import is_merged, merged_json, merged_metrics, read_json
-from phantomlink.cluster.routing import changes_course, code_in
+from phantomlink.cluster.relay_header import NAME as RELAY_HEADER
+from phantomlink.cluster.relay_header import node_in
+from phantomlink.cluster.routing import MAKING_PATH, changes_course, code_in
 from phantomlink.engine.session_codes import is_code
 from phantomlink.errors import UnavailableError
 from phantomlink.rest.dispatch import Answering
@@ -63,7 +65,25 @@ class WorkerDispatch:
             await self._links.written()
         except UnavailableError as error:
             return error_response(error)
+        if (head.method, head.path, response.status) == ("POST", MAKING_PATH, _OK):
+            return self._at_mirror(head, response)
         return response
+
+    def _at_mirror(self, head: RequestHead, response: Response) -> Response:
+        """Name the node that has passed this on, where it plays the session too, in `stream_url`.
+
+        Its header is believed without a proof: it only chooses between nodes that play the session.
+        """
+        relayed = head.get(RELAY_HEADER)
+        if relayed is None or not isinstance(response.body, bytes):
+            return response
+        made = read_json(response.body)
+        code = made["session_code"]
+        url = self._announcements.url_at(code, node_in(relayed))
+        if url is None:
+            return response
+        named = made | {"stream_url": f"{url}/stream/{code}"}
+        return replace(response, body=json.dumps(named).encode())
 
     async def _carried_out(self, head: RequestHead, read_body: ReadBody) -> Response:
         """The answer to a request that may change something."""

@@ -120,9 +120,11 @@ class Mirrored(msgspec.Struct, tag=True, frozen=True):
 
     Attributes:
         tickets: of these nodes, by code of the session; those that are not named, nobody.
+        urls: what URLs of their streams begin with, by name of the node.
     """
 
     tickets: dict[str, tuple[str, ...]]
+    urls: dict[str, str]
 
 
 class Mirror(msgspec.Struct, tag=True, frozen=True):

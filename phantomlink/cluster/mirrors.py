@@ -29,6 +29,7 @@ from phantomlink.cluster.shared_directory import (
     Following,
     LeaseRefusedError,
 )
+from phantomlink.cluster.tickets import ticket_of
 from phantomlink.cluster.workers import Workers
 from phantomlink.engine.directory import SessionRecord
 from phantomlink.engine.session_codes import is_code, shown_code
@@ -261,7 +262,7 @@ class Mirrors:
             self._end(code, watched, None if mirror is None else mirror.url)
         elif any(each.listens for each in movable) and watched.demand.begins(n_viewers, now):
             name, epoch = self._membership.node.name, self._membership.epoch
-            ticket = f"{name} {epoch} {next(self._numbers)}"
+            ticket = ticket_of(name, epoch, next(self._numbers))
             watched.mirror = _Mirror(ticket, now, now, now)
             self._wanted.set()
 

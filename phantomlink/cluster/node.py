@@ -27,6 +27,7 @@ from phantomlink.cluster.placing import Elsewhere
 from phantomlink.cluster.relay import Relay
 from phantomlink.cluster.relay_header import Relayed, verified
 from phantomlink.cluster.shared_directory import DirectoryAwayError, NodeRecord, Ownership
+from phantomlink.cluster.tickets import node_of
 from phantomlink.cluster.valkey import open_directory
 from phantomlink.cluster.workers import Workers
 from phantomlink.engine.directory import SessionRecord
@@ -69,7 +70,7 @@ class Node:
         )
         self._owners: dict[str, Ownership] = {}
         # What the workers know of the mirrors of their sessions.
-        self._tickets: dict[str, tuple[str, ...]] = {}
+        self._mirrored = Mirrored({}, {})
         self._secret = settings.cluster_secret or ""
         self._max_sessions = settings.max_sessions
         self._grace_seconds = settings.grace_seconds
@@ -94,7 +95,8 @@ class Node:
         for record in records:
             self.mirrors.own(record.code)
         # Their mirrors go on: no command may be carried out that they have not been told of.
-        self.mirrored(self._tickets | {each.code: each.mirrors for each in records if each.mirrors})
+        inherited = {each.code: each.mirrors for each in records if each.mirrors}
+        self.mirrored(self._mirrored.tickets | inherited)
         self._workers.inherit(records)
 
     def give_up(self, codes: Sequence[str], moved_to: str | None = None) -> None:
@@ -103,9 +105,12 @@ class Node:
 
     def mirrored(self, tickets: Mapping[str, tuple[str, ...]]) -> None:
         """As `NodeSessions.mirrored`."""
-        if tickets != self._tickets:
-            self._tickets = dict(tickets)
-            self._workers.tell_mirrored(Mirrored(self._tickets))
+        urls = {node_of(ticket): "" for its in tickets.values() for ticket in its}
+        known = {each.name: websocket_url(each.url) for each in self.membership.peers}
+        told = Mirrored(dict(tickets), {name: known[name] for name in urls if name in known})
+        if told != self._mirrored:
+            self._mirrored = told
+            self._workers.tell_mirrored(told)
 
     def standing_changed(self) -> None:
         """As `NodeSessions.standing_changed`."""

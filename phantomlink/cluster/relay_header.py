@@ -58,6 +58,11 @@ def verified(
     return relayed if abs(now_seconds - relayed.seconds) <= MAX_AGE_SECONDS else None
 
 
+def node_in(value: str) -> str:
+    """The node that a header names, which need not be true."""
+    return value.partition(" ")[0]
+
+
 def with_header(received: bytes, value: str, *, closes: bool) -> bytes:
     """A request with the header added.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import parse_qs, unquote
 
 _OF_SESSION = ("sessions", "control", "stats")
-_MAKING = "/api/sessions/create"
-_ALL_SESSIONS = frozenset({_MAKING, "/api/sessions/cleanup"})
+MAKING_PATH = "/api/sessions/create"
+_ALL_SESSIONS = frozenset({MAKING_PATH, "/api/sessions/cleanup"})
 _NAMED_IN_QUERY = ("/api/metadata", "/api/trials")
 _MAX_QUERY_FIELDS = 100
 _NOT_PLAIN = frozenset({"trial_id", "target_id", "reach_id", "scores", "decoded", "dataset"})
@@ -38,7 +38,7 @@ def code_in(method: str, path: str, query: str) -> str | None:
 
 def makes_session(method: str, path: str) -> bool:
     """Whether a session may be made by a request: it belongs where there is most room."""
-    return path.startswith("/stream/") or (method == "POST" and path == _MAKING)
+    return path.startswith("/stream/") or (method == "POST" and path == MAKING_PATH)
 
 
 def watched_code(method: str, path: str) -> str | None:

@@ -196,8 +196,8 @@ class Worker:
                     self._stand(message)
                 case GiveUp(codes=codes, moved_to=moved_to):
                     self._give_up(codes, moved_to)
-                case Mirrored(tickets=tickets):
-                    self._announcements.set_mirrors(tickets)
+                case Mirrored(tickets=tickets, urls=urls):
+                    self._announcements.set_mirrors(tickets, urls)
                 case Mirror() if self._mirrors is not None:
                     self._mirrors.tell(message)
                 case EndMirror() if self._mirrors is not None:

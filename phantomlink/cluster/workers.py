@@ -102,7 +102,7 @@ class Workers:
         self._starts = Starts()
         self.membership: Membership | None = None
         self.mirrors: MirrorReports | None = None
-        self._mirrored = Mirrored({})
+        self._mirrored = Mirrored({}, {})
         self._standing: Standing | None = None
         self._remote: tuple[str, ...] = ()
         self._digests: dict[str, tuple[str, ...]] = {}

@@ -67,6 +67,10 @@ def test_a_session_with_many_viewers_is_played_where_they_are_and_switches_where
         assert any((4412, f"{b.ws}/stream/s") in each.closes for each in found)
         until(lambda: plays(b) == {"a/0": (1, 0), "b/0": (0, 1)}, "the mirror in the list")
         until(lambda: set(b.get("/api/sessions")[1]["sessions"]) == {"s"}, "the list")
+        # Each names itself to those that ask there, who need not know of the other one.
+        for server in (a, b):
+            asked = server.create("s", perturbation=NOISE, seed=SEED)
+            assert (asked["created"], asked["stream_url"]) == (False, f"{server.ws}/stream/s")
         # What a client asks is still answered by the owner.
         for path, body in [
             ("/api/control/s/seek", {"packet_id": 40}),

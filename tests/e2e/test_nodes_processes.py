@@ -11,8 +11,8 @@ import pytest
 
 from tests.clients import listening, receive
 from tests.e2e.test_processes import workers_of
-from tests.mirror_viewers import plays
-from tests.nodes import nodes, valkey_at
+from tests.mirror_viewers import MIRROR_ENV, VIEWERS, are_mirrored, plays, viewers
+from tests.nodes import LONG_LEASE_SECONDS, nodes, valkey_at
 from tests.stream_again import are_right, back
 from tests.waiting import until
 from tools.cluster_oracle import Oracle
@@ -102,4 +102,48 @@ def test_processes_of_all_nodes_are_one_server_also_when_one_of_them_or_a_node_d
                 assert new.metadata["session"]["url"].startswith(b.ws)
         assert all(are_right(oracle, got) for got in own + passed + again + heirs)
         assert [got.close_code for got in own] == [None] * len(of_b)
+        assert "Traceback" not in a.log + b.log
+
+
+def test_a_mirror_goes_on_whichever_process_of_its_node_or_of_its_owner_dies(
+    synthetic_recording, valkey, oracle
+):
+    with ExitStack() as stack:
+        a, b = stack.enter_context(
+            nodes(
+                synthetic_recording,
+                *("a", "b"),
+                valkey=valkey,
+                lease_seconds=LONG_LEASE_SECONDS,
+                n_more=N_PROCESSES,
+                env=ENV | MIRROR_ENV,
+            )
+        )
+        make(a, "s")
+        found = stack.enter_context(viewers(*[f"{b.ws}/stream/s"] * VIEWERS))
+        until(lambda: are_mirrored(found, b), "the mirror")
+        until(lambda: sorted(plays(b).values()) == [(0, 0), (0, 0), (0, 1), (1, 0)], "the list")
+
+        def has_packets_after(n):
+            return all(len(v.packets) > k + 20 for v, k in zip(found, n, strict=True))
+
+        def go_on(url):
+            until(lambda: are_mirrored(found, url), "the mirror")
+            n = [len(each.packets) for each in found]
+            until(lambda: has_packets_after(n), "packets")
+
+        kill_process(a, having(a, "a/"))
+        go_on(b)
+        path = "/api/control/s/seek"
+        until(lambda: b.post(path, {"packet_id": 40})[0] == 200, path)
+        go_on(b)
+        kill_process(b, having(b, "b/"))
+        go_on(b)
+        until(lambda: b.post(path, {"packet_id": 90})[0] == 200, path)
+        go_on(b)
+        os.killpg(a.process.pid, signal.SIGKILL)
+        until(lambda: sum(n for n, _ in plays(b).values()) == 1, "the heir")
+        go_on(b)
+        for each in found:
+            assert all(oracle.is_right(packet) for _, packet in each.packets)
         assert "Traceback" not in a.log + b.log

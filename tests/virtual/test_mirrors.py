@@ -136,7 +136,7 @@ class Scene:
         """Let the mirror play; a client of it."""
         await self.nursery.start(self.mirrored.run)
         self.nursery.start_soon(self.owned.flush_always)
-        self.announcements.set_mirrors({"s": (TICKET,)})
+        self.announcements.set_mirrors({"s": (TICKET,)}, {})
         await trio.sleep(0.2)
         self.nursery.start_soon(self._ask, ask_seconds)
         await trio.sleep(1)
