@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from tests.waiting import until
+
 ENTRIES = ("serve", "hypercorn")
 ALL_ENTRIES = (*ENTRIES, "asyncio")
 ONE_PROCESS = {
@@ -77,7 +79,13 @@ class LiveServer:
 
     def create(self, code, **asked):
         """What is answered when this session, new or there already, is asked for."""
-        status, answer = self.post("/api/sessions/create", {"custom_code": code, **asked})
+
+        def asked_for():
+            found = self.post("/api/sessions/create", {"custom_code": code, **asked})
+            # On a busy machine a node may have lost its lease for a moment.
+            return None if found[0] == 503 else found
+
+        status, answer = until(asked_for, "a session")
         assert status == 200, answer
         return answer
 
