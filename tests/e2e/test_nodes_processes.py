@@ -134,12 +134,13 @@ def test_a_mirror_goes_on_whichever_process_of_its_node_or_of_its_owner_dies(
 
         kill_process(a, having(a, "a/"))
         go_on(b)
-        path = "/api/control/s/seek"
-        until(lambda: b.post(path, {"packet_id": 40})[0] == 200, path)
+        until(lambda: b.post("/api/control/s/pause")[0] == 200, "a pause")
+        until(lambda: b.post("/api/control/s/resume")[0] == 200, "its end")
         go_on(b)
         kill_process(b, having(b, "b/"))
         go_on(b)
-        until(lambda: b.post(path, {"packet_id": 90})[0] == 200, path)
+        until(lambda: b.post("/api/control/s/pause")[0] == 200, "a pause")
+        until(lambda: b.post("/api/control/s/resume")[0] == 200, "its end")
         go_on(b)
         os.killpg(a.process.pid, signal.SIGKILL)
         until(lambda: sum(n for n, _ in plays(b).values()) == 1, "the heir")
