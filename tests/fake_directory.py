@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
+    DirectoryReturnedError,
     Estate,
     Followed,
     LeaseRefusedError,
@@ -90,7 +91,7 @@ class FakeDirectory:
         self._reach()
         if code not in self.sessions:
             if self._epoch_of(node) != epoch or self.now_ns() < self.returned_until_ns:
-                raise DirectoryAwayError("it has just come back")
+                raise DirectoryReturnedError("it has just come back")
             self.sessions[code] = _Kept(node, epoch)
         return self._owner(code)
 

@@ -22,6 +22,7 @@ from phantomlink.cluster.lease import Lease, LeaseTimes, Standing
 from phantomlink.cluster.lookup import OwnerLookup
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
+    DirectoryReturnedError,
     Followed,
     Following,
     LeaseRefusedError,
@@ -38,8 +39,7 @@ from phantomlink.errors import SettingsError
 logger = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
-_JOIN_LEASES = 3
-_WRITTEN_SECONDS = 1.0
+_JOIN_LEASES, _WRITTEN_SECONDS = 3, 1.0
 # Directories tell what is left of a lease to a millisecond.
 _AFTER_END_NS = 2_000_000
 
@@ -129,9 +129,8 @@ class Membership:
         self._all_written.set()
         self._lookup = OwnerLookup(directory.find)
         self._heirs = Heirs()
-        self._may_have_claimed = False
+        self._may_have_claimed = self._has_left = False
         self._next_end_ns: int | None = None
-        self._has_left = False
         self._has_ended = trio.Event()
 
     async def join(self) -> None:
@@ -237,9 +236,10 @@ class Membership:
             await self.written()
         try:
             return await self._directory.create(code, self.node.name, self.epoch)
-        except DirectoryAwayError:
-            # It may have been done.
-            self.forget(code)
+        except DirectoryAwayError as error:
+            if not isinstance(error, DirectoryReturnedError):
+                # It may have been done.
+                self.forget(code)
             raise
 
     async def has_reserved(self, code: str) -> bool:

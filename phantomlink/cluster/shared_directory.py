@@ -27,6 +27,10 @@ class DirectoryAwayError(PhantomLinkError):
     retry_after_seconds = 5
 
 
+class DirectoryReturnedError(DirectoryAwayError):
+    """It may not know all sessions that there are: nothing has been done."""
+
+
 class NodeNameTakenError(PhantomLinkError):
     """Another node of this name is there."""
 
@@ -159,9 +163,9 @@ class SharedDirectory(Protocol):
         """Reserve a code for a node; answers who has it now.
 
         Raises:
-            DirectoryAwayError: also where the node has no lease, and within two leases after a time
-                in which no node had one. What the directory does not know then may be there: its
-                owner writes it down again.
+            DirectoryReturnedError: the node has no lease, or it is within two leases after a
+                time in which no node had one. What the directory does not know then may be there:
+                its owner writes it down again.
         """
         ...
 

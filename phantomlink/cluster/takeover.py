@@ -2,7 +2,8 @@
 
 A playhead that was listened to counts as listened to until its first client is back, for
 `RETURN_SECONDS` at most: so that the client finds the packet that is due by then. Afterwards it
-holds, as it does without listeners.
+holds, as it does without listeners. A client that was kept waiting may have tried at several nodes:
+the connection that it has left comes here first, and must not end the wait for the one it uses.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from phantomlink.scheduling.loop_budget import after_late_ticks
 logger = logging.getLogger(__name__)
 
 RETURN_SECONDS = 10.0
+_LEFT_SECONDS = 1.0
 _AT_A_TIME = 8
 
 
@@ -140,6 +142,7 @@ class Takeover:
     ) -> None:
         with following, trio.move_on_after(RETURN_SECONDS):
             await back.wait()
+            await trio.sleep(_LEFT_SECONDS)
         session.unsubscribe(absent)
 
 

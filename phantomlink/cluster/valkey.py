@@ -17,6 +17,7 @@ import trio
 from phantomlink.cluster import valkey_scripts as scripts
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
+    DirectoryReturnedError,
     Estate,
     Followed,
     Following,
@@ -97,7 +98,7 @@ class ValkeyDirectory:
         """As `SharedDirectory.create`."""
         owner: bytes | int = await self._run(scripts.CREATE, code, node, str(epoch))
         if isinstance(owner, int):
-            raise DirectoryAwayError(
+            raise DirectoryReturnedError(
                 "the directory has just come back: sessions that it does not know yet may be "
                 "there; try again"
             )
