@@ -73,6 +73,7 @@ class CpuLooks:
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._folders = [Path(f"/proc/{pid}/task") for pid in pids]
+        self._ran_ns: dict[Path, int] = {}
         self._looks = [self._look()]
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -90,11 +91,10 @@ class CpuLooks:
 
     def _look(self) -> Look:
         # psutil knows it in steps of 10 ms only; here it is ns, by thread.
-        ran_ns = 0
         for folder in self._folders:
             for thread in folder.iterdir():
                 try:
-                    ran_ns += int((thread / "schedstat").read_text().split()[0])
+                    self._ran_ns[thread] = int((thread / "schedstat").read_text().split()[0])
                 except OSError:
-                    continue  # the thread has ended: what it had run is lost
-        return Look(time.monotonic(), ran_ns / _NS)
+                    continue  # it has ended; what it had run until the last look stays
+        return Look(time.monotonic(), sum(self._ran_ns.values()) / _NS)
