@@ -131,6 +131,9 @@ class FakeFile:
     def whereabouts(self):
         return self.moved
 
+    def as_told(self, error):
+        return error
+
 
 class VirtualSupply(RecordingRecovery):
     """Reads on the event loop: virtual time must not leap while a thread is at work.

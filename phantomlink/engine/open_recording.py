@@ -66,7 +66,10 @@ class OpenRecording:
         Raises:
             RecordingError: the file cannot be read.
         """
-        return await run_in_thread(self.recording.at_rate, rate_hz, limiter=self.thread)
+        try:
+            return await run_in_thread(self.recording.at_rate, rate_hz, limiter=self.thread)
+        except RecordingError as error:
+            raise self.recording.as_told(error) from error
 
     async def run(self) -> None:
         """Learn the file's SHA-256 and look after the recording, until cancelled."""

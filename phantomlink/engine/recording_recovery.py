@@ -42,7 +42,7 @@ _REST_SECONDS = 10.0
 
 
 class Reopenable(Protocol):
-    """A recording, as far as it can be lost. Everything here blocks."""
+    """A recording, as far as it can be lost. Everything here blocks, but for `as_told`."""
 
     def reopen(self, sha256: str | None) -> None:
         """Open it once more; RecordingError when it is not there or another one."""
@@ -54,6 +54,10 @@ class Reopenable(Protocol):
 
     def whereabouts(self) -> str | None:
         """What has become of the file's name; None when nothing has."""
+        ...
+
+    def as_told(self, error: RecordingError) -> RecordingError:
+        """The same error for clients; does not block."""
         ...
 
 
@@ -121,12 +125,10 @@ class RecordingRecovery:
             try:
                 return await self._in_thread(work)
             except RecordingError as error:
-                if error.is_final:
-                    raise
-                if generation == self._generation:
+                if not error.is_final and generation == self._generation:
                     self.failed(error, work)
-                if not patiently:
-                    raise
+                if error.is_final or not patiently:
+                    raise self._recording.as_told(error) from error
             if self._lost is not None:
                 await self._back.wait()
 
@@ -139,7 +141,7 @@ class RecordingRecovery:
         """
         if self._lost is not None:
             return
-        self._lost = str(error)
+        self._lost = str(self._recording.as_told(error))
         self._probe = probe
         self._back = trio.Event()
         self._failure.set()
@@ -166,11 +168,12 @@ class RecordingRecovery:
                 try:
                     await self._in_thread(self._reopen_and_probe)
                 except RecordingError as error:
-                    self._still_lost(str(error))
+                    self._still_lost(error)
                 except Exception as error:
                     # A file that is in the place of the recording may be anything; it must not
                     # end the sessions, nor the server.
-                    if self._still_lost(f"opening it failed: {type(error).__name__}: {error}"):
+                    said = f"opening it failed: {type(error).__name__}: {error}"
+                    if self._still_lost(RecordingError(said)):
                         logger.exception("Opening the recording failed")
                 else:
                     self._found(trio.current_time() - lost_at)
@@ -183,12 +186,13 @@ class RecordingRecovery:
         self._recording.reopen(self._sha256())
         self._probe()
 
-    def _still_lost(self, reason: str) -> bool:
+    def _still_lost(self, error: RecordingError) -> bool:
         """Whether that is another reason than before."""
+        reason = str(self._recording.as_told(error))
         if reason == self._lost:
             return False
         self._lost = reason
-        logger.warning("The recording still cannot be read: %s", reason)
+        logger.warning("The recording still cannot be read: %s", error)
         return True
 
     def _found(self, seconds: float) -> None:

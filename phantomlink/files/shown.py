@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from pathlib import Path
 
 LINE_CHARACTERS = 300
 """Longest text inside one line of a message."""
@@ -23,6 +25,20 @@ def shown(text: str, at_most: int = LINE_CHARACTERS) -> str:
 def cut(text: str, at_most: int = TEXT_CHARACTERS) -> str:
     """The text as it is, cut where it is longer: for clients, which escape by themselves."""
     return text if len(text) <= at_most else f"{text[:at_most]}... ({len(text)} characters)"
+
+
+def without_folders(text: str, *files: Path) -> str:
+    """The text without the folders of these files: for clients, whom the server's do not concern.
+
+    What else lies in these folders loses them, too.
+    """
+    for file in files:
+        for path in (file, file.absolute()):
+            folder = str(path)[: -len(path.name)]
+            if len(folder) > 1:
+                # Not inside another path, one in the recording say.
+                text = re.sub(rf"(?<![\w./~-]){re.escape(folder)}", "", text)
+    return text
 
 
 def _shown_character(character: str) -> str:

@@ -12,7 +12,8 @@ from typing import Self
 from phantomlink.errors import RecordingError
 from phantomlink.files.regular import open_regular
 
-_HASH_CHUNK_BYTES = 1 << 20
+# Of one a thread that has a packet to send may wait for the end: half a millisecond.
+_HASH_CHUNK_BYTES = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantomlink.errors import PhantomLinkError, RecordingError
+from phantomlink.files.shown import without_folders
 from phantomlink.recordings.absent import absent_parts
 from phantomlink.recordings.bins import Block, RecordedBins
 from phantomlink.recordings.clocks import Span
@@ -273,6 +274,10 @@ class Recording:
                 )
         if self.unit_ids != other.unit_ids:
             raise RecordingError(f"{self.path}: another recording is in its place: other units")
+
+    def as_told(self, error: RecordingError) -> RecordingError:
+        """The same error for clients: it names the file, not where on the server that is."""
+        return type(error)(without_folders(str(error), self.path))
 
     def close(self) -> None:
         """Close the file and the index; closing twice is fine."""

@@ -43,6 +43,10 @@ class Clock(Protocol):
         """
         ...
 
+    def keep_cpu(self) -> AbstractContextManager[None]:
+        """Yield nothing in here: a process of ours computes, and would get what clients should."""
+        ...
+
     def in_use(self) -> AbstractContextManager[None]:
         """Enter this around `tick_from`."""
         ...
@@ -75,6 +79,10 @@ class WaitingTicks(ABC):
         Returns:
             The time now, monotonic ns.
         """
+
+    def keep_cpu(self) -> AbstractContextManager[None]:
+        """As `Clock.keep_cpu`: nothing is yielded."""
+        return nullcontext()
 
     def in_use(self) -> AbstractContextManager[None]:
         """As `Clock.in_use`: there is nothing to hold."""
@@ -121,6 +129,10 @@ class SystemClock:
     def yield_cpu(self, *, others_wait: bool = True) -> None:
         """As `Clock.yield_cpu`: as far as the budget of `CpuYielder` allows."""
         self._yield_cpu(others_wait=others_wait)
+
+    def keep_cpu(self) -> AbstractContextManager[None]:
+        """As `Clock.keep_cpu`."""
+        return self._yield_cpu.paused()
 
     def in_use(self) -> AbstractContextManager[None]:
         """As `Clock.in_use`."""

@@ -4,9 +4,10 @@ Theory of operation. The default dataset is opened by the service and never let 
 opened once, by a task of the service, and whoever asks meanwhile waits for that opening. A child
 process reads the file and hands over what is in it, counted in the bins that sessions usually have:
 a damaged one may take HDF5 down, and reading and counting keep an interpreter busy that has packets
-to send. What is too large for memory is opened here too. What no session plays is closed, longest
-unused first, when the recordings together take more memory than they may. A file that was changed
-since is opened again when nobody plays it.
+to send. Meanwhile nobody is given the CPU between packets: it would be that process. What is too
+large for memory is opened here too. What no session plays is closed, longest unused first, when the
+recordings together take more memory than they may. A file that was changed since is opened again
+when nobody plays it.
 
 HDF5 has one lock for the whole process: a read that hangs keeps those of other datasets waiting.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -28,6 +29,7 @@ from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.parts import PartsCache
 from phantomlink.engine.session import Session
 from phantomlink.errors import PhantomLinkError, RecordingError, UnavailableError
+from phantomlink.files.shown import without_folders
 from phantomlink.recordings.catalogue.datasets import Catalogue, Dataset
 from phantomlink.recordings.catalogue.facts import Facts, FactsCache, facts_of
 from phantomlink.recordings.catalogue.readers import Readers
@@ -102,6 +104,7 @@ class Datasets:
         parts: of what is played.
         memory_mb: that recordings may take together, in MB.
         rate_hz: bins a second of most sessions: readers count in those.
+        keep_cpu: a context in which packets have the CPU before a process of ours that computes.
 
     Attributes:
         after_look: awaited after `look_again`; None where no other process has to look, too.
@@ -114,12 +117,14 @@ class Datasets:
         parts: PartsCache,
         memory_mb: int,
         rate_hz: Fraction,
+        keep_cpu: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._find = find
         self._sessions = sessions
         self._parts = parts
         self._memory_bytes = memory_mb * _MB
         self._rate_hz = rate_hz
+        self._keep_cpu = keep_cpu
         self._catalogue = Catalogue([])
         self._held: dict[str, _Held] = {}
         self._broken: dict[str, str] = {}
@@ -267,9 +272,10 @@ class Datasets:
         opened: OpenRecording | None = None
         try:
             with held.scope:
-                opened = await self._open(held.dataset)
-                held.opened = opened
-                await self._make_room(held)
+                with self._keep_cpu():
+                    opened = await self._open(held.dataset)
+                    held.opened = opened
+                    await self._make_room(held)
                 self._broken.pop(name, None)
                 logger.info("Dataset %s is open: %s", name, opened.recording.path)
                 held.done.set()
@@ -279,7 +285,7 @@ class Datasets:
             held.error, held.opened = error, None
             if not isinstance(error, DatasetBusyError):
                 self._broken[name] = str(error)
-            logger.warning("Dataset %s cannot be played: %s", name, error)
+            logger.warning("Dataset %s (%s) cannot be played: %s", name, held.dataset.path, error)
         finally:
             if self._held.get(name) is held:
                 del self._held[name]
@@ -312,12 +318,11 @@ class Datasets:
                 limiter=thread,
             )
         except RecordingError as error:
-            raise DatasetBrokenError(str(error)) from error
+            raise DatasetBrokenError(without_folders(str(error), dataset.path)) from error
         except OSError as error:
             # Too few descriptors, processes or bytes of memory: nothing is wrong with the file.
-            raise DatasetBusyError(
-                f"dataset {dataset.name} cannot be opened now: {error}"
-            ) from error
+            why = without_folders(str(error), dataset.path)
+            raise DatasetBusyError(f"dataset {dataset.name} cannot be opened now: {why}") from error
         return OpenRecording.recovering(recording, thread)
 
     async def _make_room(self, newcomer: _Held) -> None:

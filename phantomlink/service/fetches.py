@@ -12,6 +12,7 @@ from typing import Any
 import trio
 
 from phantomlink.errors import PhantomLinkError, UnavailableError, leaves
+from phantomlink.files.shown import without_folders
 from phantomlink.recordings.catalogue.datasets import Dataset
 from phantomlink.service.datasets import Datasets
 from phantomlink.settings import Settings
@@ -129,7 +130,8 @@ class Fetches:
 
     def _heard(self, name: str, said: dict[str, Any]) -> None:
         if "error" in said:
-            self._failed[name] = str(said["error"])
+            target = self._settings.data_directory / f"{name}.nwb"
+            self._failed[name] = without_folders(str(said["error"]), target)
             return
         done, total = said["done"] / 1e6, said["total"]
         of = "" if total is None else f" of {total / 1e6:.1f}"

@@ -31,7 +31,9 @@ async def check_same(opened: OpenRecording, played: DatasetFile) -> None:
             if sha256 is None:
                 sha256 = await run_in_thread(partial(sha256_of, recording.path))
         except OSError as error:
-            raise RecordingError(f"{recording.path}: cannot be read: {error.strerror}") from error
+            raise RecordingError(
+                f"{recording.path.name}: cannot be read: {error.strerror}"
+            ) from error
         if sha256 == played.sha256:
             return
     raise RecordingError(

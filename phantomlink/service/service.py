@@ -144,6 +144,7 @@ class Service:
             self._parts_cache,
             settings.recordings_memory_mb,
             self.rate_hz,
+            self.clock.keep_cpu,
         )
         self.fetches = Fetches(settings, self.datasets)
 

@@ -47,6 +47,8 @@ def folder(tmp_path_factory, archive):
         },
     )
     (folder / "broken.nwb").write_text("nothing")
+    shutil.copy(folder / "words.nwb", folder / "described.nwb")
+    (folder / "described.dataset.toml").write_text('titel = "Words"')
     (folder / "catalog.toml").write_text(
         '[datasets.words]\ntitle = "Words"\ntarget_column = "where"\nlicense = "CC0"\n'
         f'[datasets.far]\nsource = {{ dandiset = "1", version = "2", path = "{PATH}" }}\n'
@@ -183,14 +185,17 @@ def test_metadata_and_trials_of_a_dataset(server):
         ("../one", 422, "not a path"),
         ("/etc/passwd", 422, "not a path"),
         ("broken", 503, "not an HDF5 file"),
+        ("described", 503, "titel: not known; title?"),
         ("far", 409, "phantomlink fetch far"),
     ],
 )
 def test_what_cannot_be_played_says_why(server, name, status, said):
     got, answer = server.post("/api/sessions/create", {"dataset": name})
     assert (got, said in answer["detail"]) == (status, True), answer
-    if name == "broken":
-        assert cards(server)[0]["broken"]["phantomlink"]["state"] == "broken"
+    if got == 503:
+        ours = cards(server)[0][name]["phantomlink"]
+        assert (ours["state"], ours["reason"]) == ("broken", answer["detail"])
+        assert ours["reason"].startswith(name), "where it lies is nobody's business"
 
 
 def test_a_file_that_appears_changes_and_goes(server, folder):

@@ -81,3 +81,20 @@ def test_what_was_not_used_does_not_add_up():
     budget.given(3 * MS, others_wait=False)
     assert not budget.may_give(3600 * 1000 * MS)
     assert budget.may_give(3600 * 1000 * MS + 7)
+
+
+def test_nothing_is_given_while_a_process_of_ours_computes():
+    machine = Machine(60_000)
+    yield_cpu = CpuYielder(machine.sched_yield, lambda: machine.now_ns)
+    yield_cpu(others_wait=True)
+    before = machine.n_yields
+    with yield_cpu.paused():
+        with yield_cpu.paused():
+            machine.now_ns += PERIOD_NS
+            yield_cpu(others_wait=False)
+        machine.now_ns += 3600 * 1000 * MS
+        yield_cpu(others_wait=False)
+    assert machine.n_yields == before
+    machine.now_ns += PERIOD_NS
+    yield_cpu(others_wait=True)
+    assert machine.n_yields > before

@@ -19,7 +19,7 @@ from phantomlink.files.regular import (
     open_regular,
     read_regular,
 )
-from phantomlink.files.shown import cut, shown
+from phantomlink.files.shown import cut, shown, without_folders
 from phantomlink.outputs.capture.infos import read_info
 from phantomlink.perturbation.presets import load_perturbation
 from phantomlink.recordings.identity import sha256_of
@@ -124,6 +124,18 @@ def test_a_regular_file_is_read_up_to_so_many_bytes(tmp_path: Path) -> None:
         read_regular(tmp_path, 10)
     with pytest.raises(FileNotFoundError):
         read_regular(tmp_path / "nothing", 10)
+
+
+def test_clients_are_told_names_of_files_not_their_folders() -> None:
+    path, told = Path("/srv/lab data/a.nwb"), Path("data/b.nwb")
+    said = "/srv/lab data/a.nwb: no such file; /srv/lab data/a.dataset.toml: not TOML"
+    assert without_folders(said, path) == "a.nwb: no such file; a.dataset.toml: not TOML"
+    assert without_folders("[Errno 5] broken: '/srv/lab data/a.nwb'", path) == (
+        "[Errno 5] broken: 'a.nwb'"
+    )
+    said = f"data/b.nwb: {told.absolute()}: /processing/data/b.nwb/x, /data/b"
+    assert without_folders(said, told) == "b.nwb: b.nwb: /processing/data/b.nwb/x, /data/b"
+    assert without_folders("a.nwb: /a/b", Path("/a.nwb")) == "a.nwb: /a/b"
 
 
 def test_text_of_strangers_is_shown_on_one_line() -> None:

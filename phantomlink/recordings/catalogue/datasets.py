@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from phantomlink.errors import InvalidParameterError, NotFoundError, SettingsError
-from phantomlink.files.shown import shown
+from phantomlink.files.shown import shown, without_folders
 from phantomlink.recordings.catalogue.entries import Entry, read_entries, read_sidecar
 from phantomlink.recordings.formats import SUFFIXES
 from phantomlink.recordings.options import SEARCH, SeriesOptions
@@ -157,7 +157,7 @@ def _dataset(path: Path, name: str, entry: Entry | None, told: SeriesOptions | N
             entry = _completed(entry, beside)
         options = entry.series_options()
     except SettingsError as error:
-        return Dataset(name, path, entry, problem=str(error))
+        return Dataset(name, path, entry, problem=without_folders(str(error), path))
     return Dataset(name, path, entry, told_before(options, told or SEARCH))
 
 

@@ -21,7 +21,7 @@ from phantomlink.recordings.recording import Recording
 
 Facts = dict[str, Any]
 
-_VERSION = 1
+_VERSION = 2
 _MAX_BYTES = 2**24
 _RATE_HZ = Fraction(40)
 

@@ -68,7 +68,8 @@ class LinkedFiles:
         # Of files outside not even this is told.
         if not path.exists():
             raise LinkedFileError(
-                f"is in another file, {name}, which is not there", f"get it to {path}"
+                f"is in another file, {name}, which is not there",
+                f"get it to {path.relative_to(self.folder)} in the recording's folder",
             )
         if not self._follow:
             raise LinkedFileError(
