@@ -14,7 +14,7 @@ from phantomlink.engine.fence import Fence
 from phantomlink.engine.output import Output
 from phantomlink.engine.session import Session
 from phantomlink.errors import UnavailableError
-from phantomlink.service.datasets import DatasetBusyError
+from phantomlink.service.dataset_errors import DatasetBusyError
 from phantomlink.service.service import Service
 from phantomlink.state.file import SessionState
 

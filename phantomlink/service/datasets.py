@@ -17,18 +17,16 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 import trio
 
-from phantomlink.close_codes import CLOSE_NOT_ALLOWED
 from phantomlink.engine.open_recording import OpenRecording
 from phantomlink.engine.parts import PartsCache
 from phantomlink.engine.session import Session
-from phantomlink.errors import PhantomLinkError, RecordingError, UnavailableError
+from phantomlink.errors import PhantomLinkError, RecordingError, SettingsError, UnavailableError
 from phantomlink.files.shown import without_folders
 from phantomlink.recordings.catalogue.datasets import Catalogue, Dataset
 from phantomlink.recordings.catalogue.facts import Facts, FactsCache, facts_of
@@ -40,6 +38,13 @@ from phantomlink.recordings.recording import Recording, open_recording, read_rec
 from phantomlink.recordings.synthetic_default import make_synthetic
 from phantomlink.scheduling.background import put_behind_packets
 from phantomlink.scheduling.worker_thread import run_in_thread
+from phantomlink.service.dataset_errors import (
+    CatalogueFileError,
+    DatasetBrokenError,
+    DatasetBusyError,
+    DatasetListedError,
+)
+from phantomlink.service.held_dataset import HeldDataset
 
 logger = logging.getLogger(__name__)
 
@@ -50,56 +55,12 @@ _CHILDREN = 2
 _MB = 1e6
 
 
-class DatasetBusyError(UnavailableError):
-    """The dataset is being opened, or there is no room for it."""
-
-    title = "Dataset not open"
-
-
-class DatasetListedError(PhantomLinkError):
-    """The dataset is in a catalogue, and its file is not here."""
-
-    http_status = 409
-    close_code = CLOSE_NOT_ALLOWED
-    title = "Dataset not here"
-
-
-class DatasetBrokenError(RecordingError):
-    """The dataset's file cannot be played."""
-
-    title = "Dataset cannot be played"
-
-
-@dataclass(eq=False)
-class _Held:
-    """A dataset that is open, or being opened.
-
-    Attributes:
-        dataset: which.
-        done: set when it is open or has failed.
-        opened: when it is open.
-        error: why it could not be opened.
-        scope: of its opening and of what looks after it.
-        pins: requests that use it now.
-        last_used: when one last did.
-        began: when its opening did.
-    """
-
-    dataset: Dataset
-    began: float
-    last_used: float
-    done: trio.Event = field(default_factory=trio.Event)
-    opened: OpenRecording | None = None
-    error: PhantomLinkError | None = None
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    pins: int = 0
-
-
 class Datasets:
     """Datasets by name.
 
     Args:
         find: reads data directory and catalogues; blocks.
+        catalogue_file: of the data directory.
         sessions: all that there are.
         parts: of what is played.
         memory_mb: that recordings may take together, in MB.
@@ -113,6 +74,7 @@ class Datasets:
     def __init__(
         self,
         find: Callable[[], Catalogue],
+        catalogue_file: Path,
         sessions: Iterable[Session],
         parts: PartsCache,
         memory_mb: int,
@@ -120,13 +82,14 @@ class Datasets:
         keep_cpu: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._find = find
+        self._catalogue_file = catalogue_file
         self._sessions = sessions
         self._parts = parts
         self._memory_bytes = memory_mb * _MB
         self._rate_hz = rate_hz
         self._keep_cpu = keep_cpu
         self._catalogue = Catalogue([])
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, HeldDataset] = {}
         self._broken: dict[str, str] = {}
         self._nursery: trio.Nursery | None = None
         self._children = trio.CapacityLimiter(_CHILDREN)
@@ -164,6 +127,18 @@ class Datasets:
         self._catalogue = await run_in_thread(self._find, limiter=self._children)
         self._broken = {}
         return len(self._catalogue)
+
+    async def rescan_when_asked(self) -> int:
+        """As `rescan`, for a client.
+
+        Raises:
+            CatalogueFileError: the catalogue file has the wrong form; all stays as it was.
+        """
+        try:
+            return await self.rescan()
+        except SettingsError as error:
+            why = without_folders(str(error), self._catalogue_file)
+            raise CatalogueFileError(f"{why}; the list of datasets stays as it was") from error
 
     async def look_again(self) -> None:
         """As `rescan`, when a file has come or gone; where that fails, a line says so."""
@@ -204,7 +179,7 @@ class Datasets:
             return ("open", opened.reason) if lost is None else ("broken", lost)
         held = self._held.get(dataset.name)
         if held is not None and not held.done.is_set():
-            return "available", _opening(held)
+            return "available", held.progress
         reason = dataset.problem or self._broken.get(dataset.name)
         return ("available", None) if reason is None else ("broken", reason)
 
@@ -238,7 +213,7 @@ class Datasets:
             with trio.move_on_after(WAIT_SECONDS):
                 await held.done.wait()
             if not held.done.is_set():
-                raise DatasetBusyError(f"dataset {name}: {_opening(held)}; try again")
+                raise DatasetBusyError(f"dataset {name}: {held.progress}; try again")
             if held.error is not None:
                 raise held.error
             assert held.opened is not None
@@ -247,7 +222,7 @@ class Datasets:
         finally:
             held.pins -= 1
 
-    async def _fresh(self, dataset: Dataset) -> _Held:
+    async def _fresh(self, dataset: Dataset) -> HeldDataset:
         """What holds a dataset; begun where nothing does, or where its file was changed."""
         held = self._held.get(dataset.name)
         if held is not None and held.opened is not None and not self._is_busy(held):
@@ -262,11 +237,11 @@ class Datasets:
         if held is None:
             assert self._nursery is not None
             now = trio.current_time()
-            held = self._held[dataset.name] = _Held(dataset, now, now)
+            held = self._held[dataset.name] = HeldDataset(dataset, now, now)
             self._nursery.start_soon(self._hold, held)
         return held
 
-    async def _hold(self, held: _Held) -> None:
+    async def _hold(self, held: HeldDataset) -> None:
         """Open a dataset, and look after it until it is let go."""
         name = held.dataset.name
         opened: OpenRecording | None = None
@@ -325,7 +300,7 @@ class Datasets:
             raise DatasetBusyError(f"dataset {dataset.name} cannot be opened now: {why}") from error
         return OpenRecording.recovering(recording, thread)
 
-    async def _make_room(self, newcomer: _Held) -> None:
+    async def _make_room(self, newcomer: HeldDataset) -> None:
         """Let go what nobody plays, longest unused first, until all fit.
 
         Raises:
@@ -347,7 +322,7 @@ class Datasets:
                 )
             await self._let_go(min(idle, key=lambda held: held.last_used))
 
-    async def _let_go(self, held: _Held) -> None:
+    async def _let_go(self, held: HeldDataset) -> None:
         logger.info("Dataset %s is let go", held.dataset.name)
         if self._held.get(held.dataset.name) is held:
             del self._held[held.dataset.name]
@@ -355,7 +330,7 @@ class Datasets:
         held.scope.cancel()
         await trio.lowlevel.checkpoint()
 
-    def _is_busy(self, held: _Held) -> bool:
+    def _is_busy(self, held: HeldDataset) -> bool:
         """Whether a request or a session uses it."""
         return held.pins > 0 or any(
             session.open_recording is held.opened for session in self._sessions
@@ -390,10 +365,6 @@ class Datasets:
             facts = facts_of(opened.recording)
             self.facts_cache.put(path, dataset.options, opened.recording.identity, facts)
         return facts, size
-
-
-def _opening(held: _Held) -> str:
-    return f"is being opened, for {trio.current_time() - held.began:.1f} s now"
 
 
 def _is_changed(recording: Recording) -> bool:

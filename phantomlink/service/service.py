@@ -25,6 +25,7 @@ from phantomlink.outputs.websocket.admission import Admission, StreamRequest, ad
 from phantomlink.perturbation import NO_PERTURBATION, Perturbation
 from phantomlink.recordings.bins import Bins
 from phantomlink.recordings.catalogue.datasets import Catalogue, find_datasets
+from phantomlink.recordings.catalogue.entries import CATALOGUE_FILE
 from phantomlink.recordings.identity import sha256_of
 from phantomlink.recordings.index_progress import IndexProgress
 from phantomlink.recordings.locate import locate_recording
@@ -140,6 +141,7 @@ class Service:
         )
         self.datasets = Datasets(
             self._find_datasets,
+            settings.data_directory / CATALOGUE_FILE,
             self.registry,
             self._parts_cache,
             settings.recordings_memory_mb,

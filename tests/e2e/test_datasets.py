@@ -210,6 +210,20 @@ def test_a_file_that_appears_changes_and_goes(server, folder):
     assert (status, "no such file" in answer["detail"]) == (503, True)
 
 
+def test_a_catalogue_of_the_wrong_form_leaves_the_list_as_it_was(server, folder):
+    catalogue = folder / "catalog.toml"
+    text = catalogue.read_text()
+    catalogue.write_text("[datasets")
+    try:
+        status, answer = server.post("/api/datasets/rescan")
+    finally:
+        catalogue.write_text(text)
+    assert (status, answer["title"]) == (409, "Catalogue cannot be read")
+    assert answer["detail"].startswith("catalog.toml: not TOML")
+    assert {"words", "far"} <= set(cards(server)[0])
+    assert server.post("/api/datasets/rescan")[0] == 200
+
+
 def test_overview_units_and_psth(server):
     status, found = server.get("/api/datasets/words/overview?columns=4")
     assert status == 200

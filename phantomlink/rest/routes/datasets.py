@@ -167,13 +167,13 @@ async def list_datasets(request: Request) -> DatasetList:
     return DatasetList([Card(**card) for card in cards], datasets.default_name, refused)
 
 
-@route("POST", "/api/datasets/rescan", TAG)
+@route("POST", "/api/datasets/rescan", TAG, errors=(409,))
 async def rescan(request: Request) -> Rescanned:
     """Look at the data directory and the catalogue again.
 
     Datasets that sessions play stay open.
     """
-    return Rescanned(await request.service.datasets.rescan())
+    return Rescanned(await request.service.datasets.rescan_when_asked())
 
 
 @route("GET", "/api/datasets/{name}", TAG, answer=Card)
