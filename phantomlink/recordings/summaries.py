@@ -153,7 +153,8 @@ def psth(recording: Recording, wanted: PsthRequest) -> dict[str, Any]:
         counts = recording.counts(grid, 0, n_bins)[:, column]
         groups.setdefault(repr(value), []).append(counts.astype(np.float64))
     if not groups:
-        raise InvalidParameterError(f"align: no trial has a time in {wanted.align!r}")
+        grouped = "" if wanted.group_by is None else f" and a value in {wanted.group_by!r}"
+        raise InvalidParameterError(f"align: no trial has a time in {wanted.align!r}{grouped}")
     edges = [-wanted.before + k * wanted.bin_ms / 1000 for k in range(n_bins + 1)]
     return {
         "unit": recording.unit_ids[column],

@@ -240,6 +240,7 @@ def test_overview_units_and_psth(server):
     for wrong, said in (
         ("/api/datasets/words/units/7/psth", "no unit has it"),
         ("/api/datasets/words/units/1/psth?align=x", "not a column of the trials"),
+        ("/api/datasets/words/units/1/psth?group_by=reach_id", "and a value in 'reach_id'"),
         ("/api/datasets/words/overview?columns=0", "takes 1 to 10000"),
     ):
         status, answer = server.get(wrong)
