@@ -17,6 +17,7 @@ from phantomlink.recordings.synthetic import synthesize_named
 from tests.archive import PATH, Archive, running
 from tests.nwb_files import write_nwb
 from tests.servers import live_server
+from tests.waiting import until
 
 CREATE_SYNTHETIC = (
     "/api/sessions/create",
@@ -138,6 +139,7 @@ BROWSER = {"Origin": "http://localhost:5173", "User-Agent": "Mozilla/5.0"}
 
 def as_a_dashboard_asks(server):
     """What a client that knows nothing of datasets gets, without what differs at every run."""
+    until(lambda: server.get("/api/metadata")[1]["sha256"], "the SHA-256, null at first")
     answers = {
         path: server.get(path)
         for path in ("/api/metadata", "/api/trials", "/api/trials/0", "/api/trials/by-target/0")
