@@ -1,18 +1,20 @@
 """Measure what decoders cost a server: lateness while clients answer or a model is fitted, and CPU.
 
-    python tools/decoder_cost.py fit                 # two minutes
-    python tools/decoder_cost.py answers             # two minutes
+    python tools/decoder_cost.py fit                 # three minutes
+    python tools/decoder_cost.py answers             # three minutes
     python tools/decoder_cost.py built-in            # four minutes
     python tools/decoder_cost.py step                # five seconds
 
 `fit`: 100 sessions play at 40 Hz; slices in which a Wiener filter of 8 bins is fitted to 142 units
 and slices in which nothing is, take turns. `answers`: the client of each session answers every
 packet in one kind of slice and says nothing in the other. Lateness is how late packets left to the
-grid of each stream, by their stamps. The clients take compact packets in a process of their own.
-How busy it and the server are is told: what has no core left is late. `built-in`: ten models of
-three kinds play along with one session; told are gaps at a client, CPU a packet without and with
-them, and by how much their scores differ from those of `phantomlink score`. `step`: CPU of one bin
-of a decoder that does not learn, at 142 and at 1024 units.
+grid of each stream, by their stamps; its percentiles are of all packets of a side, without those
+that the host held up, and their intervals come from drawing pairs of slices. The clients take
+compact packets in a process of their own. How busy it and the server are is told: what has no core
+left is late. `built-in`: ten models of three kinds play along with one session; told are gaps at a
+client, CPU a packet without and with them, and by how much their scores differ from those of
+`phantomlink score`. `step`: CPU of one bin of a decoder that does not learn, at 142 and at 1024
+units.
 """
 
 from __future__ import annotations
@@ -62,8 +64,8 @@ def main() -> int:
     add = parser.add_argument
     add("what", choices=("fit", "answers", "built-in", "step"))
     add("--sessions", type=positive(int), default=100, help="at once (%(default)s)")
-    add("--slices", type=positive(int), default=8, help="of each kind (%(default)s)")
-    add("--slice-seconds", type=positive(float), default=5.0, help="(%(default)s)")
+    add("--slices", type=positive(int), default=16, help="of each kind (%(default)s)")
+    add("--slice-seconds", type=positive(float), default=3.0, help="(%(default)s)")
     add("--decoders", type=positive(int), default=10, help="built-in ones (%(default)s)")
     add("--seconds", type=positive(float), default=200.0, help="with them (%(default)s)")
     arguments = parser.parse_args()

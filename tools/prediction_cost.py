@@ -1,13 +1,15 @@
 """Measure what a prediction costs the server, beside a bare Trio loop that only receives them.
 
-    python tools/prediction_cost.py                        # some four minutes
+    python tools/prediction_cost.py                        # some six minutes
     python tools/prediction_cost.py --seconds 5 --rounds 1
 
 In each slice clients answer every packet of `phantomlink serve`, each on a session of its own, or
 listen to the same packets and say nothing: the difference of the server's CPU time between the two
 is what predictions cost, scoring included. The floor is a bare Trio loop with as many connections
 that reads the same frames at the same rate, takes off the mask and unpacks them. The three take
-turns, so that a busy machine slows all.
+turns, so that a busy machine slows all; in every other round in the opposite order, so that what
+drifts does it for all. The ratio is taken in each round: told is the median, with the interval that
+a bootstrap over rounds gives.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from tools.bench.harness.frames import (
     prediction_frame,
 )
 from tools.bench.harness.server import StartedServer
+from tools.bench.harness.stats import paired_ratio
 
 # Connections, and packets a second of each.
 LOADS = ((1, 40), (1, 1000), (100, 40))
@@ -54,12 +57,15 @@ _SETTLE_SECONDS = 1.0
 class Cost:
     """CPU time of a prediction, us, in the median over rounds.
 
+    The ratio is the median of the rounds' own.
+
     Attributes:
         connections: that answered.
         rate_hz: packets a second of each.
         floor_us: of a bare loop.
         server_us: of the server.
         ratio: between them.
+        ratio_low, ratio_high: its 95 % interval.
     """
 
     connections: int
@@ -67,6 +73,8 @@ class Cost:
     floor_us: float
     server_us: float
     ratio: float
+    ratio_low: float
+    ratio_high: float
 
 
 def main() -> None:
@@ -74,7 +82,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="of a slice (default: 10)")
-    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
+    parser.add_argument("--rounds", type=int, default=4, help="default: 4")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here")
     parser.add_argument("--floor", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -88,7 +96,7 @@ def main() -> None:
         rate = cost.connections * cost.rate_hz
         print(
             f"| {cost.connections} | {rate} | {cost.floor_us:.0f} | {cost.server_us:.0f} "
-            f"| {cost.ratio:.2f} |"
+            f"| {cost.ratio:.2f} [{cost.ratio_low:.2f}, {cost.ratio_high:.2f}] |"
         )
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(cost) for cost in costs], indent=1))
@@ -113,19 +121,30 @@ def _measured(connections: int, rate_hz: int, seconds: float, rounds: int) -> Co
             assert server.process is not None
             at = (server.host, server.port)
             floors, servers = [], []
-            for _ in range(rounds):
-                floors.append(
-                    _floor_us(floor_process, floor_address, connections, rate_hz, seconds)
-                )
-                silent, _ = _server_us(server.process, at, connections, seconds, answers=False)
-                busy, sent = _server_us(server.process, at, connections, seconds, answers=True)
-                servers.append((busy - silent) / sent * 1e6)
+            for n in range(rounds):
+                took: dict[str, float] = {}
+                turns = ("floor", "silent", "answers")
+                for turn in turns if n % 2 == 0 else reversed(turns):
+                    if turn == "floor":
+                        took[turn] = _floor_us(
+                            floor_process, floor_address, connections, rate_hz, seconds
+                        )
+                        continue
+                    is_answering = turn == "answers"
+                    took[turn], sent = _server_us(
+                        server.process, at, connections, seconds, answers=is_answering
+                    )
+                    if is_answering:
+                        n_answers = sent
+                floors.append(took["floor"])
+                servers.append((took["answers"] - took["silent"]) / n_answers * 1e6)
             floor_us, server_us = statistics.median(floors), statistics.median(servers)
+            ratio = paired_ratio(servers, floors)
         finally:
             floor.kill()
             floor.wait()
             server.stop()
-    return Cost(connections, rate_hz, floor_us, server_us, server_us / floor_us)
+    return Cost(*(connections, rate_hz, floor_us, server_us, ratio.median, ratio.low, ratio.high))
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from tools.bench.harness.arrivals import Arrivals, wall_offset_ns
-from tools.bench.jitter.series import WAKE_NS, count_gaps, figures, seams, touched
+from tools.bench.jitter.series import (
+    WAKE_NS,
+    Line,
+    count_gaps,
+    figures,
+    seams,
+    touched,
+    with_backlog,
+)
 
 RATE = Fraction(40)
 PERIOD = 25_000_000
@@ -162,3 +170,14 @@ def test_a_wall_clock_whose_rate_is_turned_is_followed() -> None:
     offsets = [(START, unix - START), (START + 10 * 10**9, unix - START + 4000)]
     found = wall_offset_ns(times, offsets)
     assert (found - (unix - START)).tolist() == [0, 2000, 4000]
+
+
+def test_what_a_stall_held_up_ends_with_the_first_packet_that_leaves_on_time() -> None:
+    late_ns = [0, 0, 9_000_000, 3_000_000, 0, 0]
+    line = Line(connection(late_ns, transit_ns=0), RATE)
+    stamps = line.of.stamp_ns
+    ends = int(stamps[2]) + 1
+    assert with_backlog([(ends - 10, ends)], [line]) == [(ends - 10, int(stamps[4]))]
+    after_all = int(stamps[-1]) + 5
+    assert with_backlog([(1, after_all)], [line]) == [(1, after_all)]
+    assert with_backlog([], [line]) == []

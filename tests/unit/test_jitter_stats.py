@@ -9,6 +9,7 @@ from tools.bench.harness.stats import (
     median_over_slices,
     paired_difference,
     paired_ratio,
+    pooled_difference,
     quantiles,
 )
 
@@ -50,3 +51,19 @@ def test_pairs_are_of_the_same_slices() -> None:
     assert math.isnan(paired_ratio([1.0], [0.0]).median)
     with pytest.raises(ValueError, match="shorter"):
         paired_difference([1.0, 2.0], [1.0])
+
+
+def test_a_pooled_percentile_is_of_all_values_and_its_interval_of_pairs_of_slices() -> None:
+    slices = [np.arange(1, 101, dtype=np.int64) + 1000 * (k == 0) for k in range(10)]
+    later = [values + 7 for values in slices]
+    first, second, more = pooled_difference(later, slices, 0.5)
+    assert second.median == np.quantile(slices, 0.5, method="inverted_cdf") == 56
+    assert first.median == 63
+    # Whatever is drawn, it is drawn for both.
+    assert (more.median, more.low, more.high, more.n) == (7, 7, 7, 10)
+    assert second.low < second.high
+
+
+def test_a_pooled_percentile_without_pairs_is_no_number() -> None:
+    nothing = np.empty(0, dtype=np.int64)
+    assert all(each.n == 0 for each in pooled_difference([nothing], [np.arange(3)], 0.99))

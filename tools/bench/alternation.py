@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from fractions import Fraction
+from itertools import groupby
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from tools.bench.harness.arrivals import Arrivals, arrivals
 from tools.bench.harness.children import Child
 from tools.bench.harness.host import HostWatch
 from tools.bench.harness.server import Server
-from tools.bench.harness.stats import median_over_slices, paired_difference
+from tools.bench.harness.stats import median_over_slices, paired_difference, pooled_difference
 from tools.bench.harness.text import percent, us, with_interval
-from tools.bench.jitter.series import figures
+from tools.bench.jitter.series import Line, count_gaps, with_backlog
 
 _READY_SECONDS = 60.0
 _ANSWER_SECONDS = 60.0
@@ -97,8 +100,11 @@ def costs_of(
 ) -> list[list[str]]:
     """Rows of a table: by how much lateness and CPU are more while it is done.
 
-    Lateness is without the packets that a stall of the host touched, where probes may watch it.
-    And how busy the processes are, so that a reader can tell a machine that has no more to give.
+    Slices come as without, with, with, without: what drifts, drifts for both. Percentiles of
+    lateness are of all packets of a side, their intervals from drawing pairs of slices. Packets
+    that a stall of the host touched are left out, where probes may watch it, and those that left
+    before the server had caught up with it: what share that is, is told. And how busy the
+    processes are, so that a reader can tell a machine that has no more to give.
 
     Args:
         doing: does it for as long as what it gives is entered.
@@ -110,53 +116,67 @@ def costs_of(
     """
     assert server.process is not None
     found: dict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
+    late: dict[bool, list[NDArray[np.int64]]] = {True: [], False: []}
     gaps = 0
     watch = HostWatch(probe=True)
     with ExitStack() as watching:
         watching.callback(watch.stop)
-        for n in range(2 * slices):
-            is_done = bool(n % 2)
+        for is_done, run in groupby(n % 4 in (1, 2) for n in range(2 * slices)):
             with ThreadPoolExecutor(1) as aside, ExitStack() as stack:
                 if is_done:
                     stack.enter_context(_beside(aside, doing(), clients))
                 clients.hear(time.monotonic_ns() + _SETTLE_NS)
-                watch.begin()
-                began_ns = time.monotonic_ns()
-                before = _cpu_seconds(server.process), _cpu_seconds(clients.process)
-                arrived = clients.hear(began_ns + int(slice_seconds * 1e9))
-                after = _cpu_seconds(server.process), _cpu_seconds(clients.process)
-                ended_ns = time.monotonic_ns()
-                lost = watch.end(began_ns, ended_ns)
-                seconds = (ended_ns - began_ns) / 1e9
-            slice_ = figures(arrived, rate_hz, lost.stalls or ())
-            gaps += slice_.gaps
-            for name, value in (
-                ("p50", slice_.release.p50),
-                ("p99", slice_.release.p99),
-                ("cpu", (after[0] - before[0]) / slice_.packets * 1e9),
-                ("server", (after[0] - before[0]) / seconds),
-                ("clients", (after[1] - before[1]) / seconds),
-                ("host", lost.fraction),
-            ):
-                found[name][is_done].append(value)
-    rows = [
-        [label, with_interval(paired_difference(found[name][True], found[name][False]), us)]
-        for label, name in (
-            ("lateness p50, more", "p50"),
-            ("lateness p99, more", "p99"),
-            ("CPU of the server a packet, more", "cpu"),
-        )
-    ]
+                for _ in run:
+                    watch.begin()
+                    began_ns = time.monotonic_ns()
+                    before = _cpu_seconds(server.process), _cpu_seconds(clients.process)
+                    arrived = clients.hear(began_ns + int(slice_seconds * 1e9))
+                    after = _cpu_seconds(server.process), _cpu_seconds(clients.process)
+                    ended_ns = time.monotonic_ns()
+                    lost = watch.end(began_ns, ended_ns)
+                    seconds = (ended_ns - began_ns) / 1e9
+                    packets = sum(len(each.arrival_ns) for each in arrived)
+                    kept = _releases(arrived, rate_hz, lost.stalls or ())
+                    late[is_done].append(kept)
+                    gaps += sum(count_gaps(each.sequence) for each in arrived)
+                    for name, value in (
+                        ("cpu", (after[0] - before[0]) / packets * 1e9),
+                        ("server", (after[0] - before[0]) / seconds),
+                        ("clients", (after[1] - before[1]) / seconds),
+                        ("host", lost.fraction),
+                        ("left out", 1 - kept.size / packets),
+                    ):
+                        found[name][is_done].append(value)
+    rows = []
+    for label, share in (("p50", 0.5), ("p99", 0.99)):
+        with_it, without, more = pooled_difference(late[True], late[False], share)
+        rows += [
+            [f"lateness {label}, more", with_interval(more, us)],
+            [f"lateness {label}, without", with_interval(without, us)],
+            [f"lateness {label}, with", with_interval(with_it, us)],
+        ]
+    cpu = paired_difference(found["cpu"][True], found["cpu"][False])
+    rows.append(["CPU of the server a packet, more", with_interval(cpu, us)])
     for label, name, form in (
-        ("lateness p99", "p99", us),
         ("server's core is busy", "server", percent),
         ("clients' core is busy", "clients", percent),
         ("the host was away", "host", percent),
+        ("left out with what it held up", "left out", percent),
     ):
         for kind, is_done in (("without", False), ("with", True)):
             estimate = median_over_slices(found[name][is_done])
             rows.append([f"{label}, {kind}", with_interval(estimate, form)])
     return [*rows, ["packets that are missing", str(gaps)]]
+
+
+def _releases(
+    arrived: Sequence[Arrivals], rate_hz: Fraction, stalls: Sequence[tuple[int, int]]
+) -> NDArray[np.int64]:
+    """How late packets left that no stall held up, ns."""
+    heard = [each for each in arrived if len(each.arrival_ns) > 1]
+    held_up = with_backlog(stalls, [Line(each, rate_hz) for each in heard])
+    lines = [Line(each, rate_hz, held_up) for each in heard]
+    return np.concatenate([np.empty(0, np.int64), *(line.release[line.kept] for line in lines)])
 
 
 def _cpu_seconds(process: psutil.Process) -> float:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 _RESAMPLES = 10_000
+_POOLED_RESAMPLES = 2_000
 _SEED = 20_240_117
 
 
@@ -73,3 +74,48 @@ def paired_difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
 def paired_ratio(a: Sequence[float], b: Sequence[float]) -> Estimate:
     """Median of a / b over slices that were measured beside each other; without those of b = 0."""
     return median_over_slices([x / y if y else np.nan for x, y in zip(a, b, strict=True)])
+
+
+def pooled_difference(
+    a: Sequence[NDArray[np.int64]], b: Sequence[NDArray[np.int64]], share: float
+) -> tuple[Estimate, Estimate, Estimate]:
+    """A percentile of all values of `a`, that of `b`, and a - b.
+
+    The percentile of a short slice is the figure of one stall; of all values of a side it is not.
+    Slices are what is independent: the interval comes from drawing pairs of slices, the same for
+    both sides, with replacement.
+
+    Args:
+        a: values of each slice, ns.
+        b: likewise; the k-th of both were measured beside each other.
+        share: of the percentile, as 0.99.
+    """
+    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x.size and y.size]
+    n = len(pairs)
+    if not n:
+        nothing = Estimate(np.nan, np.nan, np.nan, 0)
+        return nothing, nothing, nothing
+    drawn = np.random.default_rng(_SEED).multinomial(n, [1 / n] * n, _POOLED_RESAMPLES)
+    weights = [np.ones(n, dtype=np.int64), *(drawn if n > 1 else ())]
+    first = _weighted_quantiles([x for x, _ in pairs], weights, share)
+    second = _weighted_quantiles([y for _, y in pairs], weights, share)
+
+    def estimate(figures: NDArray[np.float64]) -> Estimate:
+        low, high = np.quantile(figures[1:] if n > 1 else figures, (0.025, 0.975))
+        return Estimate(float(figures[0]), float(low), float(high), n)
+
+    return estimate(first), estimate(second), estimate(first - second)
+
+
+def _weighted_quantiles(
+    parts: Sequence[NDArray[np.int64]], weights: Sequence[NDArray[np.int64]], share: float
+) -> NDArray[np.float64]:
+    """For each row of weights, one a part: the smallest value with that share at or below it."""
+    values = np.concatenate(parts)
+    order = np.argsort(values, kind="stable")
+    part = np.repeat(np.arange(len(parts)), [x.size for x in parts])[order]
+    found = []
+    for row in weights:
+        below = np.cumsum(row[part])
+        found.append(values[order[np.searchsorted(below, share * below[-1])]])
+    return np.array(found, dtype=np.float64)
