@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from fractions import Fraction
+from functools import partial
 from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -22,6 +24,7 @@ from tools.bench.harness.stats import median_over_slices, paired_difference, poo
 from tools.bench.harness.text import percent, us, with_interval
 from tools.bench.jitter.series import Line, count_gaps, with_backlog
 
+T = TypeVar("T")
 _READY_SECONDS = 60.0
 _ANSWER_SECONDS = 60.0
 _SETTLE_NS = 1_000_000_000
@@ -76,18 +79,20 @@ def _beside(
 ) -> Iterator[None]:
     """Enter and leave in a thread: clients that do not read meanwhile would be closed."""
 
-    def wait(call: Callable[[], object]) -> None:
-        begun = aside.submit(call)
-        while not begun.done():
-            clients.hear(time.monotonic_ns() + _LOOK_NS)
-        begun.result()
-
     stack = ExitStack()
-    wait(lambda: stack.enter_context(doing))
+    _while_hearing(aside, clients, lambda: stack.enter_context(doing))
     try:
         yield
     finally:
-        wait(stack.close)
+        _while_hearing(aside, clients, stack.close)
+
+
+def _while_hearing(aside: Executor, clients: Clients, call: Callable[[], T]) -> T:
+    """What a call answers, which is made in a thread while the clients go on reading."""
+    begun = aside.submit(call)
+    while not begun.done():
+        clients.hear(time.monotonic_ns() + _LOOK_NS)
+    return begun.result()
 
 
 def costs_of(
@@ -149,7 +154,10 @@ def costs_of(
                         found[name][is_done].append(value)
     rows = []
     for label, share in (("p50", 0.5), ("p99", 0.99)):
-        with_it, without, more = pooled_difference(late[True], late[False], share)
+        with ThreadPoolExecutor(1) as aside:
+            with_it, without, more = _while_hearing(
+                aside, clients, partial(pooled_difference, late[True], late[False], share)
+            )
         rows += [
             [f"lateness {label}, more", with_interval(more, us)],
             [f"lateness {label}, without", with_interval(without, us)],

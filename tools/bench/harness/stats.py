@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 _RESAMPLES = 10_000
-_POOLED_RESAMPLES = 2_000
+_POOLED_RESAMPLES = 1_000
 _SEED = 20_240_117
 
 
