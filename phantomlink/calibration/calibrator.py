@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -64,6 +65,7 @@ class Calibrator:
         slots: of fits at once; one.
         worker: command that fits; the arguments of `phantomlink fit` follow it.
         longest_seconds: that a fit may take.
+        keep_cpu: a context in which packets have the CPU before a process of ours that computes.
 
     Attributes:
         store, in_use: as given.
@@ -77,12 +79,14 @@ class Calibrator:
         *,
         worker: Sequence[str] = _WORKER,
         longest_seconds: float = FIT_SECONDS,
+        keep_cpu: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.store = store
         self.in_use = in_use
         self._slots = slots
         self._worker = worker
         self._longest_seconds = longest_seconds
+        self._keep_cpu = keep_cpu
         self._is_busy = False
         self._nursery: trio.Nursery | None = None
 
@@ -118,7 +122,8 @@ class Calibrator:
         out = self.store.path(model_id)
         try:
             await run_in_thread_patiently(_make_folder, out.parent)
-            reason = await self._run_worker(calibration, out)
+            with self._keep_cpu():
+                reason = await self._run_worker(calibration, out)
             if reason is None:
                 self.store.fitted(model_id, await run_in_thread_patiently(load_model, out))
                 logger.info("Model %s is ready", model_id)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
 
 from phantomlink.files.slots import Slots
+from phantomlink.scheduling.clock import Clock
 from phantomlink.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _MB = 1_000_000
 
 
 def make_calibrator(
-    settings: Settings, in_use: Callable[[], Collection[str]], slots: Slots
+    settings: Settings, in_use: Callable[[], Collection[str]], slots: Slots, clock: Clock
 ) -> Calibrator:
     """What fits models, with those that an earlier run has kept.
 
@@ -27,11 +28,13 @@ def make_calibrator(
         settings: of the server.
         in_use: answers the models that are put on sessions.
         slots: of fits at once.
+        clock: of the packets that go before a fit.
     """
     from phantomlink.calibration.calibrator import Calibrator  # noqa: PLC0415
     from phantomlink.calibration.store import ModelStore, default_models_dir  # noqa: PLC0415
 
-    return Calibrator(ModelStore(settings.models_dir or default_models_dir()), in_use, slots)
+    store = ModelStore(settings.models_dir or default_models_dir())
+    return Calibrator(store, in_use, slots, keep_cpu=clock.keep_cpu)
 
 
 def has_captures(settings: Settings) -> bool:
@@ -40,7 +43,7 @@ def has_captures(settings: Settings) -> bool:
 
 
 def make_captures(
-    settings: Settings, slots: Slots, found: Callable[[], Awaitable[object]]
+    settings: Settings, slots: Slots, found: Callable[[], Awaitable[object]], clock: Clock
 ) -> Captures:
     """All captures of the server.
 
@@ -48,6 +51,7 @@ def make_captures(
         settings: of the server.
         slots: of those that run.
         found: called when there is another dataset.
+        clock: of the packets that go before a conversion.
     """
     from phantomlink.outputs.capture.captures import Captures  # noqa: PLC0415
     from phantomlink.outputs.capture.limits import CaptureLimits  # noqa: PLC0415
@@ -62,4 +66,5 @@ def make_captures(
         ),
         settings,
         found,
+        clock.keep_cpu,
     )

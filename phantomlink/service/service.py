@@ -121,7 +121,13 @@ class Service:
             settings, self._ownership.slots("lsl", settings.lsl_max_sessions)
         )
         self.calibrator = OnDemand(
-            partial(make_calibrator, settings, self.models_in_use, self._ownership.slots("fits", 1))
+            partial(
+                make_calibrator,
+                settings,
+                self.models_in_use,
+                self._ownership.slots("fits", 1),
+                self.clock,
+            )
         )
         self.captures = OnDemand(
             partial(
@@ -129,6 +135,7 @@ class Service:
                 settings,
                 self._ownership.slots("captures", settings.max_captures),
                 self._look_for_datasets,
+                self.clock,
             )
         )
         self.sessions = Sessions(

@@ -1,6 +1,7 @@
 """Fits that are too long, too large, or die: each is an answer, and the next fit begins."""
 
 import sys
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -72,6 +73,36 @@ async def test_a_fit_that_fails_says_why_and_makes_room(tmp_path, program, longe
     commands = [child.cmdline() for child in psutil.Process().children()]
     assert not [command for command in commands if program in command], "it goes on"
     assert not list(tmp_path.rglob("*.npz"))
+
+
+async def test_packets_have_the_cpu_before_a_fit_as_long_as_it_runs(tmp_path):
+    events = []
+
+    @contextmanager
+    def keep_cpu():
+        events.append("kept")
+        yield
+        events.append("given again")
+
+    calibrator = Calibrator(
+        ModelStore(tmp_path / "models"),
+        lambda: (),
+        LocalSlots(1),
+        worker=(sys.executable, "-c", LONG),
+        longest_seconds=2,
+        keep_cpu=keep_cpu,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(calibrator.run)
+        model_id = calibrator.start(WANTED)
+        while not any(LONG in child.cmdline() for child in psutil.Process().children()):
+            await trio.sleep(0.005)
+            assert calibrator.store.get(model_id).state == "fitting"
+        assert events == ["kept"]
+        while calibrator.store.get(model_id).state == "fitting":  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        assert events == ["kept", "given again"]
+        nursery.cancel_scope.cancel()
 
 
 def test_a_fit_may_take_a_minute_and_a_gibibyte():

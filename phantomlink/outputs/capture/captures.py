@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,7 @@ class Captures:
         limits: what they may write.
         settings: that name LSL streams.
         found: called when there is another dataset.
+        keep_cpu: a context in which packets have the CPU before a process of ours that computes.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Captures:
         limits: CaptureLimits,
         settings: Settings,
         found: Callable[[], Awaitable[object]] | None = None,
+        keep_cpu: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._folder = folder
         self._slots = slots
@@ -82,7 +85,7 @@ class Captures:
         self._sync_thread = trio.CapacityLimiter(1)
         self._descriptions = Descriptions(settings)
         self._dataset_found = found
-        self._conversions = Conversions(self._converted, self._after_conversion)
+        self._conversions = Conversions(self._converted, self._after_conversion, keep_cpu)
         self._running: dict[str, RunningCapture] = {}
         # Of those the journal is being made.
         self._beginning: set[RunningCapture] = set()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,11 @@ class Conversions:
         self,
         done: Callable[[Conversion, Converted], Awaitable[None]],
         after: Callable[[Conversion], Awaitable[None]],
+        keep_cpu: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._done = done
         self._after = after
+        self._keep_cpu = keep_cpu
         self._waiting: deque[Conversion] = deque()
         self._now: Conversion | None = None
         self._woken = trio.Event()
@@ -89,7 +92,9 @@ class Conversions:
             while self._waiting:
                 conversion = self._now = self._waiting.popleft()
                 try:
-                    await self._done(conversion, await _convert(conversion))
+                    with self._keep_cpu():
+                        converted = await _convert(conversion)
+                    await self._done(conversion, converted)
                 finally:
                     self._now = None
                 await self._after(conversion)
