@@ -110,11 +110,19 @@ class FakeDirectory:
                 self.sessions[record.code] = _Kept(node, epoch, record)
         return refused
 
-    async def forget(self, node, codes):
+    async def forget(self, node, epoch, codes):
         self._reach()
         for code in codes:
-            if code in self.sessions and self.sessions[code].node == node:
+            kept = self.sessions.get(code)
+            if kept is not None and kept.node == node and kept.epoch <= epoch:
                 del self.sessions[code]
+
+    async def unreserve(self, node, epoch, codes):
+        self._reach()
+        unmade = [
+            code for code in codes if code in self.sessions and not self.sessions[code].record
+        ]
+        await self.forget(node, epoch, unmade)
 
     async def release(self, node, codes):
         self._reach()

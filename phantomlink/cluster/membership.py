@@ -48,6 +48,7 @@ class _End(Enum):
     """What became of a session that is not here any more."""
 
     FOR_ALL = "ended"
+    RESERVED = "not made"
     HERE = "given back"
 
 
@@ -239,7 +240,7 @@ class Membership:
         except DirectoryAwayError as error:
             if not isinstance(error, DirectoryReturnedError):
                 # It may have been done.
-                self.forget(code)
+                self._wait_for(code, _End.RESERVED)
             raise
 
     async def has_reserved(self, code: str) -> bool:
@@ -384,7 +385,9 @@ class Membership:
             try:
                 refused = await self._write(records)
                 if ended := [code for code, news in taken.items() if news is _End.FOR_ALL]:
-                    await self._directory.forget(self.node.name, ended)
+                    await self._directory.forget(self.node.name, self.epoch, ended)
+                if unmade := [code for code, news in taken.items() if news is _End.RESERVED]:
+                    await self._directory.unreserve(self.node.name, self.epoch, unmade)
                 if given_back := [code for code, news in taken.items() if news is _End.HERE]:
                     await self._directory.release(self.node.name, given_back)
             except DirectoryAwayError:

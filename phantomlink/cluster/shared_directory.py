@@ -177,8 +177,15 @@ class SharedDirectory(Protocol):
         """Keep records; answers the codes of those that another node has, which are not kept."""
         ...
 
-    async def forget(self, node: str, codes: Sequence[str]) -> None:
+    async def forget(self, node: str, epoch: int, codes: Sequence[str]) -> None:
         """Sessions of the node have ended, or their reservations are given up."""
+        ...
+
+    async def unreserve(self, node: str, epoch: int, codes: Sequence[str]) -> None:
+        """The node may have reserved these and makes none of them.
+
+        What has a record stays: the node may have taken such a session over meanwhile.
+        """
         ...
 
     async def release(self, node: str, codes: Sequence[str]) -> None:

@@ -122,9 +122,13 @@ class ValkeyDirectory:
         refused: list[bytes] = await self._run(scripts.WRITE, node, str(epoch), *told)
         return [code.decode() for code in refused]
 
-    async def forget(self, node: str, codes: Sequence[str]) -> None:
+    async def forget(self, node: str, epoch: int, codes: Sequence[str]) -> None:
         """As `SharedDirectory.forget`."""
-        await self._run(scripts.FORGET, node, *codes)
+        await self._run(scripts.FORGET, node, str(epoch), "ended", *codes)
+
+    async def unreserve(self, node: str, epoch: int, codes: Sequence[str]) -> None:
+        """As `SharedDirectory.unreserve`."""
+        await self._run(scripts.FORGET, node, str(epoch), "reserved", *codes)
 
     async def release(self, node: str, codes: Sequence[str]) -> None:
         """As `SharedDirectory.release`."""

@@ -175,10 +175,10 @@ return refused
 FORGET = (
     _COMMON
     + """
-local node = ARGV[1]
-for n = 2, #ARGV do
-  local has = redis.call('HMGET', P .. ':s:' .. ARGV[n], 'node', 'epoch')
-  if has[1] == node then
+local node, epoch, is_reserved = ARGV[1], tonumber(ARGV[2]), ARGV[3] == 'reserved'
+for n = 4, #ARGV do
+  local has = redis.call('HMGET', P .. ':s:' .. ARGV[n], 'node', 'epoch', 'record')
+  if has[1] == node and tonumber(has[2]) <= epoch and not (is_reserved and has[3]) then
     redis.call('SREM', P .. ':own:' .. node .. ' ' .. has[2], ARGV[n])
     redis.call('DEL', P .. ':s:' .. ARGV[n])
   end

@@ -192,7 +192,7 @@ class TestNodes:
                 waiting = (await directory.renew(node, heir)).waiting
                 most = dict.fromkeys(waiting, 1)
                 assert await directory.claim("a", heir, most, {"x"}) == [record]
-                await directory.forget("a", ["s"])
+                await directory.forget("a", heir, ["s"])
                 assert await directory.find(["s"]) == {}
             # What it may not do is refused to it.
             client.close()

@@ -102,9 +102,15 @@ async def test_a_code_is_of_one_node(kept):
     assert await directory.create("s", "a", mine) == Ownership("a")
     assert await directory.create("s", "b", its) == Ownership("a")
     assert await directory.find(["s"]) == {"s": Ownership("a")}
-    await directory.forget("b", ["s"])
+    await directory.forget("b", its, ["s"])
+    await directory.forget("a", mine - 1, ["s"])
     assert await directory.find(["s"]) == {"s": Ownership("a")}
-    await directory.forget("a", ["s"])
+    await directory.forget("a", mine, ["s"])
+    assert await directory.find(["s"]) == {}
+    await directory.create("s", "a", mine)
+    await directory.unreserve("b", its, ["s"])
+    assert await directory.find(["s"]) == {"s": Ownership("a")}
+    await directory.unreserve("a", mine, ["s"])
     assert await directory.find(["s"]) == {}
     await directory.create("s", "a", mine)
     expire("a")
@@ -155,11 +161,13 @@ async def test_sessions_of_a_node_that_is_gone_go_to_an_heir_and_the_old_owner_i
     assert await directory.claim("b", its, {}, {"x"}) == []
     rest = await directory.claim("b", its, {gone: 9}, {"x"})
     assert sorted(first + rest, key=lambda each: each.code) == records
+    # It had asked for its code before it took it over.
+    await directory.unreserve("b", its, ["s0"])
     assert await directory.find(["s0"]) == {"s0": Ownership("b")}
     assert await directory.owned("a", mine) == []
     assert sorted(await directory.owned("b", its), key=lambda each: each.code) == records
     assert sorted(await directory.write("a", mine, records)) == ["s0", "s1", "s2"]
-    await directory.forget("a", ["s0"])
+    await directory.forget("a", mine, ["s0"])
     assert await directory.find(["s0"]) == {"s0": Ownership("b")}
     assert await directory.write("b", its, [replace(records[0], revision=2)]) == []
 
