@@ -142,19 +142,15 @@ def test_what_is_wrong_is_answered(server):
 
 
 def test_when_a_process_is_killed_its_sessions_go_on_where_they_should_be(server):
-    with ThreadPoolExecutor(len(CODES)) as pool:
-        streams = [server.ws + f"/stream/{code}" for code in CODES]
-        got = [pool.submit(receive, url, seconds=6) for url in streams]
-        until(lambda: server.get("/health")[1]["active_connections"] >= len(CODES), "listeners")
-        until(lambda: server.get("/api/stats")[1]["packets_sent"] > 400, "packets")
-        victim = workers_of(server)[0]
-        os.kill(victim.pid, signal.SIGKILL)
-        cut = {}
-        for code, each in zip(CODES, got, strict=True):
-            result = each.result()
-            assert follows_the_recording(result)
-            if result.close_code == 1006:
-                cut[code] = result
+    with ExitStack() as stack:
+        got = {
+            code: stack.enter_context(listening(f"{server.ws}/stream/{code}")) for code in CODES
+        }
+        until(lambda: sum(len(each.packets) for each in got.values()) > 400, "packets")
+        os.kill(workers_of(server)[0].pid, signal.SIGKILL)
+        until(lambda: any(each.close_code for each in got.values()), "streams are cut off")
+    assert all(map(follows_the_recording, got.values()))
+    cut = {code: each for code, each in got.items() if each.close_code == 1006}
     assert cut, "the process that was killed had no session"
     for code, old in cut.items():
         new = receive(server.ws + f"/stream/{code}", 40)
