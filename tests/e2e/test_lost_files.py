@@ -122,7 +122,6 @@ def test_another_file_in_its_place_is_refused_until_the_right_one_is_back(record
         until(
             lambda: "another file is in its place" in (not_ready(server) or ""),
             "refusal",
-            seconds=30,
         )
         until(
             lambda: "another file" in (waiting_for(server) or ""), "the session waiting", seconds=30

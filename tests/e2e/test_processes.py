@@ -143,9 +143,7 @@ def test_what_is_wrong_is_answered(server):
 
 def test_when_a_process_is_killed_its_sessions_go_on_where_they_should_be(server):
     with ExitStack() as stack:
-        got = {
-            code: stack.enter_context(listening(f"{server.ws}/stream/{code}")) for code in CODES
-        }
+        got = {code: stack.enter_context(listening(f"{server.ws}/stream/{code}")) for code in CODES}
         until(lambda: sum(len(each.packets) for each in got.values()) > 400, "packets")
         os.kill(workers_of(server)[0].pid, signal.SIGKILL)
         until(lambda: any(each.close_code for each in got.values()), "streams are cut off")

@@ -7,8 +7,9 @@ import trio
 
 from phantomlink.engine.prefetch import BlockReader, prefetch
 from phantomlink.engine.selection import Selection
+from phantomlink.engine.session import Session
 from phantomlink.errors import RecordingError
-from tests.fakes import FakeFile, NamedBins, VirtualSupply
+from tests.fakes import FakeFile, NamedBins, VirtualSupply, listen, make_parts, playing
 
 
 @pytest.fixture
@@ -155,3 +156,11 @@ async def test_a_failed_read_is_told_and_nothing_stands_in_for_it(reader):
         await prefetch(reader, Selection([(0, 400)]), 0, send, block_bins=10, loop=True)
     with trio.fail_after(20), pytest.raises(trio.EndOfChannel):
         await receive.receive()
+
+
+async def test_while_one_block_is_played_one_waits_and_one_is_read(autojump_clock):
+    bins = NamedBins()
+    async with playing(Session("test", make_parts(bins))) as session:
+        listen(session)
+        await trio.sleep(0.01)
+        assert bins.reads == [(0, 40), (40, 80), (80, 120)]

@@ -243,6 +243,19 @@ async def test_a_change_during_a_long_delay_ends_it_without_a_burst(autojump_clo
     assert sink.sequence == list(range(len(sink.sequence)))
 
 
+async def test_a_pause_during_a_long_delay_sends_no_burst_and_loses_nothing(autojump_clock):
+    async with faulty({3: delayed(40)}) as (session, sink):
+        await trio.sleep(20.5 * PERIOD)
+        session.pause()
+        await trio.sleep(3)
+        assert sink.ids == [0, 1, 2]
+        session.resume()
+        await trio.sleep(60 * PERIOD)
+        assert session.main.timing.stalls == 0
+    assert sink.ids == sink.sequence == list(range(len(sink.ids)))
+    assert len(sink.ids) > 60
+
+
 async def test_a_change_during_a_short_delay_keeps_the_deadlines(autojump_clock):
     async with faulty({3: delayed(0.8)}) as (session, sink):
         await trio.sleep(3.5 * PERIOD)
