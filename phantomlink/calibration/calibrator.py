@@ -20,6 +20,7 @@ from phantomlink.calibration.store import ModelInUseError, ModelStore
 from phantomlink.decoding import ModelError, load_model
 from phantomlink.errors import TooManyRequestsError
 from phantomlink.files.slots import Slots
+from phantomlink.scheduling.background import Behind, put_behind_all
 from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 
 logger = logging.getLogger(__name__)
@@ -160,6 +161,7 @@ class Calibrator:
                 stdout=subprocess.DEVNULL,
                 capture_stderr=True,
                 env=environment,
+                task_status=Behind(put_behind_all),
             )
             if done.returncode == 0:
                 return None

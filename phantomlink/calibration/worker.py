@@ -1,25 +1,18 @@
-"""`python -m phantomlink.calibration.worker ...`: `phantomlink fit`, with bounds set by itself.
+"""`python -m phantomlink.calibration.worker ...`: `phantomlink fit`, with a GiB of memory.
 
-It gives way to everything else on the machine, and has a GiB of memory.
+Who starts it sees to it that it gives way to everything else on the machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 MEMORY_BYTES = 2**30
-_NICE = 19
 
 
 def main() -> int:
     """Run `phantomlink fit` with the arguments of this process; answers its exit code."""
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
-    if sys.platform == "linux":
-        # Whoever else wants a processor has it at once; a nice process keeps it for its slice.
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     if sys.platform != "win32":
         import resource  # noqa: PLC0415
 

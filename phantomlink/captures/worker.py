@@ -1,14 +1,14 @@
 """`python -m phantomlink.captures.worker`: makes the other forms of a capture, for a server.
 
-It gives way to everything else on the machine, and has a GiB of memory. On its standard output it
-says what the journal holds, as JSON, and for each form that was wanted why it is not there.
+It has a GiB of memory; who starts it sees to it that it gives way to packets. On its standard
+output it says what the journal holds, as JSON, and for each form that was wanted why it is not
+there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,13 +16,10 @@ from pathlib import Path
 from phantomlink.errors import PhantomLinkError
 
 MEMORY_BYTES = 2**30
-_NICE = 19
 
 
 def main() -> int:
     """Do what the arguments of this process say; answers its exit code."""
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
     if sys.platform != "win32":
         import resource  # noqa: PLC0415
 

@@ -14,6 +14,7 @@ import trio
 from phantomlink.errors import PhantomLinkError, UnavailableError, leaves
 from phantomlink.files.shown import without_folders
 from phantomlink.recordings.catalogue.datasets import Dataset
+from phantomlink.scheduling.background import put_behind_packets
 from phantomlink.service.datasets import Datasets
 from phantomlink.settings import Settings
 
@@ -107,6 +108,7 @@ class Fetches:
                 )
                 started = await nursery.start(run)
                 process = started
+                put_behind_packets(started.pid)
                 await self._follow(name, started.stdout)
         except* OSError as group:
             # Too few descriptors, processes or bytes of memory.

@@ -15,6 +15,8 @@ from typing import Any
 
 import trio
 
+from phantomlink.scheduling.background import Behind, put_behind_packets
+
 logger = logging.getLogger(__name__)
 
 _SECONDS = 1800.0
@@ -115,6 +117,7 @@ async def _convert(conversion: Conversion) -> Converted:
                 stdin=subprocess.DEVNULL,
                 capture_stdout=True,
                 capture_stderr=True,
+                task_status=Behind(put_behind_packets),
             )
     except OSError as error:
         # Too few descriptors, processes or bytes of memory: it can be asked for again.
