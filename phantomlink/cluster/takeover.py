@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 RETURN_SECONDS = 10.0
 _LEFT_SECONDS = 1.0
 _AT_A_TIME = 8
+# So long the ticks of others go before sessions that wait to go on: about what clients do not mind.
+_GENTLE_SECONDS = 0.5
 
 
 class Takeover:
@@ -74,6 +76,7 @@ class Takeover:
         n_back = 0
         # Each waits for a thread, and for the turn of a loop that new clients keep busy.
         places = trio.Semaphore(_AT_A_TIME)
+        gentle_until = trio.current_time() + _GENTLE_SECONDS
 
         async def go_on(record: SessionRecord) -> None:
             nonlocal n_back
@@ -85,7 +88,8 @@ class Takeover:
             for record in sorted(records, key=_is_unheard):
                 await places.acquire()
                 nursery.start_soon(go_on, record)
-                await after_late_ticks()
+                if trio.current_time() < gentle_until:
+                    await after_late_ticks()
         if any(record.revision for record in records):
             logger.warning("Sessions that go on here, of a process that has ended: %d", n_back)
 
