@@ -13,6 +13,9 @@ from tests.waiting import until
 
 MAX_PENDING = 12
 SECRET = "a-secret-of-the-tests"
+# Of the sessions that nodes hand on, by which each packet of theirs can be computed.
+NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]}
+SEED = 5
 # By itself it has 10 s to start and 5 s to stop, which a busy machine may not give it.
 _VALKEY_SECONDS = 100
 # Longer than a busy machine keeps a process from running; tests whose nodes live need not wait for

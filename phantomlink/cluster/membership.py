@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from enum import Enum
-from typing import Protocol
 
 import trio
 
@@ -20,6 +19,7 @@ from phantomlink.cluster.common_time import CommonTime, TimeSample
 from phantomlink.cluster.heirs import Heirs
 from phantomlink.cluster.lease import Lease, LeaseTimes, Standing
 from phantomlink.cluster.lookup import OwnerLookup
+from phantomlink.cluster.node_sessions import NodeSessions
 from phantomlink.cluster.shared_directory import (
     DirectoryAwayError,
     DirectoryReturnedError,
@@ -39,7 +39,8 @@ from phantomlink.errors import SettingsError
 logger = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
-_JOIN_LEASES, _WRITTEN_SECONDS = 3, 1.0
+_JOIN_LEASES = 3
+_WRITTEN_SECONDS = 1.0
 # Directories tell what is left of a lease to a millisecond.
 _AFTER_END_NS = 2_000_000
 
@@ -50,38 +51,6 @@ class _End(Enum):
     FOR_ALL = "ended"
     RESERVED = "not made"
     HERE = "given back"
-
-
-class NodeSessions(Protocol):
-    """What a node has, whichever of its processes plays it. Anchors are on the machine's clock."""
-
-    def records(self) -> list[SessionRecord]:
-        """Of all its sessions."""
-        ...
-
-    def room(self) -> int:
-        """For how many more there is room."""
-        ...
-
-    def digests(self) -> Collection[str]:
-        """SHA-256 of the datasets that it can play."""
-        ...
-
-    def inherit(self, records: Sequence[SessionRecord]) -> None:
-        """Go on with sessions that are its own now."""
-        ...
-
-    def give_up(self, codes: Sequence[str], moved_to: str | None = None) -> None:
-        """End sessions here that others have."""
-        ...
-
-    def mirrored(self, tickets: Mapping[str, tuple[str, ...]]) -> None:
-        """Which other nodes play which of its sessions too, by code; asked for at each renewal."""
-        ...
-
-    def standing_changed(self) -> None:
-        """The lease goes on, or does not any more; or other nodes have come or gone."""
-        ...
 
 
 AskPeers = Callable[[Sequence[NodeRecord]], Awaitable[list[bool]]]
@@ -130,7 +99,8 @@ class Membership:
         self._all_written.set()
         self._lookup = OwnerLookup(directory.find)
         self._heirs = Heirs()
-        self._may_have_claimed = self._has_left = False
+        self._may_have_claimed = False
+        self._has_left = False
         self._next_end_ns: int | None = None
         self._has_ended = trio.Event()
 

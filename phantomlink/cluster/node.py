@@ -105,9 +105,9 @@ class Node:
 
     def mirrored(self, tickets: Mapping[str, tuple[str, ...]]) -> None:
         """As `NodeSessions.mirrored`."""
-        urls = {node_of(ticket): "" for its in tickets.values() for ticket in its}
-        known = {each.name: websocket_url(each.url) for each in self.membership.peers}
-        told = Mirrored(dict(tickets), {name: known[name] for name in urls if name in known})
+        names = {node_of(ticket) for its in tickets.values() for ticket in its}
+        peers = [each for each in self.membership.peers if each.name in names]
+        told = Mirrored(dict(tickets), {each.name: websocket_url(each.url) for each in peers})
         if told != self._mirrored:
             self._mirrored = told
             self._workers.tell_mirrored(told)

@@ -12,7 +12,8 @@ import trio
 
 from phantomlink.scheduling.time_slice import longest_time_slice
 
-_NICE, _NICEST = 5, 19
+_NICE = 5
+_NICEST = 19
 
 
 def put_behind_packets(process: int) -> None:

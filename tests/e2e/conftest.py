@@ -6,8 +6,10 @@ import pytest
 from phantomlink.recordings.synthetic import synthesize
 from tests.front import fronting
 from tests.large_files import make_large
+from tests.nodes import NOISE, SEED, valkey_at
 from tests.rest import running
 from tests.servers import LiveServer, live_server
+from tools.cluster_oracle import Oracle
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +60,16 @@ def recording(large_recording, tmp_path):
     path = tmp_path / "large.nwb"
     path.write_bytes(large_recording.read_bytes())
     return path
+
+
+@pytest.fixture
+def valkey(tmp_path):
+    """A Valkey of the test's own."""
+    with valkey_at(tmp_path / "valkey") as server:
+        yield server
+
+
+@pytest.fixture
+def oracle(synthetic_recording):
+    """Computes each packet of a session of the nodes' tests."""
+    return Oracle(synthetic_recording, NOISE, SEED)

@@ -5,24 +5,15 @@ import signal
 from contextlib import ExitStack
 
 import msgpack
-import pytest
 from websockets.sync.client import connect
 
 from tests.clients import decode, listening
 from tests.mirror_viewers import MIRROR_ENV, VIEWERS, are_mirrored, plays, viewers
-from tests.nodes import LONG_LEASE_SECONDS, nodes, valkey_at
+from tests.nodes import LONG_LEASE_SECONDS, NOISE, SEED, nodes, valkey_at
 from tests.waiting import until
 from tools.cluster_oracle import Oracle
 
-NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]}
 MORE_NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 2.0}]}
-SEED = 5
-
-
-@pytest.fixture
-def valkey(tmp_path):
-    with valkey_at(tmp_path / "valkey") as server:
-        yield server
 
 
 def make(server, code="s"):

@@ -8,24 +8,9 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.clients import listening, receive
-from tests.nodes import LONG_LEASE_SECONDS, MAX_PENDING, nodes, valkey_at
+from tests.nodes import LONG_LEASE_SECONDS, MAX_PENDING, NOISE, SEED, nodes, valkey_at
 from tests.stream_again import are_right, back
 from tests.waiting import until
-from tools.cluster_oracle import Oracle
-
-NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]}
-SEED = 5
-
-
-@pytest.fixture
-def valkey(tmp_path):
-    with valkey_at(tmp_path / "valkey") as server:
-        yield server
-
-
-@pytest.fixture
-def oracle(synthetic_recording):
-    return Oracle(synthetic_recording, NOISE, SEED)
 
 
 def make(server, code):

@@ -6,13 +6,10 @@ import signal
 
 from phantomlink.recordings.synthetic import synthesize
 from tests.clients import listening
-from tests.nodes import nodes, valkey_at
+from tests.nodes import NOISE, SEED, nodes, valkey_at
 from tests.stream_again import are_right, back
 from tests.waiting import until
 from tools.cluster_oracle import Oracle
-
-NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]}
-SEED = 5
 
 
 def test_heirs_go_on_with_sessions_of_data_that_they_have_and_have_not_opened(

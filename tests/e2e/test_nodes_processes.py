@@ -7,31 +7,16 @@ import signal
 from contextlib import ExitStack, closing
 
 import psutil
-import pytest
 
 from tests.clients import listening, receive
 from tests.e2e.test_processes import workers_of
 from tests.mirror_viewers import MIRROR_ENV, VIEWERS, are_mirrored, plays, viewers
-from tests.nodes import LONG_LEASE_SECONDS, nodes, valkey_at
+from tests.nodes import LONG_LEASE_SECONDS, NOISE, SEED, nodes
 from tests.stream_again import are_right, back
 from tests.waiting import until
-from tools.cluster_oracle import Oracle
 
-NOISE = {"transforms": [{"kind": "gaussian_noise", "noise_std": 0.5}]}
-SEED = 5
 N_PROCESSES = 2
 ENV = {"PHANTOM_PROCESSES": str(N_PROCESSES)}
-
-
-@pytest.fixture
-def valkey(tmp_path):
-    with valkey_at(tmp_path / "valkey") as server:
-        yield server
-
-
-@pytest.fixture
-def oracle(synthetic_recording):
-    return Oracle(synthetic_recording, NOISE, SEED)
 
 
 def make(server, *codes):
