@@ -21,6 +21,7 @@ from phantomlink.decoding import ModelError, load_model
 from phantomlink.errors import TooManyRequestsError
 from phantomlink.files.slots import Slots
 from phantomlink.scheduling.background import Behind, put_behind_all
+from phantomlink.scheduling.own_cpu import own_cpu
 from phantomlink.scheduling.worker_thread import run_in_thread_patiently
 
 logger = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class Calibrator:
         out = self.store.path(model_id)
         try:
             await run_in_thread_patiently(_make_folder, out.parent)
-            with self._keep_cpu():
+            with self._keep_cpu(), own_cpu():
                 reason = await self._run_worker(calibration, out)
             if reason is None:
                 self.store.fitted(model_id, await run_in_thread_patiently(load_model, out))

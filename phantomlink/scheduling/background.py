@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import trio
 
+from phantomlink.scheduling.own_cpu import keep_off, let_roam
 from phantomlink.scheduling.time_slice import longest_time_slice
 
 _NICE = 5
@@ -25,6 +26,7 @@ def put_behind_packets(process: int) -> None:
     Args:
         process: its id.
     """
+    let_roam(process)
     with suppress(OSError):
         longest_time_slice(process)
     if hasattr(os, "setpriority"):
@@ -35,9 +37,12 @@ def put_behind_packets(process: int) -> None:
 def put_behind_all(process: int) -> None:
     """Let a process of ours have the CPU only while nobody else wants it: nobody waits for it.
 
+    While `own_cpu` keeps a CPU for packets, it runs on the others.
+
     Args:
         process: its id.
     """
+    keep_off(process)
     if hasattr(os, "setpriority"):
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process, _NICEST)

@@ -11,6 +11,7 @@ from typing import TypeVar
 import trio
 
 from phantomlink.errors import ThreadLimitError
+from phantomlink.scheduling.own_cpu import roaming
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ async def run_in_thread(
     """
     try:
         return await trio.to_thread.run_sync(
-            partial(call, *args), limiter=limiter, abandon_on_cancel=abandon_on_cancel
+            roaming(partial(call, *args)), limiter=limiter, abandon_on_cancel=abandon_on_cancel
         )
     except RuntimeError as error:
         if str(error) != _REFUSED:

@@ -1,5 +1,6 @@
 """Fits that are too long, too large, or die: each is an answer, and the next fit begins."""
 
+import os
 import sys
 from contextlib import contextmanager
 from fractions import Fraction
@@ -21,6 +22,7 @@ DEAD = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 SILENT = "raise SystemExit(3)"
 # The true worker, with its true bound of memory, whose fit asks for twice of that.
 LARGE = f"""
+import os
 import sys
 from phantomlink.calibration import worker
 from phantomlink.evaluation import arguments
@@ -77,6 +79,7 @@ async def test_a_fit_that_fails_says_why_and_makes_room(tmp_path, program, longe
 
 async def test_packets_have_the_cpu_before_a_fit_as_long_as_it_runs(tmp_path):
     events = []
+    allowed = os.sched_getaffinity(0) if sys.platform == "linux" else set()
 
     @contextmanager
     def keep_cpu():
@@ -103,6 +106,8 @@ async def test_packets_have_the_cpu_before_a_fit_as_long_as_it_runs(tmp_path):
         while fit.nice() != 19:
             await trio.sleep(0.005)
             assert calibrator.store.get(model_id).state == "fitting"
+        if sys.platform == "linux" and len(allowed) > 1:
+            assert os.sched_getaffinity(fit.pid) == allowed - os.sched_getaffinity(0)
         while calibrator.store.get(model_id).state == "fitting":  # noqa: ASYNC110
             await trio.sleep(0.01)
         assert events == ["kept", "given again"]

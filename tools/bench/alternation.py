@@ -130,8 +130,8 @@ def costs_of(
             with ThreadPoolExecutor(1) as aside, ExitStack() as stack:
                 if is_done:
                     stack.enter_context(_beside(aside, doing(), clients))
-                clients.hear(time.monotonic_ns() + _SETTLE_NS)
                 for _ in run:
+                    clients.hear(time.monotonic_ns() + _SETTLE_NS)
                     watch.begin()
                     began_ns = time.monotonic_ns()
                     before = _cpu_seconds(server.process), _cpu_seconds(clients.process)
@@ -141,7 +141,9 @@ def costs_of(
                     lost = watch.end(began_ns, ended_ns)
                     seconds = (ended_ns - began_ns) / 1e9
                     packets = sum(len(each.arrival_ns) for each in arrived)
-                    kept = _releases(arrived, rate_hz, lost.stalls or ())
+                    # What they have not read by the time a slice begins, they read in it.
+                    work_out = partial(_releases, arrived, rate_hz, lost.stalls or ())
+                    kept = _while_hearing(aside, clients, work_out)
                     late[is_done].append(kept)
                     gaps += sum(count_gaps(each.sequence) for each in arrived)
                     for name, value in (
