@@ -76,7 +76,7 @@ class Playback(Departures):
         selection: Selection,
         *,
         rate_hz: Fraction,
-        from_bin: int = 0,
+        from_bin: int,
         may_play: Callable[[], bool],
         on_end: Callable[[Playback], None],
         on_stall: Callable[[Playback], None],
@@ -219,7 +219,6 @@ class Playback(Departures):
 
     def _end_delay(self) -> None:
         """The packet that is being held back will not be sent: what follows it need not wait."""
-        self._is_delayed = False
         now_ns = self._parts.clock.now_ns()
         if now_ns - self._timeline.deadline_ns > self._timeline.period_ns:
             # Ticks that have gone by meanwhile would be a burst of packets of the new state.

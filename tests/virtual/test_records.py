@@ -57,6 +57,16 @@ async def test_without_a_loop_a_stall_does_not_skip_the_end(autojump_clock):
     assert sink.ids == list(range(50))
 
 
+@pytest.mark.parametrize("n_bins", range(128, 134))
+async def test_without_a_loop_the_last_bin_is_played_wherever_a_stall_ends(autojump_clock, n_bins):
+    """Among these is the length of which the stall takes all that is left."""
+    async with running(NamedBins(n_bins), clock=StallingClock(10, 3.0), loop=False) as session:
+        sink = listen(session)
+        await trio.sleep(8)
+    assert sink.ids[-1] == n_bins - 1
+    assert (sink.ids == list(range(n_bins))) == (n_bins <= 129)
+
+
 async def test_the_anchor_says_what_is_sent_when(autojump_clock):
     async with running() as session:
         told = []
