@@ -51,6 +51,13 @@ class Clock(Protocol):
         """Enter this around `tick_from`."""
         ...
 
+    def call_due(self) -> None:
+        """Call the ticks whose time has come: for a task with much to do in one turn of the loop.
+
+        It costs next to nothing where there are none, and spares them the wait for the next turn.
+        """
+        ...
+
     async def tick_from(self, due_ns: int, tick: Tick) -> None:
         """Call `tick` at a deadline, and again at each that it answers, until it answers None.
 
@@ -87,6 +94,9 @@ class WaitingTicks(ABC):
     def in_use(self) -> AbstractContextManager[None]:
         """As `Clock.in_use`: there is nothing to hold."""
         return nullcontext()
+
+    def call_due(self) -> None:  # noqa: B027 - there are none but those of who waits
+        """As `Clock.call_due`: who waits calls its own."""
 
     async def tick_from(self, due_ns: int, tick: Tick) -> None:
         """As `Clock.tick_from`."""
@@ -137,6 +147,10 @@ class SystemClock:
     def in_use(self) -> AbstractContextManager[None]:
         """As `Clock.in_use`."""
         return self._ticks.in_use()
+
+    def call_due(self) -> None:
+        """As `Clock.call_due`."""
+        self._ticks.call_due()
 
     async def tick_from(self, due_ns: int, tick: Tick) -> None:
         """As `Clock.tick_from`."""

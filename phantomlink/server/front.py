@@ -88,7 +88,7 @@ class Server:
     ) -> None:
         """Serve the connections that `accept` starts in a nursery, until cancelled."""
         async with trio.open_nursery() as reading:
-            reading.start_soon(self._reader.run)
+            reading.start_soon(self._reader.run, self._app.get_service().clock.call_due)
             async with trio.open_nursery() as connections:
                 with self._accepting:
                     task_status.started()

@@ -455,7 +455,7 @@ def from_client(text):
 async def test_clients_that_send_small_messages_are_read_together():
     reader = SharedReader()
     async with connected(reader=reader) as (frames, client, nursery):
-        nursery.start_soon(reader.run)
+        nursery.start_soon(reader.run, lambda: None)
         receiver = Receiver()
         frames.upgraded(bytes)
         frames.receive_with(receiver)
@@ -483,7 +483,7 @@ async def test_clients_that_send_small_messages_are_read_together():
 async def test_closing_wakes_who_reads_together():
     reader = SharedReader()
     async with connected(reader=reader) as (frames, client, nursery):
-        nursery.start_soon(reader.run)
+        nursery.start_soon(reader.run, lambda: None)
         receiver = Receiver()
         frames.upgraded(bytes)
         frames.receive_with(receiver)

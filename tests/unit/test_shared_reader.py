@@ -35,7 +35,7 @@ class Taker:
 
 
 @asynccontextmanager
-async def reading(n=1, takers=None):
+async def reading(n=1, takers=None, between=lambda: None):
     """A reader that runs, and connections of it: the reading and the client's end of each."""
     reader = SharedReader()
     takers = takers or [Taker() for _ in range(n)]
@@ -48,7 +48,7 @@ async def reading(n=1, takers=None):
             pairs.append((SharedReading(reader, server, taker), client, server))
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(reader.run)
+                nursery.start_soon(reader.run, between)
                 await trio.testing.wait_all_tasks_blocked()
                 assert reader.is_running
                 yield [(each, client) for each, client, _ in pairs], takers, nursery
@@ -74,6 +74,25 @@ async def test_each_client_is_read_until_it_is_enough():
         assert [taker.data for taker in takers] == [b"0more", b"1"]
         await second.read()
         assert takers[1].data == b"1later"
+
+
+async def test_what_must_not_wait_has_its_turn_after_each_client():
+    turns, all_read = [], trio.Event()
+    takers = [Taker(99) for _ in range(3)]
+
+    def between():
+        turns.append(sum(len(taker.arrived_ns) for taker in takers))
+        if len(turns) == 3:
+            all_read.set()
+
+    async with reading(takers=takers, between=between) as (pairs, _, nursery):
+        for each, _ in pairs:
+            nursery.start_soon(each.read)
+        await trio.testing.wait_all_tasks_blocked()
+        for _, client in pairs:
+            client.sendall(b"one")
+        await all_read.wait()
+    assert turns == [1, 2, 3]
 
 
 async def test_the_end_of_a_stream_is_told():

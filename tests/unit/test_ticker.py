@@ -131,8 +131,9 @@ async def test_the_margin_is_told_how_much_of_the_share_is_being_spun(made, fake
     made._governor.last_share = made._governor.share / 4
     with made.in_use():
         await made.tick_from(START + 90 * MS, every(MS, 1, [], "a"))
-    # A wake-up comes when it was asked for, and looking at the time takes a microsecond.
-    assert told == [(1000, 0.25)]
+    # A wake-up comes when it was asked for. Looking at the time takes a microsecond: before the
+    # task that was woken goes on, and then.
+    assert told == [(2000, 0.25)]
 
 
 async def test_an_earlier_deadline_than_what_it_sleeps_for_is_not_slept_through(made, fake):
@@ -147,6 +148,49 @@ async def test_an_earlier_deadline_than_what_it_sleeps_for_is_not_slept_through(
             assert [name for name, _ in called][-1] == "early"
     assert {name for name, _ in called} == {"late", "early"}
     assert START + 90 * MS - margin in fake.armed
+
+
+@pytest.fixture
+def asleep(fake):
+    """One that its timer never wakes."""
+    return Ticker(Timerfd(fake.create, lambda *_: None), WakeMargin(), SpinGovernor())
+
+
+async def test_ticks_that_are_due_are_called_within_the_turn_of_a_task_with_much_to_do(
+    asleep, fake
+):
+    called, seen = [], []
+    with asleep.in_use():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asleep.tick_from, START + 50 * MS, every(MS, 4, called, "a"))
+            await trio.testing.wait_all_tasks_blocked()
+            for now_us in (0, 49_000, 50_010, 50_500, 52_020, 60_000):
+                fake.now = START + now_us * 1000
+                asleep.call_due()
+                seen.append(len(called))
+            nursery.cancel_scope.cancel()
+    # Behind by more than a turn, it is not taken from others.
+    assert seen == [0, 0, 1, 1, 3, 3]
+
+
+async def test_a_tick_does_not_wait_for_all_tasks_that_are_ready(asleep, fake):
+    called, seen = [], []
+
+    async def busy():
+        for _ in range(4):
+            await trio.lowlevel.checkpoint()
+            seen.append(len(called))
+            fake.now += MS
+
+    with asleep.in_use():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(asleep.tick_from, START + MS, every(MS, 99, called, "a"))
+            await trio.testing.wait_all_tasks_blocked()
+            async with trio.open_nursery() as together:
+                for _ in range(3):
+                    together.start_soon(busy)
+            nursery.cancel_scope.cancel()
+    assert seen == list(range(12))
 
 
 async def test_a_tick_that_raises_fails_its_own_task_alone(made):

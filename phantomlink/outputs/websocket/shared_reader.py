@@ -127,8 +127,12 @@ class SharedReader:
         """Whether it reads."""
         return self._epoll is not None
 
-    async def run(self) -> None:
-        """Read until cancelled; where there is no epoll, nothing."""
+    async def run(self, between: Callable[[], None]) -> None:
+        """Read until cancelled; where there is no epoll, nothing.
+
+        Args:
+            between: called after each that was read, for what must not wait until all have been.
+        """
         if sys.platform != "linux":
             return
         with select.epoll() as epoll:
@@ -148,6 +152,7 @@ class SharedReader:
                         reading = self._readings.get(number)
                         if reading is not None:
                             reading.ready()
+                        between()
                         if budget.is_over:
                             await budget.end_after_late_ticks()
             finally:
