@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from phantomlink.errors import MethodNotAllowedError, NotFoundError
 from phantomlink.rest.route import Route
-from phantomlink.rest.routes import control, recording, server, sessions
+from phantomlink.rest.routes import control, pages, recording, server, sessions
 from phantomlink.scheduling.deferred import Deferred
 
 FIRST: tuple[Route, ...] = (
@@ -16,6 +16,8 @@ FIRST: tuple[Route, ...] = (
     *control.ROUTES,
     *recording.ROUTES,
     *server.ROUTES,
+    # A page whose files come at once is there before what it asks for.
+    *pages.ROUTES,
 )
 """Routes that a server has loaded when it starts. No path of theirs has a method elsewhere."""
 

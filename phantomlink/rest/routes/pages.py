@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from phantomlink import web
-from phantomlink.rest.files import file_response, static_response
 from phantomlink.rest.records import Record, about
 from phantomlink.rest.request import Request
 from phantomlink.rest.response import Response
@@ -17,7 +17,17 @@ from phantomlink.web.static_files import content_security_policy, page, static_f
 
 TAG = "pages"
 HTML = ("text/html",)
-_STATIC_FILES = Deferred(static_files)
+
+
+def _load_files() -> tuple[Callable[..., Awaitable[Response]], Callable[..., Response]]:
+    """What answers files, with those of the dashboard read and compressed."""
+    from phantomlink.rest.files import file_response, static_response  # noqa: PLC0415
+
+    static_files()
+    return file_response, static_response
+
+
+_FILES = Deferred(_load_files)
 
 
 class OfFile(Record, frozen=True):
@@ -39,31 +49,31 @@ async def sessions_page(request: Request) -> Response:
 
     Its pages need no token and hold no data: what they show they ask for.
     """
-    return _dashboard(request, "./")
+    return await _dashboard(request, "./")
 
 
 @route("GET", "/s/{code}", TAG, media_types=HTML)
 async def live_page(request: Request, path: OfSession) -> Response:
     """The dashboard: one session, live."""
-    return _dashboard(request, "../")
+    return await _dashboard(request, "../")
 
 
 @route("GET", "/timing", TAG, media_types=HTML)
 async def timing_page(request: Request) -> Response:
     """The dashboard: how punctual the server is."""
-    return _dashboard(request, "./")
+    return await _dashboard(request, "./")
 
 
 @route("GET", "/datasets", TAG, media_types=HTML)
 async def datasets_page(request: Request) -> Response:
     """The dashboard: what can be played."""
-    return _dashboard(request, "./")
+    return await _dashboard(request, "./")
 
 
 @route("GET", "/decoders", TAG, media_types=HTML)
 async def decoders_page(request: Request) -> Response:
     """The dashboard: decoders side by side."""
-    return _dashboard(request, "./")
+    return await _dashboard(request, "./")
 
 
 @route("GET", "/static/{name}", TAG, media_types=("*/*",))
@@ -87,13 +97,13 @@ async def docs(request: Request) -> Response:
 @route("GET", "/docs/{name}", TAG, media_types=("*/*",))
 async def docs_file(request: Request, path: OfFile) -> Response:
     """A file of that page."""
+    file_response, _ = await _FILES.get()
     file, media_type = await run_in_thread(web.docs_asset, path.name)
     return await file_response(request.head, file, media_type, max_age_seconds=3600)
 
 
 async def _static(request: Request, path: str) -> Response:
-    # Reads and compresses all, the first time.
-    await _STATIC_FILES.get()
+    _, static_response = await _FILES.get()
     return static_response(request.head, static_file(path))
 
 
@@ -102,7 +112,9 @@ def _page(text: str) -> Response:
     return Response(text.encode(), content_type="text/html; charset=utf-8", headers=headers)
 
 
-def _dashboard(request: Request, root: str) -> Response:
+async def _dashboard(request: Request, root: str) -> Response:
+    # First: the page names the files that it is made of.
+    _, static_response = await _FILES.get()
     host = request.base_url.partition("://")[2]
     policy = content_security_policy(host)
     return static_response(request.head, page(root), (("Content-Security-Policy", policy),))
