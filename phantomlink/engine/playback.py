@@ -219,6 +219,7 @@ class Playback(Departures):
 
     def _end_delay(self) -> None:
         """The packet that is being held back will not be sent: what follows it need not wait."""
+        self._is_delayed = False
         now_ns = self._parts.clock.now_ns()
         if now_ns - self._timeline.deadline_ns > self._timeline.period_ns:
             # Ticks that have gone by meanwhile would be a burst of packets of the new state.

@@ -29,9 +29,7 @@ def put_behind_packets(process: int) -> None:
     let_roam(process)
     with suppress(OSError):
         longest_time_slice(process)
-    if hasattr(os, "setpriority"):
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, process, _NICE)
+    _set_nice(process, _NICE)
 
 
 def put_behind_all(process: int) -> None:
@@ -43,13 +41,17 @@ def put_behind_all(process: int) -> None:
         process: its id.
     """
     keep_off(process)
-    if hasattr(os, "setpriority"):
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, process, _NICEST)
+    _set_nice(process, _NICEST)
     if sys.platform == "linux":
         # Who wakes has a processor at once; a nice process keeps it for its slice.
         with suppress(OSError):
             os.sched_setscheduler(process, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _set_nice(process: int, nice: int) -> None:
+    if hasattr(os, "setpriority"):
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process, nice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,11 @@ def own_cpu() -> Iterator[None]:
     if sys.platform != "linux" or _kept or len(allowed := os.sched_getaffinity(0)) < 2:
         yield
         return
-    cpu = libc.c_library().sched_getcpu()
-    with suppress(OSError):
-        os.sched_setaffinity(0, {cpu})
-        _kept.append((cpu, allowed))
+    with suppress(OSError, AttributeError):
+        cpu = libc.c_library().sched_getcpu()
+        if cpu in allowed:  # -1 where the system cannot say
+            os.sched_setaffinity(0, {cpu})
+            _kept.append((cpu, allowed))
     try:
         yield
     finally:

@@ -22,7 +22,6 @@ DEAD = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 SILENT = "raise SystemExit(3)"
 # The true worker, with its true bound of memory, whose fit asks for twice of that.
 LARGE = f"""
-import os
 import sys
 from phantomlink.calibration import worker
 from phantomlink.evaluation import arguments
