@@ -99,6 +99,8 @@ class Playback(Departures):
         self._line: Line[Release] | None = None
         # Whether the packet whose tick is waited for is held back on purpose.
         self._is_delayed = False
+        # Whether somebody has told the playhead to go on from elsewhere since it began to play.
+        self._was_moved = False
 
     @property
     def _block_bins(self) -> int:
@@ -148,7 +150,7 @@ class Playback(Departures):
         head = self.playhead
         head.position, head.loop = anchor.position, anchor.loop
         head.sequence_number = anchor.sequence_number
-        self._cancel()
+        self._move()
         if anchor.due_ns is not None and self.is_playing:
             self._timeline.anchor(anchor.due_ns)
             self._parts.phases.place(self, self._rate_hz, anchor.due_ns)
@@ -156,6 +158,7 @@ class Playback(Departures):
 
     def step(self, n_packets: int | None) -> None:
         """Send only so many packets from here on, as soon as it may play; None for any number."""
+        self._was_moved = self._was_moved or self.has_stepped
         self._until = None if n_packets is None else self.playhead.sequence_number + n_packets
         # What is built ahead may be too much.
         self._cancel()
@@ -169,7 +172,7 @@ class Playback(Departures):
             The first `packet_id` that is sent from now on.
         """
         first = self.playhead.seek(bin_index)
-        self._cancel()
+        self._move()
         return first
 
     def set_rate(self, rate_hz: Fraction) -> None:
@@ -210,6 +213,10 @@ class Playback(Departures):
         self._timeline.release()
         self._parts.phases.forget(self)
 
+    def _move(self) -> None:
+        self._was_moved = True
+        self._cancel()
+
     def _cancel(self) -> None:
         self._line = None
         if self._playing is not None:
@@ -231,7 +238,7 @@ class Playback(Departures):
         """Play until cancelled by `update` or `seek`, or to the end."""
         head = self.playhead
         send, receive = trio.open_memory_channel[Block](BLOCKS_BUFFERED)
-        ended = False
+        ended = self._was_moved = False
         with trio.CancelScope() as self._playing:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._prefetch, head.selection, head.position, send)
@@ -240,6 +247,8 @@ class Playback(Departures):
                     # After a step, what has been read behind it.
                     nursery.cancel_scope.cancel()
         self._playing = None
+        # A seek or a resume that came with the last packet has not been seen by the loop of ticks.
+        ended = ended and (self.has_stepped or not self._was_moved)
         if ended or not self.is_playing:
             # Also where a hold came when the task was about to build: it has anchored once more.
             self._hold()

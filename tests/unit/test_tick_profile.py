@@ -221,6 +221,24 @@ def test_a_wake_up_without_a_tick_is_counted_and_belongs_to_none() -> None:
     assert found.times["arm"].tolist() == [12, 12]
 
 
+def test_a_wake_up_for_a_tick_that_was_called_before_another_task_says_nothing_of_the_next() -> (
+    None
+):
+    following = one_tick(deadline=1500, spin_from=1515, spin=0, at=1520)
+    found = profiled(
+        *(*wake_up(asked=400, io_in=100, io_out=450, woke=470), *turn(472, ended=490)),
+        # Its time has come, and so has the alarm, before the ticker's own task goes on.
+        *turn(
+            1010, one_tick(deadline=1000, spin_from=1012, spin=0, at=1015), ended=1085, armed=False
+        ),
+        *wake_up(asked=900, io_in=1100, io_out=1110, woke=1510),
+        *turn(1512, following, ended=1600),
+    )
+    assert np.isnan(found.times["lead"]).tolist() == [True, True]
+    assert found.times["past loop busy"].tolist() == [12, 15]
+    assert (found.wake_ups, found.idle) == (2, 1)
+
+
 def test_a_tick_need_not_give_way() -> None:
     tick = [event for event in TICK if event[0] != E.YIELD]
     found = profiled(*WAKE_UP, *turn(972, tick, ended=1075), cost=ProbeCost(inside=1, total=2))

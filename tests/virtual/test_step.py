@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from phantomlink.engine.faults import Fault
+from phantomlink.engine.session import Session
 from phantomlink.errors import NotPausedError
 from phantomlink.recordings.trials import Filter
 from tests.fakes import NamedBins, listen, make_trial
@@ -95,3 +96,62 @@ async def test_a_pause_or_a_seek_in_between_ends_or_moves_it(autojump_clock):
         session.resume()
         await trio.sleep(5)
         assert len(sink.packets) > n + 190
+
+
+async def with_packet(sequence_number, ask, *, steps=True, **kwargs):
+    """A session that a task asks for something as soon as it is woken by this packet; its sink."""
+    async with running(**kwargs) as session:
+        has_left = trio.Event()
+        sink = listen(session)
+        sink.on_offer = lambda release: (
+            has_left.set() if release.packet.sequence_number == sequence_number else None
+        )
+        if steps:
+            session.pause()
+            session.step(sequence_number + 1)
+        await has_left.wait()
+        ask(session)
+        await trio.sleep(1)
+        return session, sink
+
+
+# Which task trio lets go on first is left to chance: the playback or the one that asks.
+TIMES = range(30)
+
+
+async def test_a_resume_that_comes_with_the_last_packet_of_a_step_goes_on(autojump_clock):
+    for _ in TIMES:
+        session, sink = await with_packet(2, Session.resume)
+        assert sink.ended == (1001, "test over")
+        assert len(sink.packets) >= 3 + 39
+        assert not session.is_paused
+
+
+async def test_a_pause_that_comes_with_the_last_packet_of_a_step_holds(autojump_clock):
+    for _ in TIMES:
+        session, sink = await with_packet(2, Session.pause)
+        assert sink.ended == (1001, "test over")
+        assert len(sink.packets) == 3
+        assert session.is_paused
+
+
+async def test_a_seek_that_comes_with_the_last_packet_of_a_step_moves_it(autojump_clock):
+    for _ in TIMES:
+        session, sink = await with_packet(2, lambda session: session.seek(100))
+        assert sink.ids == [0, 1, 2]
+        assert session.is_paused
+        assert session.main.playhead.bin_index == 100
+
+
+async def test_a_seek_that_comes_with_the_last_packet_of_a_recording_goes_on(autojump_clock):
+    seeks = []
+
+    def seek(session):
+        seeks.append(session.n_listening > 0)  # else it came after the end
+        session.seek(4)
+
+    for _ in TIMES:
+        _, sink = await with_packet(9, seek, steps=False, bins=NamedBins(10), loop=False)
+        assert sink.ids == [*range(10), *(range(4, 10) if seeks[-1] else ())]
+        assert sink.ended == (1000, "the recording ended")
+    assert any(seeks)

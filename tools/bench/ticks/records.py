@@ -4,8 +4,9 @@ Theory of operation. Between two waits the ticker is not interrupted, so what be
 its turns are ticks, one after the other, each from its spin to the next one's or to the end of
 the turn. What came before the first, the wake-up, is put together from the loop's latest look at
 the kernel and from what the ticker said when it ran again. A turn behind one that had taken too
-long has no wake-up, nor has one for which the timer had to be set anew while the ticker slept:
-all that its ticks waited for was the loop.
+long has no wake-up, nor has one for which the timer had to be set anew while the ticker slept, or
+whose ticks were called before another task of the loop went on: all that they waited for was the
+loop. Nor has the next one, if the timer was set for a tick that had so been called already.
 
 Packets are built by the playbacks' own tasks, between the ticker's turns.
 """
@@ -123,7 +124,8 @@ def read(entries: array[int]) -> Found:
             if begin < fill_end:
                 fills[-1].has_waited = True
         elif kind == Event.WAKE:
-            asked = begin - end
+            # What it was to wake for may have been called already, before another task.
+            asked = None if awake else begin - end
         elif kind == Event.TURN:
             turn, turn_end, woken_for, asked = [], end, asked, None
             awake = awake or []
