@@ -42,6 +42,8 @@ export class LiveEngine {
     this.lastUnitsMs = 0;
     this.arrivedMs = 0;
     this.arrivedColumns = 1;
+    /** By kind, what is told with the next figures: the page is laid out once for all of them. */
+    this.untold = new Map();
     /** @type {any} */
     this.player = null;
   }
@@ -127,10 +129,8 @@ export class LiveEngine {
       case "hello": this.#greet(message); return;
       case "columns": this.#take(message); return;
       case "state": this.#changeState(message); return;
-      case "stats": this.tell({ kind: "stats", stats: message }); return;
-      case "decoders":
-        this.tell({ kind: "decoders", decoders: message.decoders });
-        return;
+      case "stats": this.untold.set("stats", { kind: "stats", stats: message }); return;
+      case "decoders": this.untold.set("decoders", { kind: "decoders", decoders: message.decoders }); return;
       default: // A newer server may say more.
     }
   }
@@ -326,6 +326,8 @@ export class LiveEngine {
   /** @param {number} nowMs */
   #say(nowMs) {
     this.lastToldMs = nowMs;
+    for (const message of this.untold.values()) this.tell(message);
+    this.untold.clear();
     const { ring, machine } = this;
     const column = ring.lastTold(Math.max(ring.start, (this.end ?? ring.end) - 1));
     const slot = ring.slot(column);
