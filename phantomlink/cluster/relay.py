@@ -19,6 +19,7 @@ DIRECTORY_PATH = "/directory-in-reach"
 """Asked by the other nodes, and by nobody else."""
 _PIECE_BYTES = 64 * 1024
 _LOOK_SECONDS = 0.05
+_SILENT = "the node that has the session does not answer"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -76,7 +77,10 @@ class Relay:
         """
         first = b""
         async with _connection(url) as node:
-            await node.send_all(request)
+            try:
+                await node.send_all(request)
+            except trio.BrokenResourceError as error:
+                raise Unreachable(f"{_SILENT}: {error}", was_sent=True) from error
             async with trio.open_nursery() as nursery:
 
                 async def watch() -> None:
@@ -99,7 +103,7 @@ class Relay:
                         await _copy(node, client)
                 nursery.cancel_scope.cancel()
         if not first:
-            raise Unreachable("the node that has the session does not answer", was_sent=True)
+            raise Unreachable(_SILENT, was_sent=True)
 
     async def sees_directory(self, url: str) -> bool | None:
         """Whether another node reaches the directory; None where it does not answer."""
