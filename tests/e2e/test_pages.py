@@ -46,9 +46,9 @@ def test_a_page_shows_a_client_in_both_languages(page):
 
 
 @pytest.mark.parametrize("name", RUN)
-def test_a_block_runs(name, outcomes):
+def test_a_block_runs(name, outcomes, maze_server):
     outcome = outcomes[name]
-    assert outcome.returncode in (0, None), outcome.stderr
+    assert outcome.returncode in (0, None), f"{outcome.stderr}\nthe server:\n{maze_server.log}"
     assert outcome.stdout.strip(), f"it says nothing; on stderr: {outcome.stderr}"
     assert "rror" not in outcome.stderr
 
