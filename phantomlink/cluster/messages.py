@@ -306,10 +306,14 @@ class Passed(msgspec.Struct, tag=True, frozen=True):
 
 
 class Clients(msgspec.Struct, tag=True, frozen=True):
-    """A worker has so many WebSocket clients from an address, which count at the others, too."""
+    """A worker has so many WebSocket clients from an address, which count at the others, too.
+
+    Attributes:
+        address: that they are from; None for the viewers, from all addresses.
+    """
 
     node: str
-    address: str
+    address: str | None
     n_clients: int
 
 

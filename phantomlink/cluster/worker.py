@@ -11,6 +11,7 @@ import os
 import pickle
 import socket
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -140,12 +141,15 @@ class Worker:
             nursery.cancel_scope.cancel()
 
     def _share_counts(self) -> None:
-        """Let requests and clients of an address count at the other workers, too."""
+        """Let requests and clients of an address, and viewers, count at the other workers, too."""
+
+        def say(address: str | None, n_clients: int) -> None:
+            self._channel.send_nowait(Clients(self._links.node, address, n_clients))
+
         policy = self._service().policy
         policy.rates.after_take = lambda address: self._channel.send_nowait(Passed(address))
-        policy.connection_limits.after_change = lambda address, n_clients: (
-            self._channel.send_nowait(Clients(self._links.node, address, n_clients))
-        )
+        policy.connection_limits.after_change = say
+        self._app.get_views().hub.after_change = partial(say, None)
 
     def _service(self) -> Service:
         return self._app.get_service()
@@ -205,9 +209,12 @@ class Worker:
                 case Nodes(names=names):
                     self._links.others = tuple(each for each in names if each != self._links.node)
                     self._service().policy.connection_limits.forget_elsewhere(names)
+                    self._app.get_views().hub.forget_elsewhere(names)
                 case Passed(address=address):
                     self._service().policy.rates.taken_elsewhere(address)
-                case Clients(node=node, address=address, n_clients=n_clients):
+                case Clients(node=node, address=None, n_clients=n_clients):
+                    self._app.get_views().hub.count_elsewhere(node, n_clients)
+                case Clients(node=node, address=str(address), n_clients=n_clients):
                     self._service().policy.connection_limits.count_elsewhere(
                         node, address, n_clients
                     )

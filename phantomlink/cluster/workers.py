@@ -107,8 +107,8 @@ class Workers:
         self._remote: tuple[str, ...] = ()
         self._digests: dict[str, tuple[str, ...]] = {}
         self._failed: dict[str, float] = {}
-        # What each has said last of the clients of each address.
-        self._clients: dict[tuple[str, str], Clients] = {}
+        # What each has said last of the clients of each address, and of the viewers.
+        self._clients: dict[tuple[str, str | None], Clients] = {}
         self._is_draining = False
         self._has_started = False
         self.coming_back = ComingBack(

@@ -269,6 +269,29 @@ def test_limits_of_an_address_are_those_of_all_processes_and_what_is_played_is_s
                 assert b"there are 2 already" in caught.value.response.body
 
 
+def test_viewers_are_those_of_all_processes(synthetic_recording):
+    env = {"PHANTOM_PROCESSES": "2", "PHANTOM_MAX_VIEWERS": "1"}
+    with live_server(synthetic_recording, env=env) as server:
+        server.create("seen")
+
+        def statuses():
+            # One process after the other is asked for the list.
+            return {server.get(path)[0] for path in ("/view/seen", *["/view"] * 6)}
+
+        assert statuses() == {426}
+        for path in ("/view/seen", "/view"):
+            with connect(server.ws + path) as viewer:
+                viewer.recv(timeout=20)
+                until(lambda: statuses() == {503}, "no room in any process")
+            until(lambda: statuses() == {426}, "room again")
+        with connect(f"{server.ws}/view/seen") as viewer:
+            viewer.recv(timeout=20)
+            until(lambda: statuses() == {503}, "no room in any process")
+            for worker in workers_of(server):
+                worker.kill()
+        until(lambda: len(workers_of(server)) == 2 and statuses() == {426}, "room without the dead")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -344,6 +344,23 @@ async def test_there_are_so_many_ways_to_watch_and_so_many_viewers(autojump_cloc
         nursery.cancel_scope.cancel()
 
 
+async def test_viewers_of_other_processes_count_until_these_are_gone() -> None:
+    hub, said = ViewHub(3), []
+    hub.after_change = said.append
+    hub.count_elsewhere("b", 1)
+    hub.count_elsewhere("c", 1)
+    with hub.counted():
+        with pytest.raises(TooManyClientsError, match="there are 3 already, takes 3"):
+            hub.check()
+        hub.forget_elsewhere(("a", "b"))
+        hub.check()
+        hub.count_elsewhere("b", 2)
+        with pytest.raises(TooManyClientsError, match="there are 3 already"):
+            hub.check()
+    hub.check()
+    assert said == [1, 0]
+
+
 async def hold(hub, session, query, task_status):
     async with hub.watching(session, query, lambda _: {"dataset": "fake"}):
         task_status.started()

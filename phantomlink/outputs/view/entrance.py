@@ -33,6 +33,9 @@ class ViewEntrance:
         max_viewers: at once.
         describe: what the first message says of a session.
         summarize: what the list says of one.
+
+    Attributes:
+        hub: counts the viewers.
     """
 
     def __init__(
@@ -46,14 +49,14 @@ class ViewEntrance:
         self._registry = registry
         self._mirrored = mirrored
         self._describe = describe
-        self._hub = ViewHub(max_viewers)
+        self.hub = ViewHub(max_viewers)
         self._sessions = SessionList(lambda: registry, summarize, self._totals)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve views until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._sessions.run)
-            await nursery.start(self._hub.run)
+            await nursery.start(self.hub.run)
             task_status.started()
 
     def include(self, look_elsewhere: LookElsewhere) -> None:
@@ -66,7 +69,7 @@ class ViewEntrance:
 
     def n_viewers_of(self, session: Session) -> int:
         """How many watch a session."""
-        return self._hub.n_viewers_of(session)
+        return self.hub.n_viewers_of(session)
 
     def shut_down(self) -> None:
         """Close the views of the list; those of sessions go with their sessions."""
@@ -84,23 +87,23 @@ class ViewEntrance:
         """
         wanted = read_view_query(query)
         if path == VIEW_PATH:
-            self._hub.check()
+            self.hub.check()
             return self._serve_list
         code = view_code(path)
         # Not `get`: to watch a session is not to use it.
         session = self._mirrored.find(code) or self._registry.find(code)
         if session is None:
             raise SessionNotFoundError(f"no session {shown_code(code)!r}")
-        self._hub.check(session, wanted)
+        self.hub.check(session, wanted)
 
         async def serve(socket: ViewSocket) -> None:
-            async with self._hub.watching(session, wanted, self._describe) as feed:
+            async with self.hub.watching(session, wanted, self._describe) as feed:
                 await serve_session_view(socket, feed)
 
         return serve
 
     async def _serve_list(self, socket: ViewSocket) -> None:
-        with self._hub.counted():
+        with self.hub.counted():
             await self._sessions.refresh()
             await serve_session_list(socket, self._sessions)
 
@@ -108,7 +111,7 @@ class ViewEntrance:
         return {
             "sessions": len(self._registry),
             "listeners": sum(session.n_listening for session in self._registry),
-            "viewers": self._hub.n_viewers,
+            "viewers": self.hub.n_viewers,
         }
 
 

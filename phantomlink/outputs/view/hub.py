@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -47,10 +47,16 @@ class ViewHub:
 
     Args:
         max_viewers: in all.
+
+    Attributes:
+        n_viewers: that there are here.
+        after_change: called with that number; None where no other process counts them, too.
     """
 
     def __init__(self, max_viewers: int) -> None:
+        self.after_change: Callable[[int], None] | None = None
         self._max_viewers = max_viewers
+        self._elsewhere: dict[str, int] = {}
         self._feeds: dict[Session, dict[ViewQuery, _Entry]] = {}
         self._nursery: trio.Nursery | None = None
         self.n_viewers = 0
@@ -70,9 +76,10 @@ class ViewHub:
             TooManyClientsError: there are too many, or too many ways to watch this session.
             InvalidParameterError: the query does not fit the session.
         """
-        if self.n_viewers >= self._max_viewers:
+        n_viewers = self.n_viewers + sum(self._elsewhere.values())
+        if n_viewers >= self._max_viewers:
             raise TooManyClientsError(
-                f"views: there are {self.n_viewers} already, takes {self._max_viewers} at once "
+                f"views: there are {n_viewers} already, takes {self._max_viewers} at once "
                 "(PHANTOM_MAX_VIEWERS)",
                 503,
             )
@@ -97,11 +104,24 @@ class ViewHub:
     @contextmanager
     def counted(self) -> Iterator[None]:
         """Count a viewer of the list, who has been checked, until it has left."""
-        self.n_viewers += 1
+        self._count(1)
         try:
             yield
         finally:
-            self.n_viewers -= 1
+            self._count(-1)
+
+    def count_elsewhere(self, node: str, n_viewers: int) -> None:
+        """Another process has so many viewers."""
+        self._elsewhere[node] = n_viewers
+
+    def forget_elsewhere(self, nodes: Collection[str]) -> None:
+        """There are no other processes than these."""
+        self._elsewhere = {node: n for node, n in self._elsewhere.items() if node in nodes}
+
+    def _count(self, change: int) -> None:
+        self.n_viewers += change
+        if self.after_change is not None:
+            self.after_change(self.n_viewers)
 
     @asynccontextmanager
     async def watching(
@@ -122,14 +142,14 @@ class ViewHub:
             entry = entries[query] = _Entry(make_feed(session, query, describe(session)))
             self._nursery.start_soon(self._run_feed, entry)
         entry.n_viewers += 1
-        self.n_viewers += 1
+        self._count(1)
         self._tell_number(session)
         try:
             await entry.has_started.wait()
             yield entry.feed
         finally:
             entry.n_viewers -= 1
-            self.n_viewers -= 1
+            self._count(-1)
             if not entry.n_viewers:
                 entry.scope.cancel()
                 del entries[query]
