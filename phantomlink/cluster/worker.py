@@ -125,7 +125,7 @@ class Worker:
             self._takeover = Takeover(making, self._ownership, nursery)
             if self._start.has_nodes:
                 await nursery.start(service.mirrored.run)
-                n_views = self._app.get_views().n_viewers_of
+                n_views = self._app.get_views().hub.n_viewers_of
                 self._mirrors = MirrorSessions(service, making, self._links, nursery, n_views)
             await nursery.start(self._server.run_with, self._accept)
             if self._start.says_what:

@@ -1,5 +1,7 @@
 """What a client sends: to the handshake, to who takes small messages, to the WebSocket library."""
 
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 
@@ -60,13 +62,20 @@ def from_client(text):
     return bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text
 
 
-async def test_clients_that_send_small_messages_are_read_together():
+@asynccontextmanager
+async def read_together():
+    """A stream whose client is read by a shared reader, and who has its small messages."""
     reader = SharedReader()
     async with connected(reader=reader) as (frames, client, nursery):
         nursery.start_soon(reader.run, lambda: None)
         receiver = Receiver()
         frames.upgraded(bytes)
         frames.receive_with(receiver)
+        yield frames, client, nursery, receiver
+
+
+async def test_clients_that_send_small_messages_are_read_together():
+    async with read_together() as (frames, client, _, receiver):
         ping = bytes([0x89, 0x80, 0, 0, 0, 0])
         for k in range(3):
             for part in (b"one", b"two"):
@@ -89,12 +98,7 @@ async def test_clients_that_send_small_messages_are_read_together():
 
 
 async def test_closing_wakes_who_reads_together():
-    reader = SharedReader()
-    async with connected(reader=reader) as (frames, client, nursery):
-        nursery.start_soon(reader.run, lambda: None)
-        receiver = Receiver()
-        frames.upgraded(bytes)
-        frames.receive_with(receiver)
+    async with read_together() as (frames, client, nursery, receiver):
         closed = trio.Event()
 
         async def read():

@@ -67,10 +67,6 @@ class ViewEntrance:
         """What this process has to say in the list of another."""
         return await self._sessions.own()
 
-    def n_viewers_of(self, session: Session) -> int:
-        """How many watch a session."""
-        return self.hub.n_viewers_of(session)
-
     def shut_down(self) -> None:
         """Close the views of the list; those of sessions go with their sessions."""
         self._sessions.end(CLOSE_GOING_AWAY, "the server is going away")
